@@ -1,0 +1,1 @@
+"""iglo: image generators by incremental generative latent optimization."""

@@ -1,0 +1,8 @@
+"""The one exception for a mistake that the user can mend."""
+
+
+class UserError(Exception):
+    """One sentence for the user: what is wrong, the value received, and what to do.
+
+    Stages print it and exit with status 1; a traceback is kept for defects of our own.
+    """
