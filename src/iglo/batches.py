@@ -1,0 +1,110 @@
+"""Batches of training images: which ids come when, and their pixels and target features."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iglo.losses import Distance, Representation
+from iglo.objectives import Batch, Part
+from iglo.randomness import torch_generator
+from iglo.runtime import Runtime
+
+
+class Targets:
+    """Training images and their representation under a distance, ready for any ids.
+
+    What fits `cache_gb` is computed once and kept, in the type in which the distance computes; over it, each batch is
+    computed as it comes, with the same result.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        ids: the images that will be asked for, int64.
+    """
+
+    def __init__(
+        self, images: np.ndarray, ids: np.ndarray, distance: Distance | None, runtime: Runtime, cache_gb: float = 0
+    ):
+        self.runtime, self.distance = runtime, distance
+        self.row = torch.full((len(images),), -1)
+        self.row[torch.from_numpy(ids)] = torch.arange(len(ids))
+        self.pixels = torch.from_numpy(np.ascontiguousarray(images[ids])).permute(0, 3, 1, 2)
+        self.cache = self._build_cache(cache_gb) if distance is not None else None
+
+    def part(self, ids: Tensor) -> Part:
+        """The images `ids` as a part of a batch."""
+        rows = self.row[ids]
+        images = self._images(rows)
+        if self.distance is None:
+            target = []
+        elif self.cache is not None:
+            target = [images, *(level[rows.to(level.device)] for level in self.cache)]
+        else:
+            target = self._represent(images)
+        return Part(ids.to(self.runtime.device), images, target)
+
+    def _images(self, rows: Tensor) -> Tensor:
+        return self.pixels[rows].to(self.runtime.device).float().div_(255)
+
+    @torch.no_grad()
+    def _represent(self, images: Tensor) -> Representation:
+        with self.runtime.autocast():
+            return self.distance.represent(images)
+
+    def _build_cache(self, cache_gb: float) -> list[Tensor] | None:
+        """Every level but the pixels, which are cheap to make; None over the budget."""
+        levels = self._represent(self._images(torch.arange(1)))[1:]
+        size = sum(level.numel() * level.element_size() for level in levels) * len(self.pixels)
+        if size > cache_gb * 1e9:
+            return None
+        cache = [level.new_empty(len(self.pixels), *level.shape[1:]) for level in levels]
+        cache = [kept.contiguous(memory_format=torch.channels_last) for kept in cache]
+        for rows in torch.arange(len(self.pixels)).split(64):
+            for kept, level in zip(cache, self._represent(self._images(rows))[1:], strict=True):
+                kept[rows] = level
+        return cache
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which ids fill a part of each batch."""
+
+    ids: np.ndarray
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(len(self.ids) / self.batch_size)
+
+
+class Batches:
+    """The batches of every epoch, each part reshuffled from (seed, name, epoch) and always full.
+
+    An epoch is as long as its longest part; a shorter part is cycled, as is the end of a part that does not fill its
+    last batch (a small last batch would disturb batch norm).
+    """
+
+    def __init__(self, targets: Targets, parts: Mapping[str, Schedule], seed: int, name: str):
+        self.targets, self.parts, self.seed, self.name = targets, parts, seed, name
+        self.steps = max(schedule.steps for schedule in parts.values())
+
+    def between(self, first: int, last: int) -> Iterator[Batch]:
+        """The batches of steps first, …, last − 1, counted from the start of the run."""
+        order: dict[str, Tensor] = {}
+        for step in range(first, last):
+            epoch, position = divmod(step, self.steps)
+            if not order or position == 0:
+                order = {part: self._order(part, epoch) for part in self.parts}
+            yield {part: self.targets.part(ids[position]) for part, ids in order.items()}
+
+    def _order(self, part: str, epoch: int) -> Tensor:
+        """(steps, B) ids: permutations of the part's ids, one after the other."""
+        ids = torch.from_numpy(self.parts[part].ids)
+        size = min(self.parts[part].batch_size, len(ids))
+        rng = torch_generator(self.seed, f"{self.name}/{part}", epoch)
+        rounds = math.ceil(self.steps * size / len(ids))
+        order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for _ in range(rounds)])
+        return order[: self.steps * size].view(self.steps, size)

@@ -1,0 +1,133 @@
+"""The learned codes: a table with a row per key, and the optimizer that moves only the rows of the batch."""
+
+import math
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iglo.geometry import Euclidean
+
+
+class Factor(nn.Module):
+    """One learned code per key.
+
+    Args:
+        codes: (K, d) float32, the starting codes.
+        geometry: where they may lie.
+        keys: (N,) int64, the row of each image, or None when every image has a row of its own.
+    """
+
+    def __init__(self, codes: Tensor, geometry: Euclidean, keys: Tensor | None = None):
+        super().__init__()
+        self.codes = nn.Parameter(geometry.project(codes))
+        self.geometry = geometry
+        self.register_buffer("keys", keys, persistent=False)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        return ids if self.keys is None else self.keys[ids]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B,) image ids → (B, d) codes, whose gradient reaches the batch's rows only."""
+        return F.embedding(self.rows(ids), self.codes, sparse=True)
+
+
+class LatentTable(nn.Module):
+    """Factors side by side; an image's code is the concatenation of its factors' codes.
+
+    GLO has one factor, keyed by image; class and content has two, one of them keyed by label.
+    """
+
+    def __init__(self, **factors: Factor):
+        super().__init__()
+        self.factors = nn.ModuleDict(factors)
+
+    @property
+    def dimension(self) -> int:
+        return sum(factor.codes.shape[1] for factor in self.factors.values())
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B,) image ids → (B, d) codes."""
+        return torch.cat([factor(ids) for factor in self.factors.values()], dim=1)
+
+    @torch.no_grad()
+    def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
+        """(B, d) noise N(0, σ²I) for the codes. Drawn on the CPU, so that a stream is the same on every device."""
+        return sigma * torch.randn(codes.shape, generator=rng).to(codes.device)
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Adam (Kingma & Ba 2015) on the rows of a table that the batch has touched, each row with its own step count.
+
+    A dense Adam moves rows whose image is not in the batch, along stale momenta; torch's SparseAdam does not, but
+    corrects the bias by a step count common to all rows, which makes a row's late first step about three times too
+    long. After its step a row is projected by its factor's geometry.
+    """
+
+    def __init__(self, factors: list[Factor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
+        super().__init__([{"params": [factor.codes]} for factor in factors], {"lr": lr, "betas": betas, "eps": eps})
+        self.geometries = [factor.geometry for factor in factors]
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group, geometry in zip(self.param_groups, self.geometries, strict=True):
+            (codes,) = group["params"]
+            if codes.grad is not None:
+                gradient = codes.grad.coalesce()
+                rows = gradient.indices()[0]
+                codes[rows] = geometry.project(codes[rows] - self._step(codes, rows, gradient.values(), group))
+
+    def _step(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
+        state = self.state[codes]
+        if not state:
+            state["step"] = torch.zeros(len(codes), 1, device=codes.device)
+            state["mean"], state["square"] = torch.zeros_like(codes), torch.zeros_like(codes)
+        beta1, beta2 = group["betas"]
+        step = state["step"][rows] + 1
+        mean = state["mean"][rows].lerp_(gradient, 1 - beta1)
+        square = state["square"][rows].lerp_(gradient.square(), 1 - beta2)
+        state["step"][rows], state["mean"][rows], state["square"][rows] = step, mean, square
+        corrected = mean / (1 - beta1**step)
+        scale = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
+        return group["lr"] * corrected / scale
+
+
+def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
+    """(count, d) float32 codes drawn from the geometry's prior."""
+    return geometry.sample(count, dimension, rng)
+
+
+def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
+    """Codes that start as the images' principal components (as in minimal GLO and LORD's starts), scaled to the radius.
+
+    Args:
+        images: (N, H, W, C) uint8. Components are fitted on at most 10,000 of them, at 32×32 or less.
+        dimension: d; coordinates beyond the images' rank start as small noise.
+
+    Returns:
+        (N, d) float32, with the geometry's radius as root mean square length.
+    """
+    flat = _thumbnails(images)
+    rank = min(dimension, *flat.shape)
+    seed = int(torch.randint(2**31, (1,), generator=rng))
+    spread = np.linspace(0, len(flat) - 1, min(len(flat), 10_000)).astype(int)
+    pca = PCA(rank, random_state=seed).fit(flat[spread])
+    codes = torch.zeros(len(flat), dimension)
+    codes[:, :rank] = torch.from_numpy(pca.transform(flat))
+    codes *= geometry.radius / codes.norm(dim=1).square().mean().sqrt().clamp_min(1e-12)
+    noise = torch.randn(codes.shape, generator=rng) * (0.01 * geometry.radius / math.sqrt(dimension))
+    return geometry.project(codes + noise)
+
+
+def _thumbnails(images: np.ndarray, side: int = 32) -> np.ndarray:
+    """(N, H, W, C) uint8 → (N, features) float32: block means, at most `side` pixels a side."""
+    count, height, width, channels = images.shape
+    step = max(1, height // side)
+    flat = np.empty((count, height // step * (width // step) * channels), np.float32)
+    for start in range(0, count, 1024):
+        chunk = np.asarray(images[start : start + 1024], np.float32) / 255
+        blocks = chunk.reshape(len(chunk), height // step, step, width // step, step, channels)
+        flat[start : start + 1024] = blocks.mean((2, 4)).reshape(len(chunk), -1)
+    return flat

@@ -1,0 +1,141 @@
+"""Distances between images: callables that return one value per image.
+
+A distance first represents an image (its pixels, its pyramid, its features) and then compares representations, so that
+those of the targets can be computed once and kept.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Representation = list[Tensor]
+
+
+def mean_absolute(a: Tensor, b: Tensor) -> Tensor:
+    """(B, …), (B, …) → (B,) float32: the mean over elements of |a − b|."""
+    return _MeanAbsolute.apply(a, b)
+
+
+def mean_square(a: Tensor, b: Tensor) -> Tensor:
+    """(B, …), (B, …) → (B,) float32: the mean over elements of (a − b)²."""
+    return (a.float() - b.float()).square().flatten(1).mean(1)
+
+
+class _MeanAbsolute(torch.autograd.Function):
+    """|a − b| with a float32 sum over half-precision inputs, and the sign alone kept for the way back."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
+        difference = a - b
+        ctx.save_for_backward(difference)
+        dims = tuple(range(1, a.dim()))
+        return torch.linalg.vector_norm(difference, 1, dims, dtype=torch.float32) / difference[0].numel()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        scale = (gradient / difference[0].numel()).to(difference.dtype).view(-1, *[1] * (difference.dim() - 1))
+        return difference.sign().mul_(scale), None
+
+
+class Distance(nn.Module):
+    """Base of the distances: `represent` once per image, `compare` once per pair."""
+
+    def represent(self, images: Tensor) -> Representation:
+        """(B, C, H, W) float in [0, 1] → tensors with a row per image."""
+        return [images]
+
+    def compare(self, a: Representation, b: Representation) -> Tensor:
+        """(B,) float32 distances between two lists of representations."""
+        raise NotImplementedError
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.compare(self.represent(a), self.represent(b))
+
+
+class L1(Distance):
+    def compare(self, a: Representation, b: Representation) -> Tensor:
+        return mean_absolute(a[0], b[0])
+
+
+class L2(Distance):
+    """The mean squared error."""
+
+    def compare(self, a: Representation, b: Representation) -> Tensor:
+        return mean_square(a[0], b[0])
+
+
+class L1L2(Distance):
+    """L1 + L2."""
+
+    def compare(self, a: Representation, b: Representation) -> Tensor:
+        return mean_absolute(a[0], b[0]) + mean_square(a[0], b[0])
+
+
+class LaplacianL1(Distance):
+    """Σ_j 2^{2j} |L_j(a) − L_j(b)|₁ over a Laplacian pyramid, plus `l2` times the squared error.
+
+    Bojanowski et al. 2017 after Ling & Okada 2006. The sums over a level's pixels become means, which leaves the
+    weight of a level as it is: level j has 2^{-2j} of the pixels.
+    """
+
+    def __init__(self, levels: int = 3, l2: float = 1.0):
+        super().__init__()
+        self.levels, self.l2 = levels, l2
+        line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        self.register_buffer("kernel", torch.outer(line, line)[None, None])
+
+    def represent(self, images: Tensor) -> Representation:
+        pyramid, current = [], images
+        for _ in range(self.levels):
+            smaller = self._blur(current)[:, :, ::2, ::2]
+            pyramid.append(current - F.interpolate(smaller, scale_factor=2, mode="bilinear", align_corners=False))
+            current = smaller
+        return [images, *pyramid, current]
+
+    def compare(self, a: Representation, b: Representation) -> Tensor:
+        levels = sum(mean_absolute(x, y) for x, y in zip(a[1:], b[1:], strict=True))
+        return levels + self.l2 * mean_square(a[0], b[0])
+
+    def _blur(self, images: Tensor) -> Tensor:
+        channels = images.shape[1]
+        padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
+        return F.conv2d(padded, self.kernel.expand(channels, 1, 5, 5), groups=channels)
+
+
+class Perceptual(Distance):
+    """‖a − b‖₁ + Σ_i ‖φ_i(a) − φ_i(b)‖₁, each norm a mean over elements (Helman et al. 2019; after Johnson
+    et al. 2016), φ_i the features at the end of a VGG's i-th block.
+
+    Args:
+        blocks: the VGG's blocks, frozen, each ending at its last ReLU; the next one begins with the pooling.
+        dtype: the type in which they run.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks).to(dtype, memory_format=torch.channels_last)
+        self.dtype = dtype
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+
+    def represent(self, images: Tensor) -> Representation:
+        features = ((images.expand(-1, 3, -1, -1) - self.mean) / self.std).to(
+            self.dtype, memory_format=torch.channels_last
+        )
+        representation = [images]
+        for block in self.blocks:
+            features = block(features)
+            representation.append(features)
+        return representation
+
+    def compare(self, a: Representation, b: Representation) -> Tensor:
+        return sum(mean_absolute(x, y) for x, y in zip(a, b, strict=True))
+
+
+PIXEL_DISTANCES = {"l1": L1, "l2": L2, "l1_l2": L1L2, "lap_l1": LaplacianL1}

@@ -1,0 +1,113 @@
+"""The model: a generator, its table of codes and, in the end, an encoder; and the folder that holds them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from iglo.errors import UserError
+from iglo.files import read_json, write_json
+from iglo.geometry import make_geometry
+from iglo.latents import Factor, LatentTable
+from iglo.networks import Encoder, Generator
+from iglo.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All that is needed to build the networks again."""
+
+    dimension: int
+    image_size: int
+    channels: int
+    width: int
+    constraint: str
+    radius: float | None
+
+    def geometry(self):
+        return make_geometry(self.constraint, self.radius, self.dimension)
+
+    def generator(self) -> Generator:
+        return Generator(self.dimension, self.image_size, self.channels, self.width)
+
+    def encoder(self, width: int) -> Encoder:
+        return Encoder(self.dimension, self.image_size, self.channels, width)
+
+
+class Model(nn.Module):
+    """Generator and codes learned together.
+
+    Attributes:
+        trained: (N,) bool, the rows of the table that training has reached.
+    """
+
+    def __init__(self, shape: Shape, generator: nn.Module, table: LatentTable, trained: np.ndarray):
+        super().__init__()
+        self.shape, self.generator, self.table, self.trained = shape, generator, table, trained
+
+    @property
+    def codes(self) -> Tensor:
+        """(N, d) the code of every training image."""
+        return self.table.factors["image"].codes.detach()
+
+    def save(self, folder: Path) -> None:
+        save_network(self.generator, folder / "generator.safetensors")
+        np.save(folder / "codes.npy", self.codes.cpu().numpy())
+        np.save(folder / "trained.npy", self.trained)
+        write_json(folder / "model.json", asdict(self.shape))
+
+    @classmethod
+    def load(cls, folder: str | Path, runtime: Runtime) -> "Model":
+        """The model in a folder that `save` wrote; UserError when it is not one."""
+        folder = Path(folder)
+        try:
+            shape = Shape(**read_json(folder / "model.json"))
+            codes = torch.from_numpy(np.load(folder / "codes.npy", allow_pickle=False))
+            trained = np.load(folder / "trained.npy", allow_pickle=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{folder}: holds no whole model ({error}); run the stage that makes it again.") from None
+        generator = load_network(shape.generator(), folder / "generator.safetensors")
+        table = LatentTable(image=Factor(codes, shape.geometry()))
+        return cls(shape, runtime.place(generator), table.to(runtime.device), trained)
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    save_file({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, path)
+
+
+def load_network(network: nn.Module, path: Path) -> nn.Module:
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError):
+        raise UserError(f"{path}: holds no weights of this network; run the stage that makes it again.") from None
+    return network
+
+
+@torch.no_grad()
+def settle_batch_norm(generator: nn.Module, codes: Tensor, batch_size: int = 256) -> None:
+    """Batch-norm statistics over exactly `codes` (N, d): those of training mix in noise and older weights."""
+    update_bn(codes.split(batch_size), generator)
+
+
+@torch.inference_mode()
+def decode(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: int = 256) -> np.ndarray:
+    """(N, d) codes → (N, H, W, C) float32 images in [0, 1], the generator in evaluation mode, in full precision."""
+    generator.eval()
+    pieces = [generator(piece.to(runtime.device)).cpu() for piece in codes.split(batch_size)]
+    return torch.cat(pieces).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@torch.inference_mode()
+def encode(encoder: nn.Module, images: np.ndarray, shape: Shape, runtime: Runtime, batch_size: int = 256) -> Tensor:
+    """(N, H, W, C) uint8 → (N, d) codes, projected to where codes may lie."""
+    encoder.eval()
+    pieces = []
+    for start in range(0, len(images), batch_size):
+        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(runtime.device)
+        pieces.append(encoder(batch.permute(0, 3, 1, 2).float() / 255).cpu())
+    return shape.geometry().project(torch.cat(pieces))

@@ -1,0 +1,73 @@
+"""Generator and encoder: DCGAN bodies (Radford et al. 2016) whose depth follows the image size."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Generator(nn.Module):
+    """Code → image: to 4×4, then stride-2 transposed convolutions with batch norm and ReLU, a sigmoid at the end.
+
+    Args:
+        dimension: d of the code.
+        image_size: 16, 32, 64 or 128.
+        channels: of the image, 1 or 3.
+        width: channels before the last layer; each block towards the code has twice as many, at most 8 times.
+    """
+
+    def __init__(self, dimension: int, image_size: int, channels: int, width: int):
+        super().__init__()
+        widths = body_widths(image_size, width)[::-1]
+        layers: list[nn.Module] = [nn.ConvTranspose2d(dimension, widths[0], 4, bias=False)]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
+            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)]
+        layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
+        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)]
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(B, d) → (B, C, H, W) in [0, 1], float32."""
+        return self.body(codes[:, :, None, None]).float().sigmoid()
+
+
+class Encoder(nn.Module):
+    """Image → code: DCGAN's discriminator body, which ends in a linear layer instead of a sigmoid.
+
+    Arguments as Generator's.
+    """
+
+    def __init__(self, dimension: int, image_size: int, channels: int, width: int):
+        super().__init__()
+        widths = body_widths(image_size, width)
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1] * 4 * 4, dimension)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] → (B, d), float32."""
+        return self.head(self.body(2 * images - 1).flatten(1)).float()
+
+
+def body_widths(image_size: int, width: int) -> list[int]:
+    """Channels of the blocks from the image (image_size/2) to the code (4×4)."""
+    return [width * min(2**block, 8) for block in range(int(math.log2(image_size)) - 2)]
+
+
+def initialise(network: nn.Module, rng: torch.Generator) -> nn.Module:
+    """DCGAN's start, drawn from `rng`: weights N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                module.weight.normal_(0, 0.02, generator=rng)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.weight.normal_(1, 0.02, generator=rng)
+            else:
+                continue
+            if module.bias is not None:
+                module.bias.zero_()
+    return network

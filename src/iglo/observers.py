@@ -1,0 +1,98 @@
+"""What watches a run of `fit`: the generator's moving average, previews of the same images, the best epoch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from iglo.runtime import Runtime
+
+
+class Average:
+    """Exponential moving average of a network's weights; its batch-norm statistics follow the network's own."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.network = network
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def after_step(self, model: nn.Module) -> None:
+        self.averaged.update_parameters(self.network)
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        pass
+
+    def state_dict(self) -> dict:
+        return self.averaged.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        self.averaged.load_state_dict(state)
+
+
+class Previews:
+    """Reconstructions of the same training images at epochs 1, 2, 5, 10, 20, 50, …
+
+    Args:
+        ids: (K,) int64 training ids.
+    """
+
+    def __init__(self, ids: Tensor, runtime: Runtime):
+        self.ids, self.runtime = ids, runtime
+        self.epochs: list[int] = []
+        self.frames: list[Tensor] = []
+
+    def after_step(self, model: nn.Module) -> None:
+        pass
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        if int(str(epoch).rstrip("0")) in (1, 2, 5):
+            self.take(model, epoch)
+
+    @torch.no_grad()
+    def take(self, model: nn.Module, epoch: int) -> None:
+        model.eval()
+        images = model.generator(model.table(self.ids.to(self.runtime.device)))
+        model.train()
+        self.epochs.append(epoch)
+        self.frames.append((images * 255).round().byte().permute(0, 2, 3, 1).cpu())
+
+    def state_dict(self) -> dict:
+        return {"epochs": self.epochs, "frames": self.frames}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.epochs, self.frames = state["epochs"], state["frames"]
+
+
+class Best:
+    """Keeps a network as it was at the epoch with the lowest score.
+
+    Args:
+        score: of the model, lower is better; called after every epoch, with the model in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module, score: Callable[[], float]):
+        self.network, self.score = network, score
+        self.scores: list[float] = []
+        self.weights: dict[str, Tensor] = {}
+
+    def after_step(self, model: nn.Module) -> None:
+        pass
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        model.eval()
+        score = self.score()
+        model.train()
+        if score < min(self.scores, default=float("inf")):
+            self.weights = {key: value.clone() for key, value in self.network.state_dict().items()}
+        self.scores.append(score)
+
+    def restore(self) -> int:
+        """Puts the best weights back into the network; returns their epoch."""
+        self.network.load_state_dict(self.weights)
+        return self.scores.index(min(self.scores)) + 1
+
+    def state_dict(self) -> dict:
+        return {"scores": self.scores, "weights": self.weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.scores, self.weights = state["scores"], state["weights"]

@@ -1,0 +1,173 @@
+"""The paper's steps as lists of terms for the one loop (Helman et al. 2019, sections 3 and 4)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from iglo.batches import Batches, Schedule, Targets
+from iglo.checkpoints import CheckpointFolder
+from iglo.latents import Factor, LatentTable, RowAdam, normal_codes, pca_codes
+from iglo.losses import Distance
+from iglo.model import Model, Shape, settle_batch_norm
+from iglo.networks import initialise
+from iglo.objectives import CodeRegression, Continuity, Objective, Preservation, Reconstruction
+from iglo.observers import Average, Best, Previews
+from iglo.params import EncoderParams, Params
+from iglo.randomness import torch_generator
+from iglo.runtime import Runtime
+from iglo.training import Progress, fit
+
+PREVIEWED = 6  # images shown of the first subset, and as many of the newest
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training stage hands on: the model, its log, and previews of the same images along the way."""
+
+    model: Model
+    progress: Progress
+    previews: Previews | None = None
+
+
+def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> Model:
+    """An untrained generator, and starting codes for all training images.
+
+    Args:
+        images: (N, H, W, C) uint8, the training images.
+    """
+    latent = params.latent
+    shape = Shape(
+        latent.dimension,
+        params.data.image_size,
+        params.data.channels,
+        params.generator.width,
+        latent.constraint,
+        latent.radius,
+    )
+    generator = initialise(shape.generator(), torch_generator(params.seed, "generator"))
+    rng = torch_generator(params.seed, "codes")
+    if latent.init == "pca":
+        codes = pca_codes(images, latent.dimension, shape.geometry(), rng)
+    else:
+        codes = normal_codes(len(images), latent.dimension, shape.geometry(), rng)
+    table = LatentTable(image=Factor(codes, shape.geometry()))
+    return Model(shape, runtime.place(generator), table.to(runtime.device), np.zeros(len(images), bool))
+
+
+def learn_subset(
+    model: Model,
+    images: np.ndarray,
+    subset: np.ndarray,
+    distance: Distance,
+    round_index: int,
+    params: Params,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+) -> Trained:
+    """GLO on the first subset; on a later one, learn it while the generator keeps the earlier ones.
+
+    min α·Σ_{S_p} ‖G(z_x), x‖ + β·Σ_{S_i} ‖G(z_x), x‖ over G and the codes of S_i; the codes of S_p are frozen.
+
+    Args:
+        subset: (M,) int64 ids, the images of this round.
+        round_index: from 0.
+    """
+    earlier = np.flatnonzero(model.trained)
+    terms = [(params.staged.beta, Reconstruction())]
+    parts = {"current": Schedule(subset, params.staged.current_batch)}
+    if len(earlier):
+        terms.append((params.staged.alpha, Preservation()))
+        parts["earlier"] = Schedule(earlier, params.staged.earlier_batch)
+    epochs = params.rounds[round_index].epochs
+    name = f"staged {round_index + 1}"
+    return _learn(model, images, distance, terms, parts, epochs, name, params, runtime, checkpoints)
+
+
+def learn_all(
+    model: Model,
+    images: np.ndarray,
+    distance: Distance,
+    params: Params,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+) -> Trained:
+    """All codes and G: min α·Σ ‖G(z_x), x‖ + β·Σ ‖G(z_x + ε), x‖, ε ~ N(0, σ²I)."""
+    beta = params.beta if params.sigma else 0.0
+    terms = [(params.alpha if beta else params.alpha + params.beta, Reconstruction())]
+    terms.append((beta, Continuity(params.sigma)))
+    parts = {"current": Schedule(np.arange(len(images)), params.full.batch_size)}
+    return _learn(model, images, distance, terms, parts, params.full.epochs, "full", params, runtime, checkpoints)
+
+
+def _learn(model, images, distance, terms, parts, epochs, name, params, runtime, checkpoints) -> Trained:
+    """The generator and the codes of the part `current` under `terms`."""
+    current = parts["current"].ids
+    used = np.unique(np.concatenate([schedule.ids for schedule in parts.values()]))
+    shown = np.concatenate([used[model.trained[used]][:PREVIEWED], current[:PREVIEWED]])
+    targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
+    previews = Previews(torch.from_numpy(np.unique(shown)), runtime)
+    average = [Average(model.generator, params.generator.ema)] if params.generator.ema else []
+    rates = params.optimizer
+    progress = fit(
+        model,
+        Objective(terms, distance),
+        Batches(targets, parts, params.seed, name),
+        [
+            torch.optim.Adam(model.generator.parameters(), rates.generator_rate, betas=(0.5, 0.999), fused=True),
+            RowAdam(list(model.table.factors.values()), rates.code_rate),
+        ],
+        epochs=epochs,
+        runtime=runtime,
+        schedule=rates.schedule,
+        observers=[*average, previews],
+        checkpoints=checkpoints,
+    )
+    model.trained[current] = True
+    if average:
+        model.generator.load_state_dict(average[0].averaged.module.state_dict())
+    settle_batch_norm(model.generator, model.codes[torch.from_numpy(used)])
+    return Trained(model, progress, previews)
+
+
+def learn_encoder(
+    model: Model,
+    images: np.ndarray,
+    params: Params,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+) -> tuple[Trained, int]:
+    """min over E of Σ λ1·‖E(x) − z_x‖₁ + λ2·‖E(x) − z_x‖₂², G and codes fixed; the best epoch on held-out images.
+
+    Returns:
+        the model, its encoder set, and the epoch that was kept.
+    """
+    section: EncoderParams = params.encoder
+    encoder = initialise(model.shape.encoder(section.width), torch_generator(params.seed, "encoder"))
+    model.encoder = runtime.place(encoder)
+    order = torch.randperm(len(images), generator=torch_generator(params.seed, "encoder/held out")).numpy()
+    held, kept = np.split(order, [max(1, round(section.held_out * len(images)))])
+    targets = Targets(images, order, None, runtime)
+    term = CodeRegression(section.l1, section.l2)
+    best = Best(model.encoder, lambda: _mean_value(term, model, targets, held, runtime))
+    progress = fit(
+        model,
+        Objective([(1.0, term)]),
+        Batches(targets, {"current": Schedule(kept, section.batch_size)}, params.seed, "encoder"),
+        [torch.optim.Adam(model.encoder.parameters(), section.rate, betas=(0.5, 0.999), fused=True)],
+        epochs=section.epochs,
+        runtime=runtime,
+        schedule=section.schedule,
+        observers=[best],
+        checkpoints=checkpoints,
+    )
+    for row, score in zip(progress.rows, best.scores, strict=True):
+        row["held_out"] = score
+    return Trained(model, progress), best.restore()
+
+
+@torch.no_grad()
+def _mean_value(term, model: Model, targets: Targets, ids: np.ndarray, runtime: Runtime) -> float:
+    """A direct term's mean over the images `ids`."""
+    values = [term(model, {"current": targets.part(piece)}, None) for piece in torch.from_numpy(ids).split(256)]
+    return torch.cat(values).mean().item()

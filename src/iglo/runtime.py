@@ -1,0 +1,48 @@
+"""Device, precision, threads and determinism: decided once, here only."""
+
+import os
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+# Deterministic cuBLAS wants this before the first CUDA call.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and in which arithmetic a stage computes."""
+
+    device: torch.device
+    precision: str  # fp32 | bf16
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which frozen networks run and features are cached."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def autocast(self) -> AbstractContextManager:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Moves a network to the device, its convolutions in channels-last order (faster on CPU and GPU alike)."""
+        return module.to(self.device, memory_format=torch.channels_last)
+
+
+def start(precision: str) -> Runtime:
+    """Sets the process up: deterministic algorithms, IGLO_THREADS threads (default: all), the first GPU if any.
+
+    `IGLO_DEVICE=cpu` keeps a stage off the GPU.
+    """
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.backends.cudnn.benchmark = False
+    torch.set_flush_denormal(True)
+    if threads := os.environ.get("IGLO_THREADS"):
+        torch.set_num_threads(int(threads))
+    warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
+    name = os.environ.get("IGLO_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Runtime(torch.device(name), precision)
