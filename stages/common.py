@@ -5,21 +5,33 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.errors import UserError
-from iglo.files import disk_full_is_a_user_error, write_json
+from iglo.files import disk_full_is_a_user_error, read_json, write_json
 from iglo.params import Params, load_params
+
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage did: images that went through it, and seconds that killed runs before this one had spent on it."""
+
+    images: int
+    earlier_seconds: float = 0.0
 
 
 def stage(*names: str) -> Callable:
     """Makes a function of (arguments, params) the main of a stage whose required options are `names`.
 
-    The function returns how many images went through it, or None where a rate means nothing. `--timing` names the
-    file that receives seconds and images per second.
+    The function returns how many images went through it, as a number or as Work, or None where a rate means nothing.
+    `--timing` names the file that receives seconds and images per second; with `times` among the names, the file
+    receives those of all stages, from the folder of that option.
     """
 
-    def decorate(function: Callable[[SimpleNamespace, Params], int | None]) -> Callable[[list[str] | None], None]:
+    def decorate(function: Callable[[SimpleNamespace, Params], int | Work | None]) -> Callable[[list[str] | None], None]:
         def main(argv: list[str] | None = None) -> None:
             parser = argparse.ArgumentParser(description=function.__doc__)
             for name in names:
@@ -33,7 +45,7 @@ def stage(*names: str) -> Callable:
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(1)
             except KeyboardInterrupt:
-                print("stopped; run again to go on from the last checkpoint", file=sys.stderr)
+                print("stopped by the keyboard; `dvc repro` goes on where it can", file=sys.stderr)
                 sys.exit(130)
 
         return main
@@ -44,7 +56,25 @@ def stage(*names: str) -> Callable:
 def _timed(function: Callable, arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
-        images = function(arguments, load_params(arguments.params))
+        result = function(arguments, load_params(arguments.params))
     seconds = time.perf_counter() - start
-    rate = {} if images is None else {"images_per_s": round(images / seconds, 1)}
-    write_json(arguments.timing, {"seconds": round(seconds, 2), **rate})
+    work = result if isinstance(result, Work) else Work(result or 0)
+    seconds += work.earlier_seconds
+    timing = {"seconds": round(seconds, 2)}
+    if work.images:
+        timing["images_per_s"] = round(work.images / seconds, 1)
+    if "times" in arguments:
+        timing = {**_times_of_stages(Path(arguments.times)), "evaluate": timing}
+    write_json(arguments.timing, timing)
+
+
+def _times_of_stages(folder: Path) -> dict:
+    """{"full": …, "staged": {"1": …}} from full.json and staged/1.json, in the order of a dictionary."""
+    times: dict = {}
+    for path in sorted(folder.rglob("*.json"), key=lambda path: path.parts):
+        *groups, name = path.relative_to(folder).with_suffix("").parts
+        inner = times
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[name] = read_json(path)
+    return times

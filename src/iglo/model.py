@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from iglo.album import Album
 from iglo.errors import UserError
 from iglo.files import read_json, write_json
 from iglo.geometry import make_geometry
@@ -40,15 +42,19 @@ class Shape:
 
 
 class Model(nn.Module):
-    """Generator and codes learned together.
+    """Generator and codes learned together, with what the stages so far have left on record.
 
     Attributes:
-        trained: (N,) bool, the rows of the table that training has reached.
+        learned_in: (N,) int32, the round that first learned each image's code; 0: none yet.
+        album: pictures of the same images along the stages.
+        log: a row per stage and epoch.
     """
 
-    def __init__(self, shape: Shape, generator: nn.Module, table: LatentTable, trained: np.ndarray):
+    def __init__(self, shape: Shape, generator: nn.Module, table: LatentTable, learned_in: np.ndarray, album: Album):
         super().__init__()
-        self.shape, self.generator, self.table, self.trained = shape, generator, table, trained
+        self.shape, self.generator, self.table = shape, generator, table
+        self.learned_in, self.album = learned_in, album
+        self.log: list[dict[str, Any]] = []
 
     @property
     def codes(self) -> Tensor:
@@ -58,22 +64,27 @@ class Model(nn.Module):
     def save(self, folder: Path) -> None:
         save_network(self.generator, folder / "generator.safetensors")
         np.save(folder / "codes.npy", self.codes.cpu().numpy())
-        np.save(folder / "trained.npy", self.trained)
-        write_json(folder / "model.json", asdict(self.shape))
+        np.save(folder / "learned_in.npy", self.learned_in)
+        self.album.save(folder)
+        write_json(folder / "model.json", {"shape": asdict(self.shape), "log": self.log})
 
     @classmethod
     def load(cls, folder: str | Path, runtime: Runtime) -> "Model":
         """The model in a folder that `save` wrote; UserError when it is not one."""
         folder = Path(folder)
         try:
-            shape = Shape(**read_json(folder / "model.json"))
+            record = read_json(folder / "model.json")
+            shape = Shape(**record["shape"])
             codes = torch.from_numpy(np.load(folder / "codes.npy", allow_pickle=False))
-            trained = np.load(folder / "trained.npy", allow_pickle=False)
-        except (OSError, ValueError, TypeError) as error:
+            learned_in = np.load(folder / "learned_in.npy", allow_pickle=False)
+            album = Album.load(folder)
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{folder}: holds no whole model ({error}); run the stage that makes it again.") from None
         generator = load_network(shape.generator(), folder / "generator.safetensors")
         table = LatentTable(image=Factor(codes, shape.geometry()))
-        return cls(shape, runtime.place(generator), table.to(runtime.device), trained)
+        model = cls(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
+        model.log = record["log"]
+        return model
 
 
 def save_network(network: nn.Module, path: Path) -> None:

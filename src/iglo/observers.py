@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from iglo.album import Album
 from iglo.runtime import Runtime
 
 
@@ -30,37 +31,35 @@ class Average:
 
 
 class Previews:
-    """Reconstructions of the same training images at epochs 1, 2, 5, 10, 20, 50, …
+    """Reconstructions of the same training images at epochs 1, 2, 5, 10, 20, 50, … and at the end of every stage.
 
     Args:
-        ids: (K,) int64 training ids.
+        album: receives them; it travels with the model from stage to stage.
+        generator: the network to look through, the average where there is one.
     """
 
-    def __init__(self, ids: Tensor, runtime: Runtime):
-        self.ids, self.runtime = ids, runtime
-        self.epochs: list[int] = []
-        self.frames: list[Tensor] = []
+    def __init__(self, album: Album, generator: nn.Module, stage: str, runtime: Runtime):
+        self.album, self.generator, self.stage, self.runtime = album, generator, stage, runtime
 
     def after_step(self, model: nn.Module) -> None:
         pass
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
-        if int(str(epoch).rstrip("0")) in (1, 2, 5):
+        if epoch in (1, 2, 5) or (epoch >= 10 and int(str(epoch).rstrip("0")) in (1, 2, 5)):
             self.take(model, epoch)
 
     @torch.no_grad()
     def take(self, model: nn.Module, epoch: int) -> None:
-        model.eval()
-        images = model.generator(model.table(self.ids.to(self.runtime.device)))
-        model.train()
-        self.epochs.append(epoch)
-        self.frames.append((images * 255).round().byte().permute(0, 2, 3, 1).cpu())
+        self.generator.eval()
+        images = self.generator(model.table(self.album.ids.to(self.runtime.device)))
+        self.generator.train()
+        self.album.add(self.stage, epoch, (images * 255).round().byte().permute(0, 2, 3, 1).cpu())
 
     def state_dict(self) -> dict:
-        return {"epochs": self.epochs, "frames": self.frames}
+        return self.album.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        self.epochs, self.frames = state["epochs"], state["frames"]
+        self.album.load_state_dict(state)
 
 
 class Best:

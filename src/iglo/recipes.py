@@ -1,33 +1,34 @@
 """The paper's steps as lists of terms for the one loop (Helman et al. 2019, sections 3 and 4)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
+from iglo.album import Album
+from iglo.backbones import vgg_blocks
 from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
 from iglo.latents import Factor, LatentTable, RowAdam, normal_codes, pca_codes
-from iglo.losses import Distance
+from iglo.losses import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.model import Model, Shape, settle_batch_norm
 from iglo.networks import initialise
 from iglo.objectives import CodeRegression, Continuity, Objective, Preservation, Reconstruction
 from iglo.observers import Average, Best, Previews
 from iglo.params import EncoderParams, Params
-from iglo.randomness import torch_generator
+from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import Runtime
 from iglo.training import Progress, fit
 
-PREVIEWED = 6  # images shown of the first subset, and as many of the newest
+PREVIEWED = 12  # images, a third of them of the first subset
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a training stage hands on: the model, its log, and previews of the same images along the way."""
-
-    model: Model
-    progress: Progress
-    previews: Previews | None = None
+def make_distance(params: Params, runtime: Runtime) -> Distance:
+    """The distance that `params.loss` names."""
+    loss = params.loss
+    if loss.name == "perceptual":
+        distance = Perceptual(vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed), runtime.dtype)
+    else:
+        distance = PIXEL_DISTANCES[loss.name]()
+    return distance.to(runtime.device)
 
 
 def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> Model:
@@ -52,7 +53,8 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> Model:
     else:
         codes = normal_codes(len(images), latent.dimension, shape.geometry(), rng)
     table = LatentTable(image=Factor(codes, shape.geometry()))
-    return Model(shape, runtime.place(generator), table.to(runtime.device), np.zeros(len(images), bool))
+    learned_in = np.zeros(len(images), np.int32)
+    return Model(shape, runtime.place(generator), table.to(runtime.device), learned_in, Album(torch.zeros(0).long()))
 
 
 def learn_subset(
@@ -64,7 +66,7 @@ def learn_subset(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-) -> Trained:
+) -> Progress:
     """GLO on the first subset; on a later one, learn it while the generator keeps the earlier ones.
 
     min α·Σ_{S_p} ‖G(z_x), x‖ + β·Σ_{S_i} ‖G(z_x), x‖ over G and the codes of S_i; the codes of S_p are frozen.
@@ -73,15 +75,18 @@ def learn_subset(
         subset: (M,) int64 ids, the images of this round.
         round_index: from 0.
     """
-    earlier = np.flatnonzero(model.trained)
+    earlier = np.flatnonzero(model.learned_in)
     terms = [(params.staged.beta, Reconstruction())]
     parts = {"current": Schedule(subset, params.staged.current_batch)}
     if len(earlier):
         terms.append((params.staged.alpha, Preservation()))
         parts["earlier"] = Schedule(earlier, params.staged.earlier_batch)
-    epochs = params.rounds[round_index].epochs
-    name = f"staged {round_index + 1}"
-    return _learn(model, images, distance, terms, parts, epochs, name, params, runtime, checkpoints)
+    if not len(model.album.ids):
+        model.album = _empty_album(subset, len(images), params.seed)
+    name, epochs = f"staged {round_index + 1}", params.rounds[round_index].epochs
+    progress = _learn(model, images, distance, terms, parts, name, epochs, params, runtime, checkpoints)
+    model.learned_in[subset] = round_index + 1
+    return progress
 
 
 def learn_all(
@@ -91,28 +96,25 @@ def learn_all(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-) -> Trained:
+) -> Progress:
     """All codes and G: min α·Σ ‖G(z_x), x‖ + β·Σ ‖G(z_x + ε), x‖, ε ~ N(0, σ²I)."""
     beta = params.beta if params.sigma else 0.0
     terms = [(params.alpha if beta else params.alpha + params.beta, Reconstruction())]
     terms.append((beta, Continuity(params.sigma)))
     parts = {"current": Schedule(np.arange(len(images)), params.full.batch_size)}
-    return _learn(model, images, distance, terms, parts, params.full.epochs, "full", params, runtime, checkpoints)
+    return _learn(model, images, distance, terms, parts, "full", params.full.epochs, params, runtime, checkpoints)
 
 
-def _learn(model, images, distance, terms, parts, epochs, name, params, runtime, checkpoints) -> Trained:
-    """The generator and the codes of the part `current` under `terms`."""
-    current = parts["current"].ids
+def _learn(model, images, distance, terms, parts, name, epochs, params, runtime, checkpoints) -> Progress:
+    """The generator and the codes of the batch's rows under `terms`; then the average, and its batch norm settled."""
     used = np.unique(np.concatenate([schedule.ids for schedule in parts.values()]))
-    shown = np.concatenate([used[model.trained[used]][:PREVIEWED], current[:PREVIEWED]])
-    targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
-    previews = Previews(torch.from_numpy(np.unique(shown)), runtime)
-    average = [Average(model.generator, params.generator.ema)] if params.generator.ema else []
+    average = Average(model.generator, params.generator.ema)
+    previews = Previews(model.album, average.averaged.module, name, runtime)
     rates = params.optimizer
     progress = fit(
         model,
         Objective(terms, distance),
-        Batches(targets, parts, params.seed, name),
+        Batches(Targets(images, used, distance, runtime, params.loss.cache_gb), parts, params.seed, name),
         [
             torch.optim.Adam(model.generator.parameters(), rates.generator_rate, betas=(0.5, 0.999), fused=True),
             RowAdam(list(model.table.factors.values()), rates.code_rate),
@@ -120,14 +122,22 @@ def _learn(model, images, distance, terms, parts, epochs, name, params, runtime,
         epochs=epochs,
         runtime=runtime,
         schedule=rates.schedule,
-        observers=[*average, previews],
+        observers=[average, previews],
         checkpoints=checkpoints,
     )
-    model.trained[current] = True
-    if average:
-        model.generator.load_state_dict(average[0].averaged.module.state_dict())
+    model.generator.load_state_dict(average.averaged.module.state_dict())
     settle_batch_norm(model.generator, model.codes[torch.from_numpy(used)])
-    return Trained(model, progress, previews)
+    previews.take(model, epochs)
+    model.log += [{"stage": name, **row} for row in progress.rows]
+    return progress
+
+
+def _empty_album(first_subset: np.ndarray, count: int, seed: int) -> Album:
+    """An album of images drawn by seed, a third of them from the first subset."""
+    rng = numpy_generator(seed, "album")
+    first = rng.permutation(first_subset)[: PREVIEWED // 3]
+    others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
+    return Album(torch.from_numpy(np.concatenate([first, others[: PREVIEWED - len(first)]])))
 
 
 def learn_encoder(
@@ -136,11 +146,10 @@ def learn_encoder(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-) -> tuple[Trained, int]:
+) -> Progress:
     """min over E of Σ λ1·‖E(x) − z_x‖₁ + λ2·‖E(x) − z_x‖₂², G and codes fixed; the best epoch on held-out images.
 
-    Returns:
-        the model, its encoder set, and the epoch that was kept.
+    Afterwards `model.encoder` is set; the log has the held-out value of every epoch.
     """
     section: EncoderParams = params.encoder
     encoder = initialise(model.shape.encoder(section.width), torch_generator(params.seed, "encoder"))
@@ -163,7 +172,9 @@ def learn_encoder(
     )
     for row, score in zip(progress.rows, best.scores, strict=True):
         row["held_out"] = score
-    return Trained(model, progress), best.restore()
+    best.restore()
+    model.log += [{"stage": "encoder", **row} for row in progress.rows]
+    return progress
 
 
 @torch.no_grad()

@@ -44,13 +44,13 @@ class Progress:
 
     Attributes:
         presented: images that went through the network, forward and backward.
-        seconds: spent in this run, earlier processes included.
+        earlier_seconds: spent in this run by processes before this one.
         rows: the log, one row per epoch, without times: the same bits in every run.
     """
 
     step: int = 0
     presented: int = 0
-    seconds: float = 0.0
+    earlier_seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
 
@@ -113,7 +113,6 @@ def fit(
                 log.look()
                 run.save(progress)
             bar.update()
-    progress.seconds += run.elapsed()
     return progress
 
 
@@ -123,23 +122,21 @@ class _Run:
     def __init__(self, checkpoints: CheckpointFolder | None, parts: dict[str, Any]):
         self.checkpoints, self.parts = checkpoints, parts
         self.every = float(os.environ.get("IGLO_CHECKPOINT_SECONDS", 60))
-        self.started = time.perf_counter()
+        self.started = self.saved = time.perf_counter()
 
     def resume(self) -> None:
         if self.checkpoints is not None and (state := self.checkpoints.load()):
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
 
-    def elapsed(self) -> float:
-        return time.perf_counter() - self.started
-
     def is_due(self) -> bool:
-        return self.checkpoints is not None and self.elapsed() >= self.every
+        return self.checkpoints is not None and time.perf_counter() - self.saved >= self.every
 
     def save(self, progress: Progress) -> None:
-        progress.seconds += self.elapsed()
-        self.checkpoints.save(progress.step, {name: part.state_dict() for name, part in self.parts.items()})
-        self.started = time.perf_counter()
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state["progress"]["earlier_seconds"] += time.perf_counter() - self.started
+        self.checkpoints.save(progress.step, state)
+        self.saved = time.perf_counter()
 
 
 class _Log:

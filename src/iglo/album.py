@@ -1,0 +1,50 @@
+"""Pictures of the same training images, taken along the stages of a run."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iglo.files import read_json, write_json
+
+
+class Album:
+    """Frames of K images, each with the stage and the epoch at which it was taken.
+
+    Args:
+        ids: (K,) int64 training ids.
+    """
+
+    def __init__(self, ids: Tensor):
+        self.ids = ids
+        self.places: list[tuple[str, int]] = []  # (stage, epoch)
+        self.frames: list[Tensor] = []  # (K, H, W, C) uint8
+
+    def add(self, stage: str, epoch: int, frame: Tensor) -> None:
+        """Keeps a frame, in the place of an older one of the same stage and epoch."""
+        if (stage, epoch) in self.places:
+            self.frames[self.places.index((stage, epoch))] = frame
+        else:
+            self.places.append((stage, epoch))
+            self.frames.append(frame)
+
+    def state_dict(self) -> dict:
+        return {"ids": self.ids, "places": self.places, "frames": self.frames}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.ids, self.frames = state["ids"], state["frames"]
+        self.places = [(stage, epoch) for stage, epoch in state["places"]]
+
+    def save(self, folder: Path) -> None:
+        frames = torch.stack(self.frames).numpy() if self.frames else np.zeros(0, np.uint8)
+        np.save(folder / "album.npy", frames)
+        write_json(folder / "album.json", {"ids": self.ids.tolist(), "places": self.places})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Album":
+        record = read_json(folder / "album.json")
+        album = cls(torch.tensor(record["ids"]))
+        album.places = [(stage, epoch) for stage, epoch in record["places"]]
+        album.frames = list(torch.from_numpy(np.load(folder / "album.npy", allow_pickle=False)))
+        return album

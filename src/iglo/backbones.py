@@ -1,0 +1,221 @@
+"""torchvision's networks and their weights: the one place that builds them, finds their files and prepares images.
+
+`weights` is `imagenet` (torchvision's default weights, from its download cache), `random` (seeded) or the path of a
+`.safetensors` file with torchvision's key names. The classification head is never used, so a file may lack it or hold
+one for other classes.
+"""
+
+import difflib
+import hashlib
+import re
+import sys
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torchvision import models
+from torchvision.transforms.functional import normalize, resize
+
+from iglo.errors import UserError
+from iglo.losses import IMAGENET_MEAN, IMAGENET_STD
+from iglo.randomness import derived_seed
+
+# Their head is one module after the last pooling. Transformers and Inception are built otherwise.
+FAMILIES = (
+    "alexnet", "convnext", "densenet", "efficientnet", "mnasnet", "mobilenet", "regnet", "resnet", "resnext",
+    "shufflenet", "squeezenet", "vgg", "wide_resnet",
+)  # fmt: skip
+
+
+class Backbone(nn.Module):
+    """A frozen network without its head: float images in [0, 1] (B, 1 or 3, H, W) to pooled features (B, D).
+
+    `name` stands in metric keys: `resnet50_imagenet`, `random_alexnet`, or after the weights file.
+    """
+
+    def __init__(self, name: str, network: str, body: nn.Module, preset: nn.Module | None = None):
+        super().__init__()
+        self.name, self.network, self.preset = name, network, preset
+        self.body = body
+        # AlexNet's pooling leaves nothing of an image below 63 pixels, the other families' of one below 32.
+        self.smallest_side = 64 if network == "alexnet" else 32
+        freeze(self)
+
+    def prepare(self, images: torch.Tensor, image_size: int | None = None) -> torch.Tensor:
+        """The images as the body takes them: three channels, resized, normalised.
+
+        Without an `image_size`, ImageNet weights resize and crop as their own transform says; other weights leave
+        the images as they are, or enlarge them to the smallest side that the network can take.
+        """
+        images = three_channels(images)
+        if self.preset is not None and image_size is None:
+            return self.preset(images)
+        images = resized(images, max(image_size or min(images.shape[-2:]), self.smallest_side))
+        if self.preset is not None:
+            return normalize(images, self.preset.mean, self.preset.std)
+        return normalize(images, IMAGENET_MEAN, IMAGENET_STD)
+
+    def forward(self, images: torch.Tensor, image_size: int | None = None) -> torch.Tensor:
+        return self.body(self.prepare(images, image_size)).flatten(1)
+
+
+def load_backbone(network: str, weights: str, seed: int) -> Backbone:
+    """A torchvision network up to its last pooling layer; for VGG, AlexNet and SqueezeNet, `features` averaged.
+
+    Args:
+        network: torchvision's name, of one of FAMILIES.
+        weights: imagenet, random, or the path of a .safetensors file.
+        seed: of the random weights.
+
+    Raises:
+        UserError: an unknown or unsupported network, or weights that are missing, damaged or another network's.
+    """
+    check_network(network)
+    name, preset = backbone_name(network, weights), None
+    body, head = _random_body(network, seed)
+    if weights == "imagenet":
+        choice = models.get_model_weights(network).DEFAULT
+        preset = choice.transforms()
+        state, source = _imagenet_state(network, choice), f"torchvision's {choice}"
+        if network.startswith("densenet"):  # the files keep an older spelling: norm.1 for norm1
+            state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
+        _load(body, state, head, network, source)
+    elif weights != "random":
+        _load(body, _file_state(network, weights), head, network, weights)
+    return Backbone(name, network, body, preset)
+
+
+def vgg_blocks(network: str, weights: str, blocks: int, seed: int) -> nn.ModuleList:
+    """The first `blocks` blocks of a VGG, frozen, each ending at its last ReLU; the next one begins with the pooling.
+
+    For vgg16: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3. They take images normalised with IMAGENET_MEAN and _STD.
+    """
+    if not network.startswith("vgg"):
+        raise UserError(f"network: must be one of torchvision's VGGs (e.g. vgg16), got {network!r}.")
+    return blocks_of(load_backbone(network, weights, seed))[:blocks]
+
+
+def blocks_of(backbone: Backbone) -> nn.ModuleList:
+    """The blocks of a VGG or a ResNet in order, each taking the output of the one before.
+
+    A VGG is cut before each pooling, and its last pooling belongs to no block. A ResNet's are its stem up to the
+    first ReLU and its four layers.
+    """
+    body = backbone.body
+    if isinstance(body, models.ResNet):
+        stem, first = nn.Sequential(body.conv1, body.bn1, body.relu), nn.Sequential(body.maxpool, body.layer1)
+        return nn.ModuleList([stem, first, body.layer2, body.layer3, body.layer4])
+    if not isinstance(body, models.VGG):
+        raise UserError(f"network: must be a VGG or a ResNet (e.g. vgg16, resnet50), got {backbone.network!r}.")
+    parts = [[]]
+    for layer in body.features:
+        if isinstance(layer, nn.MaxPool2d):
+            parts.append([])
+        parts[-1].append(layer)
+    return nn.ModuleList(nn.Sequential(*part) for part in parts[:-1])
+
+
+def backbone_name(network: str, weights: str) -> str:
+    """How metric keys name a network: `vgg16_imagenet`, `random_vgg16`, `vgg16_STEM` for the file STEM.safetensors."""
+    if weights == "random":
+        return f"random_{network}"
+    stem = weights if weights == "imagenet" else Path(weights).stem
+    return stem if stem.startswith(f"{network}_") else f"{network}_{stem}"
+
+
+def check_network(network: str) -> None:
+    known = [name for name in models.list_models(module=models) if name.startswith(FAMILIES)]
+    if network in known:
+        return
+    close = difflib.get_close_matches(network, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(name + '…' for name in FAMILIES)}."
+    if network in models.list_models():
+        raise UserError(f"network: {network!r} has no pooled features here; supported are {', '.join(FAMILIES)}.")
+    raise UserError(f"network: torchvision has no network {network!r}; {hint}")
+
+
+def three_channels(images: torch.Tensor) -> torch.Tensor:
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def resized(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Square images resized to side × side, bilinear, with antialiasing where they shrink."""
+    return images if images.shape[-2:] == (side, side) else resize(images, [side, side], antialias=True)
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False)
+
+
+def _random_body(network: str, seed: int) -> tuple[nn.Module, str]:
+    """The network with torchvision's own initialisation and without its head, and the head's name."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would also seed the generators of the GPUs.
+        torch.default_generator.manual_seed(derived_seed(seed, f"backbone/{network}"))
+        body = models.get_model(network, weights=None)
+    head = "fc" if hasattr(body, "fc") else "classifier"
+    if hasattr(body, "avgpool"):
+        body.avgpool = nn.AdaptiveAvgPool2d(1)
+    # SqueezeNet pools inside its head.
+    setattr(body, head, nn.AdaptiveAvgPool2d(1) if network.startswith("squeezenet") else nn.Identity())
+    return body, head
+
+
+def _load(body: nn.Module, state: dict[str, torch.Tensor], head: str, network: str, source: str) -> None:
+    """Copies a state whose names and shapes must be the body's, save for any head and batch norm's unused counters."""
+
+    def shapes(tensors: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+        return {
+            name: tuple(value.shape)
+            for name, value in tensors.items()
+            if not name.startswith(f"{head}.") and not name.endswith("num_batches_tracked")
+        }
+
+    wanted, given = shapes(body.state_dict()), shapes(state)
+    for name in sorted(wanted.keys() | given.keys()):
+        if wanted.get(name) != given.get(name):
+            need, got = (f"shape {found[name]}" if name in found else "none" for found in (wanted, given))
+            raise UserError(
+                f"{source}: not the weights of {network}, which needs for {name}: {need}, but the file has {got}; "
+                "name the network that they were trained for."
+            )
+    body.load_state_dict({name: state[name].float() for name in wanted}, strict=False)
+
+
+def _file_state(network: str, weights: str) -> dict[str, torch.Tensor]:
+    if Path(weights).suffix != ".safetensors":
+        raise UserError(f"weights: must be imagenet, random or a .safetensors file for {network}, got {weights!r}.")
+    try:
+        return load_file(weights)
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{weights}: cannot be read as a safetensors file of {network} ({reason}).") from None
+
+
+def _imagenet_state(network: str, choice: models.WeightsEnum) -> dict[str, torch.Tensor]:
+    """torchvision's weights from its cache, downloaded if they are not there. No pickled object but tensors is read."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(choice.url).path).name
+    if path.exists():
+        _check_digest(network, path)  # torchvision checks fresh downloads only
+    try:
+        return choice.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise UserError(
+            f"{path.name}: torchvision's ImageNet weights of {network} are not in {path.parent} and cannot be "
+            f"downloaded ({' '.join(str(error).split())}); put the file there, or set weights: random."
+        ) from None
+
+
+def _check_digest(network: str, path: Path) -> None:
+    """torchvision ends a file's name with the first digits of its SHA-256."""
+    wanted = re.search(r"-([0-9a-f]{8,})\.", path.name).group(1)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(wanted):
+        raise UserError(
+            f"{path}: the cached ImageNet weights of {network} are damaged (their SHA-256 must begin with {wanted}, "
+            f"got {digest[: len(wanted)]}); delete the file and run again, or set weights: random."
+        )

@@ -1,0 +1,175 @@
+"""The numbers of a run: reconstruction, inversion, continuity, samples and the split, by the functions of `metrics`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iglo import metrics
+from iglo.judges import feature_judge, lpips_distance
+from iglo.model import Model, decode, encode
+from iglo.params import EvaluateParams
+from iglo.randomness import numpy_generator, torch_generator
+from iglo.runtime import Runtime
+
+EPSILON = 1e-2  # of the perceptual path length, in t
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The network that looks at images, in batches: arrays in, arrays out.
+
+    Attributes:
+        distance_name, feature_name: how metric keys name it.
+    """
+
+    distance_name: str
+    feature_name: str
+    _distance: Callable[[Tensor, Tensor], Tensor]
+    _features: Callable[[Tensor], Tensor]
+    runtime: Runtime
+
+    @classmethod
+    def make(cls, params: EvaluateParams, seed: int, runtime: Runtime) -> "Judge":
+        distance_name, distance = lpips_distance(params.network, params.weights, seed, runtime.device)
+        feature_name, features = feature_judge(params.network, params.weights, seed, runtime.device)
+        return cls(distance_name, feature_name, distance, features, runtime)
+
+    @torch.inference_mode()
+    def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(N, H, W, C), (N, H, W, C) float in [0, 1] → (N,) LPIPS distances."""
+        pairs = zip(_batches(a, self.runtime), _batches(b, self.runtime), strict=True)
+        return torch.cat([self._distance(x, y).cpu() for x, y in pairs]).numpy()
+
+    @torch.inference_mode()
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(N, H, W, C) float in [0, 1] → (N, D) pooled features."""
+        return torch.cat([self._features(batch).cpu() for batch in _batches(images, self.runtime)]).numpy()
+
+
+def quality(images: np.ndarray, targets: np.ndarray, judge: Judge) -> dict[str, float]:
+    """L1, PSNR, SSIM and the judge's distance of images to their targets, (N, H, W, C) float in [0, 1]."""
+    return {
+        "l1": metrics.l1(images, targets),
+        "psnr": metrics.psnr(images, targets),
+        "ssim": metrics.ssim(images, targets),
+        judge.distance_name: float(judge.distance(images, targets).mean()),
+    }
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Interpolations between training codes.
+
+    Attributes:
+        ids: (P, 2) the training images at both ends.
+        images: (P, 2K + 1, H, W, C) float in [0, 1].
+    """
+
+    ids: np.ndarray
+    images: np.ndarray
+
+
+def interpolations(model: Model, params: EvaluateParams, seed: int, runtime: Runtime) -> Paths:
+    """Paths between pairs of training codes drawn by seed, 2K + 1 points each."""
+    ids, start, end = _pairs(model, params.pairs, seed)
+    points = model.shape.geometry().interpolate(start, end, torch.linspace(0, 1, 2 * params.steps + 1))
+    images = decode(model.generator, points.flatten(0, 1), runtime)
+    return Paths(ids, images.reshape(*points.shape[:2], *images.shape[1:]))
+
+
+def continuity(
+    model: Model, paths: Paths, train_features: np.ndarray, judge: Judge, seed: int, runtime: Runtime
+) -> dict[str, float]:
+    """Path length, jerkiness and midpoint realism, under the judge, over `paths`.
+
+    Args:
+        train_features: (N, D) the judge's features of all training images.
+    """
+    count, points = paths.images.shape[:2]
+    steps = [judge.distance(paths.images[:, i], paths.images[:, i + 1]) for i in range(points - 1)]
+    near, far = _close_pairs(model, len(paths.ids), seed, runtime)
+    midpoints = judge.features(paths.images[:, points // 2])
+    ends = judge.features(np.concatenate([paths.images[:, 0], paths.images[:, -1]]))
+    name = judge.distance_name.removeprefix("lpips_")
+    return {
+        f"ppl_{name}": metrics.path_length(judge.distance(near, far), EPSILON),
+        f"jerkiness_{name}": metrics.jerkiness(np.stack(steps, axis=1)),
+        f"midpoint_realism_{judge.feature_name}": metrics.midpoint_realism(midpoints, ends, train_features),
+    }
+
+
+def _pairs(model: Model, count: int, seed: int) -> tuple[np.ndarray, Tensor, Tensor]:
+    codes = model.codes.cpu()
+    rng = torch_generator(seed, "interpolation/pairs")
+    ids = torch.stack([torch.randperm(len(codes), generator=rng)[:2] for _ in range(count)])
+    return ids.numpy(), codes[ids[:, 0]], codes[ids[:, 1]]
+
+
+def _close_pairs(model: Model, count: int, seed: int, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
+    """Images at t and t + ε on every path, t drawn by seed."""
+    _, start, end = _pairs(model, count, seed)
+    times = torch.rand(count, generator=torch_generator(seed, "interpolation/times")) * (1 - EPSILON)
+    geometry = model.shape.geometry()
+    images = []
+    for shift in (0, EPSILON):
+        points = [
+            geometry.interpolate(a[None], b[None], t[None] + shift) for a, b, t in zip(start, end, times, strict=True)
+        ]
+        images.append(decode(model.generator, torch.cat(points).flatten(0, 1), runtime))
+    return images[0], images[1]
+
+
+def draw_samples(model: Model, count: int, seed: int, runtime: Runtime) -> np.ndarray:
+    """(count, H, W, C) float: images of codes drawn from the Gaussian fitted to the learned codes, then projected."""
+    codes = model.codes.cpu().double()
+    covariance = torch.cov(codes.T) + 1e-6 * torch.eye(codes.shape[1])
+    normal = torch.randn(count, codes.shape[1], generator=torch_generator(seed, "samples"), dtype=torch.float64)
+    drawn = codes.mean(0) + normal @ torch.linalg.cholesky(covariance).T
+    return decode(model.generator, model.shape.geometry().project(drawn.float()), runtime)
+
+
+def sample_quality(
+    samples: np.ndarray, train_features: np.ndarray, test: np.ndarray, judge: Judge
+) -> dict[str, float]:
+    """Kernel and Fréchet distance, precision and recall of samples against held-out images, and their novelty."""
+    fake, real = judge.features(samples), judge.features(test)
+    precision, recall = metrics.precision_recall(real, fake) if min(len(real), len(fake)) > 3 else (0.0, 0.0)
+    name = judge.feature_name
+    return {
+        f"kd_{name}": metrics.kernel_distance(fake, real),
+        f"fd_{name}": metrics.frechet_distance(fake, real),
+        f"precision_{name}": precision,
+        f"recall_{name}": recall,
+        f"novelty_{name}": metrics.novelty(fake, train_features, real),
+    }
+
+
+def split_quality(points: np.ndarray, labels: np.ndarray, chosen: np.ndarray, seed: int) -> dict[str, float]:
+    """How well the first subset stands for all training images, beside a random subset of the same length.
+
+    Args:
+        points: (N, P) the features in which the first round clustered.
+        labels: (N,) their clusters.
+        chosen: (M,) ids of the first subset.
+    """
+    random = numpy_generator(seed, "split/random").choice(len(points), len(chosen), replace=False)
+    return {
+        "coverage": metrics.cluster_coverage(labels, chosen),
+        "coverage_random": metrics.cluster_coverage(labels, random),
+        "distance": metrics.mean_nearest(points, chosen),
+        "distance_random": metrics.mean_nearest(points, random),
+    }
+
+
+def invert(model: Model, images: np.ndarray, runtime: Runtime) -> np.ndarray:
+    """(N, H, W, C) uint8 → (N, H, W, C) float: G(E(x))."""
+    return decode(model.generator, encode(model.encoder, images, model.shape, runtime), runtime)
+
+
+def _batches(images: np.ndarray, runtime: Runtime, batch_size: int = 128):
+    for start in range(0, len(images), batch_size):
+        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
+        yield batch.permute(0, 3, 1, 2).to(runtime.device)

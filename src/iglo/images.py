@@ -1,0 +1,219 @@
+"""The images of a run: split, and kept as one memory-mapped array with ids, names and labels.
+
+A `Source` lists images that are not decoded yet; `write_store` turns it into a folder; `ImageStore.open` reads that.
+An image's id is its row: training images are rows 0 to n - 1, test images follow.
+"""
+
+import csv
+import hashlib
+import re
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from iglo.decoding import BadImageError, decode
+from iglo.errors import UserError
+from iglo.files import whole_folder, write_json
+from iglo.params import DataParams
+from iglo.randomness import numpy_generator
+
+LISTED = 10  # names in an error, groups and names in a report
+COLUMNS = ("id", "name", "label", "split")
+_WORKERS, _CHUNK = 4, 256  # threads, and images that they may hold at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Images in their natural order: `items` are N files, or a uint8 array (N, H, W) or (N, H, W, 3)."""
+
+    where: str  # for messages
+    names: tuple[str, ...]
+    labels: tuple[str, ...]  # class names, empty where there is none
+    items: Sequence[Path] | np.ndarray
+    ignored: tuple[str, ...] = ()  # files that do not claim to be images
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStore:
+    """The prepared images of a run."""
+
+    images: np.ndarray  # (N, H, W, C) uint8, memory-mapped, read-only
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    train_count: int
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "ImageStore":
+        """The store that `write_store` made in `folder`. Raises UserError when there is none."""
+        try:
+            images = np.load(Path(folder) / "images.npy", mmap_mode="r", allow_pickle=False)
+            with open(Path(folder) / "index.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                rows = list(csv.DictReader(file))
+            splits = [row["split"] for row in rows]
+            if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(rows):
+                raise ValueError("images.npy and index.csv do not agree")
+            names, labels = (tuple(row[column] for row in rows) for column in ("name", "label"))
+        except (OSError, ValueError, KeyError, EOFError, csv.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{folder}: no folder of prepared images ({reason}); run the prepare stage.") from None
+        return cls(images, names, labels, splits.count("train"))
+
+    @property
+    def train(self) -> np.ndarray:
+        """A view (train_count, H, W, C) uint8; its rows are the training ids."""
+        return self.images[: self.train_count]
+
+    @property
+    def test(self) -> np.ndarray:
+        """A view (N - train_count, H, W, C) uint8."""
+        return self.images[self.train_count :]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that occur, each once, in natural order; "" is one of them where images have no label."""
+        return tuple(sorted(set(self.labels), key=natural_key))
+
+    @cached_property
+    def label_ids(self) -> np.ndarray:
+        """(N,) int64: the position of each image's label in `classes`."""
+        position = {label: index for index, label in enumerate(self.classes)}
+        return np.array([position[label] for label in self.labels], dtype=np.int64)
+
+
+def natural_key(text: str) -> tuple:
+    """A sort key by which frog-2 comes before frog-10, and a folder's files stay together."""
+    return [_numbers_as_numbers(part) for part in text.split("/")], text
+
+
+def _numbers_as_numbers(text: str) -> list[str | int]:
+    pieces = re.split("([0-9]+)", text)  # every second piece is a number, so that like compares with like
+    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
+
+
+def write_store(source: Source, data: DataParams, seed: int, out: str | Path) -> int:
+    """Decodes as many images as `data` asks for into the folder `out`; returns how many.
+
+    `images.npy` is (N, H, W, C) uint8, training images first; `index.csv` has a row per image (id, name, label, split);
+    `report.json` counts splits, labels, exact duplicates, and what was left out.
+
+    Raises:
+        UserError: fewer images than the split asks for, or bad ones (unless `data.on_error` is skip).
+    """
+    count = len(source.names)
+    order = numpy_generator(seed, "split").permutation(count) if data.shuffle else np.arange(count)
+    _check_enough(count, source, data, {})
+    with whole_folder(out) as folder:
+        with open(folder / "images.npy", "wb") as file:
+            kept, bad, digests = _write_images(file, source, order, data)
+        if bad and data.on_error == "fail":
+            raise UserError(_bad_images(source, bad))
+        _check_enough(len(kept), source, data, bad)
+        names, labels = ([column[index] for index in kept] for column in (source.names, source.labels))
+        splits = ["train" if row < data.train else "test" for row in range(len(kept))]
+        with open(folder / "index.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *zip(range(len(kept)), names, labels, splits, strict=True)])
+        report = {
+            "source": source.where,
+            "images": dict(Counter(splits)),
+            "labels": dict(sorted(Counter(labels).items(), key=lambda item: natural_key(item[0]))),
+            "duplicates": _duplicates(digests, names, splits),
+            "skipped": {"count": len(bad), "reasons": bad},
+            "ignored": {"count": len(source.ignored), "first": source.ignored[:LISTED]},
+        }
+        write_json(folder / "report.json", report)
+    return len(kept)
+
+
+def _write_images(
+    file: BinaryIO, source: Source, order: np.ndarray, data: DataParams
+) -> tuple[list[int], dict[str, str], list[bytes]]:
+    """Writes good images one after another as an .npy file: positions kept, names of bad ones with reasons, digests."""
+    wanted = len(order) if data.test is None else data.train + data.test
+    shape = (data.image_size, data.image_size, data.channels)
+    kept, bad, digests = [], {}, []
+    _write_header(file, (0, *shape))
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(_WORKERS) as pool,
+        tqdm(total=wanted, unit="image", disable=None) as progress,
+    ):
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on size, which `decode` checks
+        for index, result in _decoded(pool, source, order, data):
+            if isinstance(result, BadImageError):
+                bad[source.names[index]] = str(result)
+                continue
+            pixels = result.tobytes()
+            file.write(pixels)
+            kept.append(int(index))
+            digests.append(hashlib.blake2b(pixels, digest_size=16).digest())
+            progress.update()
+            if len(kept) == wanted:
+                break
+    file.seek(0)
+    _write_header(file, (len(kept), *shape))
+    return kept, bad, digests
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    # numpy pads the header so that the length of the first axis can be written again when it is known.
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _decoded(
+    pool: ThreadPoolExecutor, source: Source, order: np.ndarray, data: DataParams
+) -> Iterator[tuple[int, np.ndarray | BadImageError]]:
+    def attempt(index: int) -> np.ndarray | BadImageError:
+        try:
+            return decode(source.items[index], data.image_size, data.channels)
+        except BadImageError as reason:
+            return reason
+
+    remaining = iter(order)
+    while chunk := list(islice(remaining, _CHUNK)):
+        yield from zip(chunk, pool.map(attempt, chunk), strict=True)
+
+
+def _check_enough(count: int, source: Source, data: DataParams, bad: dict[str, str]) -> None:
+    if count >= data.train + (data.test or 1):
+        return
+    held_out = "at least 1 for test" if data.test is None else data.test
+    skipped = f", beside {_listed(bad)} that cannot be used" if bad else ""
+    raise UserError(
+        f"data.train, data.test: ask for {data.train} images and {held_out}, but {source.where} has {count}{skipped}; "
+        "ask for fewer or add images."
+    )
+
+
+def _bad_images(source: Source, bad: dict[str, str]) -> str:
+    return (
+        f"{source.where}: every image must be readable, but {_listed(bad)} cannot be used; mend or remove them, or "
+        "set data.on_error to skip to leave them out."
+    )
+
+
+def _listed(bad: dict[str, str]) -> str:
+    more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
+    return ", ".join(f"{name} ({reason})" for name, reason in islice(bad.items(), LISTED)) + more
+
+
+def _duplicates(digests: list[bytes], names: list[str], splits: list[str]) -> dict[str, Any]:
+    """Groups of prepared images that are equal bit for bit."""
+    rows = defaultdict(list)
+    for row, digest in enumerate(digests):
+        rows[digest].append(row)
+    groups = [group for group in rows.values() if len(group) > 1]
+    return {
+        "groups": len(groups),
+        "images": sum(map(len, groups)),
+        "groups_across_train_and_test": sum(len({splits[row] for row in group}) > 1 for group in groups),
+        "first": [[names[row] for row in group] for group in groups[:LISTED]],
+    }

@@ -1,0 +1,37 @@
+"""The numbers and the pictures of a run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from iglo.evaluation import Judge
+from iglo.files import read_json, whole_folder, write_json
+from iglo.images import ImageStore
+from iglo.model import Model, load_network
+from iglo.params import Params
+from iglo.report import Split, write_report
+from iglo.runtime import start
+from stages.common import stage
+
+
+@stage("images", "features", "clusters", "model", "encoder", "metrics", "figures", "times")
+def main(arguments: SimpleNamespace, params: Params) -> int:
+    """Measures reconstruction, inversion, continuity, samples and the split, and draws them."""
+    runtime = start(params.precision)
+    store = ImageStore.open(arguments.images)
+    model = Model.load(arguments.model, runtime)
+    width = read_json(Path(arguments.encoder) / "encoder.json")["width"]
+    encoder = load_network(model.shape.encoder(width), Path(arguments.encoder) / "encoder.safetensors")
+    model.encoder = runtime.place(encoder)
+    features = read_json(Path(arguments.features) / "features.json")["name"]
+    points, labels = (np.load(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
+    judge = Judge.make(params.evaluate, params.seed, runtime)
+    with whole_folder(arguments.figures) as folder:
+        values = write_report(folder, model, store, Split(points, labels, features), judge, params, runtime)
+    write_json(arguments.metrics, values)
+    return len(store.images)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Extracts the features in which the images are clustered."""
+
+from types import SimpleNamespace
+
+from iglo.clustering import everything
+from iglo.features import extract_features
+from iglo.files import whole_folder, write_json
+from iglo.images import ImageStore
+from iglo.params import Params
+from iglo.runtime import start
+from stages.common import stage
+
+
+@stage("images", "out", "everything")
+def main(arguments: SimpleNamespace, params: Params) -> int:
+    """Extracts the features in which the images are clustered, and writes the ids that the first round starts from."""
+    store = ImageStore.open(arguments.images)
+    device = start("fp32").device
+    with whole_folder(arguments.out) as folder:
+        file = folder / "features.npy"
+        name, features = extract_features(store.images, params.features, params.seed, device, out=file)
+        record = {"name": name, "dimension": features.shape[1], "train": store.train_count}
+        write_json(folder / "features.json", record)
+    with whole_folder(arguments.everything) as folder:
+        everything(store.train_count).save(folder)
+    return len(store.images)
+
+
+if __name__ == "__main__":
+    main()

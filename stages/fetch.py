@@ -1,0 +1,17 @@
+"""Brings the images that are not on this machine yet."""
+
+from types import SimpleNamespace
+
+from iglo.params import Params
+from iglo.sources import fetch
+from stages.common import stage
+
+
+@stage("out")
+def main(arguments: SimpleNamespace, params: Params) -> None:
+    """Brings the images that are not on this machine yet into a folder."""
+    fetch(params.data, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""All images together, with the noise term that makes the generator continuous."""
+
+from types import SimpleNamespace
+
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.model import Model
+from iglo.params import Params
+from iglo.recipes import learn_all, make_distance
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder, write_log
+
+
+@stage("images", "start", "out", "curve")
+def main(arguments: SimpleNamespace, params: Params) -> Work:
+    """Learns all codes and the generator, from clean and from noisy codes."""
+    runtime = start(params.precision)
+    images = ImageStore.open(arguments.images).train
+    model = Model.load(arguments.start, runtime)
+    distance = make_distance(params, runtime)
+    with checkpoint_folder("full", params, arguments.images, arguments.start) as checkpoints:
+        progress = learn_all(model, images, distance, params, runtime, checkpoints)
+        write_log(arguments.curve, progress.rows)
+        with whole_folder(arguments.out) as out:
+            model.save(out)
+    return Work(progress.presented, progress.earlier_seconds)
+
+
+if __name__ == "__main__":
+    main()

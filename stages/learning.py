@@ -1,0 +1,33 @@
+"""What the training stages share: their checkpoints, their log and how they tell their work."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from iglo.checkpoints import CheckpointFolder, fingerprint, scratch_root
+from iglo.files import whole_file
+from iglo.params import Params
+
+
+@contextmanager
+def checkpoint_folder(name: str, params: Params, *inputs: str) -> Iterator[CheckpointFolder]:
+    """The locked scratch folder of a stage, keyed by its params, inputs and code; removed when the block ends well.
+
+    Args:
+        inputs: paths of the files and folders that the stage reads.
+    """
+    code = sorted((Path(__file__).parent.parent / "src" / "iglo").glob("*.py"))
+    key = fingerprint([name, params], [*code, *inputs])
+    with CheckpointFolder(scratch_root() / f"{name}-{key}").locked() as folder:
+        yield folder
+
+
+def write_log(path: str, rows: list[dict]) -> None:
+    """The rows of a run's log as CSV, one column per key."""
+    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["epoch"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+

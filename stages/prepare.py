@@ -1,0 +1,19 @@
+"""Decodes, cuts and splits the images."""
+
+from types import SimpleNamespace
+
+from iglo.images import write_store
+from iglo.params import Params
+from iglo.sources import open_source
+from stages.common import stage
+
+
+@stage("raw", "out")
+def main(arguments: SimpleNamespace, params: Params) -> int:
+    """Decodes, cuts and splits the images into one folder of arrays."""
+    source = open_source(params.data, arguments.raw)
+    return write_store(source, params.data, params.seed, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""GLO on one subset, while the generator keeps the subsets before it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.model import Model
+from iglo.params import Params
+from iglo.recipes import learn_subset, make_distance
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder, write_log
+
+
+@stage("round", "images", "subset", "start", "out", "curve")
+def main(arguments: SimpleNamespace, params: Params) -> Work:
+    """Learns the codes of one round's subset; the codes of earlier subsets are frozen."""
+    runtime, index = start(params.precision), int(arguments.round) - 1
+    images = ImageStore.open(arguments.images).train
+    model = Model.load(arguments.start, runtime)
+    subset = np.load(Path(arguments.subset) / "chosen.npy")
+    distance = make_distance(params, runtime)
+    inputs = arguments.images, arguments.subset, arguments.start
+    with checkpoint_folder(f"staged-{index + 1}", params, *inputs) as checkpoints:
+        progress = learn_subset(model, images, subset, distance, index, params, runtime, checkpoints)
+        write_log(arguments.curve, progress.rows)
+        with whole_folder(arguments.out) as out:
+            model.save(out)
+    return Work(progress.presented, progress.earlier_seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Fixtures for all: the values of params.yaml, and real images where there are any."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def params() -> dict:
+    """The root params.yaml as a dict, to be changed and written by a test."""
+    return yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real data and weights that IGLO_TEST_DATA names."""
+    if "IGLO_TEST_DATA" not in os.environ:
+        pytest.skip("IGLO_TEST_DATA is not set")
+    return Path(os.environ["IGLO_TEST_DATA"])

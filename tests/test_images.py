@@ -1,0 +1,408 @@
+import dataclasses
+import importlib.util
+import json
+import os
+import pickle
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from torchvision import datasets
+
+from iglo.decoding import BadImageError, decode
+from iglo.errors import UserError
+from iglo.images import ImageStore, natural_key, write_store
+from iglo.params import DataParams, Params, load_params
+from iglo.sources import fetch, open_source
+from stages.fetch import main as fetch_main
+from stages.prepare import main as prepare_main
+
+
+@pytest.fixture
+def data(params, tmp_path) -> DataParams:
+    """Params of a folder that is empty so far, one training image, all the rest for test, 16×16, three channels."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    loaded: Params = load_params(tmp_path / "params.yaml")
+    folder = {"source": "folder", "path": str(tmp_path / "images"), "train": 1, "shuffle": False}
+    return dataclasses.replace(loaded.data, image_size=16, channels=3, **folder)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+def save_many(data: DataParams, count: int) -> None:
+    for number in range(1, count + 1):
+        save(Path(data.path, f"frog-{number}.png"), noise(16, 16, 3, seed=number))
+
+
+def prepare(data: DataParams, tmp_path: Path, seed: int = 0) -> tuple[ImageStore, dict]:
+    out = tmp_path / "prepared"
+    write_store(open_source(data, tmp_path / "raw"), data, seed, out)
+    return ImageStore.open(out), json.loads((out / "report.json").read_text())
+
+
+def test_natural_order():
+    names = ["b/1.png", "frog-10.png", "frog-2.png", "10/a.png", "9/b.png", "frog-1.png", "frog-01.png"]
+    ordered = ["9/b.png", "10/a.png", "b/1.png", "frog-01.png", "frog-1.png", "frog-2.png", "frog-10.png"]
+    assert sorted(names, key=natural_key) == ordered
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_transparency_becomes_white(tmp_path, mode):
+    pixels = np.zeros((16, 16, 4), np.uint8)
+    pixels[:8, :, 3] = 255  # the upper half is opaque black, the lower clear black
+    if mode in ("P", "L"):  # a palette or grey level that is declared transparent
+        image = Image.fromarray(np.repeat(np.array([0, 1], np.uint8), 8)[:, None].repeat(16, 1), "L")
+        if mode == "P":
+            image = image.convert("P")
+            image.putpalette([0] * 768)
+        image.save(tmp_path / "a.png", transparency=1)
+    else:
+        save(tmp_path / "a.png", pixels, mode)
+    out = decode(tmp_path / "a.png", 16, 3)
+    assert (out[:8] == 0).all() and (out[8:] == 255).all()
+
+
+def test_half_transparency_is_mixed_with_white(tmp_path):
+    pixels = np.full((16, 16, 4), (0, 0, 0, 51), np.uint8)
+    assert (decode(save(tmp_path / "a.png", pixels), 16, 1) == 204).all()
+
+
+@pytest.mark.parametrize("extension", ["png", "tiff"])
+def test_16_bits_keep_their_range(tmp_path, extension):
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    out = decode(save(tmp_path / f"a.{extension}", levels * 257), 16, 1)
+    np.testing.assert_array_equal(out[..., 0], levels)
+
+
+def test_floats_and_wide_integers(tmp_path):
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    for pixels in (ramp, ramp * 255, np.round(ramp * 65535).astype(np.int32)):
+        np.testing.assert_array_equal(decode(save(tmp_path / "a.tiff", pixels), 16, 1).ravel(), np.arange(256))
+    ramp[0, 0] = np.nan
+    with pytest.raises(BadImageError, match="no range of grey levels"):
+        decode(save(tmp_path / "a.tiff", ramp), 16, 1)
+
+
+def test_grey_and_cmyk_have_the_channels_asked_for(tmp_path):
+    grey = noise(16, 16)
+    np.testing.assert_array_equal(decode(save(tmp_path / "a.png", grey), 16, 3), grey[..., None].repeat(3, 2))
+    assert decode(save(tmp_path / "a.jpg", noise(20, 20, 3), "CMYK"), 16, 3).shape == (16, 16, 3)
+    assert decode(save(tmp_path / "b.png", noise(20, 20, 3)), 16, 1).shape == (16, 16, 1)
+
+
+@pytest.mark.parametrize("extension", ["png", "webp", "bmp", "tif"])
+def test_an_image_of_the_size_keeps_every_bit(tmp_path, extension):
+    pixels = noise(16, 23, 3)
+    path = save(tmp_path / f"a.{extension}", pixels, **({"lossless": True} if extension == "webp" else {}))
+    np.testing.assert_array_equal(decode(path, 16, 3), pixels[:, 3:19])
+
+
+def test_the_centre_square_is_resized_with_antialiasing(tmp_path):
+    checks = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
+    wide = np.concatenate([np.zeros((64, 40), np.uint8), checks.astype(np.uint8), np.zeros((64, 40), np.uint8)], 1)
+    out = decode(save(tmp_path / "a.png", wide), 16, 1).astype(int)
+    assert abs(out[2:-2, 2:-2] - 127.5).max() < 4  # fine checks turn grey, not into stripes
+
+
+def test_exif_orientation_and_first_frame(tmp_path):
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter to the right
+    turned = decode(save(tmp_path / "a.png", pixels, exif=exif), 16, 1)
+    assert (turned[:, 8:] == 255).all() and (turned[:, :8] == 0).all()
+    Image.fromarray(pixels).save(
+        tmp_path / "b.tiff", save_all=True, append_images=[Image.fromarray(pixels[::-1].copy())]
+    )
+    np.testing.assert_array_equal(decode(tmp_path / "b.tiff", 16, 3), pixels)
+
+
+def truncated(path: Path) -> None:
+    kept = save(path, noise(64, 64, 3)).read_bytes()
+    path.write_bytes(kept[: len(kept) // 2])
+
+
+BAD = {
+    "empty.png": (lambda path: path.write_bytes(b""), "empty file"),
+    "text.jpg": (lambda path: path.write_text("no image at all"), "not a PNG"),
+    "half.png": (truncated, "damaged"),
+    "half.jpg": (truncated, "damaged"),
+    "half.WebP": (truncated, "damaged"),
+    "half.bmp": (truncated, "damaged"),
+    "half.tif": (truncated, "damaged"),
+    "gone.png": (lambda path: path.symlink_to("nowhere.png"), "no such file"),
+    "small.png": (lambda path: save(path, noise(7, 40)), "40×7 pixels"),
+    "bomb.png": (lambda path: save(path, np.zeros((50, 50), np.uint8)), "pixels, more than 2000"),
+    "worse-bomb.png": (lambda path: save(path, np.zeros((70, 70), np.uint8)), "more than 2000 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_named_or_skipped(data, tmp_path, monkeypatch, name, capfd):
+    make, reason = BAD[name]
+    save_many(data, 2)
+    make(Path(data.path, name))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000 if "bomb" in name else 10**6)
+    with pytest.raises(UserError, match=r"data\.on_error") as error:
+        prepare(data, tmp_path)
+    assert name in str(error.value) and reason in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "prepared").exists()
+    store, report = prepare(dataclasses.replace(data, on_error="skip"), tmp_path)
+    assert store.names == ("frog-1.png", "frog-2.png")
+    assert report["skipped"]["count"] == 1 and reason in report["skipped"]["reasons"][name]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_file_without_permission_is_named(data, tmp_path):
+    save_many(data, 2)
+    Path(data.path, "frog-2.png").chmod(0)
+    with pytest.raises(UserError, match=r"frog-2\.png \(permission denied\)"):
+        prepare(data, tmp_path)
+
+
+def test_all_bad_files_are_collected(data, tmp_path):
+    save_many(data, 2)
+    for number in range(12):
+        Path(data.path, f"bad-{number}.png").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"bad-9\.png \(not a PNG.* and 2 more cannot be used"):
+        prepare(data, tmp_path)
+
+
+def test_skipping_that_leaves_too_few_says_why(data, tmp_path):
+    save_many(data, 1)
+    Path(data.path, "bad.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"has 1, beside bad\.png \(empty file\)"):
+        prepare(dataclasses.replace(data, on_error="skip"), tmp_path)
+
+
+def test_folder_labels_extensions_and_ignored_files(data, tmp_path):
+    root = Path(data.path)
+    for name in ("top.png", "cats/2019/a.JPG", "cats/b.jpeg", "dogs/10.TIFF", "dogs/9.Bmp", "dogs/x.webp"):
+        save(root / name, noise(16, 16, 3))
+    for name in ("notes.txt", ".hidden.png", ".cache/a.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"")
+    (root / "dogs" / "loop").symlink_to(root)
+    store, report = prepare(data, tmp_path)
+    assert store.names == ("cats/2019/a.JPG", "cats/b.jpeg", "dogs/9.Bmp", "dogs/10.TIFF", "dogs/x.webp", "top.png")
+    assert store.labels == ("cats", "cats", "dogs", "dogs", "dogs", "")
+    assert store.classes == ("", "cats", "dogs") and store.label_ids.tolist() == [1, 1, 2, 2, 2, 0]
+    assert report["labels"] == {"": 1, "cats": 2, "dogs": 3}
+    assert report["ignored"] == {"count": 3, "first": [".cache/", ".hidden.png", "notes.txt"]}
+
+
+def test_folder_without_images_or_that_is_not_there(data):
+    with pytest.raises(UserError, match=r"data\.path: no images in"):
+        open_source(data, "raw")
+    with pytest.raises(UserError, match=r"data\.path: no folder 'nowhere'"):
+        open_source(dataclasses.replace(data, path="nowhere"), "raw")
+
+
+def test_split_by_count(data, tmp_path):
+    save_many(data, 12)
+    store, report = prepare(dataclasses.replace(data, train=9, test=2), tmp_path)
+    assert store.names == tuple(f"frog-{number}.png" for number in range(1, 12))
+    assert store.train.shape == (9, 16, 16, 3) and store.test.shape == (2, 16, 16, 3)
+    np.testing.assert_array_equal(store.test[0], noise(16, 16, 3, seed=10))
+    assert isinstance(store.train, np.memmap) and not store.train.flags.writeable
+    assert store.images.dtype == np.uint8 and report["images"] == {"train": 9, "test": 2}
+
+
+def test_split_by_shuffle_follows_the_seed(data, tmp_path):
+    save_many(data, 12)
+    shuffled = dataclasses.replace(data, train=9, shuffle=True)
+    first, again, other = (prepare(shuffled, tmp_path, seed)[0] for seed in (0, 0, 1))
+    assert first.names == again.names != other.names
+    assert set(first.names) == set(other.names) and len(set(first.names)) == 12
+    number = int(first.names[3].removeprefix("frog-").removesuffix(".png"))
+    np.testing.assert_array_equal(first.images[3], noise(16, 16, 3, seed=number))
+
+
+@pytest.mark.parametrize(("train", "test", "words"), [(3, 2, "3 images and 2,"), (4, None, "at least 1 for test")])
+def test_more_asked_for_than_there_is(data, tmp_path, train, test, words):
+    save_many(data, 4)
+    with pytest.raises(UserError, match=rf"data\.train.*{words}.* has 4;"):
+        prepare(dataclasses.replace(data, train=train, test=test), tmp_path)
+
+
+def test_duplicates_are_counted(data, tmp_path):
+    save_many(data, 3)
+    for name in ("frog-4.png", "frog-5.png"):
+        save(Path(data.path, name), noise(16, 16, 3, seed=3))
+    save(Path(data.path, "frog-6.png"), noise(16, 16, 3, seed=1))
+    _, report = prepare(dataclasses.replace(data, train=2), tmp_path)
+    groups = [["frog-1.png", "frog-6.png"], ["frog-3.png", "frog-4.png", "frog-5.png"]]
+    expected = {"groups": 2, "images": 5, "groups_across_train_and_test": 1, "first": groups}
+    assert report["duplicates"] == expected
+
+
+@pytest.mark.parametrize("breakage", ["missing", "truncated", "unequal"])
+def test_a_folder_that_is_no_store(data, tmp_path, breakage):
+    save_many(data, 3)
+    prepare(data, tmp_path)
+    images, index = tmp_path / "prepared" / "images.npy", tmp_path / "prepared" / "index.csv"
+    if breakage == "missing":
+        images.unlink()
+    elif breakage == "truncated":
+        images.write_bytes(images.read_bytes()[:200])
+    else:
+        index.write_text("".join(index.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match="no folder of prepared images"):
+        ImageStore.open(tmp_path / "prepared")
+
+
+def test_digits(data, tmp_path):
+    digits = dataclasses.replace(data, source="digits", channels=1, train=1500)
+    first, second = (prepare(digits, tmp_path)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.images, second.images)
+    assert first.images.shape == (1797, 16, 16, 1) and first.classes == tuple("0123456789")
+    assert first.images.min() == 0 and first.images.max() == 255 and first.labels[:3] == ("0", "1", "2")
+
+
+def write_mnist(root: Path) -> None:
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 4), ("t10k", 2)):
+        pixels, labels = noise(count, 28, 28), np.arange(count, dtype=np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels.tobytes())
+
+
+def write_cifar(root: Path, monkeypatch) -> None:
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in ("data", "test"):
+        (folder / name).write_bytes(pickle.dumps({"data": noise(4, 3072), "labels": [6, 0, 6, 1]}))
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    (folder / "meta").write_bytes(pickle.dumps({"label_names": names}))
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", [("data", None)])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [("test", None)])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", {"filename": "meta", "key": "label_names", "md5": None})
+
+
+def test_mnist_files(data, tmp_path):
+    mnist = dataclasses.replace(data, source="torchvision", dataset="MNIST", root=str(tmp_path), train=4, channels=1)
+    with pytest.raises(UserError, match=r"data\.root: no usable files of MNIST in .* \(Dataset not found\)"):
+        open_source(mnist, tmp_path)
+    write_mnist(tmp_path)
+    store, _ = prepare(dataclasses.replace(mnist, image_size=32), tmp_path)
+    assert store.names == ("train-0", "train-1", "train-2", "train-3", "test-0", "test-1")
+    assert store.labels == ("0", "1", "2", "3", "0", "1") and store.images.shape == (6, 32, 32, 1)
+    images = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"data\.root: no usable files of MNIST"):
+        open_source(mnist, tmp_path)
+
+
+def test_cifar_classes(data, tmp_path, monkeypatch):
+    write_cifar(tmp_path, monkeypatch)
+    cifar = dataclasses.replace(data, source="torchvision", dataset="CIFAR10", root=str(tmp_path), image_size=32)
+    store, _ = prepare(dataclasses.replace(cifar, classes=("frog",)), tmp_path)
+    assert store.names == ("train-0", "train-2", "test-0", "test-2") and store.classes == ("frog",)
+    np.testing.assert_array_equal(store.images[1], noise(4, 3072)[2].reshape(3, 32, 32).transpose(1, 2, 0))
+    with pytest.raises(UserError, match=r"data\.classes: no class 'toad' in CIFAR10; it has airplane, auto.*, truck"):
+        open_source(dataclasses.replace(cifar, classes=("frog", "toad")), tmp_path)
+
+
+def test_celeba_folder(data, tmp_path):
+    celeba = dataclasses.replace(data, source="torchvision", dataset="CelebA", root=str(tmp_path))
+    with pytest.raises(UserError, match=r"data\.root: no usable files of CelebA"):
+        open_source(celeba, tmp_path)
+    for number in (1, 2):
+        save(tmp_path / "celeba" / "img_align_celeba" / f"00000{number}.jpg", noise(218, 178, 3))
+    store, _ = prepare(celeba, tmp_path)
+    assert store.names == ("000001.jpg", "000002.jpg") and store.classes == ("",)
+    with pytest.raises(UserError, match=r"data\.classes: must be \[\]"):
+        open_source(dataclasses.replace(celeba, classes=("smile",)), tmp_path)
+
+
+def test_real_mnist(data, tmp_path, shared):
+    mnist = dataclasses.replace(data, source="torchvision", root=str(shared / "data" / "mnist"), train=8, test=2)
+    store, _ = prepare(dataclasses.replace(mnist, channels=1), tmp_path)
+    assert store.labels == ("5", "0", "4", "1", "9", "2", "1", "3", "1", "4")
+
+
+def test_fetch_has_nothing_to_bring_for_a_folder(data, tmp_path):
+    fetch(data, tmp_path / "raw")
+    assert json.loads((tmp_path / "raw" / "source.json").read_text()) == {"source": "folder", "brought": None}
+
+
+def test_a_download_that_fails_is_one_sentence(data, tmp_path, monkeypatch):
+    def no_network(self):
+        raise OSError("<urlopen error\n no network>")
+
+    monkeypatch.setattr(datasets.MNIST, "download", no_network)
+    with pytest.raises(UserError, match=r"cannot download MNIST \(<urlopen error no network>\).*data\.root"):
+        fetch(dataclasses.replace(data, source="torchvision", root=None), tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.fixture
+def frogs(data, tmp_path, monkeypatch) -> DataParams:
+    """Params of a git repository of three RGBA frogs."""
+    if importlib.util.find_spec("dvc") is None:
+        pytest.skip("dvc is not installed")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    repository = tmp_path / "frogs"
+    for number in (1, 2, 10):
+        save(repository / "data-64" / f"frog-{number}.png", noise(64, 64, 4, seed=number))
+    git = ["git", "-C", str(repository), "-c", "user.name=iglo", "-c", "user.email=iglo@example.org"]
+    for command in (["init", "-q", "-b", "master"], ["add", "."], ["commit", "-q", "-m", "Frogs"]):
+        subprocess.run([*git, *command], check=True)
+    return dataclasses.replace(data, source="git", url=str(repository), rev="master", subdir="data-64", train=2)
+
+
+def test_fetch_from_git(frogs, tmp_path):
+    with pytest.raises(UserError, match="run the fetch stage first"):
+        prepare(frogs, tmp_path)
+    fetch(frogs, tmp_path / "raw")
+    store, _ = prepare(frogs, tmp_path)
+    assert store.names == ("frog-1.png", "frog-2.png", "frog-10.png") and store.classes == ("",)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"rev": "v9"}, "no such revision"),
+        ({"subdir": "toads"}, "no such folder at that revision"),
+        ({"subdir": "data-64/frog-1.png"}, "not a folder"),
+        ({"url": "nowhere"}, "the repository cannot be reached"),
+    ],
+)
+def test_fetch_from_git_that_fails_is_one_sentence(frogs, tmp_path, change, reason):
+    with pytest.raises(UserError, match=rf"data\.url: cannot get .*\({reason}\)") as error:
+        fetch(dataclasses.replace(frogs, **change), tmp_path / "raw")
+    assert "\n" not in str(error.value) and not (tmp_path / "raw").exists()
+
+
+def test_stages(params, tmp_path, capsys):
+    for number in range(3):
+        save(tmp_path / "images" / f"{number}.png", noise(16, 16, 3, seed=number))
+    params["data"] |= {"source": "folder", "path": str(tmp_path / "images"), "image_size": 16, "train": 2}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    common = ["--params", f"{tmp_path}/params.yaml", "--timing", f"{tmp_path}/timing.json"]
+    fetch_main(["--out", f"{tmp_path}/raw", *common])
+    prepare_main(["--raw", f"{tmp_path}/raw", "--out", f"{tmp_path}/prepared", *common])
+    assert ImageStore.open(tmp_path / "prepared").train_count == 2
+    assert "images_per_s" in json.loads((tmp_path / "timing.json").read_text())
+
+    (tmp_path / "images" / "0.png").write_text("no image")
+    with pytest.raises(SystemExit) as stop:
+        prepare_main(["--raw", f"{tmp_path}/raw", "--out", f"{tmp_path}/other", *common])
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 1 and len(lines) == 1 and lines[0].startswith("error: ") and "0.png" in lines[0]
