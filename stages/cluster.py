@@ -3,10 +3,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-
 from iglo.clustering import cluster_images
-from iglo.files import whole_folder
+from iglo.files import read_array, whole_folder
 from iglo.params import Params
 from stages.common import stage
 
@@ -14,8 +12,8 @@ from stages.common import stage
 @stage("round", "features", "left", "out")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Clusters the training images that the rounds before have left."""
-    features = np.load(Path(arguments.features) / "features.npy", mmap_mode="r", allow_pickle=False)
-    ids = np.load(Path(arguments.left) / "rest.npy", allow_pickle=False)
+    features = read_array(Path(arguments.features) / "features.npy", mmap=True)
+    ids = read_array(Path(arguments.left) / "rest.npy")
     item = params.rounds[int(arguments.round) - 1]
     clusters = cluster_images(features, ids, item, params.clustering, params.seed)
     with whole_folder(arguments.out) as folder:

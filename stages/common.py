@@ -14,7 +14,6 @@ from iglo.files import disk_full_is_a_user_error, read_json, write_json
 from iglo.params import Params, load_params
 
 
-
 @dataclass(frozen=True)
 class Work:
     """What a stage did: images that went through it, and seconds that killed runs before this one had spent on it."""
@@ -31,7 +30,9 @@ def stage(*names: str) -> Callable:
     receives those of all stages, from the folder of that option.
     """
 
-    def decorate(function: Callable[[SimpleNamespace, Params], int | Work | None]) -> Callable[[list[str] | None], None]:
+    def decorate(
+        function: Callable[[SimpleNamespace, Params], int | Work | None],
+    ) -> Callable[[list[str] | None], None]:
         def main(argv: list[str] | None = None) -> None:
             parser = argparse.ArgumentParser(description=function.__doc__)
             for name in names:

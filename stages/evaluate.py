@@ -3,10 +3,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-
 from iglo.evaluation import Judge
-from iglo.files import read_json, whole_folder, write_json
+from iglo.files import read_array, read_json, whole_folder, write_json
 from iglo.images import ImageStore
 from iglo.model import Model, load_network
 from iglo.params import Params
@@ -25,7 +23,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     encoder = load_network(model.shape.encoder(width), Path(arguments.encoder) / "encoder.safetensors")
     model.encoder = runtime.place(encoder)
     features = read_json(Path(arguments.features) / "features.json")["name"]
-    points, labels = (np.load(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
+    points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     judge = Judge.make(params.evaluate, params.seed, runtime)
     with whole_folder(arguments.figures) as folder:
         values = write_report(folder, model, store, Split(points, labels, features), judge, params, runtime)

@@ -29,5 +29,3 @@ def write_log(path: str, rows: list[dict]) -> None:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["epoch"])
         writer.writeheader()
         writer.writerows(rows)
-
-

@@ -3,9 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-
-from iglo.files import whole_folder
+from iglo.files import read_array, whole_folder
 from iglo.images import ImageStore
 from iglo.model import Model
 from iglo.params import Params
@@ -21,7 +19,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     runtime, index = start(params.precision), int(arguments.round) - 1
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.start, runtime)
-    subset = np.load(Path(arguments.subset) / "chosen.npy")
+    subset = read_array(Path(arguments.subset) / "chosen.npy")
     distance = make_distance(params, runtime)
     inputs = arguments.images, arguments.subset, arguments.start
     with checkpoint_folder(f"staged-{index + 1}", params, *inputs) as checkpoints:

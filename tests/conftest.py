@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+
+torch.set_num_threads(1)  # the tensors are tiny, and tests may run side by side
 
 
 @pytest.fixture

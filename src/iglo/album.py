@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iglo.files import read_json, write_json
+from iglo.files import read_array, read_json, write_json
 
 
 class Album:
@@ -46,5 +46,5 @@ class Album:
         record = read_json(folder / "album.json")
         album = cls(torch.tensor(record["ids"]))
         album.places = [(stage, epoch) for stage, epoch in record["places"]]
-        album.frames = list(torch.from_numpy(np.load(folder / "album.npy", allow_pickle=False)))
+        album.frames = list(torch.from_numpy(read_array(folder / "album.npy")))
         return album

@@ -21,8 +21,9 @@ from torchvision import models
 from torchvision.transforms.functional import normalize, resize
 
 from iglo.errors import UserError
-from iglo.losses import IMAGENET_MEAN, IMAGENET_STD
 from iglo.randomness import derived_seed
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # Their head is one module after the last pooling. Transformers and Inception are built otherwise.
 FAMILIES = (

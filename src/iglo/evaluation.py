@@ -131,9 +131,7 @@ def draw_samples(model: Model, count: int, seed: int, runtime: Runtime) -> np.nd
     return decode(model.generator, model.shape.geometry().project(drawn.float()), runtime)
 
 
-def sample_quality(
-    samples: np.ndarray, train_features: np.ndarray, test: np.ndarray, judge: Judge
-) -> dict[str, float]:
+def sample_quality(samples: np.ndarray, train_features: np.ndarray, test: np.ndarray, judge: Judge) -> dict[str, float]:
     """Kernel and Fréchet distance, precision and recall of samples against held-out images, and their novelty."""
     fake, real = judge.features(samples), judge.features(test)
     precision, recall = metrics.precision_recall(real, fake) if min(len(real), len(fake)) > 3 else (0.0, 0.0)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from iglo.errors import UserError
 
 
@@ -57,13 +59,25 @@ def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
         raise
 
 
+def read_array(path: str | Path, mmap: bool = False) -> np.ndarray:
+    """The array in a .npy file, read into memory or mapped read-only; UserError when there is none."""
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
+
+
 def write_json(path: str | Path, value: Any) -> None:
     with whole_file(path) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """The value in a JSON file; UserError when there is none."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
 
 
 def _flush_to_disk(path: Path) -> None:

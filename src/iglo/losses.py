@@ -10,9 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 Representation = list[Tensor]
 
 
@@ -114,15 +111,22 @@ class Perceptual(Distance):
 
     Args:
         blocks: the VGG's blocks, frozen, each ending at its last ReLU; the next one begins with the pooling.
+        mean, std: three numbers each, which the VGG expects its input to be normalised with.
         dtype: the type in which they run.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        mean: Sequence[float],
+        std: Sequence[float],
+        dtype: torch.dtype = torch.float32,
+    ):
         super().__init__()
         self.blocks = nn.ModuleList(blocks).to(dtype, memory_format=torch.channels_last)
         self.dtype = dtype
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def represent(self, images: Tensor) -> Representation:
         features = ((images.expand(-1, 3, -1, -1) - self.mean) / self.std).to(

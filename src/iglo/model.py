@@ -13,7 +13,7 @@ from torch.optim.swa_utils import update_bn
 
 from iglo.album import Album
 from iglo.errors import UserError
-from iglo.files import read_json, write_json
+from iglo.files import read_array, read_json, write_json
 from iglo.geometry import make_geometry
 from iglo.latents import Factor, LatentTable
 from iglo.networks import Encoder, Generator
@@ -72,14 +72,11 @@ class Model(nn.Module):
     def load(cls, folder: str | Path, runtime: Runtime) -> "Model":
         """The model in a folder that `save` wrote; UserError when it is not one."""
         folder = Path(folder)
-        try:
-            record = read_json(folder / "model.json")
-            shape = Shape(**record["shape"])
-            codes = torch.from_numpy(np.load(folder / "codes.npy", allow_pickle=False))
-            learned_in = np.load(folder / "learned_in.npy", allow_pickle=False)
-            album = Album.load(folder)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{folder}: holds no whole model ({error}); run the stage that makes it again.") from None
+        record = read_json(folder / "model.json")
+        shape = Shape(**record["shape"])
+        codes = torch.from_numpy(read_array(folder / "codes.npy"))
+        learned_in = read_array(folder / "learned_in.npy")
+        album = Album.load(folder)
         generator = load_network(shape.generator(), folder / "generator.safetensors")
         table = LatentTable(image=Factor(codes, shape.geometry()))
         model = cls(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)

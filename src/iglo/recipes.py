@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from iglo.album import Album
-from iglo.backbones import vgg_blocks
+from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
 from iglo.latents import Factor, LatentTable, RowAdam, normal_codes, pca_codes
@@ -25,7 +25,8 @@ def make_distance(params: Params, runtime: Runtime) -> Distance:
     """The distance that `params.loss` names."""
     loss = params.loss
     if loss.name == "perceptual":
-        distance = Perceptual(vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed), runtime.dtype)
+        blocks = vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed)
+        distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, runtime.dtype)
     else:
         distance = PIXEL_DISTANCES[loss.name]()
     return distance.to(runtime.device)

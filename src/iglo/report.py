@@ -116,9 +116,7 @@ def draw_samples_grid(folder: Path, samples: np.ndarray) -> None:
     _grid(folder / "samples.png", rows, "Samples: codes drawn from the Gaussian fitted to the learned codes")
 
 
-def draw_split(
-    folder: Path, model: Model, originals: np.ndarray, split: Split
-) -> None:
+def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) -> None:
     """The first round's clusters and their chosen images, in two dimensions and as rows of images."""
     labels = split.labels
     first = np.flatnonzero(model.learned_in == 1)
@@ -174,7 +172,8 @@ def _paired(*named: tuple[str, np.ndarray], blocks: int = 3) -> list[tuple[str, 
 
 def _grid(path: Path, rows: list[tuple[str, np.ndarray]], title: str | None, columns: list[str] | None = None) -> None:
     images = [_uint8(batch) for _, batch in rows if len(batch)]
-    figures.save_grid(path, images, title, [name for name, batch in rows if len(batch)], columns)
+    scale = max(1, 64 // images[0].shape[1])
+    figures.save_grid(path, images, title, [name for name, batch in rows if len(batch)], columns, scale)
 
 
 def _uint8(images: np.ndarray) -> np.ndarray:

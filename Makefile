@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+.PHONY: help repro test check bench clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+repro: $(VENV)/installed  ## install, then run the whole pipeline
+	dvc repro
+
+test: $(VENV)/installed  ## run the tests
+	python -m pytest
+
+check: $(VENV)/installed  ## lint, formatting, and whether dvc.yaml is whole
+	ruff check .
+	ruff format --check .
+	dvc dag > /dev/null
+
+bench: $(VENV)/installed  ## how fast a training step is, beside a plain one
+	python benchmarks/step.py
+
+clean:  ## remove what the pipeline made; your images and DVC's cache stay
+	rm -rf models reports .scratch data/raw data/prepared data/features data/clusters data/subsets
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --upgrade pip
+	python -m pip install --quiet --editable '.[dev]'
+	touch $@
