@@ -88,7 +88,7 @@ def continuity(
     Args:
         train_features: (N, D) the judge's features of all training images.
     """
-    count, points = paths.images.shape[:2]
+    points = paths.images.shape[1]
     steps = [judge.distance(paths.images[:, i], paths.images[:, i + 1]) for i in range(points - 1)]
     near, far = _close_pairs(model, len(paths.ids), seed, runtime)
     midpoints = judge.features(paths.images[:, points // 2])

@@ -1,6 +1,7 @@
 """Generator and encoder: DCGAN bodies (Radford et al. 2016) whose depth follows the image size."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class Generator(nn.Module):
         super().__init__()
         widths = body_widths(image_size, width)[::-1]
         layers: list[nn.Module] = [nn.ConvTranspose2d(dimension, widths[0], 4, bias=False)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)]
         layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
@@ -42,7 +43,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths = body_widths(image_size, width)
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers)

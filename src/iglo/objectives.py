@@ -1,4 +1,4 @@
-"""What is minimised: a weighted sum of terms. A term returns one value per image; `Objective` alone averages and weighs.
+"""What is minimised: a weighted sum of terms. A term returns one value per image; `Objective` averages and weighs.
 
 Methods differ in their list of terms. Terms that look at a generated image say which codes to render; the objective
 renders all of them in one pass.

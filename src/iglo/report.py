@@ -121,7 +121,8 @@ def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) 
     labels = split.labels
     first = np.flatnonzero(model.learned_in == 1)
     projection = PCA(2, random_state=0).fit_transform(split.points)
-    title = f"The first subset: {len(first)} images nearest to the centroids of {labels.max() + 1} clusters ({split.features})"
+    clusters = f"{labels.max() + 1} clusters ({split.features})"
+    title = f"The first subset: {len(first)} images nearest to the centroids of {clusters}"
     figures.save_split(folder / "split.png", projection, labels, first, title)
     busiest = np.argsort(-np.bincount(labels[first]), kind="stable")[:8]
     rows = [(f"cluster {c}", originals[first[labels[first] == c]][:COLUMNS]) for c in busiest]
