@@ -24,7 +24,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     model.encoder = runtime.place(encoder)
     features = read_json(Path(arguments.features) / "features.json")["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
-    judge = Judge.make(params.evaluate, params.seed, runtime)
+    judge = Judge.make(params, runtime)
     with whole_folder(arguments.figures) as folder:
         values = write_report(folder, model, store, Split(points, labels, features), judge, params, runtime)
     write_json(arguments.metrics, values)

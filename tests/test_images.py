@@ -233,7 +233,10 @@ def test_split_by_shuffle_follows_the_seed(data, tmp_path):
     np.testing.assert_array_equal(first.images[3], noise(16, 16, 3, seed=number))
 
 
-@pytest.mark.parametrize(("train", "test", "words"), [(3, 2, "3 images and 2,"), (4, None, "at least 1 for test")])
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [(3, 2, "3 and 2 images,"), (4, None, "at least 1 images,"), (None, 4, "at least 1 and 4")],
+)
 def test_more_asked_for_than_there_is(data, tmp_path, train, test, words):
     save_many(data, 4)
     with pytest.raises(UserError, match=rf"data\.train.*{words}.* has 4;"):

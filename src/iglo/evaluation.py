@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from iglo import metrics
+from iglo.backbones import backbone_name
 from iglo.judges import feature_judge, lpips_distance
 from iglo.model import Model, decode, encode
-from iglo.params import EvaluateParams
+from iglo.params import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import Runtime
 
@@ -32,10 +33,14 @@ class Judge:
     runtime: Runtime
 
     @classmethod
-    def make(cls, params: EvaluateParams, seed: int, runtime: Runtime) -> "Judge":
-        distance_name, distance = lpips_distance(params.network, params.weights, seed, runtime.device)
-        feature_name, features = feature_judge(params.network, params.weights, seed, runtime.device)
-        return cls(distance_name, feature_name, distance, features, runtime)
+    def make(cls, params: Params, runtime: Runtime) -> "Judge":
+        """The network of `params.evaluate`; where the run was trained against it, its names end in `_trained_on`."""
+        network, weights, loss = params.evaluate.network, params.evaluate.weights, params.loss
+        distance_name, distance = lpips_distance(network, weights, params.seed, runtime.device)
+        feature_name, features = feature_judge(network, weights, params.seed, runtime.device)
+        trained_on = loss.name == "perceptual" and feature_name == backbone_name(loss.network, loss.weights)
+        suffix = "_trained_on" if trained_on else ""
+        return cls(distance_name + suffix, feature_name + suffix, distance, features, runtime)
 
     @torch.inference_mode()
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -118,7 +118,8 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
             raise UserError(_bad_images(source, bad))
         _check_enough(len(kept), source, data, bad)
         names, labels = ([column[index] for index in kept] for column in (source.names, source.labels))
-        splits = ["train" if row < data.train else "test" for row in range(len(kept))]
+        train = len(kept) - data.test if data.train is None else data.train
+        splits = ["train" if row < train else "test" for row in range(len(kept))]
         with open(folder / "index.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *zip(range(len(kept)), names, labels, splits, strict=True)])
         report = {
@@ -137,7 +138,7 @@ def _write_images(
     file: BinaryIO, source: Source, order: np.ndarray, data: DataParams
 ) -> tuple[list[int], dict[str, str], list[bytes]]:
     """Writes good images one after another as an .npy file: positions kept, names of bad ones with reasons, digests."""
-    wanted = len(order) if data.test is None else data.train + data.test
+    wanted = len(order) if data.train is None or data.test is None else data.train + data.test
     shape = (data.image_size, data.image_size, data.channels)
     kept, bad, digests = [], {}, []
     _write_header(file, (0, *shape))
@@ -183,12 +184,12 @@ def _decoded(
 
 
 def _check_enough(count: int, source: Source, data: DataParams, bad: dict[str, str]) -> None:
-    if count >= data.train + (data.test or 1):
+    if count >= (data.train or 1) + (data.test or 1):
         return
-    held_out = "at least 1 for test" if data.test is None else data.test
+    train, test = data.train or "at least 1", data.test or "at least 1"
     skipped = f", beside {_listed(bad)} that cannot be used" if bad else ""
     raise UserError(
-        f"data.train, data.test: ask for {data.train} images and {held_out}, but {source.where} has {count}{skipped}; "
+        f"data.train, data.test: ask for {train} and {test} images, but {source.where} has {count}{skipped}; "
         "ask for fewer or add images."
     )
 

@@ -12,32 +12,47 @@ from torch.nn import functional as F
 
 Representation = list[Tensor]
 
-
-def mean_absolute(a: Tensor, b: Tensor) -> Tensor:
-    """(B, …), (B, …) → (B,) float32: the mean over elements of |a − b|."""
-    return _MeanAbsolute.apply(a, b)
+CACHED_ELEMENTS = 2**19  # compared at a time on a CPU
 
 
-def mean_square(a: Tensor, b: Tensor) -> Tensor:
-    """(B, …), (B, …) → (B,) float32: the mean over elements of (a − b)²."""
-    return (a.float() - b.float()).square().flatten(1).mean(1)
+def mean_absolute(a: Tensor, *b: Tensor) -> Tensor:
+    """(B, …) beside tensors that have B rows together → (B,) float32: the mean over elements of |a − b|."""
+    return _MeanAbsolute.apply(a, *b)
+
+
+def mean_square(a: Tensor, *b: Tensor) -> Tensor:
+    """(B, …) beside tensors that have B rows together → (B,) float32: the mean over elements of (a − b)²."""
+    return (a.float() - torch.cat(b).float()).square().flatten(1).mean(1)
 
 
 class _MeanAbsolute(torch.autograd.Function):
-    """|a − b| with a float32 sum over half-precision inputs, and the sign alone kept for the way back."""
+    """|a − b| with a float32 sum over half-precision inputs; b gets no gradient.
+
+    Feature maps are large: they are compared a few rows at a time, which then lie in the processor's cache, and the
+    sign alone is kept for the way back.
+    """
 
     @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
-        difference = a - b
-        ctx.save_for_backward(difference)
-        dims = tuple(range(1, a.dim()))
-        return torch.linalg.vector_norm(difference, 1, dims, dtype=torch.float32) / difference[0].numel()
+    def forward(ctx, a: Tensor, *b: Tensor) -> Tensor:
+        elements = a[0].numel()
+        signs, values = torch.empty_like(a), a.new_empty(len(a), dtype=torch.float32)
+        rows = len(a) if a.is_cuda else max(1, CACHED_ELEMENTS // elements)
+        dims, start = tuple(range(1, a.dim())), 0
+        for target in b:
+            for piece in target.split(rows):
+                here = slice(start, start := start + len(piece))
+                difference = torch.sub(a[here], piece, out=signs[here])
+                values[here] = torch.linalg.vector_norm(difference, 1, dims, dtype=torch.float32) / elements
+                difference.sign_()
+        ctx.save_for_backward(signs)
+        ctx.targets = len(b)
+        return values
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        (difference,) = ctx.saved_tensors
-        scale = (gradient / difference[0].numel()).to(difference.dtype).view(-1, *[1] * (difference.dim() - 1))
-        return difference.sign().mul_(scale), None
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (signs,) = ctx.saved_tensors
+        scale = (gradient / signs[0].numel()).to(signs.dtype).view(-1, *[1] * (signs.dim() - 1))
+        return signs * scale, *[None] * ctx.targets
 
 
 class Distance(nn.Module):
@@ -47,8 +62,8 @@ class Distance(nn.Module):
         """(B, C, H, W) float in [0, 1] → tensors with a row per image."""
         return [images]
 
-    def compare(self, a: Representation, b: Representation) -> Tensor:
-        """(B,) float32 distances between two lists of representations."""
+    def compare(self, a: Representation, *b: Representation) -> Tensor:
+        """(B,) float32 distances of the B images of `a` to those of all `b`, one after the other."""
         raise NotImplementedError
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -56,22 +71,23 @@ class Distance(nn.Module):
 
 
 class L1(Distance):
-    def compare(self, a: Representation, b: Representation) -> Tensor:
-        return mean_absolute(a[0], b[0])
+    def compare(self, a: Representation, *b: Representation) -> Tensor:
+        return mean_absolute(a[0], *(target[0] for target in b))
 
 
 class L2(Distance):
     """The mean squared error."""
 
-    def compare(self, a: Representation, b: Representation) -> Tensor:
-        return mean_square(a[0], b[0])
+    def compare(self, a: Representation, *b: Representation) -> Tensor:
+        return mean_square(a[0], *(target[0] for target in b))
 
 
 class L1L2(Distance):
     """L1 + L2."""
 
-    def compare(self, a: Representation, b: Representation) -> Tensor:
-        return mean_absolute(a[0], b[0]) + mean_square(a[0], b[0])
+    def compare(self, a: Representation, *b: Representation) -> Tensor:
+        pixels = [target[0] for target in b]
+        return mean_absolute(a[0], *pixels) + mean_square(a[0], *pixels)
 
 
 class LaplacianL1(Distance):
@@ -95,9 +111,9 @@ class LaplacianL1(Distance):
             current = smaller
         return [images, *pyramid, current]
 
-    def compare(self, a: Representation, b: Representation) -> Tensor:
-        levels = sum(mean_absolute(x, y) for x, y in zip(a[1:], b[1:], strict=True))
-        return levels + self.l2 * mean_square(a[0], b[0])
+    def compare(self, a: Representation, *b: Representation) -> Tensor:
+        pixels, *levels = zip(a, *b, strict=True)
+        return sum(mean_absolute(*level) for level in levels) + self.l2 * mean_square(*pixels)
 
     def _blur(self, images: Tensor) -> Tensor:
         channels = images.shape[1]
@@ -138,8 +154,8 @@ class Perceptual(Distance):
             representation.append(features)
         return representation
 
-    def compare(self, a: Representation, b: Representation) -> Tensor:
-        return sum(mean_absolute(x, y) for x, y in zip(a, b, strict=True))
+    def compare(self, a: Representation, *b: Representation) -> Tensor:
+        return sum(mean_absolute(*level) for level in zip(a, *b, strict=True))
 
 
 PIXEL_DISTANCES = {"l1": L1, "l2": L2, "l1_l2": L1L2, "lap_l1": LaplacianL1}

@@ -131,10 +131,8 @@ class Objective:
         if not self.rendered:
             return {}
         codes = [term.codes(model, batch, rng) for term in self.rendered]
-        lengths = [len(piece) for piece in codes]
         images = model.generator(torch.cat(codes))
-        pieces = zip(*(level.split(lengths) for level in self.distance.represent(images)), strict=True)
-        return {
-            term.name: self.distance.compare(piece, batch[term.part].target)
-            for term, piece in zip(self.rendered, pieces, strict=True)
-        }
+        targets = [batch[term.part].target for term in self.rendered]
+        distances = self.distance.compare(self.distance.represent(images), *targets)
+        pieces = distances.split([len(piece) for piece in codes])
+        return {term.name: piece for term, piece in zip(self.rendered, pieces, strict=True)}

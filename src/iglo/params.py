@@ -63,7 +63,7 @@ class DataParams:
     subdir: str  # git: the folder of images inside the repository
     image_size: ImageSize
     channels: Annotated[int, Check("1 or 3", lambda v: v in (1, 3))]
-    train: Count  # images for training
+    train: Count | None  # images for training; null takes all but the test images
     test: Count | None  # images held out; null takes all the rest
     shuffle: bool  # split after a seeded shuffle; false: by count, in order, as in the paper
     on_error: Literal["fail", "skip"]  # an image that cannot be read: stop, or leave it out and report it
@@ -279,6 +279,8 @@ def _check_together(params: Params) -> None:
         if last != (item.per_cluster is None):
             need = "null, so that the last round takes all that is left" if last else "a number, since rounds follow"
             raise UserError(f"rounds.{index}.per_cluster: must be {need}, got {item.per_cluster!r}.")
+    if params.data.train is None and params.data.test is None:
+        raise UserError("data.train, data.test: at most one may be null, got null and null.")
     if params.alpha == 0 and params.beta == 0:
         raise UserError("alpha, beta: at least one must be greater than 0, got 0 and 0.")
     if params.encoder.l1 == 0 and params.encoder.l2 == 0:

@@ -5,9 +5,6 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-# Deterministic cuBLAS wants this before the first CUDA call.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
 import torch
 
 
@@ -39,6 +36,7 @@ def start(precision: str) -> Runtime:
     `IGLO_DEVICE=cpu` keeps a stage off the GPU.
     """
     torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a fifth of a step
     torch.backends.cudnn.benchmark = False
     torch.set_flush_denormal(True)
     if threads := os.environ.get("IGLO_THREADS"):
