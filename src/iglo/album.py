@@ -44,7 +44,7 @@ class Album:
     @classmethod
     def load(cls, folder: Path) -> "Album":
         record = read_json(folder / "album.json")
-        album = cls(torch.tensor(record["ids"]))
+        album = cls(torch.tensor(record["ids"], dtype=torch.int64))
         album.places = [(stage, epoch) for stage, epoch in record["places"]]
         album.frames = list(torch.from_numpy(read_array(folder / "album.npy")))
         return album

@@ -15,6 +15,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +24,7 @@ from iglo.errors import UserError
 from iglo.files import whole_file
 
 KEPT = 2
+CHANNELS_LAST = torch.channels_last
 
 
 def fingerprint(values: Any, files: Iterable[str | Path]) -> str:
@@ -64,7 +66,8 @@ class CheckpointFolder:
 
     def save(self, step: int, state: dict) -> None:
         """Writes a nested dict of tensors and JSON values; older checkpoints beyond the last two go."""
-        tensors, skeleton = {}, _strip(state, "", tensors := {})
+        tensors: dict[str, Tensor] = {}
+        skeleton = _strip(state, "", tensors)
         with whole_file(self.path / f"step-{step:09d}.safetensors") as partial:
             save_file(tensors, partial, {"state": json.dumps(skeleton)})
         for old in self._files()[:-KEPT]:
@@ -91,10 +94,13 @@ def scratch_root() -> Path:
 
 
 def _strip(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
-    """Moves every tensor into `tensors` under its path and leaves {"tensor": path} in its place."""
+    """Moves every tensor into `tensors` under its path and leaves that and its memory order in its place.
+
+    The order matters: torch's fused Adam walks through weights and moments side by side, whatever their strides say.
+    """
     if isinstance(value, Tensor):
         tensors[key] = value.detach().cpu().contiguous()
-        return {"tensor": key}
+        return {"tensor": key, "channels_last": value.dim() == 4 and value.is_contiguous(memory_format=CHANNELS_LAST)}
     if isinstance(value, dict):
         return {"items": [[k, _strip(v, f"{key}/{k}", tensors)] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
@@ -105,7 +111,8 @@ def _strip(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
 def _fill(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         if "tensor" in value:
-            return tensors[value["tensor"]]
+            tensor = tensors[value["tensor"]]
+            return tensor.contiguous(memory_format=CHANNELS_LAST) if value["channels_last"] else tensor
         return {k: _fill(v, tensors) for k, v in value["items"]}
     if isinstance(value, list):
         return [_fill(v, tensors) for v in value]

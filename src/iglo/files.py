@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from iglo.errors import UserError
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -53,10 +56,16 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        if _is_disk_full(error):
             raise UserError(f"{path}: the disk is full; nothing was written. Free some space and run again.") from None
         raise
+
+
+def _is_disk_full(error: OSError | SafetensorError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _DISK_FULL
+    return any(f"(os error {number})" in str(error) for number in _DISK_FULL)  # all that safetensors tells
 
 
 def read_array(path: str | Path, mmap: bool = False) -> np.ndarray:

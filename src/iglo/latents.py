@@ -15,14 +15,15 @@ class Factor(nn.Module):
     """One learned code per key.
 
     Args:
-        codes: (K, d) float32, the starting codes.
+        codes: (K, d) float32, the starting codes, allowed by the geometry. They are taken as they are: to project what
+            is projected changes last bits.
         geometry: where they may lie.
         keys: (N,) int64, the row of each image, or None when every image has a row of its own.
     """
 
     def __init__(self, codes: Tensor, geometry: Euclidean, keys: Tensor | None = None):
         super().__init__()
-        self.codes = nn.Parameter(geometry.project(codes))
+        self.codes = nn.Parameter(codes)
         self.geometry = geometry
         self.register_buffer("keys", keys, persistent=False)
 
@@ -82,13 +83,14 @@ class RowAdam(torch.optim.Optimizer):
     def _step(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
         state = self.state[codes]
         if not state:
-            state["step"] = torch.zeros(len(codes), 1, device=codes.device)
+            # Not `step`: torch leaves a state of that name on the CPU when it is loaded.
+            state["steps"] = torch.zeros(len(codes), 1, device=codes.device)
             state["mean"], state["square"] = torch.zeros_like(codes), torch.zeros_like(codes)
         beta1, beta2 = group["betas"]
-        step = state["step"][rows] + 1
+        step = state["steps"][rows] + 1
         mean = state["mean"][rows].lerp_(gradient, 1 - beta1)
         square = state["square"][rows].lerp_(gradient.square(), 1 - beta2)
-        state["step"][rows], state["mean"][rows], state["square"][rows] = step, mean, square
+        state["steps"][rows], state["mean"][rows], state["square"][rows] = step, mean, square
         corrected = mean / (1 - beta1**step)
         scale = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
         return group["lr"] * corrected / scale

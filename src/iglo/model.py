@@ -1,5 +1,6 @@
 """The model: a generator, its table of codes and, in the end, an encoder; and the folder that holds them."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def load_network(network: nn.Module, path: Path) -> nn.Module:
 @torch.no_grad()
 def settle_batch_norm(generator: nn.Module, codes: Tensor, batch_size: int = 256) -> None:
     """Batch-norm statistics over exactly `codes` (N, d): those of training mix in noise and older weights."""
-    update_bn(codes.split(batch_size), generator)
+    batches = math.ceil(len(codes) / batch_size)  # of equal size, for update_bn gives each the same weight
+    update_bn([codes[start::batches] for start in range(batches)], generator)
 
 
 @torch.inference_mode()

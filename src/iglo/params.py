@@ -197,7 +197,7 @@ def load_params(path: str | Path, kind: type = Params) -> Any:
         UserError: no such file, no YAML, or a key that is unknown, missing, of the wrong type or out of range.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(Path(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read the params file ({error.strerror}).") from None
     except yaml.YAMLError as error:

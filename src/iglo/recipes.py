@@ -126,8 +126,9 @@ def _learn(model, images, distance, terms, parts, name, epochs, params, runtime,
         observers=[average, previews],
         checkpoints=checkpoints,
     )
-    model.generator.load_state_dict(average.averaged.module.state_dict())
-    settle_batch_norm(model.generator, model.codes[torch.from_numpy(used)])
+    averaged = average.averaged.module  # also what the last preview shows
+    settle_batch_norm(averaged, model.codes[torch.from_numpy(used)])
+    model.generator.load_state_dict(averaged.state_dict())
     previews.take(model, epochs)
     model.log += [{"stage": name, **row} for row in progress.rows]
     return progress

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from iglo.errors import UserError
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -34,13 +36,22 @@ def start(precision: str) -> Runtime:
     """Sets the process up: deterministic algorithms, IGLO_THREADS threads (default: all), the first GPU if any.
 
     `IGLO_DEVICE=cpu` keeps a stage off the GPU.
+
+    Raises:
+        UserError: either variable has a value that makes no sense here.
     """
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a fifth of a step
     torch.backends.cudnn.benchmark = False
     torch.set_flush_denormal(True)
     if threads := os.environ.get("IGLO_THREADS"):
+        if not threads.isdecimal() or int(threads) < 1:
+            raise UserError(f"IGLO_THREADS: must be a whole number of at least 1, got {threads!r}.")
         torch.set_num_threads(int(threads))
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
     name = os.environ.get("IGLO_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"IGLO_DEVICE: torch cannot use {name!r} here ({str(error).splitlines()[0]}).") from None
     return Runtime(torch.device(name), precision)

@@ -83,15 +83,15 @@ def fit(
         UserError: a loss is no longer finite.
     """
     progress = Progress()
+    rates = [group["lr"] for group in _groups(optimizers)]  # a resume brings back what the schedule had made of them
     run = _Run(checkpoints, {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(observers)})
     run.resume()
-    rates = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     log = _Log(objective.names, progress, batches)
     total = epochs * batches.steps
     model.train()
     with tqdm(total=total, initial=progress.step, desc=batches.name, unit="step", disable=None) as bar:
         for batch in batches.between(progress.step, total):
-            for group, rate in rates:
+            for group, rate in zip(_groups(optimizers), rates, strict=True):
                 group["lr"] = rate * RATE_SCHEDULES[schedule](progress.step / total)
             rng = torch_generator(batches.seed, f"{batches.name}/noise", progress.step)
             with runtime.autocast():
@@ -173,6 +173,10 @@ class _Log:
         epoch = self.progress.step // steps
         self.progress.rows.append({"epoch": epoch, "presented": self.progress.presented, **means})
         self.progress.sums = {}
+
+
+def _groups(optimizers: Sequence[torch.optim.Optimizer]) -> list[dict]:
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
 
 
 def _numbered(parts: Sequence[Any]) -> dict[str, Any]:

@@ -1,0 +1,184 @@
+"""The loop: it learns, it resumes bit for bit wherever it is stopped, and it stops by itself when it is lost."""
+
+import math
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+
+from iglo.album import Album
+from iglo.batches import Batches, Schedule, Targets
+from iglo.checkpoints import CheckpointFolder
+from iglo.errors import UserError
+from iglo.geometry import Sphere
+from iglo.latents import Factor, LatentTable, RowAdam
+from iglo.losses import L1
+from iglo.model import Model, Shape
+from iglo.networks import initialise
+from iglo.objectives import Continuity, Objective, Preservation, Reconstruction
+from iglo.observers import Average, Previews
+from iglo.training import LOOK_EVERY, RATE_SCHEDULES, fit
+from tests.tiny import RUNTIME, generator, same_bits, tiny_images
+
+EPOCHS, STEPS = 4, 3
+TERMS = [(1.0, Reconstruction()), (1.0, Preservation()), (0.5, Continuity(0.3))]
+
+
+class Killed(BaseException):
+    pass
+
+
+class Witness:
+    """Sees the rates of every step, and may kill the run at one."""
+
+    def __init__(self, optimizers, kill_at=None):
+        self.optimizers, self.kill_at, self.rates = optimizers, kill_at, []
+
+    def after_step(self, model):
+        self.rates.append([group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups])
+        if len(self.rates) == self.kill_at:
+            raise Killed
+
+    def after_epoch(self, model, epoch):
+        pass
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+class Run:
+    """A whole run from its seed: two parts, three terms, noise, batch norm, an average, previews."""
+
+    def __init__(self, terms=TERMS, schedule="cosine", epochs=EPOCHS, kill_at=None, checkpoints=None, sum_of=Objective):
+        images = tiny_images()
+        shape = Shape(6, 16, 1, 4, "sphere", 2.0)
+        network = RUNTIME.place(initialise(shape.generator(), generator()))
+        table = LatentTable(image=Factor(Sphere(2.0).sample(12, 6, generator(1)), Sphere(2.0))).to(RUNTIME.device)
+        self.model = Model(shape, network, table, np.zeros(12, np.int32), Album(torch.tensor([0, 7])))
+        adam = torch.optim.Adam(network.parameters(), 0.01, betas=(0.5, 0.999), fused=True)
+        optimizers = [adam, RowAdam(list(table.factors.values()), 0.1)]
+        self.average = Average(network, 0.8)
+        previews = Previews(self.model.album, self.average.averaged.module, "tiny", RUNTIME)
+        self.witness = Witness(optimizers, kill_at)
+        objective = sum_of(terms, L1().to(RUNTIME.device))
+        parts = {"current": Schedule(np.arange(3, 12), 3), "earlier": Schedule(np.arange(3), 2)}
+        batches = Batches(Targets(images, np.arange(12), objective.distance, RUNTIME), parts, 0, "tiny")
+        assert batches.steps == STEPS
+        observers = [self.average, previews, self.witness]
+        options = {"epochs": epochs, "schedule": schedule, "observers": observers, "checkpoints": checkpoints}
+        self.optimizers = optimizers
+        with suppress(Killed):
+            self.progress = fit(self.model, objective, batches, optimizers, runtime=RUNTIME, **options)
+
+    def state(self) -> dict:
+        """All that a run leaves behind, but for the clock."""
+        progress = self.progress.state_dict() | {"earlier_seconds": 0}
+        parts = [self.model, self.average, self.model.album, *self.optimizers]
+        return {"progress": progress, "parts": [part.state_dict() for part in parts]}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return Run()
+
+
+@pytest.fixture
+def checkpoints(tmp_path, monkeypatch):
+    """A folder that is written to after every step."""
+    monkeypatch.setenv("IGLO_CHECKPOINT_SECONDS", "0")
+    return CheckpointFolder(tmp_path / "run")
+
+
+def test_the_loss_goes_down():
+    run = Run(terms=TERMS[:1], schedule="constant", epochs=40)
+    losses = [row["reconstruction"] for row in run.progress.rows]
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_a_run_repeats_itself(whole):
+    assert same_bits(Run().state(), whole.state())
+
+
+def test_the_log_has_a_row_per_epoch(whole):
+    rows = whole.progress.rows
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["presented"] for row in rows] == [STEPS * (3 + 2 + 3) * epoch for epoch in (1, 2, 3, 4)]
+    assert list(rows[0]) == ["epoch", "presented", "reconstruction", "preservation", "continuity"]
+    assert whole.progress.step == EPOCHS * STEPS and whole.model.album.places == [("tiny", 1), ("tiny", 2)]
+
+
+def test_a_logged_loss_is_the_mean_over_the_epoch():
+    class Recorded(Objective):
+        def __call__(self, *arguments):
+            total, terms, presented = super().__call__(*arguments)
+            values.append(terms["reconstruction"].item())
+            return total, terms, presented
+
+    values = []
+    rows = Run(epochs=20, sum_of=Recorded).progress.rows
+    means = np.array(values).reshape(20, STEPS).mean(1)
+    np.testing.assert_allclose([row["reconstruction"] for row in rows], means, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 3, 4, 7, 12])
+def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(whole, checkpoints, kill_at):
+    Run(kill_at=kill_at, checkpoints=checkpoints)
+    resumed = Run(checkpoints=checkpoints)
+    assert len(resumed.witness.rates) == EPOCHS * STEPS - (kill_at - 1)  # it did not begin anew
+    assert same_bits(resumed.state(), whole.state())
+    assert resumed.witness.rates == whole.witness.rates[kill_at - 1 :]
+    assert (resumed.progress.earlier_seconds > 0) is (kill_at > 1)
+
+
+def test_a_run_may_be_killed_again_and_again(whole, checkpoints):
+    for _ in range(3):
+        Run(kill_at=4, checkpoints=checkpoints)
+    last = Run(checkpoints=checkpoints)
+    assert len(last.witness.rates) == 3 and same_bits(last.state(), whole.state())
+
+
+def test_a_run_without_epochs_changes_nothing():
+    run = Run(epochs=0)
+    assert run.progress.rows == [] and same_bits(run.model.codes, Sphere(2.0).sample(12, 6, generator(1)))
+
+
+class Spike:
+    """A term that is no longer a number from its `bad`-th call on."""
+
+    name = "spike"
+
+    def __init__(self, bad):
+        self.bad, self.calls = bad, 0
+
+    def __call__(self, model, batch, rng):
+        self.calls += 1
+        value = model.table(batch["current"].ids).square().sum(1)
+        return value * (math.nan if self.calls >= self.bad else 1.0)
+
+
+@pytest.mark.parametrize("bad", [5, LOOK_EVERY, LOOK_EVERY + 2])
+def test_a_loss_that_is_lost_names_stage_term_and_step(bad):
+    with pytest.raises(UserError, match=rf"^tiny: the spike loss is no longer finite at step {bad};[^\n]*\.$"):
+        Run(terms=[(1.0, Reconstruction()), (1.0, Spike(bad))], epochs=20)
+
+
+def test_a_loss_that_is_lost_leaves_a_good_checkpoint(checkpoints):
+    with pytest.raises(UserError, match="spike loss is no longer finite at step 5;"):
+        Run(terms=[(1.0, Reconstruction()), (1.0, Spike(5))], checkpoints=checkpoints)
+    state = checkpoints.load()
+    assert state["progress"]["step"] == 4
+    assert all(values.isfinite().all() for values in state["model"].values())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("constant", [1, 1, 1, 1]), ("linear", [1, 0.75, 0.5, 0]), ("cosine", [1, 0.8535534, 0.5, 0])]
+)
+def test_schedules(name, values):
+    assert [RATE_SCHEDULES[name](done) for done in (0, 0.25, 0.5, 1)] == pytest.approx(values, abs=1e-6)
+    total = EPOCHS * STEPS
+    factors = np.array([RATE_SCHEDULES[name](step / total) for step in range(total)])
+    np.testing.assert_allclose(Run(schedule=name).witness.rates, factors[:, None] * [0.01, 0.1])

@@ -1,0 +1,66 @@
+"""A problem that trains in a blink, for the tests of the loop and of all that stands on it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from iglo.params import Params, RoundParams, load_params
+from iglo.runtime import start
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIME = start("fp32")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny_images(count: int = 12, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """(N, 16, 16, C) uint8: coarse squares of random brightness."""
+    squares = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, channels), dtype=np.uint8)
+    return squares.repeat(4, axis=1).repeat(4, axis=2)
+
+
+def tiny_params(**changes) -> Params:
+    """The values of params.yaml shrunk to tiny_images; `section__key=value` or `key=value` changes them further."""
+    small = {
+        "precision": "fp32",
+        "data__image_size": 16,
+        "data__channels": 1,
+        "rounds": rounds_of(3),
+        "latent__dimension": 6,
+        "generator__width": 4,
+        "generator__ema": 0.5,
+        "staged__earlier_batch": 2,
+        "staged__current_batch": 3,
+        "full__epochs": 2,
+        "full__batch_size": 5,
+        "encoder__width": 4,
+        "encoder__epochs": 3,
+        "encoder__batch_size": 4,
+        "encoder__held_out": 0.25,
+    }
+    params = load_params(ROOT / "params.yaml")
+    for key, value in (small | changes).items():
+        section, _, name = key.rpartition("__")
+        if section:
+            value = dataclasses.replace(getattr(params, section), **{name: value})
+        params = dataclasses.replace(params, **{section or name: value})
+    return params
+
+
+def rounds_of(epochs: int) -> tuple[RoundParams, ...]:
+    return tuple(RoundParams(n, n - 1, 2, None if n == 3 else 2, epochs) for n in (1, 2, 3))
+
+
+def same_bits(a, b) -> bool:
+    """Whether two nested states are equal, tensors bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a.cpu(), b.cpu())
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same_bits(value, b[key]) for key, value in a.items())
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same_bits, a, b))
+    return a == b
