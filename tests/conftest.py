@@ -7,6 +7,8 @@ import pytest
 import torch
 import yaml
 
+from tests import chain
+
 torch.set_num_threads(1)  # the tensors are tiny, and tests may run side by side
 
 
@@ -22,3 +24,9 @@ def shared() -> Path:
     if "IGLO_TEST_DATA" not in os.environ:
         pytest.skip("IGLO_TEST_DATA is not set")
     return Path(os.environ["IGLO_TEST_DATA"])
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> chain.Run:
+    """A folder in which every stage of the pipeline has run on sixty tiny images. To be read only."""
+    return chain.Run.make(tmp_path_factory.mktemp("tiny"))

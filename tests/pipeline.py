@@ -1,25 +1,127 @@
-"""The pipeline as it is written down: what dvc.yaml says, and what the stages import."""
+"""The pipeline as it is written down: what dvc.yaml says with its templates filled in, and what the stages import."""
 
 import ast
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+FILES = [path for path in (ROOT / "dvc.yaml", ROOT / "disentangle" / "dvc.yaml") if path.exists()]
 
 
-def imports(path: Path) -> set[Path]:
-    """Files of this project that a Python file imports, wherever in the file."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+# --- dvc.yaml ---
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage with its templates filled in; paths are from the root of the repository."""
+
+    name: str  # as DVC names it: staged@0 is the first of the stages `staged`
+    cmd: str
+    deps: list[str]
+    params: list[str]
+    outs: list[str]  # metrics and plots too
+
+    @property
+    def module(self) -> str:
+        """stages.NAME of `python -m stages.NAME …`."""
+        return shlex.split(self.cmd)[2]
+
+    @property
+    def argv(self) -> list[str]:
+        return shlex.split(self.cmd)[3:]
+
+    @property
+    def options(self) -> dict[str, str]:
+        return dict(zip(self.argv[::2], self.argv[1::2], strict=True))
+
+    @property
+    def code(self) -> set[str]:
+        return {path for path in self.deps if path.endswith(".py")}
+
+
+def stages(file: Path = ROOT / "dvc.yaml", params: dict | None = None) -> list[Stage]:
+    """The stages of a dvc.yaml in an order in which they can run.
+
+    Args:
+        params: by default, those of the params.yaml beside it.
+    """
+    params = params or yaml.safe_load((file.parent / "params.yaml").read_text(encoding="utf-8"))
+    found = []
+    for name, text in yaml.safe_load(file.read_text(encoding="utf-8"))["stages"].items():
+        if "foreach" in text:
+            items = enumerate(filled(text["foreach"], params))
+            found += [_stage(f"{name}@{i}", filled(text["do"], {**params, "item": item}), file) for i, item in items]
         else:
-            continue
-        found |= {file for name in names if (file := module_file(name))}
-    return found
+            found.append(_stage(name, filled(text, params), file))
+    maker = {out: stage for stage in found for out in stage.outs}
+    needs = {stage.name: {maker[path].name for path in stage.deps if path in maker} for stage in found}
+    by_name = {stage.name: stage for stage in found}
+    return [by_name[name] for name in TopologicalSorter(needs).static_order()]
+
+
+def _stage(name: str, text: dict, file: Path) -> Stage:
+    folder = file.parent / text.get("wdir", ".")
+
+    def paths(*keys: str) -> list[str]:
+        entries = [entry for key in keys for entry in text.get(key, [])]
+        return [os.path.relpath(folder / _key(entry), ROOT) for entry in entries]
+
+    outs = paths("outs", "metrics", "plots")
+    return Stage(name, text["cmd"], paths("deps"), list(map(_key, text.get("params", []))), outs)
+
+
+def _key(entry: str | dict) -> str:
+    """`path` of both `path` and `path: {cache: false}`."""
+    return entry if isinstance(entry, str) else next(iter(entry))
+
+
+def filled(value: Any, context: dict) -> Any:
+    """A value of dvc.yaml with every ${a.b[-1].c} replaced by what the context holds, as DVC does it."""
+    if isinstance(value, dict):
+        return {filled(key, context): filled(inner, context) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, context) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if whole := re.fullmatch(r"\$\{([^}]+)\}", value):
+        return _look_up(whole[1], context)
+    return re.sub(r"\$\{([^}]+)\}", lambda match: str(_look_up(match[1], context)), value)
+
+
+def _look_up(path: str, value: Any) -> Any:
+    for part in re.findall(r"[^.\[\]]+", path):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return value
+
+
+# --- Imports ---
+
+
+@cache
+def imports(path: Path) -> frozenset[Path]:
+    """Files of this project that a Python file imports, wherever in the file."""
+    names = imported_names(path.read_text(encoding="utf-8"))
+    return frozenset(file for name in names if (file := module_file(name)))
+
+
+def imported_names(code: str) -> set[str]:
+    """Dotted names that code imports, wherever in it; `from a import b` may mean the module a.b, so it gives both."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def module_file(name: str) -> Path | None:
@@ -30,20 +132,13 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def code_of(script: Path) -> set[str]:
-    """A stage script and all that it imports, directly or not, as paths from the root."""
-    seen, queue = set(), [script, script.parent / "__init__.py"]
+def code_of(module: str) -> set[str]:
+    """A module, all that it imports, directly or not, and their packages, as paths from the root."""
+    seen, queue = set(), [module_file(module)]
     while queue:
         file = queue.pop()
         if file not in seen:
             seen.add(file)
             queue += imports(file)
-    if any(file.parent.name == "iglo" for file in seen):
-        seen.add(ROOT / "src/iglo/__init__.py")
+            queue += [package] if (package := file.parent / "__init__.py").is_file() else []
     return {str(file.relative_to(ROOT)) for file in seen}
-
-
-def stages(path: Path = ROOT / "dvc.yaml") -> dict[str, dict]:
-    """Each stage of a dvc.yaml by name, templates not filled in."""
-    text = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    return {name: stage.get("do", stage) for name, stage in text.items()}

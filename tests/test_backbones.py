@@ -11,9 +11,8 @@ from safetensors.torch import save_file
 from torchvision import models
 from torchvision.transforms.functional import normalize
 
-from iglo.backbones import backbone_name, blocks_of, load_backbone, vgg_blocks
+from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone_name, blocks_of, load_backbone, vgg_blocks
 from iglo.errors import UserError
-from iglo.losses import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.fixture

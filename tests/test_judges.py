@@ -8,10 +8,9 @@ import pytest
 import torch
 from torchvision import models
 
-from iglo.backbones import load_backbone
+from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, load_backbone
 from iglo.errors import UserError
 from iglo.judges import feature_judge, lpips_distance
-from iglo.losses import IMAGENET_MEAN, IMAGENET_STD
 
 
 def pair(side=32, channels=3):

@@ -153,7 +153,8 @@ def test_pca_codes_have_the_radius_as_their_length(geometry, dimension):
 
 def test_pca_codes_look_at_large_images_through_block_means():
     small = tiny_images(20).repeat(2, 1).repeat(2, 2)
-    fine = np.where(np.indices((128, 128)).sum(0) % 2, 20, -20)[None, :, :, None]  # gone in the mean
+    signs = np.random.default_rng(0).choice([-20, 20], (20, 32, 32, 1)).repeat(4, 1).repeat(4, 2)
+    fine = signs * np.where(np.indices((128, 128)).sum(0) % 2, 1, -1)[None, :, :, None]  # gone in a block's mean
     large = (small.repeat(4, 1).repeat(4, 2).clip(20, 235) + fine).astype(np.uint8)
     codes = [pca_codes(images, 4, FREE, generator()) for images in (small.clip(20, 235), large)]
     torch.testing.assert_close(*codes, rtol=1e-3, atol=1e-4)

@@ -148,6 +148,14 @@ def test_the_album_shows_the_same_images_along_the_stages(stages):
     np.testing.assert_allclose(album.frames[-1].numpy(), shown * 255, atol=0.51)
 
 
+@pytest.mark.parametrize(("index", "rows"), [(1, SUBSETS[0]), (2, np.concatenate(SUBSETS[:2])), (4, np.arange(14))])
+def test_batch_norm_is_settled_on_the_codes_that_were_used(stages, index, rows):
+    model = stages[index]
+    with torch.no_grad():
+        expected = model.generator.body[0](model.codes[torch.from_numpy(rows)][:, :, None, None]).mean((0, 2, 3))
+    torch.testing.assert_close(model.generator.body[1].running_mean, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_what_is_learned_is_the_average():
     kept = {}
     for decay in (0.0, 0.99):

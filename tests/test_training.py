@@ -141,6 +141,17 @@ def test_a_run_may_be_killed_again_and_again(whole, checkpoints):
     assert len(last.witness.rates) == 3 and same_bits(last.state(), whole.state())
 
 
+def test_noise_is_fresh_at_every_step():
+    class Draw(Spike):
+        def __call__(self, model, batch, rng):
+            draws.append(torch.rand(1, generator=rng).item())
+            return super().__call__(model, batch, rng)
+
+    draws = []
+    Run(terms=[(1.0, Draw(bad=math.inf))])
+    assert len(set(draws)) == EPOCHS * STEPS
+
+
 def test_a_run_without_epochs_changes_nothing():
     run = Run(epochs=0)
     assert run.progress.rows == [] and same_bits(run.model.codes, Sphere(2.0).sample(12, 6, generator(1)))

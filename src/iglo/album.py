@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iglo.files import read_array, read_json, write_json
+from iglo.files import read_array, read_json, write_array, write_json
 
 
 class Album:
@@ -38,7 +38,7 @@ class Album:
 
     def save(self, folder: Path) -> None:
         frames = torch.stack(self.frames).numpy() if self.frames else np.zeros(0, np.uint8)
-        np.save(folder / "album.npy", frames)
+        write_array(folder / "album.npy", frames)
         write_json(folder / "album.json", {"ids": self.ids.tolist(), "places": self.places})
 
     @classmethod

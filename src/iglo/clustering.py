@@ -18,6 +18,7 @@ from sklearn.utils import gen_batches
 from threadpoolctl import threadpool_limits
 
 from iglo.errors import UserError
+from iglo.files import read_array, write_array
 from iglo.params import ClusterParams, RoundParams
 from iglo.randomness import sklearn_seed
 
@@ -35,11 +36,11 @@ class Clusters:
 
     def save(self, folder: Path) -> None:
         for field in fields(self):
-            np.save(folder / f"{field.name}.npy", getattr(self, field.name))
+            write_array(folder / f"{field.name}.npy", getattr(self, field.name))
 
     @classmethod
     def load(cls, folder: str | Path) -> "Clusters":
-        return cls(*(np.load(Path(folder) / f"{field.name}.npy", allow_pickle=False) for field in fields(cls)))
+        return cls(*(read_array(Path(folder) / f"{field.name}.npy") for field in fields(cls)))
 
 
 class Nearest(NamedTuple):
@@ -59,8 +60,8 @@ class Selection:
     by_cluster: tuple[tuple[int, int, int, float], ...] = ()  # cluster, rank, id, distance of each chosen image
 
     def save(self, folder: Path) -> None:
-        np.save(folder / "chosen.npy", self.chosen)
-        np.save(folder / "rest.npy", self.rest)
+        write_array(folder / "chosen.npy", self.chosen)
+        write_array(folder / "rest.npy", self.rest)
         with open(folder / "by_cluster.csv", "w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("cluster", "rank", "id", "distance"), *self.by_cluster])
 

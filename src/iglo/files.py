@@ -1,8 +1,10 @@
 """Writing that leaves either the whole of a file or folder under its name, or nothing."""
 
 import errno
+import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from safetensors import SafetensorError
 
 from iglo.errors import UserError
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -54,18 +56,18 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
+    """For OSErrors that say so, and for safetensors, which says it in words alone."""
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if _is_disk_full(error):
-            raise UserError(f"{path}: the disk is full; nothing was written. Free some space and run again.") from None
+        words = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(words[1]) if words else getattr(error, "errno", None)
+        if number in NO_ROOM:
+            reason = os.strerror(number).lower()
+            raise UserError(
+                f"{path}: the disk is full ({reason}); nothing was written. Free some space and run again."
+            ) from None
         raise
-
-
-def _is_disk_full(error: OSError | SafetensorError) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _DISK_FULL
-    return any(f"(os error {number})" in str(error) for number in _DISK_FULL)  # all that safetensors tells
 
 
 def read_array(path: str | Path, mmap: bool = False) -> np.ndarray:
@@ -74,6 +76,13 @@ def read_array(path: str | Path, mmap: bool = False) -> np.ndarray:
         return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """An .npy file. np.save writes to disk through C, and does not tell when the last bytes of a file find no room."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    Path(path).write_bytes(buffer.getbuffer())
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 
 from iglo.album import Album
 from iglo.errors import UserError
-from iglo.files import read_array, read_json, write_json
+from iglo.files import read_array, read_json, write_array, write_json
 from iglo.geometry import make_geometry
 from iglo.latents import Factor, LatentTable
 from iglo.networks import Encoder, Generator
@@ -64,8 +64,8 @@ class Model(nn.Module):
 
     def save(self, folder: Path) -> None:
         save_network(self.generator, folder / "generator.safetensors")
-        np.save(folder / "codes.npy", self.codes.cpu().numpy())
-        np.save(folder / "learned_in.npy", self.learned_in)
+        write_array(folder / "codes.npy", self.codes.cpu().numpy())
+        write_array(folder / "learned_in.npy", self.learned_in)
         self.album.save(folder)
         write_json(folder / "model.json", {"shape": asdict(self.shape), "log": self.log})
 
@@ -74,14 +74,19 @@ class Model(nn.Module):
         """The model in a folder that `save` wrote; UserError when it is not one."""
         folder = Path(folder)
         record = read_json(folder / "model.json")
-        shape = Shape(**record["shape"])
+        try:
+            shape, log = Shape(**record["shape"]), record["log"]
+        except (KeyError, TypeError):
+            raise UserError(
+                f"{folder / 'model.json'}: describes no model; run the stage that makes it again."
+            ) from None
         codes = torch.from_numpy(read_array(folder / "codes.npy"))
         learned_in = read_array(folder / "learned_in.npy")
         album = Album.load(folder)
         generator = load_network(shape.generator(), folder / "generator.safetensors")
         table = LatentTable(image=Factor(codes, shape.geometry()))
         model = cls(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
-        model.log = record["log"]
+        model.log = log
         return model
 
 
@@ -118,6 +123,6 @@ def encode(encoder: nn.Module, images: np.ndarray, shape: Shape, runtime: Runtim
     encoder.eval()
     pieces = []
     for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(runtime.device)
+        batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device)
         pieces.append(encoder(batch.permute(0, 3, 1, 2).float() / 255).cpu())
     return shape.geometry().project(torch.cat(pieces))

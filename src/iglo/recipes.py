@@ -7,6 +7,7 @@ from iglo.album import Album
 from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
+from iglo.errors import UserError
 from iglo.latents import Factor, LatentTable, RowAdam, normal_codes, pca_codes
 from iglo.losses import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.model import Model, Shape, settle_batch_norm
@@ -158,6 +159,10 @@ def learn_encoder(
     model.encoder = runtime.place(encoder)
     order = torch.randperm(len(images), generator=torch_generator(params.seed, "encoder/held out")).numpy()
     held, kept = np.split(order, [max(1, round(section.held_out * len(images)))])
+    if not len(kept):
+        raise UserError(
+            f"encoder.held_out: must leave at least one of the {len(images)} training images, got {section.held_out}."
+        )
     targets = Targets(images, order, None, runtime)
     term = CodeRegression(section.l1, section.l2)
     best = Best(model.encoder, lambda: _mean_value(term, model, targets, held, runtime))

@@ -111,7 +111,7 @@ def fit(
                     observer.after_epoch(model, progress.step // batches.steps)
             if run.is_due():
                 log.look()
-                run.save(progress)
+                run.save(model, progress)
             bar.update()
     return progress
 
@@ -132,7 +132,10 @@ class _Run:
     def is_due(self) -> bool:
         return self.checkpoints is not None and time.perf_counter() - self.saved >= self.every
 
-    def save(self, progress: Progress) -> None:
+    def save(self, model: nn.Module, progress: Progress) -> None:
+        """Keeps the state, but for weights that a bad gradient has spoilt; the next loss will tell of them."""
+        if not all(weights.isfinite().all() for weights in model.parameters()):
+            return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["progress"]["earlier_seconds"] += time.perf_counter() - self.started
         self.checkpoints.save(progress.step, state)

@@ -1,0 +1,215 @@
+"""The rules of the house, read from the syntax tree. Every rule is shown a piece of code that breaks it."""
+
+import ast
+from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests import pipeline
+
+LIBRARY = sorted((pipeline.ROOT / "src" / "iglo").glob("*.py"))
+STAGES = sorted((pipeline.ROOT / "stages").glob("*.py"))
+FLOOR = ("errors", "params", "runtime", "randomness", "geometry", "losses", "metrics", "files")
+FOUNDATIONS = {"iglo", "iglo.errors"}  # what the floor may stand on
+TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
+TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
+TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")
+NUMPY_GENERATORS = {"default_rng", "Generator"}
+ESTIMATORS = {"PCA", "KMeans", "MiniBatchKMeans"}
+
+
+def names(code: str) -> Iterator[tuple[str, ast.AST]]:
+    """Every dotted name in code, with its node: torch.cuda.is_available gives itself, torch.cuda and torch."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, (ast.Attribute, ast.Name)):
+            yield dotted(node), node
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` as written; what is no name is left out, so that f(x).normal_ gives .normal_."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def calls(code: str) -> Iterator[tuple[str, list[ast.expr], dict[str, ast.expr]]]:
+    """Every call: the dotted name of what is called, its arguments by position and by keyword."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call):
+            yield dotted(node.func), node.args, {keyword.arg: keyword.value for keyword in node.keywords}
+
+
+def imported(code: str, *modules: str) -> list[str]:
+    """What code imports of these modules or from within them."""
+    return [name for name in pipeline.imported_names(code) for module in modules if f"{name}.".startswith(f"{module}.")]
+
+
+# --- Rules: what in a piece of code breaks them ---
+
+
+def imports_of_siblings(code: str) -> set[str]:
+    modules = {name for name in imported(code, "iglo") if pipeline.module_file(name)}
+    return modules - FOUNDATIONS
+
+
+def relative_imports(code: str) -> list[str]:
+    return [name for name in pipeline.imported_names(code) if name.startswith(".")]
+
+
+def knowledge_of_the_pipeline(code: str) -> list[str]:
+    """The library knows nothing of DVC's files, the stages or the command line (`dvc get` is a process of its own)."""
+    texts = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    files = [text for text in texts if text in ("params.yaml", "dvc.yaml", "dvc.lock", "metrics.json")]
+    arguments = [name for name, _ in names(code) if name == "sys.argv"]
+    return imported(code, "stages", "dvc", "argparse", "tests", "sys.argv") + files + arguments
+
+
+def questions_about_the_device(code: str) -> list[str]:
+    return [name for name, _ in names(code) if name == "torch.cuda" or name.endswith(".is_available")]
+
+
+def global_randomness(code: str) -> list[str]:
+    """Draws from generators that are not handed over. backbones may seed torch.default_generator, within fork_rng."""
+    found = imported(code, "random", "torch.manual_seed")
+    for name, _ in names(code):
+        *modules, last = name.split(".")
+        if modules in (["np", "random"], ["numpy", "random"]) and last not in NUMPY_GENERATORS:
+            found.append(name)
+        if name in ("torch.manual_seed", "torch.seed", "torch.random.manual_seed"):
+            found.append(name)
+    for name, arguments, keywords in calls(code):
+        *modules, last = name.split(".")
+        drawn = last in TORCH_DRAWS if modules == ["torch"] else modules and last.endswith(TENSOR_DRAWS)
+        if drawn and "generator" not in keywords:
+            found.append(name)
+        if last in ESTIMATORS and "random_state" not in keywords:
+            found.append(name)
+        if last == "default_rng" and not arguments and not keywords:
+            found.append(name)
+    return found
+
+
+def pickles(code: str) -> list[str]:
+    """Ways to load what runs code when it is loaded."""
+    found = imported(code, "pickle", "dill", "joblib", "shelve", "cloudpickle")
+    for name, _, keywords in calls(code):
+        safe = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}.get(name)
+        safe = ("weights_only", True) if name.endswith("load_state_dict_from_url") else safe
+        if safe and not is_constant(keywords.get(safe[0]), safe[1]):
+            found.append(name)
+        if name in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"):
+            found.append(name)
+    return found
+
+
+def is_constant(node: ast.expr | None, value: bool) -> bool:
+    return isinstance(node, ast.Constant) and node.value is value
+
+
+Rule = Callable[[str], object]
+EVERYWHERE: list[Rule] = [relative_imports, global_randomness, pickles]
+IN_THE_LIBRARY: list[Rule] = [knowledge_of_the_pipeline]
+BREACHES: list[tuple[Rule, str]] = [
+    (imports_of_siblings, "from iglo.files import whole_file"),
+    (imports_of_siblings, "def f():\n    import iglo.files"),
+    (imports_of_siblings, "from iglo import files"),
+    (relative_imports, "from . import files"),
+    (relative_imports, "from .files import whole_file"),
+    (knowledge_of_the_pipeline, "import dvc.api"),
+    (knowledge_of_the_pipeline, "from stages.common import stage"),
+    (knowledge_of_the_pipeline, "import argparse"),
+    (knowledge_of_the_pipeline, "import sys\nsys.argv[1]"),
+    (knowledge_of_the_pipeline, "from sys import argv"),
+    (knowledge_of_the_pipeline, "load_params('params.yaml')"),
+    (questions_about_the_device, "torch.cuda.is_available()"),
+    (questions_about_the_device, "torch.backends.mps.is_available()"),
+    (questions_about_the_device, "device = torch.cuda.current_device()"),
+    (global_randomness, "import random"),
+    (global_randomness, "from random import shuffle"),
+    (global_randomness, "np.random.seed(0)"),
+    (global_randomness, "rng = np.random.RandomState(0)"),
+    (global_randomness, "shuffle = numpy.random.shuffle"),
+    (global_randomness, "np.random.default_rng()"),
+    (global_randomness, "torch.manual_seed(0)"),
+    (global_randomness, "from torch import manual_seed"),
+    (global_randomness, "torch.randn(3)"),
+    (global_randomness, "torch.randperm(len(x), device=d)"),
+    (global_randomness, "module.weight.normal_(0, 0.02)"),
+    (global_randomness, "nn.init.trunc_normal_(module.weight)"),
+    (global_randomness, "f(x).uniform_()"),
+    (global_randomness, "torch.randn_like(x)"),
+    (global_randomness, "cluster.KMeans(8)"),
+    (pickles, "import pickle"),
+    (pickles, "from joblib import load"),
+    (pickles, "torch.load(path)"),
+    (pickles, "torch.load(path, weights_only=False)"),
+    (pickles, "np.load(path)"),
+    (pickles, "np.load(path, allow_pickle=True)"),
+    (pickles, "np.load(path, allow_pickle=flag)"),
+    (pickles, "torch.hub.load_state_dict_from_url(url)"),
+    (pickles, "yaml.load(text, Loader)"),
+]
+KEPT: list[tuple[Rule, str]] = [
+    (imports_of_siblings, "import torch\nfrom iglo.errors import UserError"),
+    (knowledge_of_the_pipeline, '"""Written to metrics.json by a stage."""\nimport sys\nsys.executable'),
+    (questions_about_the_device, "torch.backends.cudnn.benchmark = False"),
+    (global_randomness, "torch.randn(3, generator=rng)\nnp.random.default_rng(seed)\nPCA(2, random_state=0)"),
+    (global_randomness, "from torch.nn.functional import normalize\nnormalize(x)\nstatistics.normal(x)"),
+    (global_randomness, "with torch.random.fork_rng(devices=[]):\n    torch.default_generator.manual_seed(1)"),
+    (pickles, "np.load(path, mmap_mode='r', allow_pickle=False)\ntorch.load(path, weights_only=True)\njson.load(file)"),
+]
+
+
+@pytest.mark.parametrize(("rule", "code"), BREACHES)
+def test_a_rule_can_be_broken(rule: Rule, code: str):
+    assert rule(code)
+
+
+@pytest.mark.parametrize(("rule", "code"), KEPT)
+def test_a_rule_can_be_kept(rule: Rule, code: str):
+    assert not rule(code)
+
+
+# --- The code ---
+
+
+def by_name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+@pytest.mark.parametrize("path", LIBRARY + STAGES, ids=by_name)
+def test_rules_of_all_code(path: Path):
+    rules = EVERYWHERE + (IN_THE_LIBRARY if path in LIBRARY else [])
+    code = path.read_text(encoding="utf-8")
+    assert {rule.__name__: broken for rule in rules if (broken := rule(code))} == {}
+
+
+@pytest.mark.parametrize("name", FLOOR)
+def test_the_floor_stands_on_nothing(name: str):
+    (path,) = (path for path in LIBRARY if path.stem == name)
+    assert imports_of_siblings(path.read_text(encoding="utf-8")) == set()
+
+
+@pytest.mark.parametrize("path", LIBRARY + STAGES, ids=by_name)
+def test_only_runtime_asks_which_device_there_is(path: Path):
+    asked = questions_about_the_device(path.read_text(encoding="utf-8"))
+    assert bool(asked) == (path.stem == "runtime")
+
+
+def test_imports_point_one_way():
+    order = TopologicalSorter({path: pipeline.imports(path) - {path} for path in LIBRARY}).static_order()
+    assert set(LIBRARY) <= set(order)
+
+
+def test_a_cycle_is_an_error():
+    with pytest.raises(CycleError):
+        list(TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
+
+
+def test_a_stage_is_a_module_that_no_other_stage_imports():
+    """Stages share common and learning; each is run by its own name."""
+    run = {pipeline.module_file(stage.module) for file in pipeline.FILES for stage in pipeline.stages(file)}
+    for path in STAGES:
+        assert not pipeline.imports(path) & run - {path}

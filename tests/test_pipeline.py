@@ -1,0 +1,231 @@
+"""dvc.yaml against what the stages import and read, and the whole of it under DVC, on sixty tiny images."""
+
+import configparser
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from torch import nn
+
+from tests import chain, pipeline
+from tests.pipeline import ROOT, Stage
+
+ALL = [stage for file in pipeline.FILES for stage in pipeline.stages(file)]
+OWN = pipeline.stages(params=chain.params())
+NUMBERED = {"rounds.0.id", "rounds.1.id"}  # follow from the place in the list, which load_params checks
+
+SETTINGS = {  # under which a stage reads what it does not read in the tiny run
+    "initialise": [{"latent.init": "normal", "latent.constraint": "none", "latent.radius": 1.0}],
+    "staged@1": [{"loss.name": "perceptual", "optimizer.schedule": "cosine"}],
+    "full": [{"loss.name": "perceptual"}, {"sigma": 0.0}],
+    "evaluate": [{"loss.name": "perceptual"}],
+}
+
+
+def by_name(stage: Stage) -> str:
+    return stage.name
+
+
+# --- What dvc.yaml says ---
+
+
+@pytest.mark.parametrize("stage", ALL, ids=by_name)
+def test_code_dependencies_are_what_the_stage_imports(stage):
+    assert stage.code == pipeline.code_of(stage.module)
+
+
+@pytest.mark.parametrize("stage", ALL, ids=by_name)
+def test_every_path_of_a_command_is_declared(stage):
+    """And what is declared is in the command, but for the user's images, which the stage finds by its params."""
+    named = {path for path in stage.options.values() if "/" in path or path.endswith(".json")}
+    named.discard("reports/timing")  # evaluate collects times, on which nothing may depend
+    found_by_params = {"data/images"} if stage.name == "prepare" else set()
+    assert named | found_by_params == {*stage.deps, *stage.outs} - stage.code
+
+
+def test_no_stage_depends_on_a_folder_of_several_stages():
+    """Leftovers of a round that is gone would stay in it unseen."""
+    outs = [out for stage in ALL for out in stage.outs]
+    assert len(outs) == len(set(outs))
+    for path in {dep for stage in ALL for dep in stage.deps} | set(outs):
+        assert not [out for out in outs if out.startswith(f"{path}/")]
+
+
+@pytest.mark.parametrize("stage", OWN, ids=by_name)
+def test_params_are_what_the_stage_reads(stage, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("iglo.recipes.vgg_blocks", lambda *_, **__: [nn.Conv2d(3, 2, 3)])
+    read = tiny_run.keys[stage.name] - NUMBERED
+    for changes in SETTINGS.get(stage.name, []):
+        read |= chain.keys_read(tiny_run.copy(tmp_path, **changes).folder, stage)
+    assert [key for key in sorted(read) if not any(covers(listed, key) for listed in stage.params)] == []
+    assert [listed for listed in stage.params if not any(covers(listed, key) for key in read)] == []
+
+
+def covers(listed: str, key: str) -> bool:
+    return f"{key}.".startswith(f"{listed}.")
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("**/params.yaml"), *ROOT.glob("presets/*.yaml")], ids=lambda p: p.name)
+def test_no_key_is_one_that_dvc_leaves_out_of_its_hash(path):
+    assert not {"size", "nfiles"} & set(keys(yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every key at every depth."""
+    if isinstance(value, dict):
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys(inner)
+
+
+def test_dvc_tells_nobody_and_composes_nothing():
+    config = configparser.ConfigParser()
+    config.read_string("\n".join(line.strip() for line in (ROOT / ".dvc" / "config").read_text().splitlines()))
+    assert config["core"]["analytics"] == "false"
+    assert "hydra" not in config
+
+
+# --- Under DVC ---
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with this working tree's files, a tiny params.yaml and images that git tracks; `dvc repro` has run.
+
+    Git must track them, for an experiment's copy has no others.
+    """
+    folder = tmp_path_factory.mktemp("repository")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    left_out = {"dvc.lock", "metrics.json", "timing.json", "data/images/README.md"}
+    for name in {*files.split("\0")} - left_out:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    chain.write_params(folder, chain.params())
+    chain.write_images(folder / "data" / "images")
+    git(folder, "init", "--quiet")
+    git(folder, "config", "user.name", "tests")
+    git(folder, "config", "user.email", "tests@localhost")
+    git(folder, "add", "--force", "data/images")
+    commit(folder)
+    dvc(folder, "repro")
+    commit(folder)
+    return folder
+
+
+def test_a_run_leaves_numbers_times_and_figures(repository):
+    metrics = json.loads((repository / "metrics.json").read_text())
+    assert list(metrics) == ["train", "test", "interpolation", "samples", "split"]
+    assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder"]
+    for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
+        assert list(part) == ["l1", "psnr", "ssim", "lpips_random_squeeze"]
+    assert all(map(math.isfinite, leaves(metrics)))
+    times = json.loads((repository / "timing.json").read_text())
+    assert times.keys() == {stage.name.split("@")[0] for stage in OWN}
+    assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {"seconds", "images_per_s"}
+    figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
+    assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
+    with open(repository / "reports" / "curves" / "full.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def leaves(value: Any) -> Iterator[float]:
+    for inner in value.values() if isinstance(value, dict) else ():
+        yield from leaves(inner)
+    if not isinstance(value, dict):
+        yield value
+
+
+def test_the_same_seed_gives_the_same_bits(repository, tiny_run):
+    """Of every output but times; one run under DVC, a process a stage, the other in this process."""
+    for stage in OWN:
+        for out in stage.outs:
+            if "timing" not in out:
+                ours, theirs = (chain.contents(root / out, root) for root in (tiny_run.folder, repository))
+                assert ours and ours.keys() == theirs.keys()
+                assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def test_a_second_repro_runs_nothing(repository):
+    said = dvc(repository, "repro")
+    assert "Running stage" not in said and "Data and pipelines are up to date." in said
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
+    """In a copy of the tree, uncommitted edits included, though the library of another tree is installed."""
+    module = repository / "src" / "iglo" / "report.py"
+    with open(module, "a", encoding="utf-8") as file:
+        file.write(
+            "\n_without = write_report\n\n\ndef write_report(*given):\n"
+            '    return {**_without(*given), "in_a_copy": float(".dvc/tmp/exps" in __file__)}\n'
+        )
+    before = (repository / "metrics.json").read_bytes()
+    said = dvc(repository, "exp", "run", "--temp", "--name", "more-noise", "--set-param", "sigma=0.5")
+    git(repository, "checkout", "--quiet", str(module))
+    assert [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")] == [
+        "full",
+        "encoder",
+        "evaluate",
+    ]
+    assert (repository / "metrics.json").read_bytes() == before
+    changed = json.loads(dvc(repository, "metrics", "diff", "HEAD", "more-noise", "--json"))["metrics.json"]
+    assert changed["in_a_copy"]["new"] == 1
+    assert changed["interpolation.ppl_random_squeeze"]["diff"] != 0
+    table = list(csv.DictReader(io.StringIO(dvc(repository, "exp", "show", "--csv"))))
+    assert [row["sigma"] for row in table if row["Experiment"] == "more-noise"] == ["0.5"]
+    assert [row["in_a_copy"] for row in table if row["Experiment"] == "more-noise"] == ["1.0"]
+
+
+def test_a_misspelt_key_is_refused(repository):
+    with pytest.raises(AssertionError, match="sigmaa"):
+        dvc(repository, "exp", "run", "--temp", "--set-param", "sigmaa=1")
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_another_image_is_seen(repository):
+    chain.write_images(repository / "data" / "images", 60, 61)
+    said = dvc(repository, "repro", "prepare")
+    assert "Stage 'fetch' didn't change" in said and "Running stage 'prepare'" in said
+    assert json.loads((repository / "data/prepared/report.json").read_text())["images"] == {"train": 48, "test": 13}
+    (repository / "data" / "images" / "digit-60.png").unlink()
+    assert "Running stage" not in dvc(repository, "repro", "prepare")
+
+
+def dvc(folder: Path, *command: str) -> str:
+    """What `dvc …` says, run by this Python; it must succeed."""
+    return succeeds(folder, sys.executable, "-m", "dvc", *command)
+
+
+def git(folder: Path, *command: str) -> str:
+    return succeeds(folder, "git", *command)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "tests")
+
+
+def succeeds(folder: Path, *command: str) -> str:
+    """Standard output of a command in `folder`, free of the settings of a hook or of an outer DVC.
+
+    Stages find this Python as `python`, and in it the library of this working tree, as after an editable install.
+    """
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    library = {"PYTHONPATH": str(ROOT / "src")}
+    environment = {**kept, "PATH": path, "OMP_NUM_THREADS": "1", "IGLO_THREADS": "1", **library}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,176 @@
+"""What a stage does when things go wrong: killed, out of its mind, out of room, or asked for what is not there."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from iglo.checkpoints import CheckpointFolder
+from tests import chain, pipeline
+
+LONG = {"rounds.1.epochs": 30, "full.epochs": 30, "encoder.epochs": 30}  # steps enough to be stopped in between
+STAGES = [stage.name for stage in pipeline.stages(params=chain.params())]
+
+
+@pytest.fixture
+def resumed_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Receives the step of every checkpoint from which a stage goes on."""
+    steps, load = [], CheckpointFolder.load
+
+    def noting(folder: CheckpointFolder) -> dict | None:
+        if state := load(folder):
+            steps.append(state["progress"]["step"])
+        return state
+
+    monkeypatch.setattr(CheckpointFolder, "load", noting)
+    return steps
+
+
+@pytest.mark.parametrize("name", ["staged@1", "full", "encoder"])
+def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resumed_at, capsys):
+    """Killed in mid-run, its newest checkpoint damaged; a second trainer is refused meanwhile."""
+    run = tiny_run.copy(tmp_path, **LONG)
+    stage = run.stage(name)
+    chain.run(run.folder, stage)
+    unbroken = take_away(run, stage)
+
+    process = chain.start(run.folder, "-m", stage.module, *stage.argv, IGLO_CHECKPOINT_SECONDS="0")
+    wait_for_checkpoints(run.folder, process)
+    process.send_signal(signal.SIGSTOP)
+    assert_refused(run, stage, capsys, "another process is training in this folder")
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not outputs(run, stage)
+    before, newest = sorted(run.folder.glob(".scratch/*/step-*.safetensors"))[-2:]
+    os.truncate(newest, newest.stat().st_size // 2)
+
+    chain.run(run.folder, stage)
+    assert resumed_at == [step(before)]
+    assert outputs(run, stage) == unbroken
+    assert not list(run.folder.glob(".scratch/*"))
+    assert not list(run.folder.rglob("*.partial*"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_stage(tiny_run, tmp_path):
+    run = tiny_run.copy(tmp_path, **{"optimizer.generator_rate": 1e30})
+    stage = run.stage("full")
+    take_away(run, stage)
+    done = chain.start(run.folder, "-m", stage.module, *stage.argv, IGLO_CHECKPOINT_SECONDS="0")
+    _, message = done.communicate()
+    assert done.returncode == 1
+    assert_one_sentence(message, "full: the reconstruction loss is no longer finite at step ", "checkpoint is kept")
+    assert not outputs(run, stage)
+    assert list(run.folder.glob(".scratch/full-*/step-*.safetensors"))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_full_disk_leaves_nothing_half_made(name, tiny_run, tmp_path, capsys):
+    """No file may grow as long as the stage's longest; what is there afterwards is as it should be."""
+    run = tiny_run.copy(tmp_path)
+    stage = run.stage(name)
+    whole = take_away(run, stage)
+    longest = max(map(len, whole.values()))
+    with files_shorter_than(longest):
+        assert_refused(run, stage, capsys, "the disk is full")
+    left = outputs(run, stage)
+    assert left.items() < whole.items()
+    for out in stage.outs:
+        assert {file for file in whole if file.startswith(out)} <= left.keys() or not (run.folder / out).exists()
+    assert not list(run.folder.rglob("*.partial*"))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_is_not_there_is_named(name, tiny_run, tmp_path, capsys):
+    run = tiny_run.copy(tmp_path)
+    stage = run.stage(name)
+    inputs = [path for path in stage.deps if path not in stage.code and path != "data/raw"]  # raw is for other sources
+    for path in inputs:
+        (run.folder / path).rename(run.folder / "away")
+        assert_refused(run, stage, capsys, path)
+        (run.folder / "away").rename(run.folder / path)
+
+
+def test_a_wrong_params_file_is_refused(tiny_run, tmp_path, capsys):
+    run = tiny_run.copy(tmp_path)
+    stage = run.stage("full")
+    values = chain.params()
+    values["sigmaa"] = values.pop("sigma")
+    chain.write_params(run.folder, values)
+    assert_refused(run, stage, capsys, "sigmaa: unknown key; did you mean sigma?")
+    (run.folder / "params.yaml").unlink()
+    assert_refused(run, stage, capsys, "params.yaml: cannot read the params file")
+
+
+def test_stages_run_without_dvc(tiny_run, tmp_path):
+    run = tiny_run.copy(tmp_path)
+    lines = ["import sys", "sys.modules['dvc'] = None"]
+    whole = {}
+    for name in ("prepare", "initialise"):
+        stage = run.stage(name)
+        whole |= take_away(run, stage)
+        lines += [f"from {stage.module} import main as {name}", f"{name}({stage.argv})"]
+    done = chain.start(run.folder, "-c", "\n".join(lines))
+    assert done.communicate() == ("", "") and done.returncode == 0
+    assert outputs(run, run.stage("prepare")) | outputs(run, run.stage("initialise")) == whole
+
+
+# --- Helpers ---
+
+
+def outputs(run: chain.Run, stage: pipeline.Stage) -> dict[str, bytes]:
+    """Every file that a stage has made, but for its times."""
+    outs = [run.folder / out for out in stage.outs if "timing" not in out]
+    return {name: data for out in outs for name, data in chain.contents(out, run.folder).items()}
+
+
+def take_away(run: chain.Run, stage: pipeline.Stage) -> dict[str, bytes]:
+    """Removes what a stage has made, and returns it."""
+    made = outputs(run, stage)
+    assert made
+    for out in stage.outs:
+        path = run.folder / out
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return made
+
+
+def wait_for_checkpoints(folder: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while not any(step(path) >= 3 for path in folder.glob(".scratch/*/step-*.safetensors")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def step(checkpoint: Path) -> int:
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
+@contextmanager
+def files_shorter_than(count: int) -> Iterator[None]:
+    """No file that this process writes may have `count` bytes: the kernel refuses the last, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count - 1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def assert_refused(run: chain.Run, stage: pipeline.Stage, capsys: pytest.CaptureFixture, words: str) -> None:
+    """The stage ends with exit status 1 and one sentence that has these words."""
+    with pytest.raises(SystemExit, match="1"):
+        chain.run(run.folder, stage)
+    assert_one_sentence(capsys.readouterr().err, words)
+
+
+def assert_one_sentence(text: str, *words: str) -> None:
+    assert text.startswith("error: ") and text.endswith((".\n", "?\n")) and text.count("\n") == 1, text
+    for some in words:
+        assert some in text
