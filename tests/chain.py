@@ -21,8 +21,9 @@ from sklearn.datasets import load_digits
 from iglo.params import Params, load_params
 from tests import pipeline
 
+IMAGES = "data/my-images"
 CHANGES = {
-    "data": {"source": "folder", "path": "data/images", "image_size": 16, "channels": 1, "train": 48, "test": None},
+    "data": {"source": "folder", "path": IMAGES, "image_size": 16, "channels": 1, "train": 48, "test": None},
     "features": {"network": "pixels"},
     "rounds": [
         {"id": 1, "after": 0, "clusters": 4, "per_cluster": 4, "epochs": 2},
@@ -135,7 +136,7 @@ class Run:
 
     @classmethod
     def make(cls, folder: Path) -> "Run":
-        write_images(folder / "data" / "images")
+        write_images(folder / IMAGES)
         write_params(folder, params())
         stages = pipeline.stages(params=params())
         return cls(folder, stages, {stage.name: keys_read(folder, stage) for stage in stages})

@@ -25,6 +25,7 @@ OWN = pipeline.stages(params=chain.params())
 NUMBERED = {"rounds.0.id", "rounds.1.id"}  # follow from the place in the list, which load_params checks
 
 SETTINGS = {  # under which a stage reads what it does not read in the tiny run
+    "fetch": [{"data.source": "git"}, {"data.source": "torchvision"}],
     "initialise": [{"latent.init": "normal", "latent.constraint": "none", "latent.radius": 1.0}],
     "staged@1": [{"loss.name": "perceptual", "optimizer.schedule": "cosine"}],
     "full": [{"loss.name": "perceptual"}, {"sigma": 0.0}],
@@ -64,6 +65,8 @@ def test_no_stage_depends_on_a_folder_of_several_stages():
 @pytest.mark.parametrize("stage", OWN, ids=by_name)
 def test_params_are_what_the_stage_reads(stage, tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr("iglo.recipes.vgg_blocks", lambda *_, **__: [nn.Conv2d(3, 2, 3)])
+    for download in ("_get", "_download"):
+        monkeypatch.setattr(f"iglo.sources.{download}", lambda data, out: None)
     read = tiny_run.keys[stage.name] - NUMBERED
     for changes in SETTINGS.get(stage.name, []):
         read |= chain.keys_read(tiny_run.copy(tmp_path, **changes).folder, stage)
@@ -100,24 +103,23 @@ def test_dvc_tells_nobody_and_composes_nothing():
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with this working tree's files, a tiny params.yaml and images that git tracks; `dvc repro` has run.
+    """A repository with this working tree's files and a tiny params.yaml, in which `dvc repro` has run.
 
-    Git must track them, for an experiment's copy has no others.
+    Its images are tracked by DVC, for an experiment's copy has no others.
     """
     folder = tmp_path_factory.mktemp("repository")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    left_out = {"dvc.lock", "metrics.json", "timing.json", "data/images/README.md"}
-    for name in {*files.split("\0")} - left_out:
+    for name in {*files.split("\0")} - {"dvc.lock", "metrics.json", "timing.json"}:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     chain.write_params(folder, chain.params())
-    chain.write_images(folder / "data" / "images")
+    chain.write_images(folder / chain.IMAGES)
     git(folder, "init", "--quiet")
     git(folder, "config", "user.name", "tests")
     git(folder, "config", "user.email", "tests@localhost")
-    git(folder, "add", "--force", "data/images")
+    dvc(folder, "add", chain.IMAGES)
     commit(folder)
     dvc(folder, "repro")
     commit(folder)
@@ -195,11 +197,11 @@ def test_a_misspelt_key_is_refused(repository):
 
 
 def test_another_image_is_seen(repository):
-    chain.write_images(repository / "data" / "images", 60, 61)
+    chain.write_images(repository / chain.IMAGES, 60, 61)
     said = dvc(repository, "repro", "prepare")
     assert "Stage 'fetch' didn't change" in said and "Running stage 'prepare'" in said
     assert json.loads((repository / "data/prepared/report.json").read_text())["images"] == {"train": 48, "test": 13}
-    (repository / "data" / "images" / "digit-60.png").unlink()
+    (repository / chain.IMAGES / "digit-60.png").unlink()
     assert "Running stage" not in dvc(repository, "repro", "prepare")
 
 
