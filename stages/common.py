@@ -57,7 +57,8 @@ def stage(*names: str) -> Callable:
 def _timed(function: Callable, arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
-        result = function(arguments, load_params(arguments.params))
+        params = load_params(arguments.params)
+        result = function(arguments, params)
     seconds = time.perf_counter() - start
     work = result if isinstance(result, Work) else Work(result or 0)
     seconds += work.earlier_seconds
@@ -65,17 +66,18 @@ def _timed(function: Callable, arguments: argparse.Namespace) -> None:
     if work.images:
         timing["images_per_s"] = round(work.images / seconds, 1)
     if "times" in arguments:
-        timing = {**_times_of_stages(Path(arguments.times)), "evaluate": timing}
+        timing = {**_times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
     write_json(arguments.timing, timing)
 
 
-def _times_of_stages(folder: Path) -> dict:
-    """{"full": …, "staged": {"1": …}} from full.json and staged/1.json, in the order of a dictionary."""
+def _times_of_stages(folder: Path, rounds: int) -> dict:
+    """{"full": …, "staged": {"1": …}} from full.json and staged/1.json, but for rounds that are no more."""
     times: dict = {}
     for path in sorted(folder.rglob("*.json"), key=lambda path: path.parts):
         *groups, name = path.relative_to(folder).with_suffix("").parts
         inner = times
         for group in groups:
             inner = inner.setdefault(group, {})
-        inner[name] = read_json(path)
+        if not name.isdecimal() or int(name) <= rounds:
+            inner[name] = read_json(path)
     return times

@@ -7,7 +7,6 @@ from scipy.ndimage import correlate1d, zoom
 from torch import nn
 from torch.nn import functional as F
 
-from iglo import losses
 from iglo.losses import PIXEL_DISTANCES, LaplacianL1, Perceptual, mean_absolute, mean_square
 from iglo.networks import Generator, initialise
 from tests.tiny import generator
@@ -129,11 +128,9 @@ def test_features_draw_the_codes_and_leave_the_frozen_network_alone():
     assert all(parameter.grad is None for parameter in distance.parameters())
 
 
-@pytest.mark.parametrize("elements", [1, 2 * 3 * 16 * 16, 10**6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_mean_of_absolute_differences_has_autograds_gradient(monkeypatch, dtype, elements):
-    """However many images are compared at a time, and with targets in pieces."""
-    monkeypatch.setattr(losses, "CACHED_ELEMENTS", elements)
+def test_the_mean_of_absolute_differences_has_autograds_gradient(dtype):
+    """With targets in pieces."""
     a, b = (images(seed=seed).to(dtype, memory_format=torch.channels_last) for seed in (0, 1))
     b[0, 0] = a[0, 0]  # equal elements draw nowhere
     weights = torch.tensor([1.0, -2.0, 0.5, 0.0])

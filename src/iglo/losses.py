@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 Representation = list[Tensor]
 
-CACHED_ELEMENTS = 2**19  # compared at a time on a CPU
-
 
 def mean_absolute(a: Tensor, *b: Tensor) -> Tensor:
     """(B, …) beside tensors that have B rows together → (B,) float32: the mean over elements of |a − b|."""
@@ -28,22 +26,18 @@ def mean_square(a: Tensor, *b: Tensor) -> Tensor:
 class _MeanAbsolute(torch.autograd.Function):
     """|a − b| with a float32 sum over half-precision inputs; b gets no gradient.
 
-    Feature maps are large: they are compared a few rows at a time, which then lie in the processor's cache, and the
-    sign alone is kept for the way back.
+    Feature maps are large: b's rows are read where they lie, and the sign alone is kept for the way back.
     """
 
     @staticmethod
     def forward(ctx, a: Tensor, *b: Tensor) -> Tensor:
-        elements = a[0].numel()
-        signs, values = torch.empty_like(a), a.new_empty(len(a), dtype=torch.float32)
-        rows = len(a) if a.is_cuda else max(1, CACHED_ELEMENTS // elements)
-        dims, start = tuple(range(1, a.dim())), 0
-        for target in b:
-            for piece in target.split(rows):
-                here = slice(start, start := start + len(piece))
-                difference = torch.sub(a[here], piece, out=signs[here])
-                values[here] = torch.linalg.vector_norm(difference, 1, dims, dtype=torch.float32) / elements
-                difference.sign_()
+        signs = torch.empty_like(a)
+        lengths = [len(target) for target in b]
+        for rows, into, target in zip(a.split(lengths), signs.split(lengths), b, strict=True):
+            torch.sub(rows, target, out=into)
+        dims = tuple(range(1, a.dim()))
+        values = torch.linalg.vector_norm(signs, 1, dims, dtype=torch.float32) / a[0].numel()
+        signs.sign_()
         ctx.save_for_backward(signs)
         ctx.targets = len(b)
         return values
