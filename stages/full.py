@@ -2,14 +2,13 @@
 
 from types import SimpleNamespace
 
-from iglo.files import whole_folder
 from iglo.images import ImageStore
 from iglo.model import Model
 from iglo.params import Params
 from iglo.recipes import learn_all, make_distance
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, write_log
+from stages.learning import checkpoint_folder, keep
 
 
 @stage("images", "start", "out", "curve")
@@ -21,10 +20,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     distance = make_distance(params, runtime)
     with checkpoint_folder("full", params, arguments.images, arguments.start) as checkpoints:
         progress = learn_all(model, images, distance, params, runtime, checkpoints)
-        write_log(arguments.curve, progress.rows)
-        with whole_folder(arguments.out) as out:
-            model.save(out)
-    return Work(progress.presented, progress.earlier_seconds)
+        return keep(model, progress, arguments.out, arguments.curve)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from iglo.checkpoints import CheckpointFolder, fingerprint, scratch_root
-from iglo.files import whole_file
+from iglo.files import whole_file, whole_folder
+from iglo.model import Model
 from iglo.params import Params
+from iglo.training import Progress
+from stages.common import Work
 
 
 @contextmanager
@@ -21,6 +24,14 @@ def checkpoint_folder(name: str, params: Params, *inputs: str) -> Iterator[Check
     key = fingerprint([name, params], [*code, *inputs])
     with CheckpointFolder(scratch_root() / f"{name}-{key}").locked() as folder:
         yield folder
+
+
+def keep(model: Model, progress: Progress, out: str, curve: str) -> Work:
+    """Writes a trained model and the curve of its training; returns the work that it was."""
+    write_log(curve, progress.rows)
+    with whole_folder(out) as folder:
+        model.save(folder)
+    return Work(progress.presented, progress.earlier_seconds)
 
 
 def write_log(path: str, rows: list[dict]) -> None:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.files import read_array, whole_folder
+from iglo.files import read_array
 from iglo.images import ImageStore
 from iglo.model import Model
 from iglo.params import Params
 from iglo.recipes import learn_subset, make_distance
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, write_log
+from stages.learning import checkpoint_folder, keep
 
 
 @stage("round", "images", "subset", "start", "out", "curve")
@@ -24,10 +24,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     inputs = arguments.images, arguments.subset, arguments.start
     with checkpoint_folder(f"staged-{index + 1}", params, *inputs) as checkpoints:
         progress = learn_subset(model, images, subset, distance, index, params, runtime, checkpoints)
-        write_log(arguments.curve, progress.rows)
-        with whole_folder(arguments.out) as out:
-            model.save(out)
-    return Work(progress.presented, progress.earlier_seconds)
+        return keep(model, progress, arguments.out, arguments.curve)
 
 
 if __name__ == "__main__":
