@@ -28,7 +28,8 @@ from iglo import runtime
 from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.batches import Batches, Schedule, Targets
 from iglo.geometry import Sphere
-from iglo.latents import Factor, LatentTable, RowAdam, normal_codes
+from iglo.latents import Factor, LatentTable, normal_codes
+from iglo.optimizers import RowAdam
 from iglo.losses import Perceptual
 from iglo.networks import Generator, initialise
 from iglo.objectives import Objective, Reconstruction

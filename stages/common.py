@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from iglo.errors import UserError
 from iglo.files import disk_full_is_a_user_error, read_json, write_json
@@ -22,16 +24,16 @@ class Work:
     earlier_seconds: float = 0.0
 
 
-def stage(*names: str) -> Callable:
-    """Makes a function of (arguments, params) the main of a stage whose required options are `names`.
+def stage(*names: str, kind: type = Params) -> Callable:
+    """Makes a function of (arguments, params of `kind`) the main of a stage whose required options are `names`.
 
     The function returns how many images went through it, as a number or as Work, or None where a rate means nothing.
-    `--timing` names the file that receives seconds and images per second; with `times` among the names, the file
-    receives those of all stages, from the folder of that option.
+    `--timing` names the file that receives seconds, images per second and the largest resident set in MiB; with
+    `times` among the names, the file receives those of all stages, from the folder of that option.
     """
 
     def decorate(
-        function: Callable[[SimpleNamespace, Params], int | Work | None],
+        function: Callable[[SimpleNamespace, Any], int | Work | None],
     ) -> Callable[[list[str] | None], None]:
         def main(argv: list[str] | None = None) -> None:
             parser = argparse.ArgumentParser(description=function.__doc__)
@@ -41,7 +43,7 @@ def stage(*names: str) -> Callable:
             parser.add_argument("--params", default="params.yaml")
             arguments = parser.parse_args(argv)
             try:
-                _timed(function, arguments)
+                _timed(function, arguments, kind)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(1)
@@ -54,18 +56,18 @@ def stage(*names: str) -> Callable:
     return decorate
 
 
-def _timed(function: Callable, arguments: argparse.Namespace) -> None:
+def _timed(function: Callable, arguments: argparse.Namespace, kind: type) -> None:
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
-        params = load_params(arguments.params)
+        params = load_params(arguments.params, kind)
         result = function(arguments, params)
     seconds = time.perf_counter() - start
     work = result if isinstance(result, Work) else Work(result or 0)
     seconds += work.earlier_seconds
-    timing = {"seconds": round(seconds, 2)}
+    timing = {"seconds": round(seconds, 2), "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
     if work.images:
         timing["images_per_s"] = round(work.images / seconds, 1)
-    if "times" in arguments:
+    if "times" in arguments and kind is Params:
         timing = {**_times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
     write_json(arguments.timing, timing)
 

@@ -2,14 +2,13 @@
 
 from types import SimpleNamespace
 
-from iglo.files import whole_folder, write_json
+from iglo.encoding import learn_encoder
 from iglo.images import ImageStore
-from iglo.model import Model, save_network
+from iglo.model import Model
 from iglo.params import Params
-from iglo.recipes import learn_encoder
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, write_log
+from stages.learning import checkpoint_folder, keep
 
 
 @stage("images", "model", "out", "curve")
@@ -20,11 +19,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     model = Model.load(arguments.model, runtime)
     with checkpoint_folder("encoder", params, arguments.images, arguments.model) as checkpoints:
         progress = learn_encoder(model, images, params, runtime, checkpoints)
-        write_log(arguments.curve, progress.rows)
-        with whole_folder(arguments.out) as out:
-            save_network(model.encoder, out / "encoder.safetensors")
-            write_json(out / "encoder.json", {"width": params.encoder.width, "log": progress.rows})
-    return Work(progress.presented, progress.earlier_seconds)
+        return keep(model, progress, arguments.out, arguments.curve)
 
 
 if __name__ == "__main__":

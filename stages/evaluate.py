@@ -6,22 +6,19 @@ from types import SimpleNamespace
 from iglo.evaluation import Judge
 from iglo.files import read_array, read_json, whole_folder, write_json
 from iglo.images import ImageStore
-from iglo.model import Model, load_network
+from iglo.model import Model
 from iglo.params import Params
 from iglo.report import Split, write_report
 from iglo.runtime import start
 from stages.common import stage
 
 
-@stage("images", "features", "clusters", "model", "encoder", "metrics", "figures", "times")
+@stage("images", "features", "clusters", "model", "metrics", "figures", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples and the split, and draws them."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     model = Model.load(arguments.model, runtime)
-    width = read_json(Path(arguments.encoder) / "encoder.json")["width"]
-    encoder = load_network(model.shape.encoder(width), Path(arguments.encoder) / "encoder.safetensors")
-    model.encoder = runtime.place(encoder)
     features = read_json(Path(arguments.features) / "features.json")["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     judge = Judge.make(params, runtime)

@@ -35,6 +35,7 @@ CHANGES = {
     "staged": {"earlier_batch": 8, "current_batch": 8},
     "full": {"epochs": 2, "batch_size": 16},
     "encoder": {"width": 4, "epochs": 2, "batch_size": 16},
+    "joint": {"epochs": 2},
     "evaluate": {"network": "squeeze", "weights": "random", "pairs": 4, "steps": 2, "samples": 16},
 }
 

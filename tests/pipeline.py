@@ -1,6 +1,7 @@
 """The pipeline as it is written down: what dvc.yaml says with its templates filled in, and what the stages import."""
 
 import ast
+import itertools
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = [path for path in (ROOT / "dvc.yaml", ROOT / "disentangle" / "dvc.yaml") if path.exists()]
+FILES = [ROOT / "dvc.yaml", ROOT / "comparison" / "dvc.yaml"]
 
 
 # --- dvc.yaml ---
@@ -59,10 +60,20 @@ def stages(file: Path = ROOT / "dvc.yaml", params: dict | None = None) -> list[S
         if "foreach" in text:
             items = enumerate(filled(text["foreach"], params))
             found += [_stage(f"{name}@{i}", filled(text["do"], {**params, "item": item}), file) for i, item in items]
+        elif "matrix" in text:
+            axes = filled(text.pop("matrix"), params)
+            cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+            found += [
+                _stage(f"{name}@{'-'.join(map(str, cell.values()))}", filled(text, {**params, "item": cell}), file)
+                for cell in cells
+            ]
         else:
             found.append(_stage(name, filled(text, params), file))
     maker = {out: stage for stage in found for out in stage.outs}
-    needs = {stage.name: {maker[path].name for path in stage.deps if path in maker} for stage in found}
+    needs = {
+        stage.name: {m.name for out, m in maker.items() for path in stage.deps if f"{out}/".startswith(f"{path}/")}
+        for stage in found
+    }
     by_name = {stage.name: stage for stage in found}
     return [by_name[name] for name in TopologicalSorter(needs).static_order()]
 
@@ -74,8 +85,14 @@ def _stage(name: str, text: dict, file: Path) -> Stage:
         entries = [entry for key in keys for entry in text.get(key, [])]
         return [os.path.relpath(folder / _key(entry), ROOT) for entry in entries]
 
-    outs = paths("outs", "metrics", "plots")
-    return Stage(name, text["cmd"], paths("deps"), list(map(_key, text.get("params", []))), outs)
+    params = [key for entry in text.get("params", []) for key in ([entry] if isinstance(entry, str) else _only(entry))]
+    return Stage(name, text["cmd"], paths("deps"), params, paths("outs", "metrics", "plots"))
+
+
+def _only(entry: dict[str, list[str]]) -> list[str]:
+    """The keys of `path: [keys]`."""
+    (keys,) = entry.values()
+    return keys
 
 
 def _key(entry: str | dict) -> str:

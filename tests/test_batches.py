@@ -21,9 +21,9 @@ def targets():
     return Targets(tiny_images(14), np.arange(14), L1(), RUNTIME)
 
 
-def make(targets, seed=0, name="staged 2", **parts) -> Batches:
+def make(targets, seed=0, name="staged 2", reshuffle=True, **parts) -> Batches:
     parts = parts or {"current": Schedule(CURRENT, 4), "earlier": Schedule(EARLIER, 2)}
-    return Batches(targets, parts, seed, name)
+    return Batches(targets, parts, seed, name, reshuffle)
 
 
 def ids(batches: Batches, first: int, last: int, part="current") -> list[list[int]]:
@@ -54,6 +54,7 @@ def test_a_batch_is_never_larger_than_its_part(targets):
     batches = make(targets, current=Schedule(CURRENT, 4), earlier=Schedule(EARLIER, 35))
     assert [sorted(row) for row in ids(batches, 0, 3, "earlier")] == [[0, 1, 2]] * 3
     assert make(targets, current=Schedule(CURRENT, 75)).steps == 1
+    assert [Schedule(CURRENT, size).filled for size in (4, 11, 75)] == [4, 11, 11]
 
 
 def test_the_longest_part_makes_the_epoch(targets):
@@ -69,6 +70,14 @@ def test_the_order_depends_on_seed_name_part_and_epoch_alone(targets):
     others.append(ids(make(targets, other=Schedule(CURRENT, 4)), 0, 3, "other"))
     orders = epochs + others
     assert all(a != b for index, a in enumerate(orders) for b in orders[:index])
+
+
+@pytest.mark.parametrize("part", ["current", "earlier"])
+def test_without_reshuffling_every_epoch_is_the_first(targets, part):
+    batches = make(targets, reshuffle=False)
+    first = ids(batches, 0, 3, part)
+    assert first == ids(make(targets), 0, 3, part) and ids(batches, 0, 9, part) == first * 3
+    assert ids(batches, 4, 6, part) == first[1:]  # also of a run that begins late
 
 
 @pytest.mark.parametrize("first", range(8))

@@ -136,6 +136,16 @@ def test_save_grid_writes_the_grid(rng, tmp_path):
     assert (np.asarray(Image.open(tmp_path / "new" / "grid.png")) == figures.grid(rows, "t", ["r"])).all()
 
 
+def test_stacked_grids_stand_whole_below_one_another_on_white(rng, tmp_path):
+    wide, narrow = figures.grid([photos(rng, 3)], scale=2), figures.grid([photos(rng, 1)], scale=2)
+    figures.save_stacked(tmp_path / "stacked.png", [wide, narrow])
+    seen = np.asarray(Image.open(tmp_path / "stacked.png"))
+    assert seen.shape == (len(wide) + len(narrow), wide.shape[1], 3)
+    assert (seen[: len(wide)] == wide).all()
+    assert (seen[len(wide) :, : narrow.shape[1]] == narrow).all()
+    assert (seen[len(wide) :, narrow.shape[1] :] == 255).all()
+
+
 # --- Animations ---
 
 
@@ -246,6 +256,30 @@ def test_marks_stand_at_their_place_with_texts_apart(drawn):
     title = axes._left_title
     assert not overlapping([*axes.texts, title])
     assert inside(drawn[0], [*axes.texts, title])
+
+
+def test_bands_lie_around_their_curves_and_dashed_curves_share_the_colour(drawn):
+    x = np.arange(3.0)
+    curves = {name: (x, x + index, np.full(3, 0.5)) for index, name in enumerate("ab")}
+    figures.save_bands("unused", curves, "x", "y", "t", dashed={"b": (x, 2 * x, x)}, x_ticks=["0", "10", "500"])
+    (axes,) = drawn[0].axes
+    a, b, dashed = axes.lines
+    assert (b.get_xydata() == np.column_stack([x, x + 1])).all()
+    assert (dashed.get_xydata() == np.column_stack([x, 2 * x])).all()
+    assert dashed.get_color() == b.get_color() != a.get_color()
+    assert dashed.is_dashed() and not b.is_dashed()
+    edges = axes.collections[0].get_paths()[0].vertices
+    assert {tuple(point) for point in edges} == {(i, i + d) for i in range(3) for d in (-0.5, 0.5)}
+    assert [text.get_text() for text in axes.texts] == ["a", "b"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "10", "500"]
+
+
+def test_bands_on_a_logarithmic_axis_start_after_zero(drawn):
+    x = np.array([0.0, 1, 100])
+    figures.save_bands("unused", {"a": (x, x, x), "b": ([0], [1], [0])}, "x", "y", "t", log_x=True)
+    (axes,) = drawn[0].axes
+    assert axes.lines[0].get_xdata().tolist() == [1, 100]
+    assert [text.get_text() for text in axes.texts] == ["a"]
 
 
 def test_split_outlines_the_chosen_and_gives_neighbours_different_colours(drawn, rng):

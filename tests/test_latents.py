@@ -1,4 +1,4 @@
-"""Codes: whose rows move, and by how much, against torch's Adam; and their start against an SVD."""
+"""Codes: one per key, side by side, where they may lie; and their start against an SVD."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from iglo.geometry import Ball, Euclidean, Sphere
-from iglo.latents import Factor, LatentTable, RowAdam, normal_codes, pca_codes
+from iglo.latents import Factor, LatentTable, normal_codes, pca_codes
 from tests.tiny import generator, tiny_images
 
 FREE = Euclidean(1.0)
@@ -17,99 +17,22 @@ def factor(count=6, dimension=4, geometry=FREE, keys=None) -> Factor:
     return Factor(geometry.sample(count, dimension, generator()), geometry, keys)
 
 
-def train(codes: Factor, batches: list[list[int]], rate=0.1) -> RowAdam:
-    """Steps along random gradients, those of a code's row at a step being the same in every run."""
-    optimizer = RowAdam([codes], rate)
-    for step, ids in enumerate(batches):
-        (codes(torch.tensor(ids)) * slopes(step, codes)[ids]).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return optimizer
-
-
-def slopes(step: int, codes: Factor) -> torch.Tensor:
-    return torch.randn(codes.codes.shape, generator=generator(step)) * (1 + step)
-
-
-def dense_adam(codes: torch.Tensor, gradients: list[torch.Tensor], rate=0.1) -> torch.Tensor:
-    codes = torch.nn.Parameter(codes.clone())
-    optimizer = torch.optim.Adam([codes], rate)
-    for gradient in gradients:
-        codes.grad = gradient.clone()
-        optimizer.step()
-    return codes.detach()
-
-
-@pytest.mark.parametrize("geometry", [FREE, Ball(0.5), Sphere(2.0)])
-def test_only_rows_of_the_batch_move(geometry):
-    codes = factor(geometry=geometry)
-    before = codes.codes.detach().clone()
-    state = train(codes, [[1, 3], [3, 4], [1]]).state[codes.codes]
-    still, moved = [0, 2, 5], [1, 3, 4]
-    assert torch.equal(codes.codes[still], before[still])
-    assert all(not values[still].any() and values[moved].any() for values in state.values())
-    assert (codes.codes[moved] != before[moved]).any(dim=1).all()
-
-
-def test_every_row_in_every_batch_is_adam():
-    codes = factor()
-    expected = dense_adam(codes.codes.detach(), [slopes(step, codes) for step in range(20)])
-    train(codes, [list(range(6))] * 20)
-    torch.testing.assert_close(codes.codes.detach(), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_row_that_comes_now_and_then_moves_as_adam_would_move_it_alone():
-    codes = factor()
-    rng = np.random.default_rng(0)
-    batches = [sorted(rng.choice(6, 2, replace=False).tolist()) for _ in range(30)]
-    batches = [[id for id in ids if id != 5 or step > 20] + [0] * (step % 2) for step, ids in enumerate(batches)]
-    start = codes.codes.detach().clone()
-    for row in range(6):
-        gradients = [slopes(step, codes)[row] * ids.count(row) for step, ids in enumerate(batches) if row in ids]
-        start[row] = dense_adam(start[row], gradients)
-    train(codes, batches)
-    torch.testing.assert_close(codes.codes.detach(), start, rtol=1e-4, atol=1e-5)
-
-
-def test_an_image_twice_in_a_batch_counts_twice():
-    codes = factor()
-    (codes(torch.tensor([2, 5, 2])) * torch.tensor([[1.0], [10.0], [3.0]])).sum().backward()
-    gradient = codes.codes.grad.coalesce()
-    assert gradient.indices()[0].tolist() == [2, 5]
-    assert gradient.values()[:, 0].tolist() == [4.0, 10.0]
-
-
-@pytest.mark.parametrize(("geometry", "length"), [(Sphere(2.0), 2.0), (Ball(0.5), 0.5)])
-def test_rows_are_projected_after_their_step(geometry, length):
-    codes = factor(geometry=geometry)
-    train(codes, [[0, 1]] * 5, rate=1.0)
-    lengths = codes.codes[:2].norm(dim=1)
-    assert (lengths <= length * (1 + 1e-6)).all()
-    if isinstance(geometry, Sphere):
-        torch.testing.assert_close(lengths, torch.full((2,), length), rtol=1e-5, atol=0)
-
-
-def test_the_state_follows_its_codes_to_their_device():
-    """Torch leaves a state called `step` where a checkpoint put it, on the CPU."""
-    state = train(factor(), [[0, 1]]).state_dict()
-    elsewhere = factor().to("meta")
-    resumed = RowAdam([elsewhere], 0.1)
-    resumed.load_state_dict(state)
-    assert {value.device.type for value in resumed.state[elsewhere.codes].values()} == {"meta"}
-
-
 def test_images_of_a_label_share_a_code():
     labels = torch.tensor([0, 1, 1, 0, 2])
     table = LatentTable(image=factor(5, 3), label=factor(3, 2, keys=labels))
     before = table(torch.arange(5)).detach()
     assert before.shape == (5, 5) and table.dimension == 5
     assert torch.equal(before[1, 3:], before[2, 3:]) and not torch.equal(before[0, 3:], before[1, 3:])
-    optimizer = RowAdam(list(table.factors.values()), 0.1)
-    table(torch.tensor([1])).sum().backward()
-    optimizer.step()
-    changed = table(torch.arange(5)).detach() != before
-    assert changed[:, :3].any(1).tolist() == [False, True, False, False, False]
-    assert changed[:, 3:].any(1).tolist() == [False, True, True, False, False]
+
+
+def test_each_share_of_a_code_is_moved_to_where_it_may_lie():
+    table = LatentTable(ball=factor(5, 3, Ball(0.5)), free=factor(5, 2), sphere=factor(5, 4, Sphere(2.0)))
+    codes = torch.randn(7, 9, generator=generator()).requires_grad_(True)
+    projected = table.project(codes)
+    expected = [Ball(0.5).project(codes[:, :3]), codes[:, 3:5], Sphere(2.0).project(codes[:, 5:])]
+    assert torch.equal(projected, torch.cat(expected, dim=1)) and not torch.equal(projected[:, :3], codes[:, :3])
+    projected.sum().backward()
+    assert codes.grad[:, 3:5].eq(1).all() and codes.grad.ne(0).any(1).all()
 
 
 def test_codes_are_taken_as_they_are():

@@ -39,11 +39,44 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path):
     np.testing.assert_array_equal(*images)
 
 
+@pytest.mark.parametrize("width", [4, 2])
+def test_an_encoder_travels_with_its_model(model, tmp_path, width):
+    encoder = RUNTIME.place(initialise(SHAPE.encoder(width), generator()))
+    model.encoder = encoder
+    images = torch.from_numpy(tiny_images(8) / np.float32(255)).permute(0, 3, 1, 2)
+    encoder(images.to(RUNTIME.device))  # batch norm has seen something
+    model.save(tmp_path)
+    back = Model.load(tmp_path, RUNTIME)
+    assert same_bits(dict(back.state_dict()), dict(model.state_dict()))
+    codes = [encode(each.encoder, tiny_images(8), SHAPE, RUNTIME) for each in (model, back)]
+    assert torch.equal(*codes) and back.encoder.width == width
+
+
+def test_a_model_without_an_encoder_has_none(model, tmp_path):
+    """Though another has been saved in its folder."""
+    model.encoder = RUNTIME.place(initialise(SHAPE.encoder(4), generator()))
+    model.save(tmp_path)
+    model.encoder = None
+    model.save(tmp_path)
+    back = Model.load(tmp_path, RUNTIME)
+    assert back.encoder is None and not any(name.startswith("encoder") for name in back.state_dict())
+
+
 @pytest.mark.parametrize("broken", ["missing", "truncated", "empty"])
 @pytest.mark.parametrize(
-    "name", ["model.json", "codes.npy", "learned_in.npy", "generator.safetensors", "album.json", "album.npy"]
+    "name",
+    [
+        "model.json",
+        "codes.npy",
+        "learned_in.npy",
+        "generator.safetensors",
+        "encoder.safetensors",
+        "album.json",
+        "album.npy",
+    ],
 )
 def test_a_broken_file_is_named(model, tmp_path, name, broken):
+    model.encoder = RUNTIME.place(initialise(SHAPE.encoder(4), generator()))
     model.save(tmp_path)
     path = tmp_path / name
     content = path.read_bytes()

@@ -26,14 +26,15 @@ def move(network: nn.Sequential, step: int) -> None:
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.5, 0.0])
-def test_the_average_is_exponential_from_the_first_step(network, decay):
+def test_the_average_is_exponential_and_starts_short(network, decay):
+    """After n steps its decay is (1 + n) / (10 + n) or, once that is greater, the one asked for."""
     average, expected = Average(network, decay), None
-    for step in range(6):
+    for step in range(12):
         move(network, step)
         average.after_step(None)
         now = [parameter.detach().double() for parameter in network.parameters()]
-        pairs = zip(expected or now, now, strict=True)
-        expected = [decay * old + (1 - decay) * new for old, new in pairs]
+        pairs, kept = zip(expected or now, now, strict=True), min(decay, (1 + step) / (10 + step))
+        expected = [kept * old + (1 - kept) * new for old, new in pairs]
     averaged = average.averaged.module
     for got, want in zip(averaged.parameters(), expected, strict=True):
         torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
@@ -41,6 +42,15 @@ def test_the_average_is_exponential_from_the_first_step(network, decay):
     assert averaged is not network
     if decay == 0:
         assert same_bits(averaged.state_dict(), network.state_dict())
+
+
+def test_the_average_does_not_remember_the_start(network):
+    """At a constant decay, 0.999 ** 50, that is 95 %, of it would be left."""
+    average, weight = Average(network, 0.999), network[0].weight.data
+    for value in [1.0] + [0.0] * 50:
+        weight.fill_(value)
+        average.after_step(None)
+    assert average.averaged.module[0].weight.max() < 1e-6
 
 
 def test_an_average_that_goes_on_is_the_same(network):

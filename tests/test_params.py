@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from iglo.errors import UserError
-from iglo.params import Params, load_params
+from iglo.params import Comparison, Params, load_params, parse_params
 from tests.tiny import ROOT
 
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -65,6 +65,8 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("beta", "inf", "a finite number, got inf"),
         ("sigma", float("inf"), "a finite number, got inf"),
         ("sigma", -0.1, "at least 0, got -0.1"),
+        ("sigma_end", -0.1, "at least 0, got -0.1"),
+        ("method", "gan", "one of glo, incremental, got 'gan'"),
         ("precision", "fp16", "one of fp32, bf16, got 'fp16'"),
         ("data", None, "a mapping of keys to values, got None"),
         ("data.path", 3, "a text, got 3"),
@@ -88,12 +90,21 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("optimizer.generator_rate", 0, "greater than 0, got 0.0"),
         ("optimizer.code_rate", -1e-3, "greater than 0, got -0.001"),
         ("optimizer.schedule", True, "one of constant, linear, cosine, got True"),
+        ("optimizer.name", "lamb", "one of adam, dense_adam, sgd, got 'lamb'"),
+        ("optimizer.reshuffle", None, "true or false, got None"),
         ("staged.beta", 0, "greater than 0, got 0.0"),
         ("staged.earlier_batch", 0, "at least 1, got 0"),
         ("full.batch_size", 0, "at least 1, got 0"),
         ("full.epochs", -1, "at least 0, got -1"),
         ("encoder.held_out", 1.0, "greater than 0 and less than 1, got 1.0"),
         ("encoder.held_out", 0, "greater than 0 and less than 1, got 0.0"),
+        ("encoder.mode", "both", "one of codes, joint, got 'both'"),
+        ("encoder.epochs", 0, "at least 1, got 0"),
+        ("encoder.pairs", -1, "at least 0, got -1"),
+        ("encoder.pairs_sigma", None, "a finite number, got None"),
+        ("joint.epochs", -1, "at least 0, got -1"),
+        ("joint.rate", 0, "greater than 0, got 0.0"),
+        ("joint.keep_weight", -0.5, "at least 0, got -0.5"),
         ("rounds", {"id": 1}, "a list, got {'id': 1}"),
         ("rounds", [], "at least one round, got an empty list"),
         ("rounds.1", 3, "a mapping of keys to values, got 3"),
@@ -173,3 +184,54 @@ def test_a_file_that_is_none(tmp_path):
     (tmp_path / "params.yaml").write_bytes("# Frösche\nseed: 0\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"params\.yaml: not valid YAML"):
         load_params(tmp_path / "params.yaml")
+
+
+# --- The comparison ---
+
+COMPARISONS = [ROOT / "comparison" / "params.yaml", *sorted((ROOT / "comparison" / "presets").glob("*.yaml"))]
+
+
+@pytest.fixture
+def comparison() -> dict:
+    return yaml.safe_load(COMPARISONS[0].read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+def test_every_arm_of_a_comparison_is_its_base_changed(path):
+    comparison = load_params(path, Comparison)
+    base = comparison.params()
+    assert load_params(path) == base == parse_params(comparison.base)
+    for name, arm in comparison.arms.items():
+        params = comparison.params(name, 7)
+        expected = copy.deepcopy(comparison.base) | {"seed": 7}
+        for key, change in arm.changes.items():
+            expected[key] = {**expected[key], **change} if isinstance(change, dict) else change
+        assert params == parse_params(expected)
+    assert comparison.params() == base and comparison.params(seed=7) != base
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("run", ["glo", "gan"], r"run: must name arms among [^\n]*, got 'gan'\."),
+        ("joint", ["gan"], r"joint: must name arms among [^\n]*, got 'gan'\."),
+        ("seeds", [0, 0], r"seeds: must be one or more different numbers, got \[0, 0\]\."),
+        ("seeds", [], r"seeds: must be one or more different numbers, got \[\]\."),
+        ("budget", 0, r"budget: must be at least 1, got 0\."),
+        ("measure.steps", [10, 50], r"measure\.steps: must start with 0 and increase, got \[10, 50\]\."),
+        ("measure.steps", [0, 50, 10], r"measure\.steps: must start with 0 and increase, got \[0, 50, 10\]\."),
+        ("arms.glo.learner", "gan", r"arms\.glo\.learner: must be one of stages, autoencoder, got 'gan'\."),
+        ("arms.glo.changes", {"sede": 1}, r"arms\.glo\.changes: sede: unknown key; did you mean seed\?"),
+        (
+            "arms.glo.changes",
+            {"optimizer": {"code_rate": 0}},
+            r"arms\.glo\.changes: optimizer\.code_rate: must be greater than 0, got 0\.0\.",
+        ),
+    ],
+)
+def test_a_wrong_comparison_is_refused(comparison, tmp_path, key, value, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed(comparison, key, value)), encoding="utf-8")
+    for kind in (Comparison, Params):  # the first stages of a comparison read its base
+        with pytest.raises(UserError, match=f"^{message}$"):
+            load_params(path, kind)

@@ -1,6 +1,7 @@
 """The paper's steps on a dozen images: what each may change, what it must leave, and what it leaves on record."""
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,17 +13,18 @@ from iglo.album import Album
 from iglo.backbones import IMAGENET_MEAN
 from iglo.checkpoints import CheckpointFolder
 from iglo.losses import L1, PIXEL_DISTANCES, Perceptual
-from iglo.model import Model, decode, encode
+from iglo.model import Model, decode
 from iglo.observers import Previews
-from iglo.recipes import learn_all, learn_encoder, learn_subset, make_distance, start_model
+from iglo.optimizers import CODE_OPTIMIZERS, RowSGD
+from iglo.recipes import learn_all, learn_subset, make_distance, presentations_of_all_stages, start_model
 from tests.tiny import RUNTIME, rounds_of, same_bits, tiny_images, tiny_params
 
-IMAGES, PARAMS = tiny_images(14), tiny_params()
+IMAGES, PARAMS, DISTANCE = tiny_images(14), tiny_params(), L1().to(RUNTIME.device)
 SUBSETS = [np.array([1, 4, 6, 9]), np.array([0, 2, 12, 13]), np.array([3, 5, 7, 8, 10, 11])]
 
 
 def stage(model: Model, index: int, params=PARAMS, checkpoints=None):
-    return learn_subset(model, IMAGES, SUBSETS[index], L1(), index, params, RUNTIME, checkpoints)
+    return learn_subset(model, IMAGES, SUBSETS[index], DISTANCE, index, params, RUNTIME, checkpoints)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def stages():
     for index in range(3):
         stage(model, index)
         kept.append(copy.deepcopy(model))
-    learn_all(model, IMAGES, L1(), PARAMS, RUNTIME)
+    learn_all(model, IMAGES, DISTANCE, PARAMS, RUNTIME)
     return [*kept, model]
 
 
@@ -157,21 +159,32 @@ def test_batch_norm_is_settled_on_the_codes_that_were_used(stages, index, rows):
 
 
 def test_what_is_learned_is_the_average():
-    kept = {}
-    for decay in (0.0, 0.99):
-        model = start_model(IMAGES, tiny_params(generator__ema=decay), RUNTIME)
-        start = model.generator.state_dict()["body.0.weight"].clone()
-        stage(model, 0, tiny_params(generator__ema=decay))
-        kept[decay] = (model.generator.state_dict()["body.0.weight"] - start).norm()
-    assert kept[0.99] < 0.8 * kept[0.0]
+    seen = []
+
+    class Watcher(Previews):
+        def __init__(self, network, presented):
+            super().__init__(Album(torch.tensor([1])), network, "watched", RUNTIME)
+
+        def after_step(self, model):
+            seen.append(model.generator.body[0].weight.detach().clone())
+
+    model = start_model(IMAGES, PARAMS, RUNTIME)
+    learn_subset(model, IMAGES, SUBSETS[0], DISTANCE, 0, tiny_params(generator__ema=0.3), RUNTIME, watch=Watcher)
+    expected = seen[0]
+    for step, weight in enumerate(seen[1:], 1):
+        kept = min(0.3, (1 + step) / (10 + step))
+        expected = kept * expected + (1 - kept) * weight
+    learned = model.generator.body[0].weight.detach()
+    torch.testing.assert_close(learned, expected)
+    assert len(seen) == 6 and (learned - seen[-1]).abs().max() > 1e-4
 
 
 def test_a_round_without_epochs_learns_nothing_but_is_on_record():
     params = tiny_params(rounds=rounds_of(0))
     model, start = (start_model(IMAGES, params, RUNTIME) for _ in range(2))
     progress = stage(model, 0, params)
-    assert progress.presented == 0 and torch.equal(model.codes, start.codes)
-    assert (model.learned_in[SUBSETS[0]] == 1).all() and model.album.places == [("staged 1", 0)]
+    assert progress.presented == 0 and same_bits(dict(model.state_dict()), dict(start.state_dict()))
+    assert set(np.flatnonzero(model.learned_in == 1)) == set(SUBSETS[0]) and len(model.album.ids) == 12
 
 
 # --- The full set ---
@@ -203,7 +216,7 @@ def test_without_noise_or_its_weight_training_is_plain(monkeypatch, stages, alph
     monkeypatch.setattr(recipes, "fit", stop)
     with pytest.raises(InterruptedError):
         params = tiny_params(alpha=alpha, beta=beta, sigma=sigma)
-        learn_all(copy.deepcopy(stages[3]), IMAGES, L1(), params, RUNTIME)
+        learn_all(copy.deepcopy(stages[3]), IMAGES, DISTANCE, params, RUNTIME)
     assert seen.objective.weights == pytest.approx(weights)
 
 
@@ -229,73 +242,131 @@ def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(stages, 
     assert same_bits(everything(resumed), everything(stages[2]))
 
 
-# --- The encoder ---
+# --- Plain GLO, and equal budgets ---
+
+GLO = tiny_params(method="glo")
 
 
-@pytest.fixture
-def learned(stages):
-    return copy.deepcopy(stages[-1])
+def incremental(params) -> list:
+    model = start_model(IMAGES, params, RUNTIME)
+    runs = [stage(model, index, params) for index in range(3)]
+    return [*runs, learn_all(model, IMAGES, DISTANCE, params, RUNTIME)]
 
 
-def split(monkeypatch, model: Model) -> tuple[set[int], set[int]]:
-    """Ids that the encoder trains on, and those that choose its epoch."""
-    kept, held = [], []
+def glo(params) -> tuple[Model, list]:
+    model = start_model(IMAGES, params, RUNTIME)
+    runs = [stage(model, index, params) for index in range(3)]
+    return model, [*runs, learn_all(model, IMAGES, DISTANCE, params, RUNTIME)]
 
-    def fit(model, objective, batches, optimizers, observers, **_):
-        kept.extend(batches.parts["current"].ids.tolist())
-        observers[0].score()
+
+def test_plain_glo_learns_nothing_before_the_full_set(stages):
+    model, start = (start_model(IMAGES, GLO, RUNTIME) for _ in range(2))
+    for index in range(3):
+        progress = stage(model, index, GLO)
+        assert progress.presented == 0 and not progress.rows
+    assert same_bits(dict(model.state_dict()), dict(start.state_dict())) and not model.log
+    np.testing.assert_array_equal(model.learned_in, stages[3].learned_in)
+    assert torch.equal(model.album.ids, stages[3].album.ids) and not model.album.places
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"sigma": 0.0},
+        {"beta": 0.0},
+        {"alpha": 0.0},
+        {"staged__alpha": 0.0},
+        {"staged__earlier_batch": 35, "staged__current_batch": 50, "full__batch_size": 75},
+        {"rounds": tuple(replace(item, epochs=epochs) for item, epochs in zip(rounds_of(1), (0, 4, 2), strict=True))},
+    ],
+    ids=["all", "no noise", "no weight of it", "noise alone", "nothing kept", "one batch", "epochs that differ"],
+)
+def test_plain_glo_presents_as_many_images_as_all_stages(changes):
+    changes = {"full__epochs": 1, "rounds": rounds_of(2), **changes}
+    presented = sum(progress.presented for progress in incremental(tiny_params(**changes)))
+    params = tiny_params(method="glo", **changes)
+    assert presentations_of_all_stages([4, 4, 6], params) == presented
+    model, runs = glo(params)
+    epoch = runs[-1].rows[0]["presented"]
+    assert abs(runs[-1].presented - presented) <= epoch / 2
+    assert {row["stage"] for row in model.log} == {"full"} and changed_rows(start_model(IMAGES, params, RUNTIME), model)
+
+
+def test_plain_glo_has_no_noise():
+    model, _ = glo(tiny_params(method="glo", full__epochs=1, rounds=rounds_of(0), beta=0.7, sigma=0.3))
+    assert [*model.log[-1]] == ["stage", "epoch", "presented", "reconstruction"]
+    assert model.log[-1]["presented"] == 30  # two epochs of three batches of five, as one of clean and noisy codes
+
+
+@pytest.mark.parametrize(("presentations", "epochs"), [(0, 1), (44, 1), (46, 2), (300, 10)])
+def test_a_budget_stands_in_for_the_epochs_of_the_full_set(stages, presentations, epochs):
+    """An epoch is three batches of five clean codes and five noisy ones."""
+    model = copy.deepcopy(stages[3])
+    progress = learn_all(model, IMAGES, DISTANCE, PARAMS, RUNTIME, presentations=presentations)
+    assert progress.presented == 30 * epochs and model.album.places[-1] == ("full", epochs)
+
+
+def test_a_watcher_looks_through_the_average_and_knows_the_length_of_an_epoch(stages):
+    class Watcher(Previews):
+        def __init__(self, network, presented):
+            super().__init__(Album(torch.tensor([1, 5])), network, "watched", RUNTIME)
+            watchers.append((self, presented))
+
+    watchers = []
+    for index, learn in ((1, stage_two), (3, full)):
+        model = copy.deepcopy(stages[index])
+        progress = learn(model, Watcher)
+        watcher, presented = watchers.pop()
+        assert presented == progress.rows[0]["presented"]
+        assert same_bits(dict(watcher.generator.state_dict()), dict(model.generator.state_dict()))
+        assert [epoch for _, epoch in watcher.album.places] == [1, 2]
+
+
+def stage_two(model, watch):
+    return learn_subset(model, IMAGES, SUBSETS[1], DISTANCE, 1, PARAMS, RUNTIME, watch=watch)
+
+
+def full(model, watch):
+    return learn_all(model, IMAGES, DISTANCE, PARAMS, RUNTIME, watch=watch)
+
+
+# --- Optimizers ---
+
+
+@pytest.mark.parametrize("name", CODE_OPTIMIZERS)
+def test_codes_of_earlier_subsets_are_frozen_under_every_optimizer(stages, name):
+    """The paper's code projects all of them, which may change last bits."""
+    rates = {"optimizer__generator_rate": 0.1, "optimizer__code_rate": 50.0} if name == "sgd" else {}
+    before, model = stages[1], copy.deepcopy(stages[1])
+    progress = stage(model, 1, tiny_params(optimizer__name=name, **rates))
+    moved = (model.codes - before.codes).abs().amax(1)
+    assert set(torch.nonzero(moved > 1e-5)[:, 0].tolist()) == set(SUBSETS[1])
+    assert progress.rows[-1]["reconstruction"] < progress.rows[0]["reconstruction"]
+
+
+@pytest.mark.parametrize("reshuffle", [True, False])
+def test_the_order_of_batches_and_the_schedule_are_those_asked_for(monkeypatch, stages, reshuffle):
+    seen = SimpleNamespace()
+
+    def stop(model, objective, batches, optimizers, schedule, **_):
+        seen.batches, seen.optimizers, seen.schedule = batches, optimizers, schedule
         raise InterruptedError
 
-    def mean_value(term, model, targets, ids, runtime):
-        held.extend(ids.tolist())
-
-    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
-        patch.setattr(recipes, "fit", fit)
-        patch.setattr(recipes, "_mean_value", mean_value)
-        learn_encoder(model, IMAGES, PARAMS, RUNTIME)
-    return set(kept), set(held)
-
-
-def test_held_out_images_choose_the_epoch_and_teach_nothing(monkeypatch, learned):
-    kept, held = split(monkeypatch, copy.deepcopy(learned))
-    assert len(held) == 4 and not kept & held and kept | held == set(range(14))
-    weights, scores = [], []
-    for spoilt in (None, min(held), min(kept)):
-        images, model = IMAGES.copy(), copy.deepcopy(learned)
-        if spoilt is not None:
-            images[spoilt] = 255 - images[spoilt]
-        progress = learn_encoder(model, images, tiny_params(encoder__epochs=1), RUNTIME)
-        weights.append({name: value.clone() for name, value in model.encoder.state_dict().items()})
-        scores.append(progress.rows[0]["held_out"])
-    assert same_bits(weights[0], weights[1]) and not same_bits(weights[0], weights[2])
-    assert len(set(scores)) == 3
+    monkeypatch.setattr(recipes, "fit", stop)
+    params = tiny_params(
+        optimizer__name="sgd", optimizer__reshuffle=reshuffle, optimizer__schedule="linear", optimizer__code_rate=0.2
+    )
+    with pytest.raises(InterruptedError):
+        stage(copy.deepcopy(stages[1]), 1, params)
+    assert seen.batches.reshuffle is reshuffle and seen.schedule == "linear"
+    assert [type(optimizer) for optimizer in seen.optimizers] == [torch.optim.SGD, RowSGD]
+    assert [optimizer.param_groups[0]["lr"] for optimizer in seen.optimizers] == [1e-3, 0.2]
 
 
-def test_the_encoder_learns_and_leaves_generator_and_codes_alone(learned):
-    before = {name: value.clone() for name, value in learned.state_dict().items()}
-    params = tiny_params(encoder__epochs=60, encoder__rate=0.005, encoder__schedule="constant")
-    progress = learn_encoder(learned, IMAGES, params, RUNTIME)
-    after = learned.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    losses = [row["code_regression"] for row in progress.rows]
-    assert losses[-1] < 0.5 * losses[0] and learned.log[-1]["stage"] == "encoder" and len(losses) == 60
-    similar = torch.cosine_similarity(encode(learned.encoder, IMAGES, learned.shape, RUNTIME), learned.codes.cpu())
-    assert similar.median() > 0.9
-
-
-def test_the_encoder_is_that_of_its_best_epoch(monkeypatch, learned):
-    scores, seen = [3.0, 1.0, 2.0], []
-
-    def mean_value(term, model, *_):
-        seen.append({name: value.clone() for name, value in model.encoder.state_dict().items()})
-        return scores[len(seen) - 1]
-
-    monkeypatch.setattr(recipes, "_mean_value", mean_value)
-    progress = learn_encoder(learned, IMAGES, PARAMS, RUNTIME)
-    assert [row["held_out"] for row in progress.rows] == [row["held_out"] for row in learned.log[-3:]] == scores
-    assert same_bits(dict(learned.encoder.state_dict()), seen[1]) and not same_bits(seen[1], seen[2])
+# --- The album ---
 
 
 def test_an_album_of_few_images_shows_them_all():
-    album = recipes._empty_album(np.array([2]), 5, seed=0)
+    album = recipes.empty_album(np.array([2]), 5, seed=0)
     assert isinstance(album, Album) and sorted(album.ids.tolist()) == [0, 1, 2, 3, 4] and album.ids[0] == 2

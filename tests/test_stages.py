@@ -15,7 +15,12 @@ import pytest
 from iglo.checkpoints import CheckpointFolder
 from tests import chain, pipeline
 
-LONG = {"rounds.1.epochs": 30, "full.epochs": 30, "encoder.epochs": 30}  # steps enough to be stopped in between
+LONG = {  # steps enough to be stopped in between
+    "rounds.1.epochs": 30,
+    "full.epochs": 30,
+    "encoder.epochs": 30,
+    "joint.epochs": 30,
+}
 STAGES = [stage.name for stage in pipeline.stages(params=chain.params())]
 
 
@@ -33,7 +38,7 @@ def resumed_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return steps
 
 
-@pytest.mark.parametrize("name", ["staged@1", "full", "encoder"])
+@pytest.mark.parametrize("name", ["staged@1", "full", "encoder", "joint"])
 def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resumed_at, capsys):
     """Killed in mid-run, its newest checkpoint damaged; a second trainer is refused meanwhile."""
     run = tiny_run.copy(tmp_path, **LONG)
@@ -56,6 +61,24 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
     assert outputs(run, stage) == unbroken
     assert not list(run.folder.glob(".scratch/*"))
     assert not list(run.folder.rglob("*.partial*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "start"),
+    [("joint", {"encoder.mode": "codes"}, "encoder"), ("staged@1", {"rounds.1.epochs": 0}, "staged@0")],
+)
+def test_a_stage_that_learns_nothing_passes_its_model_through(name, changes, start, tiny_run, tmp_path):
+    """But for which images it has put on record."""
+    run = tiny_run.copy(tmp_path, **changes)
+    stage = run.stage(name)
+    take_away(run, stage)
+    chain.run(run.folder, stage)
+    given, made = (run.folder / run.stage(each).options["--out"] for each in (start, name))
+    before, after = (chain.contents(folder, folder) for folder in (given, made))
+    assert before.keys() == after.keys()
+    recorded = {"learned_in.npy"} if name == "staged@1" else set()
+    assert {file for file in before if before[file] != after[file]} == recorded
+    assert (run.folder / stage.options["--curve"]).read_text() == "epoch\n"
 
 
 def test_a_loss_that_is_not_finite_stops_the_stage(tiny_run, tmp_path):

@@ -12,12 +12,13 @@ from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
 from iglo.errors import UserError
 from iglo.geometry import Sphere
-from iglo.latents import Factor, LatentTable, RowAdam
+from iglo.latents import Factor, LatentTable
 from iglo.losses import L1
 from iglo.model import Model, Shape
 from iglo.networks import initialise
 from iglo.objectives import Continuity, Objective, Preservation, Reconstruction
 from iglo.observers import Average, Previews
+from iglo.optimizers import RowAdam
 from iglo.training import LOOK_EVERY, RATE_SCHEDULES, fit
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
@@ -143,13 +144,39 @@ def test_a_run_may_be_killed_again_and_again(whole, checkpoints):
 
 def test_noise_is_fresh_at_every_step():
     class Draw(Spike):
-        def __call__(self, model, batch, rng):
+        def __call__(self, model, batch, rng, done):
             draws.append(torch.rand(1, generator=rng).item())
-            return super().__call__(model, batch, rng)
+            return super().__call__(model, batch, rng, done)
 
     draws = []
     Run(terms=[(1.0, Draw(bad=math.inf))])
     assert len(set(draws)) == EPOCHS * STEPS
+
+
+@pytest.mark.parametrize("kill_at", [None, 5])
+def test_terms_are_told_how_much_of_the_run_is_done(checkpoints, kill_at):
+    class Told(Spike):
+        def __call__(self, model, batch, rng, done):
+            told.append(done)
+            return super().__call__(model, batch, rng, done)
+
+    told, terms = [], [(1.0, Told(bad=math.inf))]
+    if kill_at:
+        Run(terms=terms, kill_at=kill_at, checkpoints=checkpoints)
+        del told[kill_at - 1 :]  # the step that was killed comes again
+    Run(terms=terms, checkpoints=checkpoints)
+    assert told == pytest.approx([step / (EPOCHS * STEPS) for step in range(EPOCHS * STEPS)])
+
+
+def test_the_end_of_one_of_several_runs_is_kept(whole, tmp_path):
+    """So that a process with several need not do it again; a single run leaves no checkpoint by the clock of 60 s."""
+    folder = CheckpointFolder(tmp_path / "run")
+    Run(checkpoints=folder)
+    assert folder.load() is None
+    Run(checkpoints=folder.part("first"))
+    again = Run(checkpoints=folder.part("first"))
+    assert again.witness.rates == [] and same_bits(again.state(), whole.state())
+    assert folder.part("second").load() is None
 
 
 def test_a_run_without_epochs_changes_nothing():
@@ -165,7 +192,7 @@ class Spike:
     def __init__(self, bad):
         self.bad, self.calls = bad, 0
 
-    def __call__(self, model, batch, rng):
+    def __call__(self, model, batch, rng, done):
         self.calls += 1
         value = model.table(batch["current"].ids).square().sum(1)
         return value * (math.nan if self.calls >= self.bad else 1.0)

@@ -41,6 +41,7 @@ def tiny_params(**changes) -> Params:
         "encoder__epochs": 3,
         "encoder__batch_size": 4,
         "encoder__held_out": 0.25,
+        "joint__epochs": 3,
     }
     params = load_params(ROOT / "params.yaml")
     for key, value in (small | changes).items():

@@ -79,16 +79,24 @@ class Schedule:
     def steps(self) -> int:
         return math.ceil(len(self.ids) / self.batch_size)
 
+    @property
+    def filled(self) -> int:
+        """Images in each batch."""
+        return min(self.batch_size, len(self.ids))
+
 
 class Batches:
-    """The batches of every epoch, each part reshuffled from (seed, name, epoch) and always full.
+    """The batches of every epoch, each part shuffled from (seed, name, epoch) and always full.
 
     An epoch is as long as its longest part; a shorter part is cycled, as is the end of a part that does not fill its
     last batch (a small last batch would disturb batch norm).
+
+    Args:
+        reshuffle: false keeps the order of the first epoch.
     """
 
-    def __init__(self, targets: Targets, parts: Mapping[str, Schedule], seed: int, name: str):
-        self.targets, self.parts, self.seed, self.name = targets, parts, seed, name
+    def __init__(self, targets: Targets, parts: Mapping[str, Schedule], seed: int, name: str, reshuffle: bool = True):
+        self.targets, self.parts, self.seed, self.name, self.reshuffle = targets, parts, seed, name, reshuffle
         self.steps = max(schedule.steps for schedule in parts.values())
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
@@ -103,8 +111,8 @@ class Batches:
     def _order(self, part: str, epoch: int) -> Tensor:
         """(steps, B) ids: permutations of the part's ids, one after the other."""
         ids = torch.from_numpy(self.parts[part].ids)
-        size = min(self.parts[part].batch_size, len(ids))
-        rng = torch_generator(self.seed, f"{self.name}/{part}", epoch)
+        size = self.parts[part].filled
+        rng = torch_generator(self.seed, f"{self.name}/{part}", epoch if self.reshuffle else 0)
         rounds = math.ceil(self.steps * size / len(ids))
         order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for _ in range(rounds)])
         return order[: self.steps * size].view(self.steps, size)

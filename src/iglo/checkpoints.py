@@ -41,10 +41,18 @@ def fingerprint(values: Any, files: Iterable[str | Path]) -> str:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run, in order of `step`."""
+    """The checkpoints of one run, in order of `step`.
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    Attributes:
+        keeps_end: whether the end of the run is to be kept too, for a process with several runs.
+    """
+
+    def __init__(self, path: str | Path, keeps_end: bool = False):
+        self.path, self.keeps_end = Path(path), keeps_end
+
+    def part(self, name: str) -> "CheckpointFolder":
+        """The checkpoints of one of several runs in the process that holds this folder."""
+        return CheckpointFolder(self.path / name, keeps_end=True)
 
     @contextmanager
     def locked(self) -> Iterator["CheckpointFolder"]:

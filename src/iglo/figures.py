@@ -112,6 +112,14 @@ def save_grid(
         Image.fromarray(grid(rows, title, row_labels, column_labels, scale)).save(partial, format="PNG")
 
 
+def save_stacked(path: str | Path, grids: Sequence[np.ndarray]) -> None:
+    """Grids, `(height, width, 3) uint8` each, one below the other as a PNG; right of the narrower ones it is white."""
+    width = max(each.shape[1] for each in grids)
+    padded = [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in grids]
+    with whole_file(path) as partial:
+        Image.fromarray(np.concatenate(padded)).save(partial, format="PNG")
+
+
 def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_frame: float) -> None:
     """An endless GIF of images or grids of one size; its clock ticks in hundredths of a second.
 
@@ -202,6 +210,50 @@ def save_curves(
     _save(figure, path)
 
 
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y and spread
+
+
+def save_bands(
+    path: str | Path,
+    curves: Mapping[str, Band],
+    x_label: str,
+    y_label: str,
+    title: str,
+    dashed: Mapping[str, Band] | None = None,
+    x_ticks: Sequence[str] | None = None,
+    log_x: bool = False,
+) -> None:
+    """Named curves in one plot, each in a band of its spread and named at the right.
+
+    Args:
+        curves: name → x `(n,)`, y `(n,)` and spread `(n,)`, the band being y ± spread; n may differ.
+        dashed: the same for second curves, each dashed in the colour of the curve of its name, and not named again.
+        x_ticks: texts for x = 0, 1, 2 …; None for numbers.
+        log_x: x on a logarithmic axis, which has no place for points at x ≤ 0; they are left out.
+    """
+    figure, axes = _plot(x_label, y_label)
+    dashed = dashed or {}
+    if log_x:
+        curves, dashed = _at_positive_x(curves), _at_positive_x(dashed)
+    for index, (name, curve) in enumerate(curves.items()):
+        style = _line_style(index)
+        _draw_band(axes, curve, **style)
+        if name in dashed:
+            _draw_band(axes, dashed[name], **style | {"linestyle": DASHES[1]})
+    axes.margins(x=0.01)
+    if log_x:
+        axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+        axes.xaxis.set_major_formatter("{x:,.6g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if x_ticks:
+        axes.set_xticks(range(len(x_ticks)), x_ticks)
+    _set_title(axes, title, rows_below=0)
+    _name_at_right(axes, {name: (x, y) for name, (x, y, _) in curves.items()})
+    _save(figure, path)
+
+
 def save_split(
     path: str | Path,
     projection: np.ndarray,
@@ -272,6 +324,16 @@ def _save(figure: Figure, path: str | Path) -> None:
     with whole_file(path) as partial:
         # twice the pixels that the page shows; the name of the software would change the bytes with its version
         figure.savefig(partial, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+
+
+def _at_positive_x(curves: Mapping[str, Band]) -> dict[str, Band]:
+    return {name: tuple(np.asarray(part)[np.greater(curve[0], 0)] for part in curve) for name, curve in curves.items()}
+
+
+def _draw_band(axes: Axes, curve: Band, color: str, linestyle: str | tuple) -> None:
+    x, y, spread = map(np.asarray, curve)
+    axes.fill_between(x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
+    axes.plot(x, y, color=color, linestyle=linestyle, linewidth=1.8)
 
 
 def _line_style(index: int) -> dict:

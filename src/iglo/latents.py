@@ -1,4 +1,4 @@
-"""The learned codes: a table with a row per key, and the optimizer that moves only the rows of the batch."""
+"""The learned codes: a table with a row per key, and what its rows start from."""
 
 import math
 
@@ -53,47 +53,16 @@ class LatentTable(nn.Module):
         """(B,) image ids → (B, d) codes."""
         return torch.cat([factor(ids) for factor in self.factors.values()], dim=1)
 
+    def project(self, codes: Tensor) -> Tensor:
+        """(B, d) → (B, d): each factor's share moved to where its codes may lie."""
+        shares = codes.split([factor.codes.shape[1] for factor in self.factors.values()], dim=1)
+        pairs = zip(self.factors.values(), shares, strict=True)
+        return torch.cat([factor.geometry.project(share) for factor, share in pairs], dim=1)
+
     @torch.no_grad()
     def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
         """(B, d) noise N(0, σ²I) for the codes. Drawn on the CPU, so that a stream is the same on every device."""
         return sigma * torch.randn(codes.shape, generator=rng).to(codes.device)
-
-
-class RowAdam(torch.optim.Optimizer):
-    """Adam (Kingma & Ba 2015) on the rows of a table that the batch has touched, each row with its own step count.
-
-    A dense Adam moves rows whose image is not in the batch, along stale momenta; torch's SparseAdam does not, but
-    corrects the bias by a step count common to all rows, which makes a row's late first step about three times too
-    long. After its step a row is projected by its factor's geometry.
-    """
-
-    def __init__(self, factors: list[Factor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
-        super().__init__([{"params": [factor.codes]} for factor in factors], {"lr": lr, "betas": betas, "eps": eps})
-        self.geometries = [factor.geometry for factor in factors]
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        for group, geometry in zip(self.param_groups, self.geometries, strict=True):
-            (codes,) = group["params"]
-            if codes.grad is not None:
-                gradient = codes.grad.coalesce()
-                rows = gradient.indices()[0]
-                codes[rows] = geometry.project(codes[rows] - self._step(codes, rows, gradient.values(), group))
-
-    def _step(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
-        state = self.state[codes]
-        if not state:
-            # Not `step`: torch leaves a state of that name on the CPU when it is loaded.
-            state["steps"] = torch.zeros(len(codes), 1, device=codes.device)
-            state["mean"], state["square"] = torch.zeros_like(codes), torch.zeros_like(codes)
-        beta1, beta2 = group["betas"]
-        step = state["steps"][rows] + 1
-        mean = state["mean"][rows].lerp_(gradient, 1 - beta1)
-        square = state["square"][rows].lerp_(gradient.square(), 1 - beta2)
-        state["steps"][rows], state["mean"][rows], state["square"][rows] = step, mean, square
-        corrected = mean / (1 - beta1**step)
-        scale = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
-        return group["lr"] * corrected / scale
 
 
 def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:

@@ -49,6 +49,7 @@ class Model(nn.Module):
         learned_in: (N,) int32, the round that first learned each image's code; 0: none yet.
         album: pictures of the same images along the stages.
         log: a row per stage and epoch.
+        encoder: from an image to its code, or None.
     """
 
     def __init__(self, shape: Shape, generator: nn.Module, table: LatentTable, learned_in: np.ndarray, album: Album):
@@ -56,6 +57,7 @@ class Model(nn.Module):
         self.shape, self.generator, self.table = shape, generator, table
         self.learned_in, self.album = learned_in, album
         self.log: list[dict[str, Any]] = []
+        self.encoder: Encoder | None = None
 
     @property
     def codes(self) -> Tensor:
@@ -67,7 +69,10 @@ class Model(nn.Module):
         write_array(folder / "codes.npy", self.codes.cpu().numpy())
         write_array(folder / "learned_in.npy", self.learned_in)
         self.album.save(folder)
-        write_json(folder / "model.json", {"shape": asdict(self.shape), "log": self.log})
+        width = None if self.encoder is None else self.encoder.width
+        if width:
+            save_network(self.encoder, folder / "encoder.safetensors")
+        write_json(folder / "model.json", {"shape": asdict(self.shape), "encoder_width": width, "log": self.log})
 
     @classmethod
     def load(cls, folder: str | Path, runtime: Runtime) -> "Model":
@@ -75,7 +80,7 @@ class Model(nn.Module):
         folder = Path(folder)
         record = read_json(folder / "model.json")
         try:
-            shape, log = Shape(**record["shape"]), record["log"]
+            shape, width, log = Shape(**record["shape"]), record["encoder_width"], record["log"]
         except (KeyError, TypeError):
             raise UserError(
                 f"{folder / 'model.json'}: describes no model; run the stage that makes it again."
@@ -87,6 +92,8 @@ class Model(nn.Module):
         table = LatentTable(image=Factor(codes, shape.geometry()))
         model = cls(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
         model.log = log
+        if width:
+            model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
         return model
 
 

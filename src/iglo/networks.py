@@ -41,6 +41,7 @@ class Encoder(nn.Module):
 
     def __init__(self, dimension: int, image_size: int, channels: int, width: int):
         super().__init__()
+        self.width = width
         widths = body_widths(image_size, width)
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         for before, after in pairwise(widths):

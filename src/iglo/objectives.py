@@ -5,7 +5,7 @@ renders all of them in one pass.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -27,6 +27,13 @@ class Part:
     ids: Tensor
     images: Tensor
     target: Representation
+    _encoded: list[Tensor] = field(default_factory=list)
+
+    def encoded(self, encoder: nn.Module) -> Tensor:
+        """E(x) of the images, (B, d): computed once, for all terms that ask."""
+        if not self._encoded:
+            self._encoded.append(encoder(self.images))
+        return self._encoded[0]
 
 
 Batch = Mapping[str, Part]
@@ -38,7 +45,7 @@ class RenderedTerm(Protocol):
     name: str
     part: str
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor: ...
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor: ...
 
 
 class DirectTerm(Protocol):
@@ -46,7 +53,7 @@ class DirectTerm(Protocol):
 
     name: str
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor: ...
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -56,47 +63,116 @@ class Reconstruction:
     name: str = "reconstruction"
     part: str = "current"
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
         return model.table(batch[self.part].ids)
 
 
 @dataclass(frozen=True)
 class Preservation:
-    """‖G(z_x), x‖ over earlier subsets, whose codes are frozen: only G has to keep them (Helman et al. 2019)."""
+    """‖G(z_x), x‖ over earlier subsets, whose codes are frozen: only G has to keep them (Helman et al. 2019).
 
+    With sigma, ‖G(z_x + ε), x‖, ε ~ N(0, σ²I).
+    """
+
+    sigma: float = 0.0
     name: str = "preservation"
     part: str = "earlier"
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
-        return model.table(batch[self.part].ids).detach()
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
+        codes = model.table(batch[self.part].ids).detach()
+        return codes + model.table.noise(codes, self.sigma, rng) if self.sigma else codes
 
 
 @dataclass(frozen=True)
 class Continuity:
-    """‖G(z_x + ε), x‖, ε ~ N(0, σ²I), not projected back (Helman et al. 2019)."""
+    """‖G(z_x + ε), x‖, ε ~ N(0, σ²I), not projected back (Helman et al. 2019).
+
+    Args:
+        sigma: at the start of the run.
+        end: at its end; between them σ falls in a straight line. None: as at the start.
+    """
 
     sigma: float
+    end: float | None = None
     name: str = "continuity"
     part: str = "current"
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
         codes = model.table(batch[self.part].ids)
-        return codes + model.table.noise(codes, self.sigma, rng)
+        sigma = self.sigma if self.end is None else (1 - done) * self.sigma + done * self.end
+        return codes + model.table.noise(codes, sigma, rng)
+
+
+@dataclass(frozen=True)
+class Autoencoding:
+    """‖G(E(x)), x‖: the encoder's code in the place of the learned one, projected to where codes may lie."""
+
+    name: str = "autoencoding"
+    part: str = "current"
+
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
+        return model.table.project(batch[self.part].encoded(model.encoder))
+
+
+@dataclass(frozen=True)
+class CodeDistance:
+    """λ1·‖a − b‖₁ + λ2·‖a − b‖₂², each a mean over coordinates."""
+
+    l1: float
+    l2: float
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        """(B, d), (B, d) → (B,)"""
+        return self.l1 * mean_absolute(a, b) + self.l2 * mean_square(a, b)
 
 
 @dataclass(frozen=True)
 class CodeRegression:
-    """λ1·‖E(x) − z_x‖₁ + λ2·‖E(x) − z_x‖₂², each a mean over coordinates, codes fixed."""
+    """Distance of E(x) to z_x, codes fixed (Helman et al. 2019, section 3.4)."""
 
-    l1: float
-    l2: float
+    distance: CodeDistance
     name: str = "code_regression"
     part: str = "current"
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
         part = batch[self.part]
-        predicted, codes = model.encoder(part.images), model.table(part.ids).detach()
-        return self.l1 * mean_absolute(predicted, codes) + self.l2 * mean_square(predicted, codes)
+        return self.distance(part.encoded(model.encoder), model.table(part.ids).detach())
+
+
+@dataclass(frozen=True)
+class RenderedPairs:
+    """Distance of E(G(z')) to z', with z' = z_x + N(0, σ²I) projected to where codes may lie: free pairs, G fixed."""
+
+    distance: CodeDistance
+    sigma: float
+    name: str = "rendered_pairs"
+    part: str = "current"
+
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
+        with torch.no_grad():
+            codes = model.table(batch[self.part].ids)
+            codes = model.table.project(codes + model.table.noise(codes, self.sigma, rng))
+            images = rendered(model.generator, codes)
+        return self.distance(model.encoder(images), codes)
+
+
+@dataclass(frozen=True)
+class CodePenalty:
+    """The mean square of E(x)'s coordinates (regularised autoencoder: Ghosh et al. 2020, equation 5)."""
+
+    name: str = "code_penalty"
+    part: str = "current"
+
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
+        return batch[self.part].encoded(model.encoder).float().square().mean(1)
+
+
+def rendered(generator: nn.Module, codes: Tensor) -> Tensor:
+    """G(codes) in evaluation mode; the generator is left in the mode that it was in."""
+    mode = generator.training
+    images = generator.eval()(codes)
+    generator.train(mode)
+    return images
 
 
 class Objective:
@@ -117,20 +193,27 @@ class Objective:
     def names(self) -> list[str]:
         return list(self.weights)
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor], int]:
-        """The scalar to minimise, each term's mean (detached), and how many images were presented."""
-        values = {term.name: term(model, batch, rng) for term in self.direct}
-        values |= self._render(model, batch, rng)
+    def __call__(
+        self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0
+    ) -> tuple[Tensor, dict[str, Tensor], int]:
+        """The scalar to minimise, each term's mean (detached), and how many images were presented: to the generator
+        where a term renders, else to the terms.
+
+        Args:
+            done: the share of the run that lies behind, in [0, 1).
+        """
+        drawn = self._render(model, batch, rng, done)
+        values = drawn | {term.name: term(model, batch, rng, done) for term in self.direct}
         means = {name: values[name].mean() for name in self.weights}
         total = sum(weight * means[name] for name, weight in self.weights.items())
-        presented = sum(len(value) for value in values.values())
+        presented = sum(len(value) for value in (drawn or values).values())
         return total, {name: mean.detach() for name, mean in means.items()}, presented
 
-    def _render(self, model: nn.Module, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+    def _render(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float) -> dict[str, Tensor]:
         """One pass through the generator and the distance's network for the codes of all terms."""
         if not self.rendered:
             return {}
-        codes = [term.codes(model, batch, rng) for term in self.rendered]
+        codes = [term.codes(model, batch, rng, done) for term in self.rendered]
         images = model.generator(torch.cat(codes))
         targets = [batch[term.part].target for term in self.rendered]
         distances = self.distance.compare(self.distance.represent(images), *targets)

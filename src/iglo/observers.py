@@ -4,18 +4,25 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from iglo.album import Album
 from iglo.runtime import Runtime
 
 
 class Average:
-    """Exponential moving average of a network's weights; its batch-norm statistics follow the network's own."""
+    """Exponential moving average of a network's weights; its batch-norm statistics follow the network's own.
+
+    The average starts short, with a decay of (1 + n) / (10 + n) after n steps, so that it does not remember the start.
+    """
 
     def __init__(self, network: nn.Module, decay: float):
+        def average(averaged: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
+            kept = min(decay, (1 + steps.item()) / (10 + steps.item()))
+            torch._foreach_lerp_(averaged, current, 1 - kept)
+
         self.network = network
-        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.averaged = AveragedModel(network, multi_avg_fn=torch.no_grad()(average))
 
     def after_step(self, model: nn.Module) -> None:
         self.averaged.update_parameters(self.network)

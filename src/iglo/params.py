@@ -127,9 +127,11 @@ class LossParams(NetworkParams):
 
 @dataclass(frozen=True)
 class OptimizerParams:
+    name: Literal["adam", "dense_adam", "sgd"]  # adam: on codes only the batch's rows; dense_adam: all rows, always
     generator_rate: Rate
     code_rate: Rate
     schedule: Literal["constant", "linear", "cosine"]
+    reshuffle: bool  # false: the same batches in every epoch
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,9 @@ class FullParams:
 
 @dataclass(frozen=True)
 class EncoderParams:
+    """From an image to its code (Helman et al. 2019, section 3.4), with rendered images as further data."""
+
+    mode: Literal["codes", "joint"]  # joint: afterwards generator and encoder learn together
     width: Count
     epochs: Count
     batch_size: Count
@@ -157,7 +162,20 @@ class EncoderParams:
     schedule: Literal["constant", "linear", "cosine"]
     l1: Weight  # λ1
     l2: Weight  # λ2
+    pairs: Weight  # of rendered pairs (G(z'), z'), z' = z + N(0, pairs_sigma²)
+    pairs_sigma: Weight
     held_out: Annotated[float, Check("greater than 0 and less than 1", lambda v: 0 < v < 1)]
+
+
+@dataclass(frozen=True)
+class JointParams:
+    """Generator and encoder together (Gabbay & Hoshen 2019, second stage)."""
+
+    epochs: CountOrNone
+    rate: Rate
+    schedule: Literal["constant", "linear", "cosine"]
+    code_weight: Weight  # of the distance of E(x) to z and of the rendered pairs
+    keep_weight: Weight  # of the reconstruction of G(z), with noise as in the last stage
 
 
 @dataclass(frozen=True)
@@ -172,10 +190,12 @@ class EvaluateParams(NetworkParams):
 @dataclass(frozen=True)
 class Params:
     seed: CountOrNone
+    method: Literal["glo", "incremental"]  # glo: plain, one stage on all images, at the same number of presentations
     precision: Literal["fp32", "bf16"]
     alpha: Weight  # full: weight of the reconstruction of G(z)
     beta: Weight  # full: weight of the reconstruction of G(z + noise)
     sigma: Weight  # full: standard deviation of the noise, per coordinate
+    sigma_end: Weight | None  # full: what sigma falls to in a straight line; null: sigma
     data: DataParams
     features: FeatureParams
     clustering: ClusterParams
@@ -187,7 +207,52 @@ class Params:
     staged: StagedParams
     full: FullParams
     encoder: EncoderParams
+    joint: JointParams
     evaluate: EvaluateParams
+
+
+@dataclass(frozen=True)
+class ArmParams:
+    """One way to train that is compared with others."""
+
+    title: str  # in tables and figures
+    about: str  # one clause
+    learner: Literal["stages", "autoencoder"]
+    subsets: Literal["clusters", "random"]  # stages: the subsets of the split, or random ones of the same lengths
+    changes: dict[str, Any]  # to `base`, by section and key
+
+
+@dataclass(frozen=True)
+class MeasureParams:
+    probes: Count  # measurements of the training images' PSNR along a run
+    probed: Count  # how many training images they take
+    inverted: Count  # held-out images whose codes are optimised
+    steps: tuple[CountOrNone, ...]  # of optimisation, after which those are measured; the first is 0
+    rate: Rate  # of that optimisation
+    code_penalty: Weight  # of the autoencoder
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A matrix of arms and seeds. `base` holds every key of params.yaml; an arm changes some of them."""
+
+    seeds: tuple[CountOrNone, ...]
+    budget: Count  # images presented to the generator, forward and backward, in every arm
+    run: tuple[str, ...]  # names of arms, in the order of the tables
+    joint: tuple[str, ...]  # arms that are also measured after generator and encoder have learned together
+    measure: MeasureParams
+    base: dict[str, Any]
+    arms: dict[str, ArmParams]
+
+    def params(self, arm: str | None = None, seed: int | None = None) -> Params:
+        """`base` as an arm changes it, with another seed."""
+        values = _merged(self.base, self.arms[arm].changes if arm else {})
+        return parse_params(values | ({} if seed is None else {"seed": seed}))
+
+
+def _merged(values: dict, changes: dict) -> dict:
+    inner = {key: _merged(values.get(key, {}), new) if isinstance(new, dict) else new for key, new in changes.items()}
+    return values | inner
 
 
 def load_params(path: str | Path, kind: type = Params) -> Any:
@@ -202,9 +267,18 @@ def load_params(path: str | Path, kind: type = Params) -> Any:
         raise UserError(f"{path}: cannot read the params file ({error.strerror}).") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
+    if kind is Params and isinstance(values, dict) and "base" in values:
+        return load_params(path, Comparison).params()
+    return parse_params(values, kind)
+
+
+def parse_params(values: Any, kind: type = Params) -> Any:
+    """Validated params from plain values; UserError as `load_params`."""
     params = _section(values, kind, "")
     if isinstance(params, Params):
         _check_together(params)
+    if isinstance(params, Comparison):
+        _check_comparison(params)
     return params
 
 
@@ -239,11 +313,19 @@ def _value(value: Any, hint: Any, key: str) -> Any:
         if value not in get_args(hint) or isinstance(value, bool):
             raise UserError(f"{key}: must be one of {', '.join(map(str, get_args(hint)))}, got {value!r}.")
         return value
+    if origin is dict:
+        return _mapping(value, get_args(hint)[1], key)
     if origin is tuple:
         if not isinstance(value, list):
             raise UserError(f"{key}: must be a list, got {value!r}.")
         return tuple(_value(item, get_args(hint)[0], f"{key}.{index}") for index, item in enumerate(value))
     return _scalar(value, hint, key)
+
+
+def _mapping(values: Any, inner: Any, key: str) -> dict:
+    if not isinstance(values, dict):
+        raise UserError(f"{key}: must be a mapping of keys to values, got {values!r}.")
+    return values if inner is Any else {name: _value(value, inner, f"{key}.{name}") for name, value in values.items()}
 
 
 def _scalar(value: Any, kind: type, key: str) -> Any:
@@ -285,3 +367,20 @@ def _check_together(params: Params) -> None:
         raise UserError("alpha, beta: at least one must be greater than 0, got 0 and 0.")
     if params.encoder.l1 == 0 and params.encoder.l2 == 0:
         raise UserError("encoder.l1, encoder.l2: at least one must be greater than 0, got 0 and 0.")
+
+
+def _check_comparison(comparison: Comparison) -> None:
+    for key, names, known in (("run", comparison.run, comparison.arms), ("joint", comparison.joint, comparison.run)):
+        for name in names:
+            if name not in known:
+                raise UserError(f"{key}: must name arms among {', '.join(known)}, got {name!r}.")
+    if len(set(comparison.seeds)) < len(comparison.seeds) or not comparison.seeds:
+        raise UserError(f"seeds: must be one or more different numbers, got {list(comparison.seeds)}.")
+    steps = comparison.measure.steps
+    if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
+        raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
+    for arm in comparison.arms:
+        try:
+            comparison.params(arm)
+        except UserError as error:
+            raise UserError(f"arms.{arm}.changes: {error}") from None

@@ -1,24 +1,31 @@
-"""The paper's steps as lists of terms for the one loop (Helman et al. 2019, sections 3 and 4)."""
+"""Learning generator and codes: the paper's steps as terms for the one loop (Helman et al. 2019, section 3)."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from iglo.album import Album
 from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
-from iglo.errors import UserError
-from iglo.latents import Factor, LatentTable, RowAdam, normal_codes, pca_codes
+from iglo.latents import Factor, LatentTable, normal_codes, pca_codes
 from iglo.losses import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.model import Model, Shape, settle_batch_norm
 from iglo.networks import initialise
-from iglo.objectives import CodeRegression, Continuity, Objective, Preservation, Reconstruction
-from iglo.observers import Average, Best, Previews
-from iglo.params import EncoderParams, Params
+from iglo.objectives import Continuity, Objective, Preservation, Reconstruction
+from iglo.observers import Average, Previews
+from iglo.optimizers import code_optimizer, network_optimizer
+from iglo.params import Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import Runtime
-from iglo.training import Progress, fit
+from iglo.training import Observer, Progress, fit
 
+Watch = Callable[[nn.Module, int], Observer]  # of the averaged generator and of the images presented in an epoch
 PREVIEWED = 12  # images, a third of them of the first subset
 
 
@@ -68,27 +75,26 @@ def learn_subset(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
+    watch: Watch | None = None,
 ) -> Progress:
     """GLO on the first subset; on a later one, learn it while the generator keeps the earlier ones.
 
     min α·Σ_{S_p} ‖G(z_x), x‖ + β·Σ_{S_i} ‖G(z_x), x‖ over G and the codes of S_i; the codes of S_p are frozen.
+    Plain GLO has no stages: the subset is put on record and nothing is learned.
 
     Args:
         subset: (M,) int64 ids, the images of this round.
         round_index: from 0.
     """
-    earlier = np.flatnonzero(model.learned_in)
-    terms = [(params.staged.beta, Reconstruction())]
-    parts = {"current": Schedule(subset, params.staged.current_batch)}
-    if len(earlier):
-        terms.append((params.staged.alpha, Preservation()))
-        parts["earlier"] = Schedule(earlier, params.staged.earlier_batch)
     if not len(model.album.ids):
-        model.album = _empty_album(subset, len(images), params.seed)
-    name, epochs = f"staged {round_index + 1}", params.rounds[round_index].epochs
-    progress = _learn(model, images, distance, terms, parts, name, epochs, params, runtime, checkpoints)
+        model.album = empty_album(subset, len(images), params.seed)
+    earlier = np.flatnonzero(model.learned_in)
     model.learned_in[subset] = round_index + 1
-    return progress
+    epochs = params.rounds[round_index].epochs
+    if params.method == "glo" or not epochs:
+        return Progress()
+    plan, name = _plan_of_round(subset, earlier, params), f"staged {round_index + 1}"
+    return _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, watch)
 
 
 def learn_all(
@@ -98,36 +104,89 @@ def learn_all(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
+    watch: Watch | None = None,
+    presentations: int | None = None,
 ) -> Progress:
-    """All codes and G: min α·Σ ‖G(z_x), x‖ + β·Σ ‖G(z_x + ε), x‖, ε ~ N(0, σ²I)."""
-    beta = params.beta if params.sigma else 0.0
-    terms = [(params.alpha if beta else params.alpha + params.beta, Reconstruction())]
-    terms.append((beta, Continuity(params.sigma)))
-    parts = {"current": Schedule(np.arange(len(images)), params.full.batch_size)}
-    return _learn(model, images, distance, terms, parts, "full", params.full.epochs, params, runtime, checkpoints)
+    """All codes and G: min α·Σ ‖G(z_x), x‖ + β·Σ ‖G(z_x + ε), x‖, ε ~ N(0, σ²I).
+
+    σ falls from `sigma` to `sigma_end` over the stage. Plain GLO has no noise: min Σ ‖G(z_x), x‖, for as many
+    presentations as all stages of the incremental method.
+
+    Args:
+        presentations: how many images to present, to the nearest epoch, instead of the epochs in `params`.
+    """
+    plan = _plan_of_all(np.arange(len(images)), params)
+    epochs = params.full.epochs
+    if params.method == "glo" and presentations is None:
+        presentations = presentations_of_all_stages(np.bincount(model.learned_in)[1:], params)
+    if presentations is not None:
+        epochs = max(1, round(presentations / plan.presented))
+    return _learn(model, images, distance, plan, "full", epochs, params, runtime, checkpoints, watch)
 
 
-def _learn(model, images, distance, terms, parts, name, epochs, params, runtime, checkpoints) -> Progress:
-    """The generator and the codes of the batch's rows under `terms`; then the average, and its batch norm settled."""
-    used = np.unique(np.concatenate([schedule.ids for schedule in parts.values()]))
+@dataclass(frozen=True)
+class Plan:
+    """The terms of a stage and the images that fill the parts of its batches."""
+
+    terms: list[tuple[float, Any]]
+    parts: dict[str, Schedule]
+
+    @property
+    def presented(self) -> int:
+        """Images presented to the generator in an epoch."""
+        steps = max(schedule.steps for schedule in self.parts.values())
+        return steps * sum(self.parts[term.part].filled for weight, term in self.terms if weight)
+
+
+def _plan_of_round(subset: np.ndarray, earlier: np.ndarray, params: Params) -> Plan:
+    section = params.staged
+    plan = Plan([(section.beta, Reconstruction())], {"current": Schedule(subset, section.current_batch)})
+    if len(earlier):
+        plan.terms.append((section.alpha, Preservation()))
+        plan.parts["earlier"] = Schedule(earlier, section.earlier_batch)
+    return plan
+
+
+def _plan_of_all(ids: np.ndarray, params: Params) -> Plan:
+    noisy = params.method == "incremental" and params.sigma and params.beta
+    clean = params.alpha if noisy else params.alpha + params.beta
+    terms = [(clean, Reconstruction()), (params.beta if noisy else 0.0, Continuity(params.sigma, params.sigma_end))]
+    return Plan(terms, {"current": Schedule(ids, params.full.batch_size)})
+
+
+def presentations_of_all_stages(subset_sizes: Sequence[int], params: Params) -> int:
+    """Images that the incremental method presents to the generator from the first subset to the end of `full`."""
+    params = dataclasses.replace(params, method="incremental")
+    ends = np.cumsum(subset_sizes)
+    ids = np.arange(ends[-1])
+    total = params.full.epochs * _plan_of_all(ids, params).presented
+    for item, size, end in zip(params.rounds, subset_sizes, ends, strict=True):
+        total += item.epochs * _plan_of_round(ids[end - size : end], ids[: end - size], params).presented
+    return total
+
+
+def _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, watch) -> Progress:
+    """The generator and the codes of the batch's rows; then the average, and its batch norm settled."""
+    used = np.unique(np.concatenate([schedule.ids for schedule in plan.parts.values()]))
     average = Average(model.generator, params.generator.ema)
-    previews = Previews(model.album, average.averaged.module, name, runtime)
+    averaged = average.averaged.module  # also what previews and watchers look through
+    previews = Previews(model.album, averaged, name, runtime)
     rates = params.optimizer
+    targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
     progress = fit(
         model,
-        Objective(terms, distance),
-        Batches(Targets(images, used, distance, runtime, params.loss.cache_gb), parts, params.seed, name),
+        Objective(plan.terms, distance),
+        Batches(targets, plan.parts, params.seed, name, rates.reshuffle),
         [
-            torch.optim.Adam(model.generator.parameters(), rates.generator_rate, betas=(0.5, 0.999), fused=True),
-            RowAdam(list(model.table.factors.values()), rates.code_rate),
+            network_optimizer(rates.name, model.generator, rates.generator_rate),
+            code_optimizer(rates.name, list(model.table.factors.values()), rates.code_rate),
         ],
         epochs=epochs,
         runtime=runtime,
         schedule=rates.schedule,
-        observers=[average, previews],
+        observers=[average, previews, *([watch(averaged, plan.presented)] if watch else [])],
         checkpoints=checkpoints,
     )
-    averaged = average.averaged.module  # also what the last preview shows
     settle_batch_norm(averaged, model.codes[torch.from_numpy(used)])
     model.generator.load_state_dict(averaged.state_dict())
     previews.take(model, epochs)
@@ -135,57 +194,9 @@ def _learn(model, images, distance, terms, parts, name, epochs, params, runtime,
     return progress
 
 
-def _empty_album(first_subset: np.ndarray, count: int, seed: int) -> Album:
+def empty_album(first_subset: np.ndarray, count: int, seed: int) -> Album:
     """An album of images drawn by seed, a third of them from the first subset."""
     rng = numpy_generator(seed, "album")
     first = rng.permutation(first_subset)[: PREVIEWED // 3]
     others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
     return Album(torch.from_numpy(np.concatenate([first, others[: PREVIEWED - len(first)]])))
-
-
-def learn_encoder(
-    model: Model,
-    images: np.ndarray,
-    params: Params,
-    runtime: Runtime,
-    checkpoints: CheckpointFolder | None = None,
-) -> Progress:
-    """min over E of Σ λ1·‖E(x) − z_x‖₁ + λ2·‖E(x) − z_x‖₂², G and codes fixed; the best epoch on held-out images.
-
-    Afterwards `model.encoder` is set; the log has the held-out value of every epoch.
-    """
-    section: EncoderParams = params.encoder
-    encoder = initialise(model.shape.encoder(section.width), torch_generator(params.seed, "encoder"))
-    model.encoder = runtime.place(encoder)
-    order = torch.randperm(len(images), generator=torch_generator(params.seed, "encoder/held out")).numpy()
-    held, kept = np.split(order, [max(1, round(section.held_out * len(images)))])
-    if not len(kept):
-        raise UserError(
-            f"encoder.held_out: must leave at least one of the {len(images)} training images, got {section.held_out}."
-        )
-    targets = Targets(images, order, None, runtime)
-    term = CodeRegression(section.l1, section.l2)
-    best = Best(model.encoder, lambda: _mean_value(term, model, targets, held, runtime))
-    progress = fit(
-        model,
-        Objective([(1.0, term)]),
-        Batches(targets, {"current": Schedule(kept, section.batch_size)}, params.seed, "encoder"),
-        [torch.optim.Adam(model.encoder.parameters(), section.rate, betas=(0.5, 0.999), fused=True)],
-        epochs=section.epochs,
-        runtime=runtime,
-        schedule=section.schedule,
-        observers=[best],
-        checkpoints=checkpoints,
-    )
-    for row, score in zip(progress.rows, best.scores, strict=True):
-        row["held_out"] = score
-    best.restore()
-    model.log += [{"stage": "encoder", **row} for row in progress.rows]
-    return progress
-
-
-@torch.no_grad()
-def _mean_value(term, model: Model, targets: Targets, ids: np.ndarray, runtime: Runtime) -> float:
-    """A direct term's mean over the images `ids`."""
-    values = [term(model, {"current": targets.part(piece)}, None) for piece in torch.from_numpy(ids).split(256)]
-    return torch.cat(values).mean().item()

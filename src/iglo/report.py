@@ -131,6 +131,7 @@ def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) 
 
 def draw_losses(folder: Path, log: list[dict]) -> None:
     """Each generator stage's terms against the images presented since the start of the first."""
+    log = [row for row in log if "held_out" not in row]  # which an encoder's rows have
     curves: dict[str, tuple[list, list]] = {}
     marks, offset = [], 0
     for stage in dict.fromkeys(row["stage"] for row in log):

@@ -22,6 +22,13 @@ class Runtime:
         """The type in which frozen networks run and features are cached."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
+    @property
+    def machine(self) -> str:
+        """The device in words, for reports."""
+        if self.device.type == "cuda":
+            return f"{torch.cuda.get_device_name(self.device)}, {self.precision}"
+        return f"CPU, {torch.get_num_threads()} of {os.cpu_count()} cores a process, {self.precision}"
+
     def autocast(self) -> AbstractContextManager:
         if self.precision == "fp32":
             return nullcontext()

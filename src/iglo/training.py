@@ -95,7 +95,7 @@ def fit(
                 group["lr"] = rate * RATE_SCHEDULES[schedule](progress.step / total)
             rng = torch_generator(batches.seed, f"{batches.name}/noise", progress.step)
             with runtime.autocast():
-                loss, terms, presented = objective(model, batch, rng)
+                loss, terms, presented = objective(model, batch, rng, progress.step / total)
             loss.backward()
             for optimizer in optimizers:
                 optimizer.step()
@@ -113,6 +113,8 @@ def fit(
                 log.look()
                 run.save(model, progress)
             bar.update()
+    if checkpoints is not None and checkpoints.keeps_end:
+        run.save(model, progress)
     return progress
 
 

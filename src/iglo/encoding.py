@@ -1,0 +1,171 @@
+"""Learning the way from an image to its code: from the codes, together with the generator, or instead of the codes."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from iglo.batches import Batches, Schedule, Targets
+from iglo.checkpoints import CheckpointFolder
+from iglo.errors import UserError
+from iglo.losses import Distance
+from iglo.model import Model, encode, settle_batch_norm
+from iglo.networks import initialise
+from iglo.objectives import (
+    Autoencoding,
+    CodeDistance,
+    CodePenalty,
+    CodeRegression,
+    Objective,
+    Preservation,
+    RenderedPairs,
+)
+from iglo.observers import Best
+from iglo.optimizers import network_optimizer
+from iglo.params import Params
+from iglo.randomness import torch_generator
+from iglo.recipes import Watch, empty_album
+from iglo.runtime import Runtime
+from iglo.training import Progress, fit
+
+
+def learn_encoder(
+    model: Model,
+    images: np.ndarray,
+    params: Params,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+) -> Progress:
+    """min over E of Σ λ1·‖E(x) − z_x‖₁ + λ2·‖E(x) − z_x‖₂², G and codes fixed; the best epoch on held-out images.
+
+    The same distance is asked of rendered pairs (G(z'), z'). Afterwards `model.encoder` is set; the log has the
+    held-out value of every epoch.
+    """
+    section = params.encoder
+    encoder = initialise(model.shape.encoder(section.width), torch_generator(params.seed, "encoder"))
+    model.encoder = runtime.place(encoder)
+    held, kept = _held_out(len(images), params)
+    targets = Targets(images, np.arange(len(images)), None, runtime)
+    code_distance = CodeDistance(section.l1, section.l2)
+    term = CodeRegression(code_distance)
+    best = Best(model.encoder, lambda: _mean_loss(Objective([(1.0, term)]), model, targets, held))
+    progress = fit(
+        model,
+        Objective([(1.0, term), (section.pairs, RenderedPairs(code_distance, section.pairs_sigma))]),
+        Batches(targets, {"current": Schedule(kept, section.batch_size)}, params.seed, "encoder"),
+        [network_optimizer("adam", model.encoder, section.rate)],
+        epochs=section.epochs,
+        runtime=runtime,
+        schedule=section.schedule,
+        observers=[best],
+        checkpoints=checkpoints,
+    )
+    return _keep_best(model, progress, best, "encoder")
+
+
+def learn_jointly(
+    model: Model,
+    images: np.ndarray,
+    distance: Distance,
+    params: Params,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+) -> Progress:
+    """E, which starts at the codes, and G together (Gabbay & Hoshen 2019, section 3.3; the codes stay fixed).
+
+    min over G and E of Σ ‖G(E(x)), x‖ + keep·Σ ‖G(z_x + ε), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖; the epoch
+    that reconstructs held-out images best. With mode `codes` nothing is learned.
+    """
+    section, codes = params.joint, params.encoder
+    if codes.mode == "codes":
+        return Progress()
+    held, kept = _held_out(len(images), params)
+    targets = Targets(images, np.arange(len(images)), distance, runtime, params.loss.cache_gb)
+    both = nn.ModuleList([model.generator, model.encoder])
+    code_distance = CodeDistance(codes.l1, codes.l2)
+    terms = [
+        (1.0, Autoencoding()),
+        (section.keep_weight, Preservation(params.sigma if params.beta else 0.0, part="current")),
+        (section.code_weight, CodeRegression(code_distance)),
+        (section.code_weight * codes.pairs, RenderedPairs(code_distance, codes.pairs_sigma)),
+    ]
+    objective = Objective(terms, distance)
+    held_out = Objective([(1.0, Autoencoding())], distance)
+    best = Best(both, lambda: _mean_loss(held_out, model, targets, held))
+    progress = fit(
+        model,
+        objective,
+        Batches(targets, {"current": Schedule(kept, codes.batch_size)}, params.seed, "joint"),
+        [network_optimizer("adam", both, section.rate)],
+        epochs=section.epochs,
+        runtime=runtime,
+        schedule=section.schedule,
+        observers=[best],
+        checkpoints=checkpoints,
+    )
+    return _keep_best(model, progress, best, "joint")
+
+
+def learn_autoencoder(
+    model: Model,
+    images: np.ndarray,
+    distance: Distance,
+    params: Params,
+    runtime: Runtime,
+    presentations: int,
+    penalty: float,
+    checkpoints: CheckpointFolder | None = None,
+    watch: Watch | None = None,
+) -> Progress:
+    """min over G and E of Σ ‖G(E(x)), x‖ + penalty·‖E(x)‖²: the regularised autoencoder (Ghosh et al. 2020).
+
+    What GLO is compared with: the same generator, its codes made by an encoder instead of being free. Afterwards the
+    codes of the table are E(x).
+    """
+    encoder = initialise(model.shape.encoder(params.encoder.width), torch_generator(params.seed, "encoder"))
+    model.encoder = runtime.place(encoder)
+    ids = np.arange(len(images))
+    model.album = empty_album(ids, len(images), params.seed)
+    targets = Targets(images, ids, distance, runtime, params.loss.cache_gb)
+    schedule = Schedule(ids, params.full.batch_size)
+    presented = schedule.steps * schedule.filled  # in an epoch
+    progress = fit(
+        model,
+        Objective([(1.0, Autoencoding()), (penalty, CodePenalty())], distance),
+        Batches(targets, {"current": schedule}, params.seed, "autoencoder"),
+        [network_optimizer("adam", nn.ModuleList([model.generator, model.encoder]), params.optimizer.generator_rate)],
+        epochs=max(1, round(presentations / presented)),
+        runtime=runtime,
+        schedule=params.optimizer.schedule,
+        observers=[watch(model.generator, presented)] if watch else [],
+        checkpoints=checkpoints,
+    )
+    model.table.factors["image"].codes.data.copy_(encode(model.encoder, images, model.shape, runtime))
+    settle_batch_norm(model.generator, model.codes)
+    model.log += [{"stage": "autoencoder", **row} for row in progress.rows]
+    return progress
+
+
+def _held_out(count: int, params: Params) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of training images that choose the epoch, and of those that the encoder learns from."""
+    share = params.encoder.held_out
+    order = torch.randperm(count, generator=torch_generator(params.seed, "encoder/held out")).numpy()
+    held, kept = np.split(order, [max(1, round(share * count))])
+    if not len(kept):
+        raise UserError(f"encoder.held_out: must leave at least one of the {count} training images, got {share}.")
+    return held, kept
+
+
+def _keep_best(model: Model, progress: Progress, best: Best, name: str) -> Progress:
+    for row, score in zip(progress.rows, best.scores, strict=True):
+        row["held_out"] = score
+    best.restore()
+    model.log += [{"stage": name, **row} for row in progress.rows]
+    return progress
+
+
+@torch.no_grad()
+def _mean_loss(objective: Objective, model: Model, targets: Targets, ids: np.ndarray) -> float:
+    """The objective's mean over the images `ids`."""
+    pieces = torch.from_numpy(ids).split(256)
+    losses = [objective(model, {"current": targets.part(piece)}, None)[0].item() * len(piece) for piece in pieces]
+    return sum(losses) / len(ids)

@@ -1,0 +1,102 @@
+"""What moves the weights and the codes: one optimizer for each, by the name of the recipe.
+
+An optimizer of codes projects what it has moved by the geometry of its factor.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from iglo.latents import Factor
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Adam (Kingma & Ba 2015) on the rows of a table that the batch has touched, each row with its own step count.
+
+    A dense Adam moves rows whose image is not in the batch, along stale momenta; torch's SparseAdam does not, but
+    corrects the bias by a step count common to all rows, which makes a row's late first step about three times too
+    long. After its step a row is projected by its factor's geometry.
+    """
+
+    def __init__(
+        self, factors: Sequence[Factor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ):
+        super().__init__([{"params": [factor.codes]} for factor in factors], {"lr": lr, "betas": betas, "eps": eps})
+        self.geometries = [factor.geometry for factor in factors]
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group, geometry in zip(self.param_groups, self.geometries, strict=True):
+            (codes,) = group["params"]
+            if codes.grad is not None:
+                gradient = codes.grad.coalesce()
+                rows = gradient.indices()[0]
+                codes[rows] = geometry.project(codes[rows] - self._step(codes, rows, gradient.values(), group))
+
+    def _step(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
+        state = self.state[codes]
+        if not state:
+            # Not `step`: torch leaves a state of that name on the CPU when it is loaded.
+            state["steps"] = torch.zeros(len(codes), 1, device=codes.device)
+            state["mean"], state["square"] = torch.zeros_like(codes), torch.zeros_like(codes)
+        beta1, beta2 = group["betas"]
+        step = state["steps"][rows] + 1
+        mean = state["mean"][rows].lerp_(gradient, 1 - beta1)
+        square = state["square"][rows].lerp_(gradient.square(), 1 - beta2)
+        state["steps"][rows], state["mean"][rows], state["square"][rows] = step, mean, square
+        corrected = mean / (1 - beta1**step)
+        scale = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
+        return group["lr"] * corrected / scale
+
+
+class DenseAdam(torch.optim.Adam):
+    """Adam that takes a zero gradient for the rows that the batch has not touched, and so moves them too.
+
+    This is what the paper's published code does; it is here to be compared.
+    """
+
+    def __init__(self, factors: Sequence[Factor], lr: float):
+        super().__init__([factor.codes for factor in factors], lr)
+        self.factors = list(factors)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for factor in self.factors:
+            if factor.codes.grad is not None:
+                factor.codes.grad = factor.codes.grad.to_dense()
+        super().step()
+        for factor in self.factors:
+            factor.codes.copy_(factor.geometry.project(factor.codes))
+
+
+class RowSGD(torch.optim.Optimizer):
+    """Plain gradient descent on the rows that the batch has touched (as minimal GLO does)."""
+
+    def __init__(self, factors: Sequence[Factor], lr: float):
+        super().__init__([{"params": [factor.codes]} for factor in factors], {"lr": lr})
+        self.geometries = [factor.geometry for factor in factors]
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group, geometry in zip(self.param_groups, self.geometries, strict=True):
+            (codes,) = group["params"]
+            if codes.grad is not None:
+                gradient = codes.grad.coalesce()
+                rows = gradient.indices()[0]
+                codes[rows] = geometry.project(codes[rows] - group["lr"] * gradient.values())
+
+
+CODE_OPTIMIZERS = {"adam": RowAdam, "dense_adam": DenseAdam, "sgd": RowSGD}
+
+
+def network_optimizer(name: str, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """The optimizer of a network's weights; Adam with DCGAN's first moment of 0.5 (Radford et al. 2016)."""
+    if name == "sgd":
+        return torch.optim.SGD(network.parameters(), rate)
+    return torch.optim.Adam(network.parameters(), rate, betas=(0.5, 0.999), fused=True)
+
+
+def code_optimizer(name: str, factors: Sequence[Factor], rate: float) -> torch.optim.Optimizer:
+    """The optimizer of codes that `name` calls for."""
+    return CODE_OPTIMIZERS[name](factors, rate)

@@ -1,0 +1,33 @@
+"""Generator and encoder of one arm of the comparison with one seed, polished together."""
+
+from types import SimpleNamespace
+
+from iglo.encoding import learn_jointly
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.model import Model
+from iglo.params import Comparison
+from iglo.recipes import make_distance
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder
+
+
+@stage("arm", "seed", "images", "model", "out", kind=Comparison)
+def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
+    """Learns G(E(x)) while both keep to the codes."""
+    params = comparison.params(arguments.arm, int(arguments.seed))
+    runtime = start(params.precision)
+    images = ImageStore.open(arguments.images).train
+    model = Model.load(arguments.model, runtime)
+    distance = make_distance(params, runtime)
+    inputs = arguments.images, arguments.model
+    with checkpoint_folder(f"compare-joint-{arguments.arm}-{arguments.seed}", params, *inputs) as checkpoints:
+        progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
+        with whole_folder(arguments.out) as out:
+            model.save(out)
+    return Work(progress.presented, progress.earlier_seconds)
+
+
+if __name__ == "__main__":
+    main()

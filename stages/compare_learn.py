@@ -1,0 +1,34 @@
+"""One arm of the comparison with one seed: generator and codes."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from iglo.comparison import learn_cell
+from iglo.files import read_array, whole_folder
+from iglo.images import ImageStore
+from iglo.params import Comparison
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder, write_log
+
+
+@stage("arm", "seed", "images", "subsets", "out", "curve", kind=Comparison)
+def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
+    """Learns with the budget of all arms."""
+    arm, seed = arguments.arm, int(arguments.seed)
+    params = comparison.params(arm, seed)
+    runtime = start(params.precision)
+    images = ImageStore.open(arguments.images).train
+    folders = [Path(arguments.subsets) / str(item.id) for item in params.rounds]
+    subsets = [read_array(folder / "chosen.npy") for folder in folders]
+    inputs = arguments.images, *map(str, folders)
+    with checkpoint_folder(f"compare-{arm}-{seed}", comparison, *inputs) as checkpoints:
+        model, curve = learn_cell(images, subsets, comparison, arm, seed, runtime, checkpoints)
+        write_log(arguments.curve, curve.rows)
+        with whole_folder(arguments.out) as out:
+            model.save(out)
+    return Work(curve.presented)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""The numbers and pictures of one arm of the comparison with one seed."""
+
+from types import SimpleNamespace
+
+from iglo.comparison import measure_cell
+from iglo.files import whole_folder, write_json
+from iglo.images import ImageStore
+from iglo.model import Model
+from iglo.params import Comparison
+from iglo.runtime import start
+from stages.common import stage
+
+
+@stage("arm", "seed", "images", "model", "out", kind=Comparison)
+def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
+    """Measures a cell as all others."""
+    runtime = start(comparison.params().precision)
+    store = ImageStore.open(arguments.images)
+    model = Model.load(arguments.model, runtime)
+    with whole_folder(arguments.out) as out:
+        numbers = measure_cell(out, model, store, comparison, arguments.arm, int(arguments.seed), runtime)
+        write_json(out / "numbers.json", numbers)
+    return len(store.images)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""What the numbers of the comparison are read beside."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from iglo.comparison import measure_reference
+from iglo.files import read_array, whole_folder, write_json
+from iglo.images import ImageStore
+from iglo.params import Comparison
+from iglo.runtime import start
+from stages.common import stage
+
+
+@stage("images", "clusters", "subset", "out", kind=Comparison)
+def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
+    """Measures real images against real ones, noise against real ones, and the split."""
+    runtime = start(comparison.params().precision)
+    store = ImageStore.open(arguments.images)
+    points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
+    chosen = read_array(Path(arguments.subset) / "chosen.npy")
+    with whole_folder(arguments.out) as out:
+        write_json(out / "numbers.json", measure_reference(out, store, points, labels, chosen, comparison, runtime))
+    return len(store.images)
+
+
+if __name__ == "__main__":
+    main()

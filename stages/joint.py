@@ -1,0 +1,28 @@
+"""Generator and encoder, polished together."""
+
+from types import SimpleNamespace
+
+from iglo.encoding import learn_jointly
+from iglo.images import ImageStore
+from iglo.model import Model
+from iglo.params import Params
+from iglo.recipes import make_distance
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder, keep
+
+
+@stage("images", "model", "out", "curve")
+def main(arguments: SimpleNamespace, params: Params) -> Work:
+    """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
+    runtime = start(params.precision)
+    images = ImageStore.open(arguments.images).train
+    model = Model.load(arguments.model, runtime)
+    distance = make_distance(params, runtime)
+    with checkpoint_folder("joint", params, arguments.images, arguments.model) as checkpoints:
+        progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
+        return keep(model, progress, arguments.out, arguments.curve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Codes by optimisation: an image's is its own affair, it gets better, and it leaves no trace in the generator."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from iglo.album import Album
+from iglo.inversion import optimise_codes
+from iglo.latents import Factor, LatentTable
+from iglo.losses import L1, L2, LaplacianL1
+from iglo.model import Model, Shape, decode, settle_batch_norm
+from iglo.networks import initialise
+from tests.tiny import RUNTIME, generator, same_bits, tiny_images
+
+IMAGES = tiny_images(6)
+
+
+def make(constraint: str = "sphere", radius: float | None = None) -> Model:
+    """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
+    shape = Shape(6, 16, 1, 4, constraint, radius)
+    network = RUNTIME.place(initialise(shape.generator(), generator()))
+    with torch.no_grad():
+        for weights in network.parameters():
+            if weights.dim() == 4:
+                weights.mul_(10)
+    table = LatentTable(image=Factor(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
+    model = Model(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Album(torch.zeros(0).long()))
+    settle_batch_norm(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
+    return model
+
+
+@pytest.fixture
+def model():
+    return make()
+
+
+def optimise(model: Model, images: np.ndarray, start: torch.Tensor, steps: list[int], distance=None, **options):
+    distance = (distance or L1()).to(RUNTIME.device)
+    return optimise_codes(model, images, start, distance, steps, RUNTIME, **options)
+
+
+def rendered(model: Model, codes: torch.Tensor) -> np.ndarray:
+    return np.round(decode(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
+
+
+def test_an_image_has_its_code_from_itself_alone(model):
+    start = model.codes.cpu()
+    (together,) = optimise(model, IMAGES, start, [5])
+    (pieces,) = optimise(model, IMAGES, start, [5], batch_size=4)
+    others = IMAGES.copy()
+    others[[0, 2, 3, 4, 5]] = 255 - others[[0, 2, 3, 4, 5]]
+    (beside_others,) = optimise(model, others, start, [5])
+    (alone,) = optimise(model, IMAGES[1:2], start[1:2], [5])
+    torch.testing.assert_close(pieces, together, rtol=0, atol=1e-5)
+    torch.testing.assert_close(alone[0], together[1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(beside_others[1], together[1], rtol=0, atol=1e-5)
+    assert (beside_others[0] - together[0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("distance", [L1(), L2(), LaplacianL1()], ids=["l1", "l2", "lap_l1"])
+def test_every_image_is_drawn_better(model, distance):
+    images = rendered(model, model.shape.geometry().sample(6, 6, generator(4)))
+    targets = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
+    losses = []
+    for codes in optimise(model, images, model.codes.cpu(), [0, 10, 60], distance):
+        drawn = torch.from_numpy(decode(model.generator, codes, RUNTIME)).permute(0, 3, 1, 2)
+        losses.append(distance.cpu().compare(distance.represent(drawn), distance.represent(targets)))
+    first, middle, last = losses
+    assert (middle < first).all() and (last < middle).all() and last.mean() < 0.5 * first.mean()
+
+
+def test_step_0_is_the_start(model):
+    start = model.codes.cpu() * torch.linspace(0.5, 2, 6)[:, None]  # off the sphere: not even projected
+    kept = start.clone()
+    (found,) = optimise(model, IMAGES, start, [0])
+    assert torch.equal(found, kept)
+    first, _ = optimise(model, IMAGES, start, [0, 3])
+    assert torch.equal(first, kept) and torch.equal(start, kept)
+
+
+def test_what_is_asked_for_on_the_way_changes_nothing(model):
+    start = model.codes.cpu()
+    _, two, five = optimise(model, IMAGES, start, [0, 2, 5])
+    assert torch.equal(five, *optimise(model, IMAGES, start, [5]))
+    assert torch.equal(two, *optimise(model, IMAGES, start, [2])) and not torch.equal(two, five)
+
+
+@pytest.mark.parametrize(("constraint", "radius"), [("sphere", None), ("sphere", 1.0), ("ball", 0.5), ("none", 1.0)])
+def test_codes_stay_where_codes_may_lie(constraint, radius):
+    model = make(constraint, radius)
+    start = model.codes.cpu()
+    lengths = torch.cat(optimise(model, IMAGES, start, [1, 7, 30], rate=0.3)).norm(dim=1)
+    if constraint == "sphere":
+        torch.testing.assert_close(lengths, torch.full((18,), radius or 6**0.5), rtol=1e-5, atol=0)
+    else:
+        assert (lengths.max().item() <= radius * (1 + 1e-6)) is (constraint == "ball")
+
+
+def test_the_first_step_is_adams_and_its_length_goes_with_the_radius():
+    for radius in (6**0.5, 0.1):
+        model = make("none", radius)
+        start = model.codes.cpu()
+        (found,) = optimise(model, IMAGES, start, [1], rate=0.02)
+        expected = torch.full((6, 6), 0.02 * radius / 6**0.5)
+        torch.testing.assert_close((found - start).abs(), expected, rtol=1e-2, atol=0)
+
+
+def test_the_code_of_a_rendered_image_is_found_again_from_nearby(model):
+    codes = model.codes.cpu()
+    images = rendered(model, codes)
+    away = torch.randn(codes.shape, generator=generator(3)) * 0.2
+    start = model.shape.geometry().project(codes + away)
+    (found,) = optimise(model, images, start, [150], L2(), rate=0.01)
+    assert ((found - codes).norm(dim=1) < 0.1 * (start - codes).norm(dim=1)).all()
+
+
+def test_the_model_is_as_it_was(model):
+    before, flags = copy.deepcopy(model.state_dict()), [weights.requires_grad for weights in model.parameters()]
+    optimise(model, IMAGES, model.codes, [3])
+    assert same_bits(dict(model.state_dict()), dict(before))
+    assert [weights.requires_grad for weights in model.parameters()] == flags
+    assert all(weights.grad is None for weights in model.parameters())
+
+
+def test_a_frozen_generator_stays_frozen(model):
+    model.generator.requires_grad_(False)
+    optimise(model, IMAGES, model.codes, [1])
+    assert not any(weights.requires_grad for weights in model.generator.parameters())
