@@ -29,10 +29,10 @@ from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.batches import Batches, Schedule, Targets
 from iglo.geometry import Sphere
 from iglo.latents import Factor, LatentTable, normal_codes
-from iglo.optimizers import RowAdam
 from iglo.losses import Perceptual
 from iglo.networks import Generator, initialise
 from iglo.objectives import Objective, Reconstruction
+from iglo.optimizers import RowAdam
 from iglo.randomness import numpy_generator, torch_generator
 
 BATCH, DIMENSION, SIDE, WIDTH = 75, 100, 64, 64

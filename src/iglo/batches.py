@@ -12,6 +12,7 @@ from iglo.losses import Distance, Representation
 from iglo.objectives import Batch, Part
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
+from iglo.variations import Variation
 
 
 class Targets:
@@ -34,13 +35,13 @@ class Targets:
         self.pixels = torch.from_numpy(np.ascontiguousarray(images[ids])).permute(0, 3, 1, 2)
         self.cache = self._build_cache(cache_gb) if distance is not None else None
 
-    def part(self, ids: Tensor) -> Part:
-        """The images `ids` as a part of a batch."""
+    def part(self, ids: Tensor, variation: Variation | None = None, rng: torch.Generator | None = None) -> Part:
+        """The images `ids`, or a variation of them drawn from `rng`, as a part of a batch."""
         rows = self.row[ids]
-        images = self._images(rows)
+        images = self._images(rows) if variation is None else variation(self._images(rows), rng)
         if self.distance is None:
             target = []
-        elif self.cache is not None:
+        elif self.cache is not None and variation is None:
             target = [images, *(level[rows.to(level.device)] for level in self.cache)]
         else:
             target = self._represent(images)
@@ -70,10 +71,11 @@ class Targets:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which ids fill a part of each batch."""
+    """Which ids fill a part of each batch, and how their images are varied."""
 
     ids: np.ndarray
     batch_size: int
+    variation: Variation | None = None
 
     @property
     def steps(self) -> int:
@@ -106,7 +108,12 @@ class Batches:
             epoch, position = divmod(step, self.steps)
             if not order or position == 0:
                 order = {part: self._order(part, epoch) for part in self.parts}
-            yield {part: self.targets.part(ids[position]) for part, ids in order.items()}
+            yield {part: self._part(part, ids[position], step) for part, ids in order.items()}
+
+    def _part(self, part: str, ids: Tensor, step: int) -> Part:
+        variation = self.parts[part].variation
+        rng = torch_generator(self.seed, f"{self.name}/{part}/variation", step) if variation else None
+        return self.targets.part(ids, variation, rng)
 
     def _order(self, part: str, epoch: int) -> Tensor:
         """(steps, B) ids: permutations of the part's ids, one after the other."""

@@ -26,6 +26,7 @@ from iglo.randomness import torch_generator
 from iglo.recipes import Watch, empty_album
 from iglo.runtime import Runtime
 from iglo.training import Progress, fit
+from iglo.variations import Variation
 
 
 def learn_encoder(
@@ -73,7 +74,8 @@ def learn_jointly(
     """E, which starts at the codes, and G together (Gabbay & Hoshen 2019, section 3.3; the codes stay fixed).
 
     min over G and E of Σ ‖G(E(x)), x‖ + keep·Σ ‖G(z_x + ε), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖; the epoch
-    that reconstructs held-out images best. With mode `codes` nothing is learned.
+    that reconstructs held-out images best. The x of the first term are varied copies (mirrored, shifted, brightened):
+    without them E and G fit the training images and nothing else. With mode `codes` nothing is learned.
     """
     section, codes = params.joint, params.encoder
     if codes.mode == "codes":
@@ -83,18 +85,23 @@ def learn_jointly(
     both = nn.ModuleList([model.generator, model.encoder])
     code_distance = CodeDistance(codes.l1, codes.l2)
     terms = [
-        (1.0, Autoencoding()),
+        (1.0, Autoencoding(part="varied")),
         (section.keep_weight, Preservation(params.sigma if params.beta else 0.0, part="current")),
         (section.code_weight, CodeRegression(code_distance)),
         (section.code_weight * codes.pairs, RenderedPairs(code_distance, codes.pairs_sigma)),
     ]
     objective = Objective(terms, distance)
+    variation = Variation(section.flip, section.shift, section.gain)
+    parts = {
+        "current": Schedule(kept, codes.batch_size),
+        "varied": Schedule(kept, codes.batch_size, variation),
+    }
     held_out = Objective([(1.0, Autoencoding())], distance)
     best = Best(both, lambda: _mean_loss(held_out, model, targets, held))
     progress = fit(
         model,
         objective,
-        Batches(targets, {"current": Schedule(kept, codes.batch_size)}, params.seed, "joint"),
+        Batches(targets, parts, params.seed, "joint"),
         [network_optimizer("adam", both, section.rate)],
         epochs=section.epochs,
         runtime=runtime,

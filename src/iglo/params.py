@@ -176,6 +176,9 @@ class JointParams:
     schedule: Literal["constant", "linear", "cosine"]
     code_weight: Weight  # of the distance of E(x) to z and of the rendered pairs
     keep_weight: Weight  # of the reconstruction of G(z), with noise as in the last stage
+    flip: bool  # images that the encoder sees: mirrored at random,
+    shift: CountOrNone  # shifted by at most so many pixels,
+    gain: Share  # and each channel brightened or darkened by at most this share
 
 
 @dataclass(frozen=True)
