@@ -11,6 +11,7 @@ from iglo.batches import Batches, Schedule, Targets
 from iglo.losses import L1, LaplacianL1, Perceptual
 from iglo.networks import initialise
 from iglo.runtime import Runtime
+from iglo.variations import Variation
 from tests.tiny import RUNTIME, generator, tiny_images
 
 CURRENT, EARLIER = np.arange(3, 14), np.array([0, 1, 2])
@@ -120,6 +121,34 @@ def test_kept_targets_are_those_made_afresh(precision, kind):
         assert a.dtype == b.dtype and a.any() and not a.requires_grad and not b.requires_grad
         tolerance = 1e-6 if precision == "fp32" else 0.01
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("cache_gb", [0.0, 1.0])
+def test_a_varied_part_is_of_its_images_and_has_their_own_targets(cache_gb):
+    distance, images = LaplacianL1().to(RUNTIME.device), tiny_images(14)
+    targets = Targets(images, np.arange(14), distance, RUNTIME, cache_gb)
+    schedules = {"current": Schedule(CURRENT, 4), "varied": Schedule(CURRENT, 4, Variation(True, 0, 0.0))}
+    batches = list(make(targets, **schedules).between(0, 6))
+    mirrored = 0
+    for batch in batches:
+        plain, part = targets.part(batch["varied"].ids.cpu()), batch["varied"]
+        mirrored += sum(not torch.equal(a, b) for a, b in zip(part.images, plain.images, strict=True))
+        assert all(
+            torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(part.images, plain.images, strict=True)
+        )
+        for a, b in zip(part.target, distance.represent(part.images), strict=True):
+            torch.testing.assert_close(a, b)
+        assert torch.equal(batch["current"].images, targets.part(batch["current"].ids.cpu()).images)
+    assert 4 < mirrored < 20
+    for late, batch in zip(make(targets, **schedules).between(4, 6), batches[4:], strict=True):
+        assert torch.equal(late["varied"].images, batch["varied"].images)
+
+
+def test_variations_are_fresh_at_every_step(targets):
+    one = np.array([3])
+    batches = make(targets, varied=Schedule(one, 1, Variation(False, 0, 0.5)), other=Schedule(CURRENT, 1))
+    sums = [batch["varied"].images.sum().item() for batch in batches.between(0, 22)]
+    assert len(set(sums)) == 22
 
 
 def test_the_budget_is_kept_to_the_byte():

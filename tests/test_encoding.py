@@ -14,6 +14,7 @@ from iglo.losses import L1
 from iglo.model import Model, decode, encode
 from iglo.objectives import Objective
 from iglo.recipes import learn_all, start_model
+from iglo.variations import Variation
 from tests.tiny import RUNTIME, same_bits, tiny_images, tiny_params
 
 IMAGES, PARAMS = tiny_images(14), tiny_params()
@@ -216,6 +217,24 @@ def test_the_weights_are_those_of_the_params(model, monkeypatch, beta, sigma):
     expected = {"autoencoding": 1.0, "preservation": 0.2, "code_regression": 0.5, "rendered_pairs": 1.5}
     assert seen[0].weights == pytest.approx(expected)
     assert [term.sigma for term in seen[0].rendered if term.name == "preservation"] == [sigma]
+
+
+def test_varied_copies_are_autoencoded_and_the_images_themselves_keep_their_codes(model, monkeypatch):
+    seen = []
+
+    def fit(model, objective, batches, *_, **__):
+        seen.extend([objective, batches])
+        raise InterruptedError
+
+    monkeypatch.setattr(encoding, "fit", fit)
+    with pytest.raises(InterruptedError):
+        jointly(model, params=tiny_params(joint__flip=True, joint__shift=3, joint__gain=0.3))
+    objective, batches = seen
+    terms = {term.name: term.part for term in [*objective.rendered, *objective.direct]}
+    assert terms.pop("autoencoding") == "varied" and set(terms.values()) == {"current"} and len(terms) == 3
+    variations = {part: schedule.variation for part, schedule in batches.parts.items()}
+    assert variations == {"current": None, "varied": Variation(True, 3, 0.3)}
+    assert set(batches.parts["varied"].ids) == set(batches.parts["current"].ids) == split(model)[0]
 
 
 # --- Instead of the codes ---

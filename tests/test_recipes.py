@@ -318,7 +318,7 @@ def test_a_watcher_looks_through_the_average_and_knows_the_length_of_an_epoch(st
         model = copy.deepcopy(stages[index])
         progress = learn(model, Watcher)
         watcher, presented = watchers.pop()
-        assert presented == progress.rows[0]["presented"]
+        assert presented == progress.rows[0]["presented"] and watcher.generator is not model.generator
         assert same_bits(dict(watcher.generator.state_dict()), dict(model.generator.state_dict()))
         assert [epoch for _, epoch in watcher.album.places] == [1, 2]
 

@@ -78,7 +78,7 @@ def learn_jointly(
     without them E and G fit the training images and nothing else. With mode `codes` nothing is learned.
     """
     section, codes = params.joint, params.encoder
-    if codes.mode == "codes":
+    if codes.mode == "codes" or not section.epochs:
         return Progress()
     held, kept = _held_out(len(images), params)
     targets = Targets(images, np.arange(len(images)), distance, runtime, params.loss.cache_gb)

@@ -38,12 +38,11 @@ def optimise_codes(
         For each of `steps`, the (N, d) codes after that many steps.
     """
     targets = Targets(images, np.arange(len(images)), distance, runtime)
-    generator = model.generator.eval().requires_grad_(False)
+    generator = model.generator.eval()
     pieces = [
         _optimise(generator, targets.part(ids).target, start[ids], model, distance, steps, runtime, rate)
         for ids in torch.arange(len(images)).split(batch_size)
     ]
-    generator.requires_grad_(True)
     return [torch.cat(codes) for codes in zip(*pieces, strict=True)]
 
 

@@ -1,6 +1,5 @@
 """Learning generator and codes: the paper's steps as terms for the one loop (Helman et al. 2019, section 3)."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +114,7 @@ def learn_all(
     Args:
         presentations: how many images to present, to the nearest epoch, instead of the epochs in `params`.
     """
-    plan = _plan_of_all(np.arange(len(images)), params)
+    plan = _plan_of_all(np.arange(len(images)), params, params.method)
     epochs = params.full.epochs
     if params.method == "glo" and presentations is None:
         presentations = presentations_of_all_stages(np.bincount(model.learned_in)[1:], params)
@@ -147,8 +146,8 @@ def _plan_of_round(subset: np.ndarray, earlier: np.ndarray, params: Params) -> P
     return plan
 
 
-def _plan_of_all(ids: np.ndarray, params: Params) -> Plan:
-    noisy = params.method == "incremental" and params.sigma and params.beta
+def _plan_of_all(ids: np.ndarray, params: Params, method: str) -> Plan:
+    noisy = method == "incremental" and params.sigma and params.beta
     clean = params.alpha if noisy else params.alpha + params.beta
     terms = [(clean, Reconstruction()), (params.beta if noisy else 0.0, Continuity(params.sigma, params.sigma_end))]
     return Plan(terms, {"current": Schedule(ids, params.full.batch_size)})
@@ -156,10 +155,9 @@ def _plan_of_all(ids: np.ndarray, params: Params) -> Plan:
 
 def presentations_of_all_stages(subset_sizes: Sequence[int], params: Params) -> int:
     """Images that the incremental method presents to the generator from the first subset to the end of `full`."""
-    params = dataclasses.replace(params, method="incremental")
     ends = np.cumsum(subset_sizes)
     ids = np.arange(ends[-1])
-    total = params.full.epochs * _plan_of_all(ids, params).presented
+    total = params.full.epochs * _plan_of_all(ids, params, "incremental").presented
     for item, size, end in zip(params.rounds, subset_sizes, ends, strict=True):
         total += item.epochs * _plan_of_round(ids[end - size : end], ids[: end - size], params).presented
     return total
