@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test check bench clean
+.PHONY: help repro test check compare bench clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -18,6 +18,9 @@ check: $(VENV)/installed  ## lint, formatting, and whether dvc.yaml is whole
 	ruff check .
 	ruff format --check .
 	dvc dag > /dev/null
+
+compare: $(VENV)/installed  ## all ways to learn with several seeds, then comparison/report.md; about an hour
+	dvc repro comparison/dvc.yaml
 
 bench: $(VENV)/installed  ## how fast a training step is, beside a plain one
 	python benchmarks/step.py

@@ -34,7 +34,7 @@ CHANGES = {
     "loss": {"name": "l1"},
     "staged": {"earlier_batch": 8, "current_batch": 8},
     "full": {"epochs": 2, "batch_size": 16},
-    "encoder": {"width": 4, "epochs": 2, "batch_size": 16},
+    "encoder": {"mode": "joint", "width": 4, "epochs": 2, "batch_size": 16},
     "joint": {"epochs": 2},
     "evaluate": {"network": "squeeze", "weights": "random", "pairs": 4, "steps": 2, "samples": 16},
 }

@@ -24,7 +24,11 @@ def values() -> dict:
     changed = yaml.safe_load((FILE.parent / "params.yaml").read_text(encoding="utf-8"))
     small = {"probes": 2, "probed": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
     own = {"seeds": [0, 1], "budget": 300, "run": ["paper_as_run", "incremental_random", "autoencoder"]}
-    changed |= own | {"joint": ["incremental_random"], "measure": small, "base": chain.params(**{"joint.epochs": 1})}
+    changed |= own | {
+        "joint": ["incremental_random"],
+        "measure": small,
+        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint"}),
+    }
     for arm in changed["arms"].values():
         arm["changes"].pop("rounds", None)
     return changed
@@ -110,7 +114,10 @@ def test_a_misspelt_change_names_its_arm():
         parse_params(broken, Comparison)
 
 
-def test_the_committed_comparison_is_whole():
-    comparison = load_params(FILE.parent / "params.yaml", Comparison)
+@pytest.mark.parametrize(
+    "path", [FILE.parent / "params.yaml", *FILE.parent.glob("presets/*.yaml")], ids=lambda p: p.stem
+)
+def test_the_committed_comparison_is_whole(path):
+    comparison = load_params(path, Comparison)
     assert set(comparison.run) == set(comparison.arms) and len(comparison.seeds) >= 3
     assert comparison.params("glo", 2).seed == 2 and comparison.params("glo").method == "glo"

@@ -34,7 +34,11 @@ SETTINGS = {  # under which a stage reads what it does not read in the tiny run
     "initialise": [{"latent.init": "normal", "latent.constraint": "none", "latent.radius": 1.0}],
     "staged@1": [{"loss.name": "perceptual", "optimizer.schedule": "cosine"}],
     "full": [{"loss.name": "perceptual"}, {"sigma": 0.0}, {"method": "glo"}],
-    "joint": [{"loss.name": "perceptual"}],
+    "joint": [
+        {"encoder.mode": "joint", "loss.name": "perceptual"},
+        {"encoder.mode": "joint", "method": "glo"},
+        {"encoder.mode": "joint", "sigma_end": 0.1},
+    ],
     "evaluate": [{"loss.name": "perceptual"}],
 }
 

@@ -26,6 +26,7 @@ def tiny_images(count: int = 12, channels: int = 1, seed: int = 0) -> np.ndarray
 def tiny_params(**changes) -> Params:
     """The values of params.yaml shrunk to tiny_images; `section__key=value` or `key=value` changes them further."""
     small = {
+        "method": "incremental",
         "precision": "fp32",
         "data__image_size": 16,
         "data__channels": 1,
@@ -37,11 +38,13 @@ def tiny_params(**changes) -> Params:
         "staged__current_batch": 3,
         "full__epochs": 2,
         "full__batch_size": 5,
+        "encoder__mode": "joint",
         "encoder__width": 4,
         "encoder__epochs": 3,
         "encoder__batch_size": 4,
         "encoder__held_out": 0.25,
         "joint__epochs": 3,
+        "joint__shift": 2,
     }
     params = load_params(ROOT / "params.yaml")
     for key, value in (small | changes).items():

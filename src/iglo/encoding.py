@@ -23,7 +23,7 @@ from iglo.observers import Best
 from iglo.optimizers import network_optimizer
 from iglo.params import Params
 from iglo.randomness import torch_generator
-from iglo.recipes import Watch, empty_album
+from iglo.recipes import Watch, empty_album, last_sigma
 from iglo.runtime import Runtime
 from iglo.training import Progress, fit
 from iglo.variations import Variation
@@ -86,7 +86,7 @@ def learn_jointly(
     code_distance = CodeDistance(codes.l1, codes.l2)
     terms = [
         (1.0, Autoencoding(part="varied")),
-        (section.keep_weight, Preservation(params.sigma if params.beta else 0.0, part="current")),
+        (section.keep_weight, Preservation(last_sigma(params), part="current")),
         (section.code_weight, CodeRegression(code_distance)),
         (section.code_weight * codes.pairs, RenderedPairs(code_distance, codes.pairs_sigma)),
     ]

@@ -368,6 +368,8 @@ def _check_together(params: Params) -> None:
         raise UserError("data.train, data.test: at most one may be null, got null and null.")
     if params.alpha == 0 and params.beta == 0:
         raise UserError("alpha, beta: at least one must be greater than 0, got 0 and 0.")
+    if params.joint.shift >= params.data.image_size:
+        raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
     if params.encoder.l1 == 0 and params.encoder.l2 == 0:
         raise UserError("encoder.l1, encoder.l2: at least one must be greater than 0, got 0 and 0.")
 
@@ -382,8 +384,8 @@ def _check_comparison(comparison: Comparison) -> None:
     steps = comparison.measure.steps
     if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
-    for arm in comparison.arms:
+    for arm in (None, *comparison.arms):
         try:
             comparison.params(arm)
         except UserError as error:
-            raise UserError(f"arms.{arm}.changes: {error}") from None
+            raise UserError(f"{f'arms.{arm}.changes' if arm else 'base'}: {error}") from None

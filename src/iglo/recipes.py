@@ -146,11 +146,21 @@ def _plan_of_round(subset: np.ndarray, earlier: np.ndarray, params: Params) -> P
     return plan
 
 
+def last_sigma(params: Params) -> float:
+    """Standard deviation of the noise with which the last stage ends."""
+    if params.method == "glo" or not params.beta:
+        return 0.0
+    return params.sigma if params.sigma_end is None else params.sigma_end
+
+
 def _plan_of_all(ids: np.ndarray, params: Params, method: str) -> Plan:
-    noisy = method == "incremental" and params.sigma and params.beta
+    parts = {"current": Schedule(ids, params.full.batch_size)}
+    if method == "glo":
+        return Plan([(1.0, Reconstruction())], parts)
+    noisy = params.sigma and params.beta
     clean = params.alpha if noisy else params.alpha + params.beta
     terms = [(clean, Reconstruction()), (params.beta if noisy else 0.0, Continuity(params.sigma, params.sigma_end))]
-    return Plan(terms, {"current": Schedule(ids, params.full.batch_size)})
+    return Plan(terms, parts)
 
 
 def presentations_of_all_stages(subset_sizes: Sequence[int], params: Params) -> int:
