@@ -32,7 +32,7 @@ CHANGES = {
     "latent": {"dimension": 8},
     "generator": {"width": 4},
     "loss": {"name": "l1"},
-    "staged": {"earlier_batch": 8, "current_batch": 8},
+    "staged": {"start": "encoder", "start_epochs": 1, "earlier_batch": 8, "current_batch": 8},
     "full": {"epochs": 2, "batch_size": 16},
     "encoder": {"mode": "joint", "width": 4, "epochs": 2, "batch_size": 16},
     "joint": {"epochs": 2},

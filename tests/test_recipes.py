@@ -104,6 +104,32 @@ def test_a_subset_moves_its_own_codes_and_the_generator_and_no_other_code(stages
     assert set(np.flatnonzero(after.learned_in)) == {id for subset in SUBSETS[: index + 1] for id in subset}
 
 
+class Stopped(Exception):
+    pass
+
+
+def test_a_later_subset_starts_where_an_encoder_of_the_learned_codes_reads_it(stages, monkeypatch):
+    def stop(*_, **__):
+        raise Stopped
+
+    monkeypatch.setattr(recipes, "fit", stop)
+    params = tiny_params(staged__start="encoder", staged__start_epochs=300)
+    model, images = copy.deepcopy(stages[1]), IMAGES.copy()
+    images[SUBSETS[1]] = images[SUBSETS[0]]  # which the encoder has learned, so that it reads their codes
+    with pytest.raises(Stopped):
+        learn_subset(model, images, SUBSETS[1], DISTANCE, 1, params, RUNTIME)
+    learned, started, own = model.codes[SUBSETS[0]], model.codes[SUBSETS[1]], stages[1].codes[SUBSETS[1]]
+    assert changed_rows(stages[1], model) == set(SUBSETS[1]) and model.encoder is None
+    assert (started - learned).norm() < 0.2 * (own - learned).norm()
+    torch.testing.assert_close(started.norm(dim=1), torch.full((4,), 6**0.5))
+
+
+def test_the_first_subset_starts_with_its_own_codes(stages):
+    model = copy.deepcopy(stages[0])
+    stage(model, 0, tiny_params(staged__start="encoder"))
+    assert same_bits(everything(model), everything(stages[1]))
+
+
 def test_the_log_names_the_terms_of_every_stage(stages):
     terms = {}
     for row in stages[-1].log:
@@ -220,8 +246,11 @@ def test_without_noise_or_its_weight_training_is_plain(monkeypatch, stages, alph
     assert seen.objective.weights == pytest.approx(weights)
 
 
-def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(stages, tmp_path, monkeypatch):
+@pytest.mark.parametrize("start", ["own", "encoder"])
+def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(start, stages, tmp_path, monkeypatch):
     monkeypatch.setenv("IGLO_CHECKPOINT_SECONDS", "0")
+    params, whole = tiny_params(staged__start=start), copy.deepcopy(stages[1])
+    stage(whole, 1, params)
     (tmp_path / "model").mkdir()
     stages[1].save(tmp_path / "model")
     checkpoints, epochs = CheckpointFolder(tmp_path / "run"), []
@@ -235,11 +264,11 @@ def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(stages, 
 
     monkeypatch.setattr(Previews, "after_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        stage(Model.load(tmp_path / "model", RUNTIME), 1, checkpoints=checkpoints)
+        stage(Model.load(tmp_path / "model", RUNTIME), 1, params, checkpoints)
     resumed = Model.load(tmp_path / "model", RUNTIME)
-    stage(resumed, 1, checkpoints=checkpoints)
+    stage(resumed, 1, params, checkpoints)
     assert epochs == [1, 2, 2, 3]  # from the step before it was killed
-    assert same_bits(everything(resumed), everything(stages[2]))
+    assert same_bits(everything(resumed), everything(whole))
 
 
 # --- Plain GLO, and equal budgets ---
@@ -368,5 +397,5 @@ def test_the_order_of_batches_and_the_schedule_are_those_asked_for(monkeypatch, 
 
 
 def test_an_album_of_few_images_shows_them_all():
-    album = recipes.empty_album(np.array([2]), 5, seed=0)
+    album = Album.drawn(np.array([2]), 5, seed=0)
     assert isinstance(album, Album) and sorted(album.ids.tolist()) == [0, 1, 2, 3, 4] and album.ids[0] == 2

@@ -34,6 +34,7 @@ def tiny_params(**changes) -> Params:
         "latent__dimension": 6,
         "generator__width": 4,
         "generator__ema": 0.5,
+        "staged__start_epochs": 2,
         "staged__earlier_batch": 2,
         "staged__current_batch": 3,
         "full__epochs": 2,

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from iglo.files import read_array, read_json, write_array, write_json
+from iglo.randomness import numpy_generator
+
+PICTURED = 12  # images, a third of them of the first subset
 
 
 class Album:
@@ -20,6 +23,14 @@ class Album:
         self.ids = ids
         self.places: list[tuple[str, int]] = []  # (stage, epoch)
         self.frames: list[Tensor] = []  # (K, H, W, C) uint8
+
+    @classmethod
+    def drawn(cls, first_subset: np.ndarray, count: int, seed: int) -> "Album":
+        """An empty album of images drawn by seed from `count`, a third of them from the first subset."""
+        rng = numpy_generator(seed, "album")
+        first = rng.permutation(first_subset)[: PICTURED // 3]
+        others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
+        return cls(torch.from_numpy(np.concatenate([first, others[: PICTURED - len(first)]])))
 
     def add(self, stage: str, epoch: int, frame: Tensor) -> None:
         """Keeps a frame, in the place of an older one of the same stage and epoch."""

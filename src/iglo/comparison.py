@@ -42,7 +42,8 @@ SHOWN, SHOWN_PATHS, SHOWN_SAMPLES, NEIGHBOURS = 12, 4, 48, 3
 class Curve:
     """PSNR of training images along the stages of a run, against images presented and against seconds.
 
-    Only learning counts as time. The watchers of all stages share one curve, which travels in their checkpoints.
+    Only learning counts as time. The watchers of all stages share one curve, which travels in their checkpoints;
+    `earlier_seconds` are those of processes before this one.
 
     Args:
         every: images presented between two measurements, at least.
@@ -52,7 +53,7 @@ class Curve:
         self.model, self.runtime, self.every = model, runtime, every
         self.ids = np.linspace(0, len(images) - 1, min(probed, len(images))).astype(int)
         self.targets = np.asarray(images[self.ids], np.float32) / 255
-        self.presented, self.seconds, self.rows = 0, 0.0, []
+        self.presented, self.seconds, self.earlier_seconds, self.rows = 0, 0.0, 0.0, []
         self.measure(model.generator)
 
     def measure(self, network: nn.Module) -> None:
@@ -96,7 +97,7 @@ class _Watcher:
 
     def load_state_dict(self, state: dict) -> None:
         self.curve.presented, self.curve.seconds = state["presented"], state["seconds"]
-        self.curve.rows = state["rows"]
+        self.curve.rows, self.curve.earlier_seconds = state["rows"], state["seconds"]
 
 
 def learn_cell(

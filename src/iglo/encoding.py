@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from iglo.album import Album
 from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
 from iglo.errors import UserError
@@ -23,10 +24,11 @@ from iglo.observers import Best
 from iglo.optimizers import network_optimizer
 from iglo.params import Params
 from iglo.randomness import torch_generator
-from iglo.recipes import Watch, empty_album, last_sigma
 from iglo.runtime import Runtime
-from iglo.training import Progress, fit
+from iglo.training import Progress, Watch, fit
 from iglo.variations import Variation
+
+START_RATE = 1e-3  # of Adam, falling with a cosine
 
 
 def learn_encoder(
@@ -63,6 +65,45 @@ def learn_encoder(
     return _keep_best(model, progress, best, "encoder")
 
 
+def start_codes(
+    model: Model,
+    images: np.ndarray,
+    subset: np.ndarray,
+    learned: np.ndarray,
+    name: str,
+    params: Params,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+    watch: Watch | None = None,
+) -> None:
+    """Starts the codes of a subset at E(x), where E learns the codes of the images that are learned already.
+
+    min over E of Σ ‖E(x) − z_x‖₁ + ‖E(x) − z_x‖₂². E is as wide as the generator and is not kept.
+
+    Args:
+        subset, learned: (M,), (L,) int64 training ids.
+        name: of the run, in the progress bar.
+    """
+    section = params.staged
+    encoder = initialise(model.shape.encoder(params.generator.width), torch_generator(params.seed, name))
+    model.encoder = runtime.place(encoder)
+    targets = Targets(images, learned, None, runtime)
+    fit(
+        model,
+        Objective([(1.0, CodeRegression(CodeDistance(1.0, 1.0)))]),
+        Batches(targets, {"current": Schedule(learned, params.full.batch_size)}, params.seed, name),
+        [network_optimizer("adam", model.encoder, START_RATE)],
+        epochs=section.start_epochs,
+        runtime=runtime,
+        schedule="cosine",
+        observers=[watch(model.generator, 0)] if watch else [],
+        checkpoints=checkpoints,
+    )
+    codes = encode(model.encoder, images[subset], model.shape, runtime)
+    model.codes.data[torch.from_numpy(subset)] = codes.to(runtime.device)
+    model.encoder = None
+
+
 def learn_jointly(
     model: Model,
     images: np.ndarray,
@@ -74,7 +115,7 @@ def learn_jointly(
     """E, which starts at the codes, and G together (Gabbay & Hoshen 2019, section 3.3; the codes stay fixed).
 
     min over G and E of Σ ‖G(E(x)), x‖ + keep·Σ ‖G(z_x + ε), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖; the epoch
-    that reconstructs held-out images best. The x of the first term are varied copies (mirrored, shifted, brightened):
+    that reconstructs held-out images best, or the start. The x of the first term are varied copies (mirrored, shifted, brightened):
     without them E and G fit the training images and nothing else. With mode `codes` nothing is learned.
     """
     section, codes = params.joint, params.encoder
@@ -86,7 +127,7 @@ def learn_jointly(
     code_distance = CodeDistance(codes.l1, codes.l2)
     terms = [
         (1.0, Autoencoding(part="varied")),
-        (section.keep_weight, Preservation(last_sigma(params), part="current")),
+        (section.keep_weight, Preservation(params.last_sigma, part="current")),
         (section.code_weight, CodeRegression(code_distance)),
         (section.code_weight * codes.pairs, RenderedPairs(code_distance, codes.pairs_sigma)),
     ]
@@ -98,6 +139,7 @@ def learn_jointly(
     }
     held_out = Objective([(1.0, Autoencoding())], distance)
     best = Best(both, lambda: _mean_loss(held_out, model, targets, held))
+    best.consider(model)  # the start: to learn jointly must not make it worse
     progress = fit(
         model,
         objective,
@@ -131,7 +173,7 @@ def learn_autoencoder(
     encoder = initialise(model.shape.encoder(params.encoder.width), torch_generator(params.seed, "encoder"))
     model.encoder = runtime.place(encoder)
     ids = np.arange(len(images))
-    model.album = empty_album(ids, len(images), params.seed)
+    model.album = Album.drawn(ids, len(images), params.seed)
     targets = Targets(images, ids, distance, runtime, params.loss.cache_gb)
     schedule = Schedule(ids, params.full.batch_size)
     presented = schedule.steps * schedule.filled  # in an epoch
@@ -163,7 +205,7 @@ def _held_out(count: int, params: Params) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _keep_best(model: Model, progress: Progress, best: Best, name: str) -> Progress:
-    for row, score in zip(progress.rows, best.scores, strict=True):
+    for row, score in zip(progress.rows, best.scores[-len(progress.rows) :], strict=True):
         row["held_out"] = score
     best.restore()
     model.log += [{"stage": name, **row} for row in progress.rows]

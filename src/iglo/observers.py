@@ -70,7 +70,7 @@ class Previews:
 
 
 class Best:
-    """Keeps a network as it was at the epoch with the lowest score.
+    """Keeps a network as it was when its score was lowest: at the end of an epoch, or when `consider` was called.
 
     Args:
         score: of the model, lower is better; called after every epoch, with the model in evaluation mode.
@@ -85,6 +85,9 @@ class Best:
         pass
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        self.consider(model)
+
+    def consider(self, model: nn.Module) -> None:
         model.eval()
         score = self.score()
         model.train()
@@ -92,10 +95,9 @@ class Best:
             self.weights = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.scores.append(score)
 
-    def restore(self) -> int:
-        """Puts the best weights back into the network; returns their epoch."""
+    def restore(self) -> None:
+        """Puts the best weights back into the network."""
         self.network.load_state_dict(self.weights)
-        return self.scores.index(min(self.scores)) + 1
 
     def state_dict(self) -> dict:
         return {"scores": self.scores, "weights": self.weights}

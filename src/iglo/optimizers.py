@@ -11,18 +11,11 @@ from torch import Tensor, nn
 from iglo.latents import Factor
 
 
-class RowAdam(torch.optim.Optimizer):
-    """Adam (Kingma & Ba 2015) on the rows of a table that the batch has touched, each row with its own step count.
+class RowOptimizer(torch.optim.Optimizer):
+    """Moves the rows of a table that the batch has touched, then projects them by their factor's geometry."""
 
-    A dense Adam moves rows whose image is not in the batch, along stale momenta; torch's SparseAdam does not, but
-    corrects the bias by a step count common to all rows, which makes a row's late first step about three times too
-    long. After its step a row is projected by its factor's geometry.
-    """
-
-    def __init__(
-        self, factors: Sequence[Factor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ):
-        super().__init__([{"params": [factor.codes]} for factor in factors], {"lr": lr, "betas": betas, "eps": eps})
+    def __init__(self, factors: Sequence[Factor], defaults: dict):
+        super().__init__([{"params": [factor.codes]} for factor in factors], defaults)
         self.geometries = [factor.geometry for factor in factors]
 
     @torch.no_grad()
@@ -32,9 +25,27 @@ class RowAdam(torch.optim.Optimizer):
             if codes.grad is not None:
                 gradient = codes.grad.coalesce()
                 rows = gradient.indices()[0]
-                codes[rows] = geometry.project(codes[rows] - self._step(codes, rows, gradient.values(), group))
+                codes[rows] = geometry.project(codes[rows] - self._move(codes, rows, gradient.values(), group))
 
-    def _step(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
+    def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
+        """What to subtract from codes[rows], whose gradient is `gradient`: (R, d)."""
+        raise NotImplementedError
+
+
+class RowAdam(RowOptimizer):
+    """Adam (Kingma & Ba 2015) on the rows of a table that the batch has touched, each row with its own step count.
+
+    A dense Adam moves rows whose image is not in the batch, along stale momenta; torch's SparseAdam does not, but
+    corrects the bias by a step count common to all rows, which makes a row's late first step about three times too
+    long.
+    """
+
+    def __init__(
+        self, factors: Sequence[Factor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ):
+        super().__init__(factors, {"lr": lr, "betas": betas, "eps": eps})
+
+    def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
         state = self.state[codes]
         if not state:
             # Not `step`: torch leaves a state of that name on the CPU when it is loaded.
@@ -70,21 +81,14 @@ class DenseAdam(torch.optim.Adam):
             factor.codes.copy_(factor.geometry.project(factor.codes))
 
 
-class RowSGD(torch.optim.Optimizer):
+class RowSGD(RowOptimizer):
     """Plain gradient descent on the rows that the batch has touched (as minimal GLO does)."""
 
     def __init__(self, factors: Sequence[Factor], lr: float):
-        super().__init__([{"params": [factor.codes]} for factor in factors], {"lr": lr})
-        self.geometries = [factor.geometry for factor in factors]
+        super().__init__(factors, {"lr": lr})
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        for group, geometry in zip(self.param_groups, self.geometries, strict=True):
-            (codes,) = group["params"]
-            if codes.grad is not None:
-                gradient = codes.grad.coalesce()
-                rows = gradient.indices()[0]
-                codes[rows] = geometry.project(codes[rows] - group["lr"] * gradient.values())
+    def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
+        return group["lr"] * gradient
 
 
 CODE_OPTIMIZERS = {"adam": RowAdam, "dense_adam": DenseAdam, "sgd": RowSGD}

@@ -138,6 +138,8 @@ class OptimizerParams:
 class StagedParams:
     """Growing from subset to subset: alpha keeps what was learned, beta learns what is new."""
 
+    start: Literal["own", "encoder"]  # a later subset's codes: as `latent.init` made them | as an encoder reads them,
+    start_epochs: Count  # which is fitted to the images learned so far, for so many passes over them
     alpha: Weight
     beta: Rate
     earlier_batch: Count  # images of earlier subsets in a step
@@ -212,6 +214,13 @@ class Params:
     encoder: EncoderParams
     joint: JointParams
     evaluate: EvaluateParams
+
+    @property
+    def last_sigma(self) -> float:
+        """Standard deviation of the noise with which the last stage ends."""
+        if self.method == "glo" or not self.beta:
+            return 0.0
+        return self.sigma if self.sigma_end is None else self.sigma_end
 
 
 @dataclass(frozen=True)

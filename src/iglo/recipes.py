@@ -1,6 +1,6 @@
 """Learning generator and codes: the paper's steps as terms for the one loop (Helman et al. 2019, section 3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from iglo.album import Album
 from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
+from iglo.encoding import start_codes
 from iglo.latents import Factor, LatentTable, normal_codes, pca_codes
 from iglo.losses import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.model import Model, Shape, settle_batch_norm
@@ -20,12 +21,10 @@ from iglo.objectives import Continuity, Objective, Preservation, Reconstruction
 from iglo.observers import Average, Previews
 from iglo.optimizers import code_optimizer, network_optimizer
 from iglo.params import Params
-from iglo.randomness import numpy_generator, torch_generator
+from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
-from iglo.training import Observer, Progress, fit
+from iglo.training import Progress, Watch, fit
 
-Watch = Callable[[nn.Module, int], Observer]  # of the averaged generator and of the images presented in an epoch
-PREVIEWED = 12  # images, a third of them of the first subset
 
 
 def make_distance(params: Params, runtime: Runtime) -> Distance:
@@ -78,7 +77,8 @@ def learn_subset(
 ) -> Progress:
     """GLO on the first subset; on a later one, learn it while the generator keeps the earlier ones.
 
-    min α·Σ_{S_p} ‖G(z_x), x‖ + β·Σ_{S_i} ‖G(z_x), x‖ over G and the codes of S_i; the codes of S_p are frozen.
+    min α·Σ_{S_p} ‖G(z_x), x‖ + β·Σ_{S_i} ‖G(z_x), x‖ over G and the codes of S_i; the codes of S_p are frozen. With
+    `staged.start: encoder` the codes of S_i start as an encoder reads them that has learned those of S_p.
     Plain GLO has no stages: the subset is put on record and nothing is learned.
 
     Args:
@@ -86,13 +86,16 @@ def learn_subset(
         round_index: from 0.
     """
     if not len(model.album.ids):
-        model.album = empty_album(subset, len(images), params.seed)
+        model.album = Album.drawn(subset, len(images), params.seed)
     earlier = np.flatnonzero(model.learned_in)
     model.learned_in[subset] = round_index + 1
     epochs = params.rounds[round_index].epochs
     if params.method == "glo" or not epochs:
         return Progress()
     plan, name = _plan_of_round(subset, earlier, params), f"staged {round_index + 1}"
+    if params.staged.start == "encoder" and len(earlier):
+        part = checkpoints.part("start") if checkpoints else None
+        start_codes(model, images, subset, earlier, f"{name} start", params, runtime, part, watch)
     return _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, watch)
 
 
@@ -146,13 +149,6 @@ def _plan_of_round(subset: np.ndarray, earlier: np.ndarray, params: Params) -> P
     return plan
 
 
-def last_sigma(params: Params) -> float:
-    """Standard deviation of the noise with which the last stage ends."""
-    if params.method == "glo" or not params.beta:
-        return 0.0
-    return params.sigma if params.sigma_end is None else params.sigma_end
-
-
 def _plan_of_all(ids: np.ndarray, params: Params, method: str) -> Plan:
     parts = {"current": Schedule(ids, params.full.batch_size)}
     if method == "glo":
@@ -200,11 +196,3 @@ def _learn(model, images, distance, plan, name, epochs, params, runtime, checkpo
     previews.take(model, epochs)
     model.log += [{"stage": name, **row} for row in progress.rows]
     return progress
-
-
-def empty_album(first_subset: np.ndarray, count: int, seed: int) -> Album:
-    """An album of images drawn by seed, a third of them from the first subset."""
-    rng = numpy_generator(seed, "album")
-    first = rng.permutation(first_subset)[: PREVIEWED // 3]
-    others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
-    return Album(torch.from_numpy(np.concatenate([first, others[: PREVIEWED - len(first)]])))

@@ -38,6 +38,9 @@ class Observer(Protocol):
     def load_state_dict(self, state: dict) -> None: ...
 
 
+Watch = Callable[[nn.Module, int], Observer]  # of the generator to look through and the images presented in an epoch
+
+
 @dataclass
 class Progress:
     """Where a run stands.
