@@ -24,8 +24,10 @@ class Work:
     earlier_seconds: float = 0.0
 
 
-def stage(*names: str, kind: type = Params) -> Callable:
-    """Makes a function of (arguments, params of `kind`) the main of a stage whose required options are `names`.
+def stage(*names: str, kind: type | None = None) -> Callable:
+    """Makes a function of (arguments, params) the main of a stage whose required options are `names`.
+
+    The params are of `kind`, or of what the file holds.
 
     The function returns how many images went through it, as a number or as Work, or None where a rate means nothing.
     `--timing` names the file that receives seconds, images per second and the largest resident set in MiB; with
@@ -56,7 +58,7 @@ def stage(*names: str, kind: type = Params) -> Callable:
     return decorate
 
 
-def _timed(function: Callable, arguments: argparse.Namespace, kind: type) -> None:
+def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None) -> None:
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
         params = load_params(arguments.params, kind)
@@ -67,7 +69,7 @@ def _timed(function: Callable, arguments: argparse.Namespace, kind: type) -> Non
     timing = {"seconds": round(seconds, 2), "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
     if work.images:
         timing["images_per_s"] = round(work.images / seconds, 1)
-    if "times" in arguments and kind is Params:
+    if "times" in arguments and isinstance(params, Params):
         timing = {**_times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
     write_json(arguments.timing, timing)
 

@@ -20,11 +20,12 @@ class BadImageError(Exception):
     """Why one image cannot be used, in a few words."""
 
 
-def decode(item: Path | np.ndarray, size: int, channels: int) -> np.ndarray:
+def decode(item: Path | np.ndarray, size: int, channels: int, pad: bool = False) -> np.ndarray:
     """The image in a file, or in a uint8 array (H, W) or (H, W, 3), as a (size, size, channels) uint8 array.
 
     Orientation as EXIF says, transparency over white, 16 bits and floats to 8 bits, first frame of several; the
-    centre square, resized with antialiasing. An image of that size already keeps every bit.
+    centre square, resized with antialiasing. An image of that size already keeps every bit; with `pad` a smaller one
+    does too, in the middle of black.
 
     Raises:
         BadImageError: the file cannot be read, is no image, is damaged, too small or too large.
@@ -38,7 +39,9 @@ def decode(item: Path | np.ndarray, size: int, channels: int) -> np.ndarray:
                 raise BadImageError(f"{pixels} pixels, more than {Image.MAX_IMAGE_PIXELS}")
             image.load()
             flat = _over_white(_to_8_bits(ImageOps.exif_transpose(image)))
-            square = _centre_square(flat.convert("L" if channels == 1 else "RGB"), size)
+            flat = flat.convert("L" if channels == 1 else "RGB")
+            padded = pad and max(flat.size) <= size
+            square = _in_the_middle(flat, size) if padded else _centre_square(flat, size)
     except BadImageError:
         raise
     except UnidentifiedImageError:
@@ -76,6 +79,12 @@ def _over_white(image: Image.Image) -> Image.Image:
         return image
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def _in_the_middle(image: Image.Image, size: int) -> Image.Image:
+    square = Image.new(image.mode, (size, size))
+    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+    return square
 
 
 def _centre_square(image: Image.Image, size: int) -> Image.Image:

@@ -10,6 +10,7 @@ from torch import Tensor
 from iglo import metrics
 from iglo.backbones import backbone_name
 from iglo.judges import feature_judge, lpips_distance
+from iglo.latents import gaussian_codes
 from iglo.model import Model, decode, encode
 from iglo.params import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
@@ -129,11 +130,8 @@ def _close_pairs(model: Model, count: int, seed: int, runtime: Runtime) -> tuple
 
 def draw_samples(model: Model, count: int, seed: int, runtime: Runtime) -> np.ndarray:
     """(count, H, W, C) float: images of codes drawn from the Gaussian fitted to the learned codes, then projected."""
-    codes = model.codes.cpu().double()
-    covariance = torch.cov(codes.T) + 1e-6 * torch.eye(codes.shape[1])
-    normal = torch.randn(count, codes.shape[1], generator=torch_generator(seed, "samples"), dtype=torch.float64)
-    drawn = codes.mean(0) + normal @ torch.linalg.cholesky(covariance).T
-    return decode(model.generator, model.shape.geometry().project(drawn.float()), runtime)
+    drawn = gaussian_codes(model.codes.cpu(), count, torch_generator(seed, "samples"))
+    return decode(model.generator, model.shape.geometry().project(drawn), runtime)
 
 
 def sample_quality(samples: np.ndarray, train_features: np.ndarray, test: np.ndarray, judge: Judge) -> dict[str, float]:

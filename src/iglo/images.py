@@ -174,7 +174,7 @@ def _decoded(
 ) -> Iterator[tuple[int, np.ndarray | BadImageError]]:
     def attempt(index: int) -> np.ndarray | BadImageError:
         try:
-            return decode(source.items[index], data.image_size, data.channels)
+            return decode(source.items[index], data.image_size, data.channels, data.fit == "pad")
         except BadImageError as reason:
             return reason
 

@@ -19,12 +19,13 @@ class Factor(nn.Module):
             is projected changes last bits.
         geometry: where they may lie.
         keys: (N,) int64, the row of each image, or None when every image has a row of its own.
+        noisy: whether the table's noise reaches these codes.
     """
 
-    def __init__(self, codes: Tensor, geometry: Euclidean, keys: Tensor | None = None):
+    def __init__(self, codes: Tensor, geometry: Euclidean, keys: Tensor | None = None, noisy: bool = True):
         super().__init__()
         self.codes = nn.Parameter(codes)
-        self.geometry = geometry
+        self.geometry, self.noisy = geometry, noisy
         self.register_buffer("keys", keys, persistent=False)
 
     def rows(self, ids: Tensor) -> Tensor:
@@ -53,16 +54,24 @@ class LatentTable(nn.Module):
         """(B,) image ids → (B, d) codes."""
         return torch.cat([factor(ids) for factor in self.factors.values()], dim=1)
 
+    def shares(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """(B, d) → views of each factor's columns."""
+        return codes.split([factor.codes.shape[1] for factor in self.factors.values()], dim=1)
+
     def project(self, codes: Tensor) -> Tensor:
         """(B, d) → (B, d): each factor's share moved to where its codes may lie."""
-        shares = codes.split([factor.codes.shape[1] for factor in self.factors.values()], dim=1)
-        pairs = zip(self.factors.values(), shares, strict=True)
+        pairs = zip(self.factors.values(), self.shares(codes), strict=True)
         return torch.cat([factor.geometry.project(share) for factor, share in pairs], dim=1)
 
     @torch.no_grad()
     def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
-        """(B, d) noise N(0, σ²I) for the codes. Drawn on the CPU, so that a stream is the same on every device."""
-        return sigma * torch.randn(codes.shape, generator=rng).to(codes.device)
+        """(B, d) noise N(0, σ²I) for the codes, 0 for factors that have none. Drawn on the CPU, so that a stream is the
+        same on every device."""
+        noise = sigma * torch.randn(codes.shape, generator=rng).to(codes.device)
+        for factor, share in zip(self.factors.values(), self.shares(noise), strict=True):
+            if not factor.noisy:
+                share.zero_()
+        return noise
 
 
 def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
@@ -90,6 +99,14 @@ def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torc
     codes *= geometry.radius / codes.norm(dim=1).square().mean().sqrt().clamp_min(1e-12)
     noise = torch.randn(codes.shape, generator=rng) * (0.01 * geometry.radius / math.sqrt(dimension))
     return geometry.project(codes + noise)
+
+
+def gaussian_codes(codes: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """(count, d) float32 drawn from the Gaussian fitted to (N, d) codes; not projected."""
+    codes = codes.double()
+    covariance = torch.cov(codes.T) + 1e-6 * torch.eye(codes.shape[1])
+    normal = torch.randn(count, codes.shape[1], generator=rng, dtype=torch.float64)
+    return (codes.mean(0) + normal @ torch.linalg.cholesky(covariance).T).float()
 
 
 def _thumbnails(images: np.ndarray, side: int = 32) -> np.ndarray:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Generator(nn.Module):
@@ -31,6 +32,54 @@ class Generator(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """(B, d) → (B, C, H, W) in [0, 1], float32."""
         return self.body(codes[:, :, None, None]).float().sigmoid()
+
+
+class ModulatedGenerator(nn.Module):
+    """As `Generator` of the content code, with every block scaled and shifted by the class code (FiLM: Perez et al.
+    2018; Gabbay & Hoshen 2019 use the same idea as adaptive instance normalisation).
+
+    Args:
+        class_dimension, content_dimension: of the two codes, which come side by side, the class first.
+    """
+
+    def __init__(self, class_dimension: int, content_dimension: int, image_size: int, channels: int, width: int):
+        super().__init__()
+        self.sizes = [class_dimension, content_dimension]
+        widths = [*body_widths(image_size, width)[::-1], channels]
+        self.start = nn.ConvTranspose2d(content_dimension, widths[0], 4, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(count, affine=False) for count in widths[:-1])
+        self.modulations = nn.ModuleList(nn.Linear(class_dimension, 2 * count) for count in widths[:-1])
+        self.layers = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=after == channels)
+            for before, after in pairwise(widths)
+        )
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(B, class + content) → (B, C, H, W) in [0, 1], float32."""
+        class_codes, content = codes.split(self.sizes, dim=1)
+        images = self.start(content[:, :, None, None])
+        for norm, modulation, layer in zip(self.norms, self.modulations, self.layers, strict=True):
+            scale, shift = modulation(class_codes)[:, :, None, None].chunk(2, dim=1)
+            images = layer(functional.relu(norm(images) * (1 + scale) + shift))
+        return images.float().sigmoid()
+
+
+class PairEncoder(nn.Module):
+    """Image → class code and content code side by side, each read by an encoder of its own.
+
+    Args:
+        class_dimension, content_dimension: of the two codes; the others as Generator's.
+    """
+
+    def __init__(self, class_dimension: int, content_dimension: int, image_size: int, channels: int, width: int):
+        super().__init__()
+        self.width = width
+        dimensions = (class_dimension, content_dimension)
+        self.encoders = nn.ModuleList(Encoder(dimension, image_size, channels, width) for dimension in dimensions)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] → (B, class + content), float32."""
+        return torch.cat([encoder(images) for encoder in self.encoders], dim=1)
 
 
 class Encoder(nn.Module):
@@ -66,7 +115,7 @@ def initialise(network: nn.Module, rng: torch.Generator) -> nn.Module:
         for module in network.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
                 module.weight.normal_(0, 0.02, generator=rng)
-            elif isinstance(module, nn.BatchNorm2d):
+            elif isinstance(module, nn.BatchNorm2d) and module.affine:
                 module.weight.normal_(1, 0.02, generator=rng)
             else:
                 continue

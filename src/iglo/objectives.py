@@ -167,6 +167,22 @@ class CodePenalty:
         return batch[self.part].encoded(model.encoder).float().square().mean(1)
 
 
+@dataclass(frozen=True)
+class CodeDecay:
+    """‖c‖² of one factor's codes (Gabbay & Hoshen 2019, equation 2).
+
+    On the batch's rows only: decay in a dense Adam moves every row at every step, at full step length, and the codes
+    collapse.
+    """
+
+    factor: str
+    name: str = "decay"
+    part: str = "current"
+
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
+        return model.table.factors[self.factor](batch[self.part].ids).square().sum(1)
+
+
 def rendered(generator: nn.Module, codes: Tensor) -> Tensor:
     """G(codes) in evaluation mode; the generator is left in the mode that it was in."""
     mode = generator.training

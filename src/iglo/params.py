@@ -1,52 +1,26 @@
-"""Every value that a run depends on: frozen dataclasses, one per section of params.yaml.
+"""Every value that a run depends on: frozen dataclasses, one per section of a params.yaml.
 
 `load_params` refuses an unknown, missing, mistyped or out-of-range key with one sentence that names the dotted key,
-the requirement and the value. Ranges are written as `Annotated[type, check]` beside each field.
+the requirement and the value.
 """
 
-import dataclasses
-import difflib
-import math
-import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
-
-import yaml
+from typing import Annotated, Any, Literal
 
 from iglo.errors import UserError
-
-
-@dataclass(frozen=True)
-class Check:
-    """A requirement in words and as a predicate."""
-
-    words: str
-    holds: Any
-
-
-def at_least(low: float) -> Check:
-    return Check(f"at least {low}", lambda value: value >= low)
-
-
-def above(low: float) -> Check:
-    return Check(f"greater than {low}", lambda value: value > low)
-
-
-def between(low: float, high: float) -> Check:
-    return Check(f"from {low} to {high}", lambda value: low <= value <= high)
-
-
-def _is_power_of_two(value: int) -> bool:
-    return value > 0 and value & (value - 1) == 0
-
-
-Count = Annotated[int, at_least(1)]
-CountOrNone = Annotated[int, at_least(0)]
-Rate = Annotated[float, above(0)]
-Weight = Annotated[float, at_least(0)]
-Share = Annotated[float, between(0, 1)]
-ImageSize = Annotated[int, Check("a power of two from 16 to 128", lambda v: _is_power_of_two(v) and 16 <= v <= 128)]
+from iglo.validation import (
+    Check,
+    Count,
+    CountOrNone,
+    ImageSize,
+    Rate,
+    Share,
+    Weight,
+    between,
+    parse,
+    read_yaml,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +40,7 @@ class DataParams:
     train: Count | None  # images for training; null takes all but the test images
     test: Count | None  # images held out; null takes all the rest
     shuffle: bool  # split after a seeded shuffle; false: by count, in order, as in the paper
+    fit: Literal["resize", "pad"]  # pad: a smaller image keeps its pixels, in the middle of black
     on_error: Literal["fail", "skip"]  # an image that cannot be read: stop, or leave it out and report it
 
 
@@ -267,95 +242,108 @@ def _merged(values: dict, changes: dict) -> dict:
     return values | inner
 
 
-def load_params(path: str | Path, kind: type = Params) -> Any:
+@dataclass(frozen=True)
+class ClassContentLatentParams:
+    class_dimension: Count
+    content_dimension: Count
+    content_init: Literal["normal", "pca"]
+
+
+@dataclass(frozen=True)
+class ClassContentOptimizerParams:
+    """Adam for the generator; Adam on the batch's rows for class and for content codes."""
+
+    generator_rate: Rate
+    class_rate: Rate
+    content_rate: Rate
+    schedule: Literal["constant", "linear", "cosine"]
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    epochs: Count
+    batch_size: Count
+
+
+@dataclass(frozen=True)
+class JudgeParams:
+    """The classifier that says which class an image shows; it sees none of the pipeline's images."""
+
+    width: Count
+    epochs: Count
+    batch_size: Count
+    rate: Rate
+    held_out: Count  # of its images, on which its own accuracy is measured
+
+
+@dataclass(frozen=True)
+class ProbeParams:
+    unseen: Count  # of the test images, the first so many are converted; the rest is the judge's
+    converted: Count  # training images that are converted to every class
+    samples: Count  # per class
+
+
+@dataclass(frozen=True)
+class SweepParams:
+    """Values that are tried one by one, all else as above."""
+
+    sigma: tuple[Weight, ...]
+    decay: tuple[Weight, ...]
+    loss: tuple[Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"], ...]
+    content_init: tuple[Literal["normal", "pca"], ...]
+
+
+@dataclass(frozen=True)
+class ClassContentParams:
+    """A code per class and a code per image (Gabbay & Hoshen 2019)."""
+
+    seed: CountOrNone
+    precision: Literal["fp32", "bf16"]
+    sigma: Weight  # standard deviation of the noise on content codes, per coordinate
+    decay: Weight  # of the squared length of content codes
+    combine: Literal["concat", "film"]  # how both codes reach the generator: side by side | the class in every block
+    data: DataParams
+    latent: ClassContentLatentParams
+    generator: GeneratorParams
+    loss: LossParams
+    optimizer: ClassContentOptimizerParams
+    train: TrainParams
+    encoder: EncoderParams
+    joint: JointParams
+    judge: JudgeParams
+    probe: ProbeParams
+    sweep: SweepParams
+
+    @property
+    def last_sigma(self) -> float:
+        """Standard deviation of the noise with which training ends."""
+        return self.sigma
+
+
+def load_params(path: str | Path, kind: type | None = None) -> Any:
     """The validated params in the YAML file at `path`.
+
+    Args:
+        kind: Params, Comparison or ClassContentParams; None: what the file holds, of a comparison its base.
 
     Raises:
         UserError: no such file, no YAML, or a key that is unknown, missing, of the wrong type or out of range.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the params file ({error.strerror}).") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
-    if kind is Params and isinstance(values, dict) and "base" in values:
-        return load_params(path, Comparison).params()
-    return parse_params(values, kind)
+    values = read_yaml(path)
+    if kind is not None:
+        return parse_params(values, kind)
+    keys = values if isinstance(values, dict) else {}
+    if "base" in keys:
+        return parse_params(values, Comparison).params()
+    return parse_params(values, ClassContentParams if "combine" in keys else Params)
 
 
 def parse_params(values: Any, kind: type = Params) -> Any:
     """Validated params from plain values; UserError as `load_params`."""
-    params = _section(values, kind, "")
-    if isinstance(params, Params):
-        _check_together(params)
-    if isinstance(params, Comparison):
-        _check_comparison(params)
+    params = parse(values, kind)
+    if check := CHECKS.get(kind):
+        check(params)
     return params
-
-
-def _section(values: Any, kind: type, prefix: str) -> Any:
-    if not isinstance(values, dict):
-        raise UserError(f"{prefix or 'params'}: must be a mapping of keys to values, got {values!r}.")
-    hints = get_type_hints(kind, include_extras=True)
-    dot = f"{prefix}." if prefix else ""
-    for key in values:
-        if key not in hints:
-            close = difflib.get_close_matches(str(key), hints, n=1)
-            raise UserError(f"{dot}{key}: unknown key" + (f"; did you mean {dot}{close[0]}?" if close else "."))
-    for key in hints:
-        if key not in values:
-            raise UserError(f"{dot}{key}: missing; every key of params.yaml must be given.")
-    return kind(**{key: _value(values[key], hint, dot + key) for key, hint in hints.items()})
-
-
-def _value(value: Any, hint: Any, key: str) -> Any:
-    origin = get_origin(hint)
-    if dataclasses.is_dataclass(hint):
-        return _section(value, hint, key)
-    if origin in (Union, types.UnionType):  # only `X | None` is used
-        return None if value is None else _value(value, get_args(hint)[0], key)
-    if origin is Annotated:
-        base, check = get_args(hint)
-        value = _value(value, base, key)
-        if not check.holds(value):
-            raise UserError(f"{key}: must be {check.words}, got {value!r}.")
-        return value
-    if origin is Literal:
-        if value not in get_args(hint) or isinstance(value, bool):
-            raise UserError(f"{key}: must be one of {', '.join(map(str, get_args(hint)))}, got {value!r}.")
-        return value
-    if origin is dict:
-        return _mapping(value, get_args(hint)[1], key)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{key}: must be a list, got {value!r}.")
-        return tuple(_value(item, get_args(hint)[0], f"{key}.{index}") for index, item in enumerate(value))
-    return _scalar(value, hint, key)
-
-
-def _mapping(values: Any, inner: Any, key: str) -> dict:
-    if not isinstance(values, dict):
-        raise UserError(f"{key}: must be a mapping of keys to values, got {values!r}.")
-    return values if inner is Any else {name: _value(value, inner, f"{key}.{name}") for name, value in values.items()}
-
-
-def _scalar(value: Any, kind: type, key: str) -> Any:
-    words = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}[kind]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a text
-        value = _float_or_text(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise UserError(f"{key}: must be {words}, got {value!r}.")
-    return value
-
-
-def _float_or_text(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _check_together(params: Params) -> None:
@@ -398,3 +386,16 @@ def _check_comparison(comparison: Comparison) -> None:
             comparison.params(arm)
         except UserError as error:
             raise UserError(f"{f'arms.{arm}.changes' if arm else 'base'}: {error}") from None
+
+
+def _check_class_content(params: ClassContentParams) -> None:
+    if params.joint.shift >= params.data.image_size:
+        raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
+    if params.data.test is not None and params.data.test <= params.probe.unseen + params.judge.held_out:
+        raise UserError(
+            "data.test: must be more than probe.unseen + judge.held_out, since the rest is what the judge learns from, "
+            f"got {params.data.test}."
+        )
+
+
+CHECKS = {Params: _check_together, Comparison: _check_comparison, ClassContentParams: _check_class_content}

@@ -20,14 +20,13 @@ from iglo.networks import initialise
 from iglo.objectives import Continuity, Objective, Preservation, Reconstruction
 from iglo.observers import Average, Previews
 from iglo.optimizers import code_optimizer, network_optimizer
-from iglo.params import Params
+from iglo.params import ClassContentParams, Params
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
 from iglo.training import Progress, Watch, fit
 
 
-
-def make_distance(params: Params, runtime: Runtime) -> Distance:
+def make_distance(params: Params | ClassContentParams, runtime: Runtime) -> Distance:
     """The distance that `params.loss` names."""
     loss = params.loss
     if loss.name == "perceptual":
@@ -132,6 +131,7 @@ class Plan:
 
     terms: list[tuple[float, Any]]
     parts: dict[str, Schedule]
+    reshuffle: bool = True
 
     @property
     def presented(self) -> int:
@@ -142,7 +142,8 @@ class Plan:
 
 def _plan_of_round(subset: np.ndarray, earlier: np.ndarray, params: Params) -> Plan:
     section = params.staged
-    plan = Plan([(section.beta, Reconstruction())], {"current": Schedule(subset, section.current_batch)})
+    parts = {"current": Schedule(subset, section.current_batch)}
+    plan = Plan([(section.beta, Reconstruction())], parts, params.optimizer.reshuffle)
     if len(earlier):
         plan.terms.append((section.alpha, Preservation()))
         plan.parts["earlier"] = Schedule(earlier, section.earlier_batch)
@@ -152,11 +153,11 @@ def _plan_of_round(subset: np.ndarray, earlier: np.ndarray, params: Params) -> P
 def _plan_of_all(ids: np.ndarray, params: Params, method: str) -> Plan:
     parts = {"current": Schedule(ids, params.full.batch_size)}
     if method == "glo":
-        return Plan([(1.0, Reconstruction())], parts)
+        return Plan([(1.0, Reconstruction())], parts, params.optimizer.reshuffle)
     noisy = params.sigma and params.beta
     clean = params.alpha if noisy else params.alpha + params.beta
     terms = [(clean, Reconstruction()), (params.beta if noisy else 0.0, Continuity(params.sigma, params.sigma_end))]
-    return Plan(terms, parts)
+    return Plan(terms, parts, params.optimizer.reshuffle)
 
 
 def presentations_of_all_stages(subset_sizes: Sequence[int], params: Params) -> int:
@@ -170,24 +171,46 @@ def presentations_of_all_stages(subset_sizes: Sequence[int], params: Params) -> 
 
 
 def _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, watch) -> Progress:
-    """The generator and the codes of the batch's rows; then the average, and its batch norm settled."""
+    rates = params.optimizer
+    optimizers = [
+        network_optimizer(rates.name, model.generator, rates.generator_rate),
+        code_optimizer(rates.name, list(model.table.factors.values()), rates.code_rate),
+    ]
+    return learn_plan(model, images, distance, plan, name, epochs, optimizers, params, runtime, checkpoints, watch)
+
+
+def learn_plan(
+    model: nn.Module,
+    images: np.ndarray,
+    distance: Distance,
+    plan: Plan,
+    name: str,
+    epochs: int,
+    optimizers: Sequence[torch.optim.Optimizer],
+    params: Params | ClassContentParams,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+    watch: Watch | None = None,
+) -> Progress:
+    """The generator and the codes of the batch's rows; then the generator's average, and its batch norm settled.
+
+    Args:
+        model: with a `generator`, a `table`, all its `codes`, an `album` and a `log`.
+        name: of the stage, in the progress bar, the log and the album.
+    """
     used = np.unique(np.concatenate([schedule.ids for schedule in plan.parts.values()]))
     average = Average(model.generator, params.generator.ema)
     averaged = average.averaged.module  # also what previews and watchers look through
     previews = Previews(model.album, averaged, name, runtime)
-    rates = params.optimizer
     targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
     progress = fit(
         model,
         Objective(plan.terms, distance),
-        Batches(targets, plan.parts, params.seed, name, rates.reshuffle),
-        [
-            network_optimizer(rates.name, model.generator, rates.generator_rate),
-            code_optimizer(rates.name, list(model.table.factors.values()), rates.code_rate),
-        ],
+        Batches(targets, plan.parts, params.seed, name, plan.reshuffle),
+        optimizers,
         epochs=epochs,
         runtime=runtime,
-        schedule=rates.schedule,
+        schedule=params.optimizer.schedule,
         observers=[average, previews, *([watch(averaged, plan.presented)] if watch else [])],
         checkpoints=checkpoints,
     )

@@ -1,0 +1,114 @@
+"""The pictures of class and content: what `class_probe` has drawn, as grids, strips and animations."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from iglo import figures
+from iglo.album import Album
+from iglo.class_probe import Probe
+from iglo.files import read_array, write_array
+
+SHOWN = 10  # images that are converted, rows of a grid
+COLUMNS = 12
+REST = 6  # frames for which an animation rests on a class
+ARRAYS = ("converted", "unseen_converted", "unseen_encoded", "morphing", "reconstructed")
+
+
+def save_probe(folder: Path, drawn: Probe) -> None:
+    """What the figures need of a probe: 8-bit images and ids."""
+    for field in fields(Probe):
+        value = getattr(drawn, field.name)
+        for name, array in value.items() if isinstance(value, dict) else [(None, value)]:
+            if array is not None:
+                path = folder / (f"{field.name}-{name}.npy" if name else f"{field.name}.npy")
+                write_array(path, array if array.dtype == np.int64 else (array * 255).round().astype(np.uint8))
+
+
+def load_probe(folder: Path) -> Probe:
+    """What `save_probe` wrote; images are uint8. UserError naming a file that is missing."""
+    read = {}
+    for field in fields(Probe):
+        if field.name == "scratch":
+            names = sorted(path.stem.removeprefix("scratch-") for path in folder.glob("scratch-*.npy"))
+            read["scratch"] = {name: read_array(folder / f"scratch-{name}.npy") for name in names}
+        elif field.name.startswith("unseen_") and not (folder / f"{field.name}.npy").exists():
+            read[field.name] = None
+        else:
+            read[field.name] = read_array(folder / f"{field.name}.npy")
+    return Probe(**read)
+
+
+def draw_figures(
+    folder: Path, drawn: Probe, images: np.ndarray, classes: Sequence[str], album: Album, log: list[dict]
+) -> None:
+    """Every figure.
+
+    Args:
+        images: (N, H, W, C) uint8, training and test images, as ids count them.
+        drawn: as `load_probe` gives it.
+    """
+    draw_reconstructions(folder / "reconstructions.png", drawn, images)
+    draw_conversions(folder / "conversions.png", images[drawn.chosen], drawn.converted, classes, "training images")
+    if drawn.unseen_converted is not None:
+        unseen = images[drawn.unseen]
+        draw_conversions(
+            folder / "conversions-unseen.png", unseen, drawn.unseen_converted, classes, "images never seen"
+        )
+    for name, title in (("normal", "N(0, I)"), ("gaussian", "the Gaussian fitted to the learned content codes")):
+        rows = [row[:COLUMNS] for row in drawn.scratch[name]]
+        figures.save_grid(folder / f"scratch-{name}.png", rows, f"Content drawn from {title}", classes)
+    draw_epochs(folder, album, images)
+    draw_losses(folder / "losses.png", log)
+    draw_morphing(folder / "conversion.gif", drawn, len(classes))
+
+
+def draw_reconstructions(path: Path, drawn: Probe, images: np.ndarray) -> None:
+    ids = drawn.chosen[:COLUMNS]
+    rows = [images[ids], drawn.reconstructed[ids]]
+    figures.save_grid(path, rows, "Training images and their reconstructions", ["original", "from its codes"])
+
+
+def draw_conversions(
+    path: Path, originals: np.ndarray, converted: np.ndarray, classes: Sequence[str], what: str
+) -> None:
+    """The content of each image, at the left, in every class."""
+    rows = [np.concatenate([one[None], row]) for one, row in zip(originals[:SHOWN], converted, strict=False)]
+    title = f"The content of {what}, none chosen, with the code of every class"
+    figures.save_grid(path, rows, title, column_labels=["image", *classes])
+
+
+def draw_epochs(folder: Path, album: Album, images: np.ndarray) -> None:
+    """The same images through the epochs, as a strip and as an animation."""
+    places = sorted(album.places, key=lambda place: place[1])
+    frames = [album.frames[album.places.index(place)].numpy() for place in places]
+    names = [f"epoch {epoch}" for _, epoch in places]
+    originals = images[album.ids.numpy()]
+    figures.save_grid(
+        folder / "epochs.png", [*frames, originals], "The same images, epoch by epoch", [*names, "original"]
+    )
+    stills = [
+        figures.grid([frame, originals], name, ["drawn", "original"], scale=2)
+        for frame, name in zip(frames, names, strict=True)
+    ]
+    figures.save_animation(folder / "epochs.gif", [*stills, *[stills[-1]] * 2], 0.7)
+
+
+def draw_losses(path: Path, log: list[dict]) -> None:
+    rows = [row for row in log if row["stage"] == "train"]
+    epochs = np.array([row["epoch"] for row in rows])
+    terms = [key for key in rows[0] if key not in ("stage", "epoch", "presented")]
+    curves = {term: (epochs, np.array([row[term] for row in rows])) for term in terms}
+    figures.save_curves(path, curves, "epoch", "loss", "Training", log_y=True)
+
+
+def draw_morphing(path: Path, drawn: Probe, kinds: int) -> None:
+    """Images that turn into every class in a circle, and rest on each."""
+    steps = len(drawn.morphing) // kinds
+    frames = []
+    for index, images in enumerate(drawn.morphing):
+        still = figures.grid([images], scale=2)
+        frames += [still] * (REST if index % steps == 0 else 1)
+    figures.save_animation(path, frames, 0.08)

@@ -1,0 +1,35 @@
+"""The encoders that read class and content from an image."""
+
+from types import SimpleNamespace
+
+from iglo.class_content import ClassContentModel
+from iglo.encoding import learn_encoder, learn_jointly
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.params import ClassContentParams
+from iglo.recipes import make_distance
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder
+
+
+@stage("images", "model", "out", kind=ClassContentParams)
+def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
+    """Learns the encoders from the codes, then together with the generator."""
+    runtime = start(params.precision)
+    images = ImageStore.open(arguments.images).train
+    model = ClassContentModel.load(arguments.model, runtime)
+    distance = make_distance(params, runtime)
+    inputs = arguments.images, arguments.model
+    with checkpoint_folder("class-content-encoder", params, *inputs) as checkpoints:
+        parts = [
+            learn_encoder(model, images, params, runtime, checkpoints.part("codes")),
+            learn_jointly(model, images, distance, params, runtime, checkpoints.part("joint")),
+        ]
+        with whole_folder(arguments.out) as out:
+            model.save(out)
+    return Work(sum(part.presented for part in parts), sum(part.earlier_seconds for part in parts))
+
+
+if __name__ == "__main__":
+    main()

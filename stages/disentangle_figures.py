@@ -1,0 +1,26 @@
+"""The pictures of class and content."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from iglo.class_content import ClassContentModel
+from iglo.class_report import draw_figures, load_probe
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.params import ClassContentParams
+from iglo.runtime import start
+from stages.common import stage
+
+
+@stage("images", "model", "probe", "out", kind=ClassContentParams)
+def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
+    """Draws every figure."""
+    store = ImageStore.open(arguments.images)
+    model = ClassContentModel.load(arguments.model, start(params.precision))
+    drawn = load_probe(Path(arguments.probe))
+    with whole_folder(arguments.out) as out:
+        draw_figures(out, drawn, store.images, store.classes, model.album, model.log)
+
+
+if __name__ == "__main__":
+    main()

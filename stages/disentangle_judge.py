@@ -1,0 +1,27 @@
+"""The classifier that judges which class an image shows."""
+
+from types import SimpleNamespace
+
+from iglo.class_judge import learn_judge
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.params import ClassContentParams
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder
+
+
+@stage("images", "out", kind=ClassContentParams)
+def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
+    """Learns from images that the rest of the pipeline never sees."""
+    runtime = start(params.precision)
+    store = ImageStore.open(arguments.images)
+    with checkpoint_folder("class-judge", params, arguments.images) as checkpoints:
+        judge, progress = learn_judge(store, params, runtime, checkpoints)
+        with whole_folder(arguments.out) as out:
+            judge.save(out)
+    return Work(progress.presented, progress.earlier_seconds)
+
+
+if __name__ == "__main__":
+    main()

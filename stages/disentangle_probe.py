@@ -1,0 +1,32 @@
+"""What class and content have been told apart: numbers, and images to be shown."""
+
+from types import SimpleNamespace
+
+from iglo.class_content import ClassContentModel
+from iglo.class_judge import ClassJudge
+from iglo.class_probe import measure, probe
+from iglo.class_report import save_probe
+from iglo.files import whole_folder, write_json
+from iglo.images import ImageStore
+from iglo.params import ClassContentParams
+from iglo.runtime import start
+from stages.common import stage
+
+
+@stage("images", "model", "judge", "out", "metrics", kind=ClassContentParams)
+def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
+    """Converts, draws from scratch, and measures."""
+    runtime = start(params.precision)
+    store = ImageStore.open(arguments.images)
+    model = ClassContentModel.load(arguments.model, runtime)
+    judge = ClassJudge.load(arguments.judge, params.data.image_size, params.data.channels, runtime)
+    drawn = probe(model, store, params, runtime)
+    values = measure(drawn, model, store, judge, params, runtime)
+    with whole_folder(arguments.out) as out:
+        save_probe(out, drawn)
+    write_json(arguments.metrics, values)
+    return len(store.images)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Training with one value changed, and what comes of it."""
+
+from types import SimpleNamespace
+
+import yaml
+
+from iglo.class_content import learn_class_content, start_class_content
+from iglo.class_judge import ClassJudge
+from iglo.class_probe import measure, probe
+from iglo.class_sweep import changed, save_cell
+from iglo.encoding import learn_encoder
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.params import ClassContentParams
+from iglo.recipes import make_distance
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder
+
+
+@stage("study", "value", "images", "judge", "out", kind=ClassContentParams)
+def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
+    """Learns codes, generator and encoder with one value changed, and measures them."""
+    params = changed(params, arguments.study, yaml.safe_load(arguments.value))
+    runtime = start(params.precision)
+    store = ImageStore.open(arguments.images)
+    images, labels = store.train, store.label_ids[: store.train_count]
+    judge = ClassJudge.load(arguments.judge, params.data.image_size, params.data.channels, runtime)
+    model = start_class_content(images, labels, store.classes, params, runtime)
+    distance = make_distance(params, runtime)
+    with checkpoint_folder("class-content-sweep", params, arguments.images) as checkpoints:
+        progress = learn_class_content(model, images, distance, params, runtime, checkpoints.part("train"))
+        learn_encoder(model, images, params, runtime, checkpoints.part("encoder"))
+        drawn = probe(model, store, params, runtime)
+        values = measure(drawn, model, store, judge, params, runtime)
+        with whole_folder(arguments.out) as out:
+            save_cell(out, drawn, values, progress.rows)
+    return Work(progress.presented, progress.earlier_seconds)
+
+
+if __name__ == "__main__":
+    main()

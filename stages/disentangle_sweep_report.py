@@ -1,0 +1,23 @@
+"""All studies of class and content as one report."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from iglo.class_sweep import write_sweep_report
+from iglo.files import whole_folder, write_json
+from iglo.images import ImageStore
+from iglo.params import ClassContentParams
+from stages.common import stage
+
+
+@stage("images", "cells", "report", "figures", "metrics", kind=ClassContentParams)
+def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
+    """Writes the tables and the figures."""
+    store = ImageStore.open(arguments.images)
+    with whole_folder(arguments.figures) as figures:
+        values = write_sweep_report(Path(arguments.report), figures, Path(arguments.cells), params, store)
+    write_json(arguments.metrics, values)
+
+
+if __name__ == "__main__":
+    main()

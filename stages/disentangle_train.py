@@ -1,0 +1,28 @@
+"""Class codes, content codes and their generator."""
+
+from types import SimpleNamespace
+
+from iglo.class_content import learn_class_content, start_class_content
+from iglo.images import ImageStore
+from iglo.params import ClassContentParams
+from iglo.recipes import make_distance
+from iglo.runtime import start
+from stages.common import Work, stage
+from stages.learning import checkpoint_folder, keep
+
+
+@stage("images", "out", "curve", kind=ClassContentParams)
+def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
+    """Learns one code per class and one per image, with a generator of both."""
+    runtime = start(params.precision)
+    store = ImageStore.open(arguments.images)
+    images, labels = store.train, store.label_ids[: store.train_count]
+    model = start_class_content(images, labels, store.classes, params, runtime)
+    distance = make_distance(params, runtime)
+    with checkpoint_folder("class-content", params, arguments.images) as checkpoints:
+        progress = learn_class_content(model, images, distance, params, runtime, checkpoints)
+        return keep(model, progress, arguments.out, arguments.curve)
+
+
+if __name__ == "__main__":
+    main()
