@@ -18,7 +18,8 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from iglo.params import Params, load_params
+from iglo.class_sweep import changed
+from iglo.params import load_params
 from tests import pipeline
 
 IMAGES = "data/my-images"
@@ -98,6 +99,11 @@ class Recorder:
     def __init__(self, section: Any, note: Callable[[str], None], prefix: str = ""):
         self._section, self._note, self._prefix = section, note, prefix
 
+    @property
+    def __class__(self) -> type:
+        """What isinstance sees."""
+        return type(self._section)
+
     def __getattr__(self, name: str) -> Any:
         return self._wrapped(getattr(self._section, name), self._prefix + name)
 
@@ -117,12 +123,16 @@ def keys_read(folder: Path, stage: pipeline.Stage) -> set[str]:
     """
     read: set[str] = set()
 
-    def recorded(path: str, kind: type = Params) -> Any:
+    def recorded(path: str, kind: type | None) -> Any:
         return Recorder(load_params(path, kind), read.add)
+
+    def changed_unread(params: Recorder, *change: Any) -> Any:
+        return Recorder(changed(params._section, *change), read.add)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.common.load_params", recorded)
         patch.setattr("stages.learning.fingerprint", lambda values, files: "recorded")
+        patch.setattr("stages.disentangle_sweep.changed", changed_unread)
         run(folder, stage)
     return read
 

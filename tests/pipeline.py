@@ -14,7 +14,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = [ROOT / "dvc.yaml", ROOT / "comparison" / "dvc.yaml"]
+FILES = [ROOT / folder / "dvc.yaml" for folder in ("", "comparison", "disentangle", "disentangle/sweep")]
+CELLS = "disentangle/sweep/cells"
+STUDIES = [f"{CELLS}/{study}" for study in ("sigma", "decay", "loss", "content_init")]
 
 
 # --- dvc.yaml ---
@@ -52,11 +54,13 @@ def stages(file: Path = ROOT / "dvc.yaml", params: dict | None = None) -> list[S
     """The stages of a dvc.yaml in an order in which they can run.
 
     Args:
-        params: by default, those of the params.yaml beside it.
+        params: by default, those of the params.yaml beside it, or of the one that its `vars` name.
     """
-    params = params or yaml.safe_load((file.parent / "params.yaml").read_text(encoding="utf-8"))
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    (values,) = written.get("vars", ["params.yaml"])
+    params = params or yaml.safe_load((file.parent / values.split(":")[0]).read_text(encoding="utf-8"))
     found = []
-    for name, text in yaml.safe_load(file.read_text(encoding="utf-8"))["stages"].items():
+    for name, text in written["stages"].items():
         if "foreach" in text:
             items = enumerate(filled(text["foreach"], params))
             found += [_stage(f"{name}@{i}", filled(text["do"], {**params, "item": item}), file) for i, item in items]

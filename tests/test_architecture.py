@@ -11,8 +11,8 @@ from tests import pipeline
 
 LIBRARY = sorted((pipeline.ROOT / "src" / "iglo").glob("*.py"))
 STAGES = sorted((pipeline.ROOT / "stages").glob("*.py"))
-FLOOR = ("errors", "params", "runtime", "randomness", "geometry", "losses", "metrics", "files")
-FOUNDATIONS = {"iglo", "iglo.errors"}  # what the floor may stand on
+FLOOR = ("errors", "validation", "params", "runtime", "randomness", "geometry", "losses", "metrics", "files")
+FOUNDATIONS = {"iglo", "iglo.errors", "iglo.validation"}  # what the floor may stand on
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")

@@ -42,7 +42,7 @@ def test_codes_are_taken_as_they_are():
 
 
 def test_noise_has_its_scale_and_its_stream():
-    table, codes = LatentTable(image=factor()), torch.zeros(2000, 10, requires_grad=True)
+    table, codes = LatentTable(image=factor(dimension=10)), torch.zeros(2000, 10, requires_grad=True)
     noise = table.noise(codes, 0.3, generator(1))
     assert noise.std().item() == pytest.approx(0.3, rel=0.02) and not noise.requires_grad
     assert torch.equal(noise, table.noise(codes, 0.3, generator(1)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from iglo.params import Params, RoundParams, load_params
+from iglo.params import ClassContentParams, Params, RoundParams, load_params
 from iglo.runtime import start
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,8 +47,34 @@ def tiny_params(**changes) -> Params:
         "joint__epochs": 3,
         "joint__shift": 2,
     }
-    params = load_params(ROOT / "params.yaml")
-    for key, value in (small | changes).items():
+    return _changed(load_params(ROOT / "params.yaml"), small | changes)
+
+
+def tiny_class_params(**changes) -> ClassContentParams:
+    """The values of disentangle/params.yaml shrunk to tiny_images, changed as those of tiny_params."""
+    small = {
+        "precision": "fp32",
+        "data__image_size": 16,
+        "data__channels": 1,
+        "latent__class_dimension": 3,
+        "latent__content_dimension": 4,
+        "generator__width": 4,
+        "generator__ema": 0.5,
+        "train__epochs": 3,
+        "train__batch_size": 4,
+        "encoder__width": 4,
+        "encoder__epochs": 2,
+        "encoder__batch_size": 4,
+        "encoder__held_out": 0.25,
+        "joint__epochs": 2,
+        "judge__width": 4,
+        "judge__batch_size": 8,
+    }
+    return _changed(load_params(ROOT / "disentangle" / "params.yaml"), small | changes)
+
+
+def _changed(params, changes: dict):
+    for key, value in changes.items():
         section, _, name = key.rpartition("__")
         if section:
             value = dataclasses.replace(getattr(params, section), **{name: value})
