@@ -111,6 +111,29 @@ def test_an_image_of_the_size_keeps_every_bit(tmp_path, extension):
     np.testing.assert_array_equal(decode(path, 16, 3), pixels[:, 3:19])
 
 
+@pytest.mark.parametrize(("shape", "top", "left"), [((28, 28), 2, 2), ((20, 30, 3), 6, 1), ((32, 9, 3), 0, 11)])
+def test_padding_keeps_every_pixel_in_the_middle_of_black(shape, top, left):
+    pixels = noise(*shape)
+    out = decode(pixels, 32, 3 if len(shape) == 3 else 1, pad=True).squeeze().copy()
+    inside = (slice(top, top + shape[0]), slice(left, left + shape[1]))
+    np.testing.assert_array_equal(out[inside], pixels)
+    out[inside] = 0
+    assert not out.any()
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (40, 36, 3), (20, 33, 3)])
+def test_an_image_that_is_as_large_or_larger_is_not_padded(shape):
+    np.testing.assert_array_equal(decode(noise(*shape), 32, 3, pad=True), decode(noise(*shape), 32, 3))
+
+
+def test_images_are_padded_where_that_is_asked_for(data, tmp_path):
+    save_many(data, 2)
+    padded, _ = prepare(dataclasses.replace(data, image_size=32, fit="pad"), tmp_path)
+    resized, _ = prepare(dataclasses.replace(data, image_size=32), tmp_path)
+    np.testing.assert_array_equal(padded.images[0, 8:-8, 8:-8], noise(16, 16, 3, seed=1))
+    assert not padded.images[0, :8].any() and resized.images[0, :8].any()
+
+
 def test_the_centre_square_is_resized_with_antialiasing(tmp_path):
     checks = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
     wide = np.concatenate([np.zeros((64, 40), np.uint8), checks.astype(np.uint8), np.zeros((64, 40), np.uint8)], 1)

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from iglo.geometry import Ball, Euclidean, Sphere
-from iglo.latents import Factor, LatentTable, normal_codes, pca_codes
+from iglo.latents import Factor, LatentTable, gaussian_codes, normal_codes, pca_codes
+from iglo.optimizers import RowAdam
 from tests.tiny import generator, tiny_images
 
 FREE = Euclidean(1.0)
 
 
-def factor(count=6, dimension=4, geometry=FREE, keys=None) -> Factor:
-    return Factor(geometry.sample(count, dimension, generator()), geometry, keys)
+def factor(count=6, dimension=4, geometry=FREE, keys=None, noisy=True) -> Factor:
+    return Factor(geometry.sample(count, dimension, generator()), geometry, keys, noisy)
 
 
 def test_images_of_a_label_share_a_code():
@@ -47,6 +48,30 @@ def test_noise_has_its_scale_and_its_stream():
     assert noise.std().item() == pytest.approx(0.3, rel=0.02) and not noise.requires_grad
     assert torch.equal(noise, table.noise(codes, 0.3, generator(1)))
     assert not torch.equal(noise, table.noise(codes, 0.3, generator(2)))
+
+
+def test_noise_reaches_noisy_factors_alone_and_its_stream_is_the_same_for_all():
+    codes, stream = torch.zeros(50, 7), 0.3 * torch.randn(50, 7, generator=generator(1))
+    quiet = LatentTable(label=factor(3, 2, noisy=False), image=factor(50, 3), other=factor(5, 2, noisy=False))
+    plain = LatentTable(label=factor(3, 2), image=factor(50, 3), other=factor(5, 2))
+    assert torch.equal(plain.noise(codes, 0.3, generator(1)), stream)
+    noise = quiet.noise(codes, 0.3, generator(1))
+    assert torch.equal(noise[:, 2:5], stream[:, 2:5]) and not noise[:, :2].any() and not noise[:, 5:].any()
+
+
+def test_a_batch_moves_its_labels_and_its_images_and_no_other_code():
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    table = LatentTable(label=factor(3, 2, keys=labels), image=factor(6, 3))
+    slopes = torch.randn(3, 5, generator=generator(1))
+    before = [part.codes.detach().clone() for part in table.factors.values()]
+    (table(torch.tensor([0, 3, 4])) * slopes).sum().backward()
+    label, image = (part.codes.grad.to_dense() for part in table.factors.values())
+    torch.testing.assert_close(label, torch.stack([slopes[0, :2] + slopes[1, :2], slopes[2, :2], torch.zeros(2)]))
+    assert torch.equal(image[[0, 3, 4]], slopes[:, 2:]) and not image[[1, 2, 5]].any()
+    RowAdam(list(table.factors.values()), 0.1).step()
+    moved = [part.codes - start for part, start in zip(table.factors.values(), before, strict=True)]
+    for step, gradient in zip(moved, (label, image), strict=True):
+        torch.testing.assert_close(step, -0.1 * gradient.sign(), rtol=1e-4, atol=1e-6)
 
 
 def test_pca_codes_are_principal_components_of_the_images():
@@ -92,3 +117,11 @@ def test_identical_images_have_codes_too():
 def test_normal_codes_are_draws_of_the_prior():
     codes = normal_codes(3000, 8, Euclidean(math.sqrt(8)), generator())
     assert codes.std().item() == pytest.approx(1, rel=0.02)
+
+
+def test_gaussian_codes_have_the_mean_and_the_covariance_of_the_codes():
+    codes = torch.randn(40, 3, generator=generator()) @ torch.tensor([[2.0, 1, 0], [0, 0.5, 0], [0, 0, 0]]) + 5
+    drawn = gaussian_codes(codes, 20_000, generator(1))
+    assert drawn.dtype == torch.float32 and torch.equal(drawn, gaussian_codes(codes, 20_000, generator(1)))
+    torch.testing.assert_close(drawn.mean(0), codes.mean(0), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(drawn.T.cov(), codes.T.cov(), rtol=0.1, atol=0.05)

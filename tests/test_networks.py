@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from iglo.networks import Encoder, Generator, initialise
+from iglo.networks import Encoder, Generator, ModulatedGenerator, PairEncoder, initialise
 from tests.tiny import generator
 
 SIZES = (16, 32, 64, 128)
@@ -50,3 +50,32 @@ def test_the_start_is_dcgans_and_comes_whole_from_the_stream():
         assert not any(values.any() for name, values in first.items() if name.endswith("bias"))
         scales = [values for name, values in first.items() if name.endswith("weight") and values.dim() == 1]
         assert torch.cat(scales).mean().item() == pytest.approx(1, abs=0.02) and torch.cat(scales).std() < 0.04
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [16, 32])
+def test_a_class_code_modulates_every_block_and_reaches_the_image_in_no_other_way(size, channels):
+    network = initialise(ModulatedGenerator(3, 5, size, channels, 2), generator())
+    codes, others = (10 * torch.randn(2, 8, generator=generator(seed)) for seed in (1, 2))
+    images = network(codes)
+    assert images.shape == (2, channels, size, size) and images.dtype == torch.float32
+    assert images.min() >= 0 and images.max() <= 1 and images.std() > 0
+    assert len(network.modulations) == len(network.norms) == len(network.layers) == {16: 2, 32: 3}[size]
+    images.square().sum().backward()
+    assert all(parameter.grad.any() for parameter in network.parameters())
+    of_class, of_content = torch.cat([others[:, :3], codes[:, 3:]], 1), torch.cat([codes[:, :3], others[:, 3:]], 1)
+    assert all((network(changed) - images).abs().max() > 1e-4 for changed in (of_class, of_content))
+    for modulation in network.modulations:
+        nn.init.zeros_(modulation.weight)
+    assert torch.equal(network(of_class), network(codes)) and not torch.equal(network(of_content), network(codes))
+
+
+def test_a_class_is_read_by_one_encoder_and_content_by_another():
+    encoder = initialise(PairEncoder(3, 5, 16, 1, 2), generator()).eval()
+    images = torch.rand(4, 1, 16, 16, generator=generator(1))
+    codes, (of_class, of_content) = encoder(images), encoder.encoders
+    assert codes.shape == (4, 8) and codes.dtype == torch.float32 and encoder.width == 2
+    assert torch.equal(codes[:, :3], of_class(images)) and torch.equal(codes[:, 3:], of_content(images))
+    codes[:, :3].sum().backward()
+    assert all(parameter.grad.any() for parameter in of_class.parameters())
+    assert not any(parameter.grad.any() for parameter in of_content.parameters())

@@ -12,6 +12,7 @@ from iglo.losses import L1, L2
 from iglo.networks import Generator, initialise
 from iglo.objectives import (
     Autoencoding,
+    CodeDecay,
     CodeDistance,
     CodePenalty,
     CodeRegression,
@@ -23,6 +24,7 @@ from iglo.objectives import (
     RenderedPairs,
     rendered,
 )
+from iglo.optimizers import RowAdam
 from tests.tiny import generator, same_bits
 
 
@@ -243,3 +245,25 @@ def test_rendered_pairs_leave_the_generator_as_it_is(training):
     codes = torch.randn(4, 3, generator=generator(2))
     whole, alone = rendered(network, codes), rendered(network, codes[:1])
     torch.testing.assert_close(whole[:1], alone)
+
+
+def test_decay_is_the_squared_length_of_one_factors_codes_and_moves_those_of_the_batch_alone(batch):
+    start = torch.randn(8, 3, generator=generator())
+    label = Factor(torch.ones(2, 3), Euclidean(1.0), torch.arange(8) % 2)
+    image = Factor(start.clone(), Euclidean(1.0))
+    model = SimpleNamespace(table=LatentTable(label=label, image=image))
+    objective = Objective([(5.0, CodeDecay("image"))])
+    optimizer = RowAdam([label, image], 0.05)
+    for step in range(200):
+        total, terms, _ = objective(model, batch, generator())
+        total.backward()
+        if step == 0:
+            rows = start[[1, 4, 6]]
+            assert terms["decay"].item() == pytest.approx(rows.square().sum().item() / 3)
+            assert image.codes.grad.coalesce().indices()[0].tolist() == [1, 4, 6] and label.codes.grad is None
+            torch.testing.assert_close(image.codes.grad.to_dense()[[1, 4, 6]], 5 * 2 * rows / 3)
+        optimizer.step()
+        optimizer.zero_grad()
+    others = [0, 2, 3, 5, 7]
+    assert torch.equal(image.codes[others], start[others]) and label.codes.eq(1).all()
+    assert image.codes[[1, 4, 6]].abs().max() < 0.2

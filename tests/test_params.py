@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from iglo.errors import UserError
-from iglo.params import Comparison, Params, load_params, parse_params
+from iglo.params import ClassContentParams, Comparison, Params, load_params, parse_params
 from tests.tiny import ROOT
 
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -238,3 +238,62 @@ def test_a_wrong_comparison_is_refused(comparison, tmp_path, key, value, message
     for kind in (Comparison, None):  # the first stages of a comparison read its base
         with pytest.raises(UserError, match=f"^{message}$"):
             load_params(path, kind)
+
+
+def test_a_comparison_without_its_base_is_refused_as_a_comparison(comparison, tmp_path):
+    comparison["bases"] = comparison.pop("base")
+    assert refusal(tmp_path / "params.yaml", comparison) == "bases: unknown key; did you mean base?"
+
+
+# --- Class and content ---
+
+CLASS_CONTENTS = [ROOT / "disentangle" / "params.yaml", *sorted((ROOT / "disentangle" / "presets").glob("*.yaml"))]
+
+
+@pytest.fixture
+def class_content() -> dict:
+    return yaml.safe_load(CLASS_CONTENTS[0].read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", CLASS_CONTENTS, ids=lambda path: path.stem)
+def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class_content):
+    loaded = load_params(path)
+    assert isinstance(loaded, ClassContentParams) and loaded == load_params(path, ClassContentParams)
+    assert keys(yaml.safe_load(path.read_text(encoding="utf-8"))) == keys(class_content)
+    assert loaded.last_sigma == loaded.sigma
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("combin", "film", "combin: unknown key; did you mean combine?"),
+        ("latent.clas_dimension", 5, "latent.clas_dimension: unknown key; did you mean latent.class_dimension?"),
+        ("combine", "adain", "combine: must be one of concat, film, got 'adain'."),
+        ("data.fit", "crop", "data.fit: must be one of resize, pad, got 'crop'."),
+        ("sigma", -0.1, "sigma: must be at least 0, got -0.1."),
+        ("optimizer.class_rate", 0, "optimizer.class_rate: must be greater than 0, got 0.0."),
+        ("probe.converted", 1, "probe.converted: must be at least 2, got 1."),
+        ("sweep.sigma", [0.1, -1], "sweep.sigma.1: must be at least 0, got -1.0."),
+        ("sweep.loss", ["l1", "l3"], "sweep.loss.1: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'l3'."),
+        ("joint.shift", 32, "joint.shift: must be less than data.image_size, got 32."),
+        (
+            "data.test",
+            400,
+            "data.test: must be more than probe.unseen + judge.held_out, since the rest is what the judge learns from, "
+            "got 400.",
+        ),
+    ],
+)
+def test_a_mistake_in_class_and_content_is_named(class_content, tmp_path, key, value, message):
+    assert refusal(tmp_path / "params.yaml", changed(class_content, key, value)) == message
+
+
+def test_a_missing_key_of_class_and_content_is_named_whichever_it_is(class_content, tmp_path):
+    for key in class_content:
+        less = {name: value for name, value in class_content.items() if name != key}
+        assert refusal(tmp_path / "params.yaml", less).startswith(f"{key}: missing;")
+
+
+@pytest.mark.parametrize("test", [401, None])
+def test_test_images_that_are_enough_are_not_refused(class_content, test):
+    assert parse_params(changed(class_content, "data.test", test), ClassContentParams).data.test == test

@@ -28,7 +28,7 @@ NAMES_ITS_PARTS = {  # folders of several stages, and the params that tell which
     "comparison/cells/subsets": {"base.rounds"},
     "comparison/cells/measured": {"seeds", "run", "joint"},
     "comparison/cells/curves": {"seeds", "run"},
-    **dict.fromkeys(pipeline.STUDIES, {"sweep"}),
+    **{path: {"sweep"} for path in pipeline.STUDIES},
 }
 SETTINGS = {  # under which a stage reads what it does not read in the tiny run
     "fetch": [{"data.source": "git"}, {"data.source": "torchvision"}],

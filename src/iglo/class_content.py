@@ -24,6 +24,7 @@ from iglo.losses import Distance
 from iglo.model import load_network, save_network
 from iglo.networks import Generator, ModulatedGenerator, PairEncoder, initialise
 from iglo.objectives import CodeDecay, Continuity, Reconstruction
+from iglo.observers import Previews
 from iglo.optimizers import RowAdam, network_optimizer
 from iglo.params import ClassContentParams
 from iglo.randomness import torch_generator
@@ -213,6 +214,7 @@ def learn_class_content(
     watch: Watch | None = None,
 ) -> Progress:
     """min over G, class codes e and content codes c of Σ ‖G(e_y, c_x + ε), x‖ + decay·‖c_x‖², ε ~ N(0, σ²I)."""
+    Previews(model.album, model.generator, "train", runtime).take(model, 0)
     rendered = Continuity(params.sigma, name="reconstruction") if params.sigma else Reconstruction()
     section, rates, factors = params.train, params.optimizer, model.table.factors
     plan = Plan(

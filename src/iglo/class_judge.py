@@ -69,9 +69,14 @@ class ClassJudge:
     @classmethod
     def load(cls, folder: str | Path, image_size: int, channels: int, runtime: Runtime) -> "ClassJudge":
         """The judge in a folder that `save` wrote; UserError when it is not one."""
-        record = read_json(Path(folder) / "judge.json")
-        network = Encoder(record["classes"], image_size, channels, record["width"])
-        return cls(load_network(network, Path(folder) / "judge.safetensors"), record["accuracy"], runtime)
+        path = Path(folder) / "judge.json"
+        record = read_json(path)
+        try:
+            accuracy, classes, width = record["accuracy"], record["classes"], record["width"]
+        except (KeyError, TypeError):
+            raise UserError(f"{path}: describes no judge; run the stage that makes it again.") from None
+        network = load_network(Encoder(classes, image_size, channels, width), Path(folder) / "judge.safetensors")
+        return cls(network, accuracy, runtime)
 
 
 def learn_judge(
@@ -80,7 +85,7 @@ def learn_judge(
     """Learns from the test images after the first `probe.unseen`, but for the last `held_out`, which measure it.
 
     Raises:
-        UserError: too few of them, or a class that is not among them.
+        UserError: too few of them, a class that is not among them, or nothing learned.
     """
     section, count = params.judge, len(store.images)
     first, last = store.train_count + params.probe.unseen, count - section.held_out
@@ -111,4 +116,8 @@ def learn_judge(
     judge = ClassJudge(network, 0.0, runtime)
     held = np.asarray(store.images[last:], np.float32) / 255
     judge.accuracy = float((judge.classes(held) == labels[last:]).mean())
+    if not judge.accuracy:
+        raise UserError(
+            f"judge: recognises none of the {len(held)} images that measure it; raise judge.epochs or judge.held_out."
+        )
     return judge, progress

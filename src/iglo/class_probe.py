@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,7 +23,8 @@ from iglo.randomness import numpy_generator, sklearn_seed, torch_generator
 from iglo.runtime import Runtime
 
 MORPHED, MORPH_STEPS = 8, 8  # images, and frames from one class to the next
-FOLDS = 5  # of the images whose class is predicted from their content
+FOLDS = 5  # of the images whose class is predicted from their content; fewer where a class has fewer
+ENOUGH_TO_STOP = 8  # images of a class, from which some can be spared to say when to stop learning
 
 
 @dataclass(frozen=True)
@@ -147,11 +148,12 @@ def spread(images: np.ndarray, labels: np.ndarray) -> float:
 def leakage(content: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float]:
     """Share of images whose class can be predicted from their content code, each by a classifier that was fitted to
     other images (five folds); `chance` is the share of the most frequent class."""
-    folds = KFold(FOLDS, shuffle=True, random_state=sklearn_seed(seed, "leakage/folds"))
+    fewest = int(np.unique(labels, return_counts=True)[1].min())
+    folds = StratifiedKFold(min(FOLDS, fewest), shuffle=True, random_state=sklearn_seed(seed, "leakage/folds"))
     random_state = sklearn_seed(seed, "leakage/mlp")
     classifiers = {
         "logistic": LogisticRegression(max_iter=1000),
-        "mlp": MLPClassifier((64,), early_stopping=True, max_iter=200, random_state=random_state),
+        "mlp": MLPClassifier((64,), early_stopping=fewest >= ENOUGH_TO_STOP, max_iter=200, random_state=random_state),
     }
     shares = {}
     for name, classifier in classifiers.items():

@@ -13,6 +13,7 @@ from iglo.files import read_array, write_array
 
 SHOWN = 10  # images that are converted, rows of a grid
 COLUMNS = 12
+EPOCH_SIDE = 64  # px, of an image in strips and animations
 REST = 6  # frames for which an animation rests on a class
 ARRAYS = ("converted", "unseen_converted", "unseen_encoded", "morphing", "reconstructed")
 
@@ -76,7 +77,7 @@ def draw_conversions(
 ) -> None:
     """The content of each image, at the left, in every class."""
     rows = [np.concatenate([one[None], row]) for one, row in zip(originals[:SHOWN], converted, strict=False)]
-    title = f"The content of {what}, none chosen, with the code of every class"
+    title = f"The content of {what}, drawn at random, with the code of every class"
     figures.save_grid(path, rows, title, column_labels=["image", *classes])
 
 
@@ -87,10 +88,14 @@ def draw_epochs(folder: Path, album: Album, images: np.ndarray) -> None:
     names = [f"epoch {epoch}" for _, epoch in places]
     originals = images[album.ids.numpy()]
     figures.save_grid(
-        folder / "epochs.png", [*frames, originals], "The same images, epoch by epoch", [*names, "original"]
+        folder / "epochs.png",
+        [*frames, originals],
+        "The same images, epoch by epoch",
+        [*names, "original"],
+        scale=max(1, EPOCH_SIDE // originals.shape[1]),
     )
     stills = [
-        figures.grid([frame, originals], name, ["drawn", "original"], scale=2)
+        figures.grid([frame, originals], name, ["drawn", "original"], scale=max(1, EPOCH_SIDE // originals.shape[1]))
         for frame, name in zip(frames, names, strict=True)
     ]
     figures.save_animation(folder / "epochs.gif", [*stills, *[stills[-1]] * 2], 0.7)
@@ -109,6 +114,6 @@ def draw_morphing(path: Path, drawn: Probe, kinds: int) -> None:
     steps = len(drawn.morphing) // kinds
     frames = []
     for index, images in enumerate(drawn.morphing):
-        still = figures.grid([images], scale=2)
+        still = figures.grid([images], scale=max(1, EPOCH_SIDE // images.shape[1]))
         frames += [still] * (REST if index % steps == 0 else 1)
     figures.save_animation(path, frames, 0.08)

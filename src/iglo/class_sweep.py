@@ -109,9 +109,7 @@ def write_sweep_report(
         UserError: naming a file that is missing.
     """
     studies = {
-        field.name: [
-            Cell.load(cells / field.name / str(value), str(value)) for value in getattr(params.sweep, field.name)
-        ]
+        field.name: [_run_of(cells / field.name, value) for value in getattr(params.sweep, field.name)]
         for field in fields(SweepParams)
     }
     lines = [
@@ -135,6 +133,13 @@ def write_sweep_report(
         study: {run.name: {title: run.number(place) for title, place in NUMBERS.items()} for run in runs}
         for study, runs in studies.items()
     }
+
+
+def _run_of(study: Path, value: Any) -> Cell:
+    """The run of a value, whose folder is named as the value was written: 2.0 or 2."""
+    names = [str(value), f"{value:g}"] if isinstance(value, float) else [value]
+    name = next((name for name in names if (study / name).is_dir()), names[0])
+    return Cell.load(study / name, name)
 
 
 def _table(runs: Sequence[Cell]) -> list[str]:

@@ -63,6 +63,14 @@ class LatentTable(nn.Module):
         pairs = zip(self.factors.values(), self.shares(codes), strict=True)
         return torch.cat([factor.geometry.project(share) for factor, share in pairs], dim=1)
 
+    def recombine(self, codes: Tensor, rng: torch.Generator) -> Tensor:
+        """(B, d) → (B, d): the share of each factor that images have in common goes to another image of the batch."""
+        shares = []
+        for factor, share in zip(self.factors.values(), self.shares(codes), strict=True):
+            order = None if factor.keys is None else torch.randperm(len(share), generator=rng).to(share.device)
+            shares.append(share if order is None else share[order])
+        return torch.cat(shares, dim=1)
+
     @torch.no_grad()
     def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
         """(B, d) noise N(0, σ²I) for the codes, 0 for factors that have none. Drawn on the CPU, so that a stream is the

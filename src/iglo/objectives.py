@@ -141,7 +141,10 @@ class CodeRegression:
 
 @dataclass(frozen=True)
 class RenderedPairs:
-    """Distance of E(G(z')) to z', with z' = z_x + N(0, σ²I) projected to where codes may lie: free pairs, G fixed."""
+    """Distance of E(G(z')) to z', with z' = z_x + N(0, σ²I) projected to where codes may lie: free pairs, G fixed.
+
+    Where codes have a part that images share, as that of a class, z' has another image's: its content in another class.
+    """
 
     distance: CodeDistance
     sigma: float
@@ -150,7 +153,7 @@ class RenderedPairs:
 
     def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
         with torch.no_grad():
-            codes = model.table(batch[self.part].ids)
+            codes = model.table.recombine(model.table(batch[self.part].ids), rng)
             codes = model.table.project(codes + model.table.noise(codes, self.sigma, rng))
             images = rendered(model.generator, codes)
         return self.distance(model.encoder(images), codes)

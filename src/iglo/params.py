@@ -4,7 +4,7 @@
 the requirement and the value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from iglo.validation import (
     Rate,
     Share,
     Weight,
+    at_least,
     between,
     parse,
     read_yaml,
@@ -279,7 +280,7 @@ class JudgeParams:
 @dataclass(frozen=True)
 class ProbeParams:
     unseen: Count  # of the test images, the first so many are converted; the rest is the judge's
-    converted: Count  # training images that are converted to every class
+    converted: Annotated[int, at_least(2)]  # training images that are converted to every class
     samples: Count  # per class
 
 
@@ -332,10 +333,14 @@ def load_params(path: str | Path, kind: type | None = None) -> Any:
     values = read_yaml(path)
     if kind is not None:
         return parse_params(values, kind)
-    keys = values if isinstance(values, dict) else {}
-    if "base" in keys:
-        return parse_params(values, Comparison).params()
-    return parse_params(values, ClassContentParams if "combine" in keys else Params)
+    params = parse_params(values, _kind_of(values))
+    return params.params() if isinstance(params, Comparison) else params
+
+
+def _kind_of(values: Any) -> type:
+    """The kind whose keys are most like the file's, so that a key that is misspelt or missing is told as that."""
+    keys = values.keys() if isinstance(values, dict) else ()
+    return max(CHECKS, key=lambda kind: len({field.name for field in fields(kind)}.intersection(keys)))
 
 
 def parse_params(values: Any, kind: type = Params) -> Any:
