@@ -99,6 +99,9 @@ class Recorder:
         self._section, self._note, self._prefix = section, note, prefix
 
     def __getattr__(self, name: str) -> Any:
+        computed = getattr(type(self._section), name, None)
+        if isinstance(computed, property):  # from keys, which it is to read through this
+            return computed.fget(self)
         return self._wrapped(getattr(self._section, name), self._prefix + name)
 
     def _wrapped(self, value: Any, key: str) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from iglo.album import Album
 from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
@@ -24,7 +23,6 @@ from iglo.params import Params
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
 from iglo.training import Progress, Watch, fit
-
 
 
 def make_distance(params: Params, runtime: Runtime) -> Distance:
