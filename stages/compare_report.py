@@ -3,7 +3,9 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.comparison_report import CLAIMS, Folders, Row, write_report
+from iglo.comparison_cells import Folders, Row
+from iglo.comparison_claims import CLAIMS
+from iglo.comparison_report import write_report
 from iglo.files import whole_folder, write_json
 from iglo.images import ImageStore
 from iglo.params import Comparison

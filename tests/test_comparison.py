@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from iglo.comparison import random_subsets
+from iglo.comparison_claims import CLAIMS
 from iglo.errors import UserError
 from iglo.images import ImageStore
 from iglo.model import Model
@@ -121,3 +122,9 @@ def test_the_committed_comparison_is_whole(path):
     comparison = load_params(path, Comparison)
     assert set(comparison.run) == set(comparison.arms) and len(comparison.seeds) >= 3
     assert comparison.params("glo", 2).seed == 2 and comparison.params("glo").method == "glo"
+
+
+def test_every_claim_is_on_ways_that_the_committed_comparison_has():
+    arms = load_params(FILE.parent / "params.yaml", Comparison).arms.keys()
+    rows = {side[0] for claim in CLAIMS for side in (claim.left, claim.right) if isinstance(side, tuple)}
+    assert {row.removesuffix("_joint") for row in rows} <= arms

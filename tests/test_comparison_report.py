@@ -8,23 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from iglo.comparison_report import (
-    CAPTIONS,
-    STEPS,
-    Claim,
-    Folders,
-    Row,
-    Table,
-    best_rows,
-    claim_line,
-    first_crossing,
-    flat_numbers,
-    load_cells,
-    summary,
-    table_lines,
-    values_by_seed,
-    write_report,
-)
+from iglo.comparison_cells import Folders, Row, first_crossing, flat_numbers, load_cells, summary, values_by_seed
+from iglo.comparison_claims import Claim, claim_line
+from iglo.comparison_figures import CAPTIONS, STEPS
+from iglo.comparison_measures import best_rows
+from iglo.comparison_report import Table, table_lines, write_report
 from iglo.errors import UserError
 from iglo.files import write_json
 

@@ -67,7 +67,12 @@ def test_a_class_code_modulates_every_block_and_reaches_the_image_in_no_other_wa
     assert all((network(changed) - images).abs().max() > 1e-4 for changed in (of_class, of_content))
     for modulation in network.modulations:
         nn.init.zeros_(modulation.weight)
-    assert torch.equal(network(of_class), network(codes)) and not torch.equal(network(of_content), network(codes))
+    plain = network(codes)
+    assert torch.equal(network(of_class), plain) and not torch.equal(network(of_content), plain)
+    for part in [half for modulation in network.modulations for half in modulation.bias.data.chunk(2)]:
+        part += 1  # a scale or a shift
+        assert not torch.equal(network(codes), plain)
+        part -= 1
 
 
 def test_a_class_is_read_by_one_encoder_and_content_by_another():

@@ -30,6 +30,7 @@ NAMES_ITS_PARTS = {  # folders of several stages, and the params that tell which
     "comparison/cells/curves": {"seeds", "run"},
     **{path: {"sweep"} for path in pipeline.STUDIES},
 }
+LATER = {"staged@0": {"full.batch_size"}}  # what only later stages of the list read
 SETTINGS = {  # under which a stage reads what it does not read in the tiny run
     "fetch": [{"data.source": "git"}, {"data.source": "torchvision"}],
     "initialise": [{"latent.init": "normal", "latent.constraint": "none", "latent.radius": 1.0}],
@@ -87,7 +88,8 @@ def test_params_are_what_the_stage_reads(stage, tiny_run, tmp_path, monkeypatch)
     for changes in SETTINGS.get(stage.name, []):
         read |= chain.keys_read(tiny_run.copy(tmp_path, **changes).folder, stage)
     assert [key for key in sorted(read) if not any(covers(listed, key) for listed in stage.params)] == []
-    assert [listed for listed in stage.params if not any(covers(listed, key) for key in read)] == []
+    needed = set(stage.params) - LATER.get(stage.name, set())
+    assert [listed for listed in needed if not any(covers(listed, key) for key in read)] == []
 
 
 def covers(listed: str, key: str) -> bool:

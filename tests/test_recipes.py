@@ -104,19 +104,15 @@ def test_a_subset_moves_its_own_codes_and_the_generator_and_no_other_code(stages
     assert set(np.flatnonzero(after.learned_in)) == {id for subset in SUBSETS[: index + 1] for id in subset}
 
 
-class Stopped(Exception):
-    pass
-
-
 def test_a_later_subset_starts_where_an_encoder_of_the_learned_codes_reads_it(stages, monkeypatch):
     def stop(*_, **__):
-        raise Stopped
+        raise InterruptedError
 
     monkeypatch.setattr(recipes, "fit", stop)
     params = tiny_params(staged__start="encoder", staged__start_epochs=300)
     model, images = copy.deepcopy(stages[1]), IMAGES.copy()
     images[SUBSETS[1]] = images[SUBSETS[0]]  # which the encoder has learned, so that it reads their codes
-    with pytest.raises(Stopped):
+    with pytest.raises(InterruptedError):
         learn_subset(model, images, SUBSETS[1], DISTANCE, 1, params, RUNTIME)
     learned, started, own = model.codes[SUBSETS[0]], model.codes[SUBSETS[1]], stages[1].codes[SUBSETS[1]]
     assert changed_rows(stages[1], model) == set(SUBSETS[1]) and model.encoder is None

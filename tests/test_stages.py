@@ -57,7 +57,7 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
     os.truncate(newest, newest.stat().st_size // 2)
 
     chain.run(run.folder, stage)
-    assert resumed_at[-1] == step(before)  # before it, from the end of the encoder that gave the codes their start
+    assert resumed_at[-1] == step(before)  # after the whole of what comes first, where there is such
     assert outputs(run, stage) == unbroken
     assert not list(run.folder.glob(".scratch/*"))
     assert not list(run.folder.rglob("*.partial*"))

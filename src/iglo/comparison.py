@@ -15,6 +15,7 @@ from iglo import metrics
 from iglo.backbones import backbone_name
 from iglo.checkpoints import CheckpointFolder
 from iglo.encoding import learn_autoencoder
+from iglo.errors import UserError
 from iglo.evaluation import (
     Judge,
     continuity,
@@ -32,7 +33,7 @@ from iglo.losses import Distance
 from iglo.model import Model, decode, encode, settle_batch_norm
 from iglo.params import Comparison, Params
 from iglo.randomness import numpy_generator, torch_generator
-from iglo.recipes import learn_all, learn_subset, make_distance, start_model
+from iglo.recipes import learn_all, learn_subset, make_distance, presentations_of_all_stages, start_model
 from iglo.runtime import Runtime
 from iglo.training import Progress
 
@@ -134,6 +135,10 @@ def learn_cell(
 
 def _learn_stages(model, images, subsets, distance, params, budget, runtime, checkpoints, curve) -> None:
     """The rounds, then all images with what the rounds have left of the budget."""
+    without_full = replace(params, full=replace(params.full, epochs=0))
+    staged = presentations_of_all_stages([len(subset) for subset in subsets], without_full)
+    if params.method == "incremental" and staged >= budget:
+        raise UserError(f"budget: must be more than the {staged} images that the rounds present, got {budget}.")
     for index, subset in enumerate(subsets):
         part = checkpoints.part(f"staged-{index + 1}")
         progress: Progress = learn_subset(model, images, subset, distance, index, params, runtime, part, curve.watch)

@@ -115,8 +115,9 @@ def learn_jointly(
     """E, which starts at the codes, and G together (Gabbay & Hoshen 2019, section 3.3; the codes stay fixed).
 
     min over G and E of Σ ‖G(E(x)), x‖ + keep·Σ ‖G(z_x + ε), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖; the epoch
-    that reconstructs held-out images best, or the start. The x of the first term are varied copies (mirrored, shifted, brightened):
-    without them E and G fit the training images and nothing else. With mode `codes` nothing is learned.
+    that reconstructs held-out images best. The x of the first term are varied copies (mirrored, shifted, brightened):
+    without them E and G fit the training images and nothing else. The start is no candidate, for its G has learned the
+    held-out images. With mode `codes` nothing is learned.
     """
     section, codes = params.joint, params.encoder
     if codes.mode == "codes" or not section.epochs:
@@ -139,7 +140,6 @@ def learn_jointly(
     }
     held_out = Objective([(1.0, Autoencoding())], distance)
     best = Best(both, lambda: _mean_loss(held_out, model, targets, held))
-    best.consider(model)  # the start: to learn jointly must not make it worse
     progress = fit(
         model,
         objective,
@@ -205,7 +205,7 @@ def _held_out(count: int, params: Params) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _keep_best(model: Model, progress: Progress, best: Best, name: str) -> Progress:
-    for row, score in zip(progress.rows, best.scores[-len(progress.rows) :], strict=True):
+    for row, score in zip(progress.rows, best.scores, strict=True):
         row["held_out"] = score
     best.restore()
     model.log += [{"stage": name, **row} for row in progress.rows]

@@ -70,7 +70,7 @@ class Previews:
 
 
 class Best:
-    """Keeps a network as it was when its score was lowest: at the end of an epoch, or when `consider` was called.
+    """Keeps a network as it was at the epoch with the lowest score.
 
     Args:
         score: of the model, lower is better; called after every epoch, with the model in evaluation mode.
@@ -85,9 +85,6 @@ class Best:
         pass
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
-        self.consider(model)
-
-    def consider(self, model: nn.Module) -> None:
         model.eval()
         score = self.score()
         model.train()
