@@ -109,7 +109,7 @@ def test_a_run_leaves_its_figures(run):
 
 def test_the_epochs_are_shown_and_every_class_is_passed_through(run):
     with Image.open(run / "disentangle/figures/epochs.gif") as image:
-        assert image.n_frames == 2
+        assert image.n_frames == 3  # at the start and after each epoch
     with Image.open(run / "disentangle/figures/conversion.gif") as image:
         assert image.n_frames == pytest.approx(8 * CLASSES, abs=4)  # equal neighbours become one frame
 

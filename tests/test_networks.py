@@ -54,7 +54,7 @@ def test_the_start_is_dcgans_and_comes_whole_from_the_stream():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [16, 32])
-def test_a_class_code_modulates_every_block_and_reaches_the_image_in_no_other_way(size, channels):
+def test_a_class_code_modulates_every_block_and_stands_beside_the_content_at_the_start(size, channels):
     network = initialise(ModulatedGenerator(3, 5, size, channels, 2), generator())
     codes, others = (10 * torch.randn(2, 8, generator=generator(seed)) for seed in (1, 2))
     images = network(codes)
@@ -67,6 +67,8 @@ def test_a_class_code_modulates_every_block_and_reaches_the_image_in_no_other_wa
     assert all((network(changed) - images).abs().max() > 1e-4 for changed in (of_class, of_content))
     for modulation in network.modulations:
         nn.init.zeros_(modulation.weight)
+    assert not torch.equal(network(of_class), network(codes))
+    nn.init.zeros_(network.start.weight[:3])
     plain = network(codes)
     assert torch.equal(network(of_class), plain) and not torch.equal(network(of_content), plain)
     for part in [half for modulation in network.modulations for half in modulation.bias.data.chunk(2)]:

@@ -205,7 +205,7 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
     assert changed["in_a_copy"]["new"] == 1
     assert changed["interpolation.ppl_random_squeeze"]["diff"] != 0
     table = list(csv.DictReader(io.StringIO(dvc(repository, "exp", "show", "--csv"))))
-    assert [row["sigma"] for row in table if row["Experiment"] == "more-noise"] == ["0.5"]
+    assert [row["params.yaml:sigma"] for row in table if row["Experiment"] == "more-noise"] == ["0.5"]
     assert [row["in_a_copy"] for row in table if row["Experiment"] == "more-noise"] == ["1.0"]
 
 

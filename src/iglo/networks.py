@@ -35,8 +35,11 @@ class Generator(nn.Module):
 
 
 class ModulatedGenerator(nn.Module):
-    """As `Generator` of the content code, with every block scaled and shifted by the class code (FiLM: Perez et al.
-    2018; Gabbay & Hoshen 2019 use the same idea as adaptive instance normalisation).
+    """As `Generator` of both codes, with every block scaled and shifted by the class code too (FiLM: Perez et al. 2018;
+    Gabbay & Hoshen 2019 use the same idea as adaptive instance normalisation).
+
+    Both codes make the first 4×4: scales and shifts alone are the same at every place of an image, and draw no class
+    where the content says nothing.
 
     Args:
         class_dimension, content_dimension: of the two codes, which come side by side, the class first.
@@ -44,9 +47,9 @@ class ModulatedGenerator(nn.Module):
 
     def __init__(self, class_dimension: int, content_dimension: int, image_size: int, channels: int, width: int):
         super().__init__()
-        self.sizes = [class_dimension, content_dimension]
+        self.class_dimension = class_dimension
         widths = [*body_widths(image_size, width)[::-1], channels]
-        self.start = nn.ConvTranspose2d(content_dimension, widths[0], 4, bias=False)
+        self.start = nn.ConvTranspose2d(class_dimension + content_dimension, widths[0], 4, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(count, affine=False) for count in widths[:-1])
         self.modulations = nn.ModuleList(nn.Linear(class_dimension, 2 * count) for count in widths[:-1])
         self.layers = nn.ModuleList(
@@ -56,8 +59,7 @@ class ModulatedGenerator(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """(B, class + content) → (B, C, H, W) in [0, 1], float32."""
-        class_codes, content = codes.split(self.sizes, dim=1)
-        images = self.start(content[:, :, None, None])
+        class_codes, images = codes[:, : self.class_dimension], self.start(codes[:, :, None, None])
         for norm, modulation, layer in zip(self.norms, self.modulations, self.layers, strict=True):
             scale, shift = modulation(class_codes)[:, :, None, None].chunk(2, dim=1)
             images = layer(functional.relu(norm(images) * (1 + scale) + shift))

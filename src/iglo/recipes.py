@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from iglo.album import Album
 from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
