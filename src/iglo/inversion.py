@@ -1,16 +1,175 @@
-"""The code of an image that was not trained on: by optimisation, from any start."""
+"""The code of an image that was not trained on: by an encoder, by optimisation from any start, or by both."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from iglo.batches import Targets
+from iglo.errors import UserError
+from iglo.geometry import Euclidean
+from iglo.latents import Factor
 from iglo.losses import Distance
-from iglo.model import Model
+from iglo.model import Model, encode
+from iglo.optimizers import RowAdam
+from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
+from iglo.training import RATE_SCHEDULES
+
+STEPS = {"encoder": 0, "hybrid": 45, "optimize": 500}  # of each method, where none are asked for
+TRIAL = 0.1  # share of the steps after which only the best start of each image goes on
+LOOK_EVERY = 10  # steps between looks for codes that have stopped improving
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Codes of N images.
+
+    Attributes:
+        codes: (N, d) float32, the best of each image.
+        loss: (N,) their distance to the images.
+        steps: (N,) int64, after which each was found.
+    """
+
+    codes: Tensor
+    loss: Tensor
+    steps: Tensor
+
+
+def invert(
+    model: Model,
+    images: np.ndarray,
+    distance: Distance,
+    runtime: Runtime,
+    *,
+    method: str = "hybrid",
+    steps: int | None = None,
+    restarts: int = 4,
+    seed: int = 0,
+    rate: float = 0.3,
+    tolerance: float = 1e-3,
+    batch_size: int = 256,
+) -> Inverted:
+    """The code of each image by itself: G is fixed and in evaluation mode, so the others of a batch matter to rounding
+    alone.
+
+    Args:
+        model: with a generator, a shape and, but for `optimize`, an encoder.
+        images: (N, H, W, C) uint8, as the model draws them.
+        method: `encoder`, E(x) alone; `optimize`, min over z of ‖G(z), x‖ by Adam from random codes; `hybrid`, the same
+            from E(x).
+        steps: of optimisation at most; None: as STEPS says. The rate falls to 0 over them with a cosine.
+        restarts: random codes that `optimize` starts from; after a tenth of the steps the best of each image goes on.
+        rate: of Adam, for codes of unit variance per coordinate.
+        tolerance: a code whose loss has not fallen by this share within LOOK_EVERY steps is left as it is; 0: none is.
+
+    Raises:
+        UserError: an unknown method, no encoder, or steps or restarts below 1.
+    """
+    steps = _checked(model, method, steps, restarts)
+    targets = Targets(images, np.arange(len(images)), distance, runtime)
+    starts = _starts(model, images, method, restarts, seed, runtime)
+    factor = Factor(starts.flatten(0, 1).to(runtime.device), model.shape.geometry())
+    search = _Search(model.generator.eval(), factor, starts.shape[1], targets, distance, runtime)
+    pieces = torch.arange(len(images)).split(batch_size)
+    with tqdm(total=len(images), desc=method, unit="image", disable=None) as bar:
+        for ids in pieces:
+            search.run(ids, steps, rate, tolerance)
+            bar.update(len(ids))
+    return search.best()
+
+
+def _checked(model: Model, method: str, steps: int | None, restarts: int) -> int:
+    if method not in STEPS:
+        raise UserError(f"method: must be one of {', '.join(STEPS)}, got {method!r}.")
+    if method != "optimize" and model.encoder is None:
+        raise UserError(f"method: {method!r} needs an encoder, which this model has not; use 'optimize'.")
+    if method == "encoder":
+        return 0
+    if steps is not None and steps < 1:
+        raise UserError(f"steps: must be at least 1, got {steps}; the encoder alone is method 'encoder'.")
+    if restarts < 1:
+        raise UserError(f"restarts: must be at least 1, got {restarts}.")
+    return STEPS[method] if steps is None else steps
+
+
+def _starts(model: Model, images: np.ndarray, method: str, restarts: int, seed: int, runtime: Runtime) -> Tensor:
+    """(N, R, d) codes, R for each image."""
+    if method != "optimize":
+        return encode(model.encoder, images, model.shape, runtime).clone()[:, None]  # no longer an inference tensor
+    geometry, dimension = model.shape.geometry(), model.shape.dimension
+    drawn = geometry.sample(len(images) * restarts, dimension, torch_generator(seed, "inversion"))
+    return drawn.view(len(images), restarts, dimension)
+
+
+class _Search:
+    """The codes of R starts for each image, and the best that has been seen of each.
+
+    A row of `factor` is a start; image i has the rows i·R to (i + 1)·R − 1.
+    """
+
+    def __init__(
+        self, generator: nn.Module, factor: Factor, starts: int, targets: Targets, distance: Distance, runtime: Runtime
+    ):
+        self.generator, self.factor, self.starts = generator, factor, starts
+        self.targets, self.distance, self.runtime = targets, distance, runtime
+        rows, device = len(factor.codes), factor.codes.device
+        self.codes = factor.codes.detach().clone()
+        self.loss = torch.full((rows,), math.inf, device=device)
+        self.found = torch.zeros(rows, dtype=torch.int64, device=device)  # the step of the best
+
+    def run(self, ids: Tensor, steps: int, rate: float, tolerance: float) -> None:
+        """Optimises the codes of the images `ids`, each until it stops improving."""
+        adam = RowAdam([self.factor], rate * unit(self.factor.geometry, self.factor.codes.shape[1]))
+        (group,) = adam.param_groups
+        full_rate, trial = group["lr"], math.ceil(TRIAL * steps)
+        rows = (ids[:, None] * self.starts + torch.arange(self.starts)).flatten().to(self.codes.device)
+        target, earlier = self._targets(rows), None
+        for step in range(steps + 1):
+            with self.runtime.autocast():
+                images = self.generator(self.factor(rows))
+                loss = self.distance.compare(self.distance.represent(images), target)
+            self._note(rows, loss.detach(), step)
+            kept = rows
+            if step == trial and self.starts > 1:
+                kept = self._best_of(ids)
+            elif step % LOOK_EVERY == 0 and tolerance and step:
+                kept = rows[self.loss[rows] <= (1 - tolerance) * earlier[rows]]
+            if step % LOOK_EVERY == 0:
+                earlier = self.loss.clone()
+            if step == steps or not len(kept):
+                return
+            (self.factor.codes.grad,) = torch.autograd.grad(loss.sum(), self.factor.codes)
+            group["lr"] = full_rate * RATE_SCHEDULES["cosine"](step / steps)
+            adam.step()
+            if len(kept) < len(rows):
+                rows, target = kept, self._targets(kept)
+
+    def best(self) -> Inverted:
+        rows = self._best_of(torch.arange(len(self.loss) // self.starts))
+        return Inverted(*(values[rows].cpu() for values in (self.codes, self.loss, self.found)))
+
+    def _best_of(self, ids: Tensor) -> Tensor:
+        """(M,) the row of the best start of each image."""
+        ids = ids.to(self.loss.device)
+        return ids * self.starts + self.loss.view(-1, self.starts)[ids].argmin(1)
+
+    def _targets(self, rows: Tensor):
+        return self.targets.part((rows // self.starts).cpu()).target
+
+    def _note(self, rows: Tensor, loss: Tensor, step: int) -> None:
+        better = loss < self.loss[rows]
+        rows, loss = rows[better], loss[better]
+        self.codes[rows], self.loss[rows], self.found[rows] = self.factor.codes.detach()[rows], loss, step
+
+
+def unit(geometry: Euclidean, dimension: int) -> float:
+    """The standard deviation of a typical code's coordinates, which rates go with."""
+    return geometry.radius / math.sqrt(dimension)
 
 
 def optimise_codes(
@@ -49,7 +208,7 @@ def optimise_codes(
 def _optimise(generator, target, start, model, distance, steps, runtime, rate) -> list[Tensor]:
     geometry = model.shape.geometry()
     codes = start.to(runtime.device).clone().requires_grad_(True)
-    adam = torch.optim.Adam([codes], rate * geometry.radius / math.sqrt(codes.shape[1]))
+    adam = torch.optim.Adam([codes], rate * unit(geometry, codes.shape[1]))
     found = []
     for step in range(steps[-1] + 1):
         if step in steps:
