@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from iglo.album import Album
-from iglo.inversion import optimise_codes
+from iglo.errors import UserError
+from iglo.inversion import Inverted, invert, optimise_codes
 from iglo.latents import Factor, LatentTable
 from iglo.losses import L1, L2, LaplacianL1
-from iglo.model import Model, Shape, decode, settle_batch_norm
+from iglo.model import Model, Shape, decode, encode, settle_batch_norm
 from iglo.networks import initialise
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
@@ -128,3 +129,82 @@ def test_a_frozen_generator_stays_frozen(model):
     model.generator.requires_grad_(False)
     optimise(model, IMAGES, model.codes, [1])
     assert not any(weights.requires_grad for weights in model.generator.parameters())
+
+
+# --- By an encoder, by optimisation, by both ---
+
+
+@pytest.fixture
+def whole(model):
+    """A model whose encoder reads codes, badly."""
+    model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(5)))
+    return model
+
+
+def inverted(model: Model, images: np.ndarray = IMAGES, distance=None, **options) -> Inverted:
+    return invert(model, images, (distance or L2()).to(RUNTIME.device), RUNTIME, **options)
+
+
+def loss_of(model: Model, codes: torch.Tensor, images: np.ndarray) -> torch.Tensor:
+    drawn = decode(model.generator, codes, RUNTIME)
+    return torch.from_numpy(np.square(drawn - images / np.float32(255)).mean((1, 2, 3)))
+
+
+def test_the_encoder_alone_is_its_code(whole):
+    found = inverted(whole, method="encoder")
+    assert torch.equal(found.codes, encode(whole.encoder, IMAGES, whole.shape, RUNTIME))
+    assert not found.steps.any()
+
+
+@pytest.mark.parametrize("method", ["encoder", "hybrid", "optimize"])
+def test_the_loss_is_that_of_the_codes_which_lie_where_codes_may(whole, method):
+    found = inverted(whole, method=method, steps=20)
+    torch.testing.assert_close(found.loss, loss_of(whole, found.codes, IMAGES), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(found.codes.norm(dim=1), torch.full((6,), 6**0.5), rtol=1e-5, atol=0)
+
+
+def test_steps_from_the_encoders_code_never_make_it_worse(whole):
+    losses = [inverted(whole, method="encoder").loss]
+    losses += [inverted(whole, steps=steps, rate=3.0).loss for steps in (1, 30)]  # far too long steps
+    assert (losses[1] <= losses[0]).all() and (losses[2] < losses[0]).any()
+
+
+def test_the_best_of_several_starts_goes_on(whole):
+    one, four = (inverted(whole, method="optimize", steps=100, restarts=restarts) for restarts in (1, 4))
+    assert four.loss.mean() < one.loss.mean()
+    tried = inverted(whole, method="optimize", steps=10, restarts=4, tolerance=0)  # one step of trial, then one start
+    assert len(tried.codes) == 6 and tried.steps.max() <= 10
+
+
+def test_a_code_that_stops_improving_is_left(whole):
+    never = inverted(whole, steps=200, tolerance=0)
+    soon = inverted(whole, steps=200, tolerance=1.0)
+    assert soon.steps.max() <= 10 < never.steps.max()
+    assert (never.loss <= soon.loss).all()
+
+
+def test_a_found_code_depends_on_neither_batch_nor_neighbours(whole):
+    options = {"method": "optimize", "steps": 20, "tolerance": 0.05}
+    together, pieces = inverted(whole, **options), inverted(whole, batch_size=4, **options)
+    torch.testing.assert_close(pieces.codes, together.codes, rtol=0, atol=1e-4)
+    assert torch.equal(inverted(whole, **options).codes, together.codes)
+    assert not torch.equal(inverted(whole, seed=1, **options).codes, together.codes)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "hybird"}, "must be one of encoder, hybrid, optimize, got 'hybird'"),
+        ({"steps": 0}, "steps: must be at least 1, got 0"),
+        ({"method": "optimize", "restarts": 0}, "restarts: must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_asked_for(whole, options, words):
+    with pytest.raises(UserError, match=words):
+        inverted(whole, **options)
+
+
+def test_without_an_encoder_there_is_only_optimisation(model):
+    with pytest.raises(UserError, match="'hybrid' needs an encoder"):
+        inverted(model)
+    assert len(inverted(model, method="optimize", steps=1).codes) == 6
