@@ -19,7 +19,7 @@ check: $(VENV)/installed  ## lint, formatting, and whether dvc.yaml is whole
 	ruff format --check .
 	dvc dag > /dev/null
 
-compare: $(VENV)/installed  ## all ways to learn with several seeds, then comparison/report.md; about an hour
+compare: $(VENV)/installed  ## all ways to learn with several seeds, then comparison/report.md; about three hours
 	dvc repro comparison/dvc.yaml
 
 bench: $(VENV)/installed  ## how fast a training step is, beside a plain one

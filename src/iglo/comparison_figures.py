@@ -11,11 +11,11 @@ from iglo.comparison_measures import best_rows
 
 COLUMNS = 12  # images beside one another in a figure
 INVERTED = ("paper_fixed", "glo", "continuity")  # rows shown against steps of inversion, with the first joint one
-PROMINENT = ("paper_as_run", "paper_fixed")  # rows of the main figure, with the two that reconstruct best
+PROMINENT = ("paper_as_run", "paper_fixed", "glo", "incremental", "continuity")  # rows of the main figure
 STEPS = (0, 10, 50, 200, 500)  # of inversion
 
 CAPTIONS = {
-    "main": "Training images, their reconstructions by four of the rows, and the same interpolation by each.",
+    "main": "Training images, their reconstructions by some of the rows, and the same interpolation by each.",
     "reconstructions": "Twelve training images and their reconstructions, G(z), from each row's own codes.",
     "interpolations": "The paths between the codes of the same two pairs of training images, in every row.",
     "encoder-train": "Twelve training images through each row's encoder, G(E(x)).",
@@ -70,10 +70,8 @@ def draw_interpolations(path: Path, measured: Measured) -> None:
 
 
 def draw_main(path: Path, measured: Measured) -> None:
-    """Reconstructions and one path: of PROMINENT rows, and of the two best of the others at reconstruction."""
-    psnr = {name: of_row["train.recon.psnr"].mean() for name, of_row in measured.values.items()}
-    others = sorted((row.name for row in measured.rows if row.name not in PROMINENT), key=lambda name: -psnr[name])
-    chosen = [row for row in measured.rows if row.name in (*PROMINENT, *others[:2])]
+    """Reconstructions and one path of PROMINENT rows; where there are none of these, of all."""
+    chosen = [row for row in measured.rows if row.name in PROMINENT] or measured.rows
     learned = [(row.title, measured.first(row.name, "reconstructions")[:COLUMNS]) for row in chosen]
     paths = [(row.title, _path(measured, row.name, 0, COLUMNS)) for row in chosen]
     originals = ("original", measured.reference.train[:COLUMNS])
