@@ -148,9 +148,9 @@ def _fit_mixture(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     if different < 2:
         return _fit_full(codes, geometry, seed)
     floor = MIXTURE_FLOOR * codes.var(0).mean().item()
-    options = {"reg_covar": floor, "random_state": sklearn_seed(seed, "gmm")}
+    random_state = sklearn_seed(seed, "gmm")
     mixtures = [
-        GaussianMixture(components, covariance_type=kind, **options)
+        GaussianMixture(components, covariance_type=kind, reg_covar=floor, random_state=random_state)
         for kind in ("full", "diag")
         for components in MIXTURES
         if 2 * components <= max(different, 2)
