@@ -62,7 +62,9 @@ def write_report(
     reconstructed = decode(model.generator, model.codes, runtime)
     inverted = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
     paths = interpolations(model, section, seed, runtime)
-    samples = {name: draw_samples(model, each, section.samples, seed, runtime) for name, each in choice.samplers.items()}
+    samples = {
+        name: draw_samples(model, each, section.samples, seed, runtime) for name, each in choice.samplers.items()
+    }
     features = {name: judge.features(images) for name, images in samples.items()}
     train_features, test_features = judge.features(train), judge.features(test)
     near = {
