@@ -7,6 +7,7 @@ generator.onnx, encoder.onnx   where asked for
 README.md             the model card
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ class Record:
     judge: Network | None
     seed: CountOrNone
     classes: tuple[str, ...]
+    digests: dict[str, str]  # SHA-256 of the files of weights and arrays, by their names
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +135,13 @@ def export_model(
         sampler = fit_sampler("gaussian", model.content_codes, geometry, params.seed)
     else:
         sampler = chosen_sampler(samplers, geometry)
-    record = _record(kind, model, sampler, params)
     with whole_folder(out) as folder:
         save_network(model.generator, folder / "generator.safetensors")
         save_network(model.encoder, folder / "encoder.safetensors")
         sampler.save(folder / "sampler.safetensors")
         if kind == "class_content":
             save_file({"class_codes": model.class_codes.contiguous()}, folder / "classes.safetensors")
+        record = _record(kind, model, sampler, params, {path.name: _digest(path) for path in sorted(folder.iterdir())})
         write_json(folder / "model.json", asdict(record))
         if onnx:
             write_onnx(folder, model.generator, model.encoder, model.shape)
@@ -179,7 +181,11 @@ def _check_model(model: Model | ClassContentModel, folder: str | Path, params: P
 
 
 def _record(
-    kind: str, model: Model | ClassContentModel, sampler: Sampler, params: Params | ClassContentParams
+    kind: str,
+    model: Model | ClassContentModel,
+    sampler: Sampler,
+    params: Params | ClassContentParams,
+    digests: dict[str, str],
 ) -> Record:
     codes, loss = model.codes.double(), params.loss
     judge = None if kind == "class_content" else Network(params.evaluate.network, params.evaluate.weights)
@@ -200,6 +206,7 @@ def _record(
         judge=judge,
         seed=params.seed,
         classes=tuple(model.classes) if kind == "class_content" else (),
+        digests=digests,
     )
 
 
@@ -215,21 +222,18 @@ def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
     folder = Path(folder)
     record = _read_record(folder)
     shape = _parsed(record.shape, SHAPES[record.kind], folder, "shape")
-    bundle = Bundle(
-        record,
-        shape,
-        runtime.place(_read(folder / "generator.safetensors", lambda path: load_network(shape.generator(), path))),
-        runtime.place(
-            _read(folder / "encoder.safetensors", lambda path: load_network(shape.encoder(record.encoder_width), path))
-        ),
-        _read(folder / "sampler.safetensors", lambda path: _load_sampler(path, record, shape)),
-        _read(folder / "classes.safetensors", lambda path: _load_classes(path, record, shape))
-        if record.classes
-        else None,
-    )
-    bundle.generator.eval().requires_grad_(False)
-    bundle.encoder.eval().requires_grad_(False)
-    return bundle
+
+    def read(name: str, load: Callable[[Path], Any]) -> Any:
+        return _read(folder / f"{name}.safetensors", record, load)
+
+    networks = [
+        read("generator", lambda path: load_network(shape.generator(), path)),
+        read("encoder", lambda path: load_network(shape.encoder(record.encoder_width), path)),
+    ]
+    sampler = read("sampler", lambda path: _load_sampler(path, record, shape))
+    class_codes = read("classes", lambda path: _load_classes(path, record, shape)) if record.classes else None
+    placed = (runtime.place(network.eval().requires_grad_(False)) for network in networks)
+    return Bundle(record, shape, *placed, sampler, class_codes)
 
 
 def _read_record(folder: Path) -> Record:
@@ -261,13 +265,19 @@ def _parsed(values: Any, kind: type, folder: Path, prefix: str = "") -> Any:
         raise UserError(f"{folder / 'model.json'}: describes no model ({reason}); export the model again.") from None
 
 
-def _read(path: Path, load: Callable[[Path], Any]) -> Any:
+def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: is missing; export the model again.")
     try:
+        if _digest(path) != record.digests.get(path.name):
+            raise ValueError
         return load(path)
     except (UserError, OSError, SafetensorError, KeyError, ValueError, RuntimeError, IndexError):
         raise UserError(f"{path}: truncated, damaged or of another model; export the model again.") from None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _load_sampler(path: Path, record: Record, shape: Shape | ClassContentShape) -> Sampler:
