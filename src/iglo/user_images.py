@@ -131,5 +131,5 @@ def _warn(name: str, found: Found, size: int, channels: int) -> None:
         f"(the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
         f"{', '.join(words for words, holds in done.items() if holds)}.",
         ConversionWarning,
-        stacklevel=3,
+        stacklevel=5,  # where a method of the loaded model was called
     )
