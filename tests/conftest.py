@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from tests import chain
+from tests import exported as exports
 
 torch.set_num_threads(1)  # the tensors are tiny, and tests may run side by side
 
@@ -30,3 +31,15 @@ def shared() -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> chain.Run:
     """A folder in which every stage of the pipeline has run on sixty tiny images. To be read only."""
     return chain.Run.make(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model of tiny images. To be read only."""
+    return exports.export(tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def exported_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model of class and content of tiny images. To be read only."""
+    return exports.export(tmp_path_factory.mktemp("exported-classes"), exports.CLASS_PARAMS)

@@ -1,5 +1,19 @@
 """iglo: image generators by incremental generative latent optimization."""
 
+import importlib
 import os
+from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when torch is imported
+
+_HOMES = {"load": "iglo.toolkit"}  # names offered here, imported when first asked for: torch takes seconds
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

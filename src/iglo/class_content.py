@@ -46,15 +46,20 @@ class ClassContentShape:
     width: int
     combine: str
 
+    @property
+    def dimension(self) -> int:
+        """Of both codes side by side."""
+        return self.class_dimension + self.content_dimension
+
     def geometry(self) -> Euclidean:
         """Of both codes side by side."""
-        return make_geometry("none", None, self.class_dimension + self.content_dimension)
+        return make_geometry("none", None, self.dimension)
 
     def generator(self) -> nn.Module:
         if self.combine == "film":
             dimensions = (self.class_dimension, self.content_dimension)
             return ModulatedGenerator(*dimensions, self.image_size, self.channels, self.width)
-        return Generator(self.class_dimension + self.content_dimension, self.image_size, self.channels, self.width)
+        return Generator(self.dimension, self.image_size, self.channels, self.width)
 
     def encoder(self, width: int) -> PairEncoder:
         return PairEncoder(self.class_dimension, self.content_dimension, self.image_size, self.channels, width)

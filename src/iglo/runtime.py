@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -56,9 +57,39 @@ def start(precision: str) -> Runtime:
             raise UserError(f"IGLO_THREADS: must be a whole number of at least 1, got {threads!r}.")
         torch.set_num_threads(int(threads))
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
-    name = os.environ.get("IGLO_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    return runtime_on(None, precision)
+
+
+def runtime_on(device: str | None, precision: str = "fp32") -> Runtime:
+    """Computing on a device, in a process that is somebody else's: its settings stay as they are.
+
+    Args:
+        device: as torch names it; None: what IGLO_DEVICE says, else the first GPU if any.
+
+    Raises:
+        UserError: torch cannot use the device here.
+    """
+    name = device or os.environ.get("IGLO_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        torch.empty(0, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"IGLO_DEVICE: torch cannot use {name!r} here ({str(error).splitlines()[0]}).") from None
+        asked = "device" if device else "IGLO_DEVICE"
+        raise UserError(f"{asked}: torch cannot use {name!r} here ({str(error).splitlines()[0]}).") from None
     return Runtime(torch.device(name), precision)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Deterministic algorithms within the block, in a process that is somebody else's; afterwards all is as before."""
+    algorithms, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    fill, benchmark = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    try:
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = False, False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = fill, benchmark

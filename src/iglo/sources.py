@@ -52,11 +52,11 @@ def open_source(data: DataParams, raw: str | Path) -> Source:
     if data.source == "digits":
         return _digits()
     if data.source == "folder":
-        return _folder(Path(data.path), "data.path")
+        return folder_source(Path(data.path), "data.path")
     if data.source == "git":
         if not Path(raw, "source.json").is_file():
             raise UserError(f"{raw}: nothing has been fetched from {data.url}; run the fetch stage first.")
-        return _folder(Path(raw) / "images", "data.subdir")
+        return folder_source(Path(raw) / "images", "data.subdir")
     root = Path(raw) / "torchvision" if data.root is None else Path(data.root)
     return _celeba(root, data) if data.dataset == "CelebA" else _arrays(root, data)
 
@@ -98,8 +98,12 @@ def _digits() -> Source:
     return Source("digits", names, tuple(map(str, digits.target)), images)
 
 
-def _folder(root: Path, key: str) -> Source:
-    """The image files under `root`, each labelled with the sub-folder of `root` that it is in."""
+def folder_source(root: Path, key: str) -> Source:
+    """The image files under `root`, each labelled with the sub-folder of `root` that it is in.
+
+    Raises:
+        UserError: no such folder, or no images in it; the message begins with `key`, which named the folder.
+    """
     if not root.is_dir():
         raise UserError(f"{key}: no folder {str(root)!r}; make it and put images into it, or name another.")
     files, ignored = [], []
@@ -135,7 +139,7 @@ def _celeba(root: Path, data: DataParams) -> Source:
         raise UserError(_missing(root, data, f"no folder {str(folder)!r}"))
     if data.classes:
         raise UserError(f"data.classes: must be [], since CelebA has no classes, got {list(data.classes)}.")
-    return _folder(folder, "data.root")
+    return folder_source(folder, "data.root")
 
 
 def _arrays(root: Path, data: DataParams) -> Source:

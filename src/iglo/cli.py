@@ -1,0 +1,452 @@
+"""The command `iglo`: a trained model on the command line.
+
+A user's mistake is one sentence on stderr and exit code 2. torch takes seconds to import: what needs it is imported
+where it is used, so that --help answers at once.
+"""
+
+import errno
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from PIL import Image
+
+import iglo
+from iglo.errors import UserError
+from iglo.files import read_array, read_json, whole_file, whole_folder, write_array, write_json
+
+if TYPE_CHECKING:
+    from iglo.toolkit import LoadedModel
+
+EXPORTED = "models/export"
+NUMBERED = re.compile(r"\d{5,}(-.*)?\.png")  # image files that this command wrote
+UNSAFE = re.compile(r"[^\w.-]+")  # in names of files
+SECONDS = 0.1  # a frame of an animation stays
+ENLARGED = 128  # px, the side up to which frames are enlarged
+COLUMNS = 12
+# What `dvc repro` leaves: (model, params, metrics) of either pipeline.
+LEFT = {
+    False: ("models/joint", "params.yaml", "metrics.json"),
+    True: ("disentangle/work/encoded", "disentangle/params.yaml", "disentangle/metrics.json"),
+}
+SAMPLERS = "models/samplers"
+
+
+class Commands(click.Group):
+    """A group whose mistakes, click's own among them, are one sentence and exit code 2."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            sys.exit(super().main(*arguments, **options | {"standalone_mode": False}) or 0)
+        except click.ClickException as error:
+            message = error.format_message()
+        except UserError as error:
+            message = str(error)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("stopped by the keyboard", err=True)
+            sys.exit(130)
+        message = " ".join(message.split())
+        click.echo(f"error: {message}{'' if message.endswith(('.', '?')) else '.'}", err=True)
+        sys.exit(2)
+
+
+@click.group(
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(package_name="iglo")
+def main() -> None:
+    """Use a trained model.
+
+    Images are given as folders, files or patterns such as 'frogs/*.png'. What is written follows from the name after
+    --out: a folder of image files, one .png with all of them, a .gif, or an array .npy.
+
+    \b
+    Example:
+      iglo export
+      iglo sample --count 64 --out samples.png
+    """
+
+
+# --- Options that commands share ---
+
+Command = Callable[..., None]
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+model_option = click.option("--model", default=EXPORTED, show_default=True, metavar="FOLDER", help="An exported model.")
+device_option = click.option("--device", metavar="NAME", help="cpu, cuda, …  [default: a GPU if there is one]")
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same result.")
+out_option = together(
+    click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the result goes."),
+    click.option("--force", is_flag=True, help="Replace what is there."),
+)
+inversion_options = together(
+    click.option(
+        "--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid."
+    ),
+    click.option("--steps", type=int, help="Of optimisation, at most.  [default: what the method takes]"),
+    click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: what the model was trained with]"),
+    seed_option,
+)
+images_argument = click.argument("images", nargs=-1, required=True)
+classes_option = click.option("--class", "classes", multiple=True, metavar="NAME", help="Repeatable.  [default: all]")
+
+
+# --- Commands ---
+
+
+@main.command()
+@model_option
+@click.option("-n", "--count", type=int, default=16, show_default=True, help="How many images.")
+@classes_option
+@seed_option
+@device_option
+@out_option
+def sample(
+    model: str, count: int, classes: tuple[str, ...], seed: int, device: str | None, out: Path, force: bool
+) -> None:
+    """Draw new images.
+
+    \b
+    Example:
+      iglo sample --count 64 --seed 1 --out samples.png
+    """
+    loaded = load(model, device)
+    with output(out, force, IMAGE_KINDS) as place:
+        write_images(place, loaded.sample(count, seed, classes=classes or None))
+
+
+@main.command()
+@images_argument
+@model_option
+@inversion_options
+@device_option
+@out_option
+def encode(images: tuple[str, ...], model: str, device: str | None, out: Path, force: bool, **search: Any) -> None:
+    """Find the codes of images: an array (N, d) as .npy.
+
+    \b
+    Example:
+      iglo encode my-pictures --method encoder --out codes.npy
+    """
+    loaded = load(model, device)
+    with output(out, force, (".npy",)) as place:
+        write_array(place, loaded.invert(read(loaded, images)[0], **search))
+
+
+@main.command()
+@click.argument("codes", metavar="CODES.npy")
+@model_option
+@device_option
+@out_option
+def decode(codes: str, model: str, device: str | None, out: Path, force: bool) -> None:
+    """Draw the images of codes, an array (N, d).
+
+    \b
+    Example:
+      iglo decode codes.npy --out decoded
+    """
+    loaded = load(model, device)
+    with output(out, force, IMAGE_KINDS) as place:
+        write_images(place, loaded.decode(read_codes(codes)))
+
+
+@main.command()
+@images_argument
+@model_option
+@inversion_options
+@device_option
+@out_option
+def reconstruct(images: tuple[str, ...], model: str, device: str | None, out: Path, force: bool, **search: Any) -> None:
+    """Draw images again, as the model knows them; a .png shows them below the originals.
+
+    \b
+    Example:
+      iglo reconstruct 'my-pictures/*.png' --steps 100 --out reconstructed.png
+    """
+    loaded = load(model, device)
+    with output(out, force, IMAGE_KINDS) as place:
+        given, _ = read(loaded, images)
+        made = loaded.reconstruct(given, **search)
+        if place.suffix == ".png":
+            pairs = [(given[i : i + COLUMNS], made[i : i + COLUMNS]) for i in range(0, len(given), COLUMNS)]
+            rows = [row for pair in pairs for row in pair]
+            write_grid(place, rows, row_labels=["original", "reconstruction"] * len(pairs))
+        else:
+            write_images(place, made)
+
+
+@main.command()
+@click.argument("stops", nargs=-1, required=True)
+@model_option
+@click.option("--steps", type=int, default=9, show_default=True, help="Images from one stop to the next.")
+@click.option("--closed", is_flag=True, help="Come back to the first; more than two stops always do.")
+@click.option("--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid.")
+@device_option
+@out_option
+def interpolate(
+    stops: tuple[str, ...],
+    model: str,
+    steps: int,
+    closed: bool,
+    method: str,
+    device: str | None,
+    out: Path,
+    force: bool,
+) -> None:
+    """Go from image to image through the codes between; STOPS are images, or one .npy of codes.
+
+    \b
+    Example:
+      iglo interpolate one.png other.png --steps 15 --out between.gif
+    """
+    loaded = load(model, device)
+    with output(out, force, (*IMAGE_KINDS, ".gif")) as place:
+        coded = len(stops) == 1 and stops[0].endswith(".npy")
+        points = read_codes(stops[0]) if coded else read(loaded, stops)[0]
+        if len(points) == 2 and not closed:
+            write_images(place, loaded.interpolate(*points, steps, method))
+        else:
+            write_images(place, loaded.tour(points, steps, method))
+
+
+@main.command()
+@images_argument
+@click.option("--among", required=True, metavar="IMAGES", help="Where to look for neighbours.")
+@model_option
+@click.option("-k", type=int, default=5, show_default=True, help="How many neighbours.")
+@click.option("--space", default="pixels", show_default=True, help="Where to measure: pixels or features.")
+@device_option
+@out_option
+def neighbours(
+    images: tuple[str, ...], among: str, model: str, k: int, space: str, device: str | None, out: Path, force: bool
+) -> None:
+    """Find the nearest of other images: a .png shows them, a .json names them with their distances.
+
+    \b
+    Example:
+      iglo neighbours samples --among data/images --out neighbours.png
+    """
+    loaded = load(model, device)
+    with output(out, force, (".png", ".json")) as place:
+        given, names = read(loaded, images)
+        others, other_names = read(loaded, [among])
+        rows, distances = loaded.neighbours(given, others, k, space)
+        if place.suffix == ".json":
+            found = [
+                [{"image": str(other_names[row]), "distance": distance} for row, distance in zip(*pair, strict=True)]
+                for pair in zip(rows, distances.tolist(), strict=True)
+            ]
+            texts = map(str, names)
+            write_json(place, [{"image": text, "nearest": near} for text, near in zip(texts, found, strict=True)])
+        else:
+            shown = np.concatenate([given[:, None], others[rows]], axis=1)
+            write_grid(place, list(shown), column_labels=["image", *map(str, range(1, k + 1))])
+
+
+@main.command()
+@images_argument
+@model_option
+@classes_option
+@click.option("--method", default="encoder", show_default=True, help="Of finding content: encoder or hybrid.")
+@device_option
+@out_option
+def convert(
+    images: tuple[str, ...],
+    model: str,
+    classes: tuple[str, ...],
+    method: str,
+    device: str | None,
+    out: Path,
+    force: bool,
+) -> None:
+    """Draw what images show in other classes, with a model of class and content.
+
+    \b
+    Example:
+      iglo convert digits --class 3 --class 8 --out converted.png
+    """
+    loaded = load(model, device)
+    with output(out, force, IMAGE_KINDS) as place:
+        given, _ = read(loaded, images)
+        made = loaded.convert(given, classes or None, method)
+        names = classes or loaded.classes
+        if place.suffix == ".png":
+            write_grid(place, list(np.concatenate([given[:, None], made], axis=1)), column_labels=["image", *names])
+        elif place.suffix == ".npy":
+            write_array(place, made)
+        else:
+            endings = [f"-{number}-{UNSAFE.sub('_', name)}" for number, name in enumerate(names)]
+            write_images(place, made.reshape(-1, *made.shape[2:]), endings)
+
+
+@main.command()
+@model_option
+@device_option
+def info(model: str, device: str | None) -> None:
+    """Say what a model is.
+
+    \b
+    Example:
+      iglo info --model models/export
+    """
+    values = load(model, device).info()
+    for name, value in values.items():
+        click.echo(f"{name:18} {', '.join(value) if isinstance(value, list) else value}")
+
+
+@main.command()
+@click.option("--model", metavar="FOLDER", help=f"A trained model with an encoder.  [default: {LEFT[False][0]}]")
+@click.option("--samplers", default=SAMPLERS, show_default=True, metavar="FOLDER", help="Fitted samplers.")
+@click.option("--params", metavar="FILE", help=f"Of the run that made it.  [default: {LEFT[False][1]}]")
+@click.option("--metrics", metavar="FILE", help=f"For the model card.  [default: {LEFT[False][2]} if there is one]")
+@click.option(
+    "--class-content", is_flag=True, help=f"Of the pipeline disentangle: {LEFT[True][0]} and what goes with it."
+)
+@click.option("--onnx", is_flag=True, help="Both networks as ONNX too, checked against torch.")
+@click.option("--out", default=EXPORTED, show_default=True, type=click.Path(path_type=Path), help="The folder to make.")
+@click.option("--force", is_flag=True, help="Replace an exported model that is there.")
+def export(
+    model: str | None,
+    samplers: str,
+    params: str | None,
+    metrics: str | None,
+    class_content: bool,
+    onnx: bool,
+    out: Path,
+    force: bool,
+) -> None:
+    """Pack what `dvc repro` left into one folder, which all other commands use.
+
+    \b
+    Example:
+      iglo export --out models/export --onnx
+    """
+    from iglo.bundle import FILES, export_model
+    from iglo.params import load_params
+
+    folder, params_file, metrics_file = LEFT[class_content or is_class_content(model)]
+    known = load_params(params or params_file)
+    measured = read_json(metrics or metrics_file) if metrics or Path(metrics_file).is_file() else None
+    with output(out, force, ("",), re.compile("|".join(map(re.escape, FILES)))) as place:
+        export_model(place, model or folder, samplers, known, measured, onnx)
+
+
+# --- Reading ---
+
+
+def load(model: str, device: str | None) -> "LoadedModel":
+    """The exported model; from here to the end of the command its warnings are lines on stderr."""
+    loaded = iglo.load(model, device)
+    from iglo.user_images import ConversionWarning
+
+    click.get_current_context().with_resource(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", ConversionWarning)
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
+    return loaded
+
+
+def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[Path]]:
+    """Images as the model takes them, (N, H, W, C) uint8, and their files."""
+    from iglo.user_images import read_files
+
+    return read_files(names, model.shape.image_size, model.shape.channels)
+
+
+def read_codes(name: str) -> np.ndarray:
+    if not Path(name).is_file():
+        raise UserError(f"{name}: no such file; name an .npy file of codes.")
+    try:
+        return read_array(name)
+    except UserError:
+        raise UserError(f"{name}: not an .npy file of numbers, or truncated; `iglo encode` makes such files.") from None
+
+
+def is_class_content(model: str | None) -> bool:
+    """Whether the folder says of itself that it holds a model of class and content."""
+    record = model and Path(model, "model.json")
+    return bool(record) and record.is_file() and "class_content" in read_json(record)
+
+
+# --- Writing ---
+
+IMAGE_KINDS = ("", ".png", ".npy")
+
+
+@contextmanager
+def output(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
+    """A path to write to, which becomes `out` when the block ends well; it is a folder where `out` has no suffix.
+
+    Args:
+        kinds: suffixes that are possible.
+        replaceable: names of files in a folder that `force` may replace.
+
+    Raises:
+        UserError: `out` is there and may not be replaced, is of another kind, or cannot be written.
+    """
+    if out.suffix not in kinds:
+        wanted = ["a folder" if kind == "" else kind for kind in kinds]
+        raise UserError(f"out: must be {' or '.join(wanted)}, got '{out}'.")
+    place = Path(os.path.abspath(out))
+    folder = not out.suffix
+    if place.is_dir() != folder and place.exists():
+        raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
+    there = sorted(os.listdir(place)) if place.is_dir() else [place.name] * place.exists()
+    if there and not force:
+        raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
+    if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):
+        raise UserError(f"{out}: holds other things too, such as {others[0]}, and is not replaced; name another.")
+    try:
+        with (whole_folder if folder else whole_file)(place) as partial:
+            if not os.access(place.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            yield partial
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{out}: cannot be written ({reason}); name another place.") from None
+
+
+def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)) -> None:
+    """(N, H, W, C) uint8 as what the suffix says; files of a folder are numbered, each number with all `endings`."""
+    from iglo.figures import save_animation
+
+    if place.suffix == ".npy":
+        write_array(place, images)
+    elif place.suffix == ".png":
+        write_grid(place, [images[i : i + COLUMNS] for i in range(0, len(images), COLUMNS)])
+    elif place.suffix == ".gif":
+        scale = max(1, ENLARGED // images.shape[1])
+        save_animation(place, images.repeat(scale, axis=1).repeat(scale, axis=2), SECONDS)
+    else:
+        for index, image in enumerate(images):
+            number, ending = divmod(index, len(endings))
+            squeezed = image[..., 0] if image.shape[2] == 1 else image
+            Image.fromarray(squeezed).save(place / f"{number:05d}{endings[ending]}.png")
+
+
+def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
+    from iglo.figures import save_grid
+
+    save_grid(place, rows, **labels)
+
+
+if __name__ == "__main__":
+    main(prog_name="iglo")
