@@ -10,20 +10,22 @@ from iglo.model import Model
 from iglo.params import Params
 from iglo.report import Split, write_report
 from iglo.runtime import start
+from iglo.sampling import SamplerChoice
 from stages.common import stage
 
 
-@stage("images", "features", "clusters", "model", "metrics", "figures", "times")
+@stage("images", "features", "clusters", "model", "samplers", "metrics", "figures", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
-    """Measures reconstruction, inversion, continuity, samples and the split, and draws them."""
+    """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     model = Model.load(arguments.model, runtime)
     features = read_json(Path(arguments.features) / "features.json")["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
+    choice = SamplerChoice.load(arguments.samplers, model.shape.geometry())
     judge = Judge.make(params, runtime)
     with whole_folder(arguments.figures) as folder:
-        values = write_report(folder, model, store, Split(points, labels, features), judge, params, runtime)
+        values = write_report(folder, model, store, Split(points, labels, features), choice, judge, params, runtime)
     write_json(arguments.metrics, values)
     return len(store.images)
 

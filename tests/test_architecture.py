@@ -18,7 +18,7 @@ TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "m
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")
 NUMPY_GENERATORS = {"default_rng", "Generator"}
-ESTIMATORS = {"PCA", "KMeans", "MiniBatchKMeans"}
+ESTIMATORS = {"PCA", "KMeans", "MiniBatchKMeans", "GaussianMixture"}
 
 
 def names(code: str) -> Iterator[tuple[str, ast.AST]]:

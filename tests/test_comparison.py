@@ -11,8 +11,10 @@ from iglo.comparison import random_subsets
 from iglo.comparison_claims import CLAIMS
 from iglo.errors import UserError
 from iglo.images import ImageStore
-from iglo.model import Model
+from iglo.model import Model, decode
 from iglo.params import Comparison, load_params, parse_params
+from iglo.randomness import torch_generator
+from iglo.sampling import fit_sampler
 from tests import chain, pipeline
 from tests.tiny import RUNTIME
 
@@ -28,8 +30,9 @@ def values() -> dict:
     changed |= own | {
         "joint": ["incremental_random"],
         "measure": small,
-        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint"}),
+        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint", "sampler": "gaussian"}),
     }
+    changed["arms"]["autoencoder"]["changes"]["sampler"] = "normal"
     for arm in changed["arms"].values():
         arm["changes"].pop("rounds", None)
     return changed
@@ -86,6 +89,14 @@ def test_seeds_differ_in_learning_and_agree_in_what_is_shown(compared):
     assert all(any(np.array_equal(one, image) for image in images) for one in shown)
 
 
+@pytest.mark.parametrize(("arm", "sampler"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
+def test_samples_are_those_of_the_sampler_that_the_arm_names(compared, arm, sampler):
+    model = Model.load(compared / CELLS / "encoded" / f"{arm}-1", RUNTIME)
+    codes = fit_sampler(sampler, model.codes, model.shape.geometry(), 0).draw(16, torch_generator(0, "samples"))
+    expected = (decode(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
+    assert np.array_equal(np.load(compared / CELLS / "measured" / f"{arm}-1" / "samples.npy"), expected)
+
+
 def test_random_subsets_are_a_partition_of_the_same_lengths():
     subsets = [np.array([0, 3]), np.array([1, 2, 5, 7]), np.array([4, 6, 8])]
     drawn = random_subsets(subsets, 0)
@@ -101,6 +112,7 @@ def test_random_subsets_are_a_partition_of_the_same_lengths():
         ({"joint": ["glo"], "run": ["continuity"]}, "joint: must name arms among continuity, got 'glo'"),
         ({"seeds": [1, 1]}, "seeds: must be one or more different numbers"),
         ({"budget": 0}, "budget: must be at least 1, got 0"),
+        ({"base": chain.params()}, "base.sampler: must name a sampler, so that arms can be compared, got 'best'"),
     ],
 )
 def test_a_mistake_in_the_comparison_is_named(change, said):

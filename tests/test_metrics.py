@@ -191,12 +191,21 @@ def test_novelty_by_hand():
     assert metrics.novelty(samples, train, test) == pytest.approx(0.5)
 
 
+def test_median_ratio_and_share_closer_by_hand():
+    reference = np.arange(101.0)  # its first percentile is 1
+    assert metrics.median_ratio(np.array([5.0, 100.0, 20.0]), reference) == pytest.approx(0.4)
+    assert metrics.share_closer(np.array([0.0, 0.9, 1.0, 7.0]), reference) == 0.5  # 1 is not closer than 1
+    assert metrics.share_closer(np.array([0.0, 0.9, 1.0, 7.0]), reference, percentile=50) == 1
+    assert metrics.share_closer(np.array([0.1, 0.6]), np.array([0.0, 50.0])) == 0.5  # interpolated: 0.5
+
+
 def test_ratios_stay_finite_json():
     same = np.zeros((3, 2))
     away = np.ones((3, 2))
     assert metrics.novelty(same, same, same) == 1
     assert metrics.novelty(same, same, away) == pytest.approx(0, abs=1e-9)
     json.dumps([metrics.novelty(away, same, same), metrics.midpoint_realism(away, same, same)], allow_nan=False)
+    assert (metrics.median_ratio(np.zeros(2), np.zeros(3)), metrics.share_closer(np.zeros(2), np.zeros(3))) == (1, 0)
 
 
 # --- Split ---
@@ -236,6 +245,13 @@ def test_a_copy_is_at_distance_zero_exactly(rng):
     assert (indices == np.arange(40)[::-1]).all()
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_nearest_indices_by_sorting(rng, chunk):
+    references, queries = rng.normal(size=(11, 3)), rng.normal(size=(6, 3)).astype(np.float32)
+    expected = [sorted(range(11), key=lambda i: math.dist(query, references[i]))[:3] for query in queries]
+    assert metrics.nearest_indices(queries, references, 3, chunk).tolist() == expected
+
+
 def test_nearest_distances_takes_bytes_without_wrapping_around():
     distances, indices = metrics.nearest_distances(np.array([[250]], np.uint8), np.array([[0], [255]], np.uint8))
     assert (distances.tolist(), indices.tolist()) == ([5], [1])
@@ -258,6 +274,8 @@ def test_values_are_plain_floats(rng):
         metrics.kernel_distance(features, features),
         *metrics.precision_recall(features, features),
         metrics.novelty(features, features, features + 1),
+        metrics.median_ratio(features, features),
+        metrics.share_closer(features, features),
         metrics.cluster_coverage(labels, selected),
         metrics.mean_nearest(features, selected),
     ]

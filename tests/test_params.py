@@ -67,6 +67,7 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("sigma", -0.1, "at least 0, got -0.1"),
         ("sigma_end", -0.1, "at least 0, got -0.1"),
         ("method", "gan", "one of glo, incremental, got 'gan'"),
+        ("sampler", "gan", "one of best, normal, gaussian_diag, gaussian, gmm, imle, got 'gan'"),
         ("precision", "fp16", "one of fp32, bf16, got 'fp16'"),
         ("data", None, "a mapping of keys to values, got None"),
         ("data.path", 3, "a text, got 3"),

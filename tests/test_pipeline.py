@@ -17,6 +17,7 @@ import pytest
 import yaml
 from torch import nn
 
+from iglo.sampling import SAMPLERS
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
 
@@ -41,6 +42,7 @@ SETTINGS = {  # under which a stage reads what it does not read in the tiny run
         {"encoder.mode": "joint", "method": "glo"},
         {"encoder.mode": "joint", "sigma_end": 0.1},
     ],
+    "samplers": [{"loss.name": "perceptual"}],
     "evaluate": [{"loss.name": "perceptual"}],
 }
 
@@ -146,16 +148,23 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_numbers_times_and_figures(repository):
     metrics = json.loads((repository / "metrics.json").read_text())
-    assert list(metrics) == ["train", "test", "interpolation", "samples", "split"]
+    assert list(metrics) == ["train", "test", "interpolation", "samples", "samplers", "memorisation", "split"]
     assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder"]
     for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
         assert list(part) == ["l1", "psnr", "ssim", "lpips_random_squeeze"]
+    chosen = json.loads((repository / "models" / "samplers" / "samplers.json").read_text())["chosen"]
+    assert metrics["samples"] == metrics["samplers"][chosen] and list(metrics["samplers"]) == list(SAMPLERS)
+    distance = {name: values["kd_random_squeeze"] for name, values in metrics["samplers"].items()}
+    assert chosen == min(distance, key=distance.get)
+    assert list(metrics["memorisation"]) == ["pixels", "features_random_squeeze"]
+    assert all(list(part) == ["median_ratio", "share_closer"] for part in metrics["memorisation"].values())
     assert all(map(math.isfinite, leaves(metrics)))
     times = json.loads((repository / "timing.json").read_text())
     assert times.keys() == {stage.name.split("@")[0] for stage in OWN}
     assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {"seconds", "peak_mib", "images_per_s"}
     figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
     assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
+    assert {"samplers.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
     with open(repository / "reports" / "curves" / "full.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
@@ -198,6 +207,7 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
         "full",
         "encoder",
         "joint",
+        "samplers",
         "evaluate",
     ]
     assert (repository / "metrics.json").read_bytes() == before

@@ -15,12 +15,13 @@ from torch import Tensor
 from iglo import metrics
 from iglo.class_content import ClassContentModel
 from iglo.class_judge import ClassJudge
+from iglo.geometry import make_geometry
 from iglo.images import ImageStore
-from iglo.latents import gaussian_codes
 from iglo.model import decode, encode
 from iglo.params import ClassContentParams
 from iglo.randomness import numpy_generator, sklearn_seed, torch_generator
 from iglo.runtime import Runtime
+from iglo.sampling import fit_sampler
 
 MORPHED, MORPH_STEPS = 8, 8  # images, and frames from one class to the next
 FOLDS = 5  # of the images whose class is predicted from their content; fewer where a class has fewer
@@ -66,9 +67,11 @@ def content_of(model: ClassContentModel, images: np.ndarray, runtime: Runtime) -
 
 def scratch(model: ClassContentModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
     """Images of random content in every class: `normal` from N(0, I), `gaussian` fitted to the learned codes."""
+    content = model.content_codes
+    fitted = fit_sampler("gaussian", content, make_geometry("none", None, content.shape[1]), seed)
     drawn = {
-        "normal": torch.randn(count, model.shape.content_dimension, generator=torch_generator(seed, "scratch/normal")),
-        "gaussian": gaussian_codes(model.content_codes.cpu(), count, torch_generator(seed, "scratch/gaussian")),
+        "normal": torch.randn(count, content.shape[1], generator=torch_generator(seed, "scratch/normal")),
+        "gaussian": fitted.draw(count, torch_generator(seed, "scratch/gaussian")),
     }
     return {name: convert(model, content, runtime).swapaxes(0, 1) for name, content in drawn.items()}
 

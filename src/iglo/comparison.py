@@ -35,6 +35,7 @@ from iglo.params import Comparison, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.recipes import learn_all, learn_subset, make_distance, presentations_of_all_stages, start_model
 from iglo.runtime import Runtime
+from iglo.sampling import fit_sampler
 from iglo.training import Progress
 
 SHOWN, SHOWN_PATHS, SHOWN_SAMPLES, NEIGHBOURS = 12, 4, 48, 3
@@ -168,11 +169,12 @@ def measure_cell(
     reconstructed = decode(model.generator, model.codes, runtime)
     encoded = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
     paths = interpolations(model, own.evaluate, drawn, runtime)
-    samples = draw_samples(model, own.evaluate.samples, drawn, runtime)
-    train_features = judge.features(train)
+    sampler = fit_sampler(params.sampler, model.codes, model.shape.geometry(), drawn)
+    samples = draw_samples(model, sampler, own.evaluate.samples, drawn, runtime)
+    train_features, sample_features = judge.features(train), judge.features(samples)
     distance = make_distance(own, runtime)
     shown = {part: shown_ids(len(images), drawn) for part, images in (("train", train), ("test", test))}
-    nearest = nearest_training_images(judge.features(samples[:SHOWN]), train_features)
+    nearest = metrics.nearest_indices(sample_features[:SHOWN], train_features, NEIGHBOURS)
     pictures = {
         "reconstructions": reconstructed[shown["train"]],
         "encoder_train": encoded["train"][shown["train"]],
@@ -192,7 +194,7 @@ def measure_cell(
         "test": {"encoder": _quality(encoded["test"], test, judges)},
         "inversion": inversion(model, store.test, distance, comparison, judge, runtime),
         "interpolation": continuity(model, paths, train_features, judge, drawn, runtime),
-        "samples": sample_quality(samples, train_features, test, judge),
+        "samples": sample_quality(sample_features, train_features, judge.features(test), judge.feature_name),
     }
 
 
@@ -214,12 +216,6 @@ def last_rows(log: list[dict]) -> list[dict]:
 
 def shown_ids(count: int, seed: int) -> np.ndarray:
     return numpy_generator(seed, "comparison/shown").permutation(count)[:SHOWN]
-
-
-def nearest_training_images(features: np.ndarray, train_features: np.ndarray) -> np.ndarray:
-    """(M, D), (N, D) → (M, 3) ids of the training images nearest in feature space, the nearest first."""
-    distances = np.linalg.norm(features[:, None] - train_features[None], axis=2)
-    return np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOURS]
 
 
 def inversion(
@@ -278,9 +274,13 @@ def measure_reference(
     noise = rng.random((len(real), *train.shape[1:]), dtype=np.float32)
     for name, images in (("train", store.train), ("test", store.test)):
         write_array(folder / f"{name}.npy", np.asarray(images[shown_ids(len(images), params.seed)]))
+    floor, ceiling = (
+        sample_quality(judge.features(images), judge.features(known), judge.features(test), judge.feature_name)
+        for images, known in ((train[real], train[others]), (noise, train))
+    )
     return {
-        "floor": sample_quality(train[real], judge.features(train[others]), test, judge),
-        "ceiling": sample_quality(noise, judge.features(train), test, judge),
+        "floor": floor,
+        "ceiling": ceiling,
         "split": split_quality(points, labels, chosen, params.seed),
         "judge": judge.feature_name,
         "trained_on": backbone_name(params.loss.network, params.loss.weights),

@@ -10,11 +10,11 @@ from torch import Tensor
 from iglo import metrics
 from iglo.backbones import backbone_name
 from iglo.judges import feature_judge, lpips_distance
-from iglo.latents import gaussian_codes
 from iglo.model import Model, decode, encode
 from iglo.params import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import Runtime
+from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
 
 EPSILON = 1e-2  # of the perceptual path length, in t
 
@@ -128,23 +128,43 @@ def _close_pairs(model: Model, count: int, seed: int, runtime: Runtime) -> tuple
     return images[0], images[1]
 
 
-def draw_samples(model: Model, count: int, seed: int, runtime: Runtime) -> np.ndarray:
-    """(count, H, W, C) float: images of codes drawn from the Gaussian fitted to the learned codes, then projected."""
-    drawn = gaussian_codes(model.codes.cpu(), count, torch_generator(seed, "samples"))
-    return decode(model.generator, model.shape.geometry().project(drawn), runtime)
+def draw_samples(model: Model, sampler: Sampler, count: int, seed: int, runtime: Runtime) -> np.ndarray:
+    """(count, H, W, C) float: images of codes that a sampler draws."""
+    return decode(model.generator, sampler.draw(count, torch_generator(seed, "samples")), runtime)
 
 
-def sample_quality(samples: np.ndarray, train_features: np.ndarray, test: np.ndarray, judge: Judge) -> dict[str, float]:
-    """Kernel and Fréchet distance, precision and recall of samples against held-out images, and their novelty."""
-    fake, real = judge.features(samples), judge.features(test)
+def choose_sampler(model: Model, test: np.ndarray, judge: Judge, params: Params, runtime: Runtime) -> SamplerChoice:
+    """Every sampler fitted to the learned codes; `best` is the one with the smallest kernel distance.
+
+    The choice is made on the held-out images, and on the samples, that `evaluate` reports on: the distance reported of
+    the best is a little smaller than other images would give.
+
+    Args:
+        test: (T, H, W, C) float in [0, 1], the held-out images.
+    """
+    geometry, real, distances = model.shape.geometry(), judge.features(test), {}
+    samplers = {name: fit_sampler(name, model.codes, geometry, params.seed) for name in SAMPLERS}
+    for name, sampler in samplers.items():
+        samples = draw_samples(model, sampler, params.evaluate.samples, params.seed, runtime)
+        distances[name] = metrics.kernel_distance(judge.features(samples), real)
+    chosen = min(distances, key=distances.get) if params.sampler == "best" else params.sampler
+    return SamplerChoice(samplers, chosen, distances)
+
+
+def sample_quality(fake: np.ndarray, train: np.ndarray, real: np.ndarray, name: str) -> dict[str, float]:
+    """Kernel and Fréchet distance, precision and recall of samples against held-out images, and their novelty.
+
+    Args:
+        fake, train, real: (S, D), (N, D), (T, D) features of samples, training and held-out images,
+        name: of the judge that has seen them.
+    """
     precision, recall = metrics.precision_recall(real, fake) if min(len(real), len(fake)) > 3 else (0.0, 0.0)
-    name = judge.feature_name
     return {
         f"kd_{name}": metrics.kernel_distance(fake, real),
         f"fd_{name}": metrics.frechet_distance(fake, real),
         f"precision_{name}": precision,
         f"recall_{name}": recall,
-        f"novelty_{name}": metrics.novelty(fake, train_features, real),
+        f"novelty_{name}": metrics.novelty(fake, train, real),
     }
 
 

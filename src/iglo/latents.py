@@ -109,14 +109,6 @@ def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torc
     return geometry.project(codes + noise)
 
 
-def gaussian_codes(codes: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """(count, d) float32 drawn from the Gaussian fitted to (N, d) codes; not projected."""
-    codes = codes.double()
-    covariance = torch.cov(codes.T) + 1e-6 * torch.eye(codes.shape[1])
-    normal = torch.randn(count, codes.shape[1], generator=rng, dtype=torch.float64)
-    return (codes.mean(0) + normal @ torch.linalg.cholesky(covariance).T).float()
-
-
 def _thumbnails(images: np.ndarray, side: int = 32) -> np.ndarray:
     """(N, H, W, C) uint8 → (N, features) float32: block means, at most `side` pixels a side."""
     count, height, width, channels = images.shape

@@ -143,7 +143,21 @@ def novelty(sample_features: np.ndarray, train_features: np.ndarray, test_featur
     """
     samples, _ = nearest_distances(sample_features, train_features)
     unseen, _ = nearest_distances(test_features, train_features)
-    return _ratio(np.median(samples), np.median(unseen))
+    return median_ratio(samples, unseen)
+
+
+def median_ratio(distances: np.ndarray, reference: np.ndarray) -> float:
+    """Median of distances `(N,)` over that of reference distances `(M,)`; 1 where both are 0."""
+    return _ratio(np.median(distances), np.median(reference))
+
+
+def share_closer(distances: np.ndarray, reference: np.ndarray, percentile: float = 1.0) -> float:
+    """Share of distances `(N,)` below a percentile, linearly interpolated, of reference distances `(M,)`.
+
+    Of samples' distances to their nearest training images, beside held-out images': about `percentile` / 100 where
+    samples are as new as these, 1 where all are copies.
+    """
+    return float(np.mean(distances < np.percentile(reference, percentile)))
 
 
 # --- Split: how well the selected images stand for all ---
@@ -185,6 +199,15 @@ def nearest_distances(
         difference = np.subtract(queries[rows], references[indices[rows]], dtype=np.float64)
         distances[rows] = np.linalg.norm(difference, axis=1)
     return distances, indices
+
+
+def nearest_indices(queries: np.ndarray, references: np.ndarray, count: int, chunk: int = 512) -> np.ndarray:
+    """Indices `(N, count) int64` of the references nearest to each query, the nearest first; arguments as above."""
+    found = [
+        np.argsort(squared, axis=1, kind="stable")[:, :count]
+        for _, squared in _squared_distances(queries, references, chunk)
+    ]
+    return np.concatenate(found)
 
 
 def _squared_distances(

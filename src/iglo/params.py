@@ -177,6 +177,7 @@ class Params:
     beta: Weight  # full: weight of the reconstruction of G(z + noise)
     sigma: Weight  # full: standard deviation of the noise, per coordinate
     sigma_end: Weight | None  # full: what sigma falls to in a straight line; null: sigma
+    sampler: Literal["best", "normal", "gaussian_diag", "gaussian", "gmm", "imle"]  # best: the least kernel distance
     data: DataParams
     features: FeatureParams
     clustering: ClusterParams
@@ -387,10 +388,13 @@ def _check_comparison(comparison: Comparison) -> None:
     if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
     for arm in (None, *comparison.arms):
+        place = f"arms.{arm}.changes" if arm else "base"
         try:
-            comparison.params(arm)
+            sampler = comparison.params(arm).sampler
         except UserError as error:
-            raise UserError(f"{f'arms.{arm}.changes' if arm else 'base'}: {error}") from None
+            raise UserError(f"{place}: {error}") from None
+        if sampler == "best":
+            raise UserError(f"{place}.sampler: must name a sampler, so that arms can be compared, got 'best'.")
 
 
 def _check_class_content(params: ClassContentParams) -> None:

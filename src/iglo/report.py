@@ -1,5 +1,6 @@
 """A run's report: every number and every picture."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,21 @@ from iglo.evaluation import (
     split_quality,
 )
 from iglo.images import ImageStore
+from iglo.memorisation import NEIGHBOURS, SPACES, Nearness
 from iglo.model import Model, decode
 from iglo.params import Params
 from iglo.randomness import numpy_generator
 from iglo.runtime import Runtime
+from iglo.sampling import SamplerChoice
 
 COLUMNS = 12
+SAMPLERS = {  # in words
+    "normal": "the prior",
+    "gaussian_diag": "a Gaussian fitted to the learned codes, coordinate by coordinate",
+    "gaussian": "a Gaussian fitted to the learned codes",
+    "gmm": "a mixture of Gaussians fitted to the learned codes",
+    "imle": "a mapping of noise learned by IMLE",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,14 @@ class Split:
 
 
 def write_report(
-    folder: Path, model: Model, store: ImageStore, split: Split, judge: Judge, params: Params, runtime: Runtime
+    folder: Path,
+    model: Model,
+    store: ImageStore,
+    split: Split,
+    choice: SamplerChoice,
+    judge: Judge,
+    params: Params,
+    runtime: Runtime,
 ) -> dict:
     """Draws a run's figures into `folder` and returns its metrics, nested as in metrics.json."""
     seed, section = params.seed, params.evaluate
@@ -45,8 +62,18 @@ def write_report(
     reconstructed = decode(model.generator, model.codes, runtime)
     inverted = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
     paths = interpolations(model, section, seed, runtime)
-    samples = draw_samples(model, section.samples, seed, runtime)
-    train_features = judge.features(train)
+    samples = {
+        name: draw_samples(model, each, section.samples, seed, runtime) for name, each in choice.samplers.items()
+    }
+    features = {name: judge.features(images) for name, images in samples.items()}
+    train_features, test_features = judge.features(train), judge.features(test)
+    near = {
+        "pixels": Nearness.measure(samples[choice.chosen], train, test),
+        "features": Nearness.measure(features[choice.chosen], train_features, test_features),
+    }
+    compared = {
+        name: sample_quality(fake, train_features, test_features, judge.feature_name) for name, fake in features.items()
+    }
     values = {
         "train": {
             "recon": quality(reconstructed, train, judge),
@@ -54,7 +81,12 @@ def write_report(
         },
         "test": {"encoder": quality(inverted["test"], test, judge)},
         "interpolation": continuity(model, paths, train_features, judge, seed, runtime),
-        "samples": sample_quality(samples, train_features, test, judge),
+        "samples": compared[choice.chosen],
+        "samplers": compared,
+        "memorisation": {
+            "pixels": near["pixels"].values(),
+            f"features_{judge.feature_name}": near["features"].values(),
+        },
         "split": split_quality(split.points, split.labels, np.flatnonzero(model.learned_in == 1), seed),
     }
     shown = numpy_generator(seed, "report/train").permutation(len(train))
@@ -64,7 +96,10 @@ def write_report(
     draw_encoder(folder, "train", train[shown], inverted["train"][shown], values["train"]["encoder"]["psnr"])
     draw_encoder(folder, "test", test[unseen], inverted["test"][unseen], values["test"]["encoder"]["psnr"])
     draw_interpolations(folder, paths)
-    draw_samples_grid(folder, samples)
+    draw_samples_grid(folder, samples[choice.chosen], choice.chosen)
+    draw_samplers(folder, samples, choice)
+    draw_neighbours(folder, samples[choice.chosen], train, near)
+    draw_nearness(folder, near)
     draw_split(folder, model, store.train, split)
     draw_losses(folder, model.log)
     draw_overview(
@@ -111,9 +146,38 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
     _grid(folder / "interpolations.png", rows, "Interpolations between training codes (ids at the left)")
 
 
-def draw_samples_grid(folder: Path, samples: np.ndarray) -> None:
+def draw_samples_grid(folder: Path, samples: np.ndarray, sampler: str) -> None:
     rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
-    _grid(folder / "samples.png", rows, "Samples: codes drawn from the Gaussian fitted to the learned codes")
+    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {sampler}, {SAMPLERS[sampler]}")
+
+
+def draw_samplers(folder: Path, samples: Mapping[str, np.ndarray], choice: SamplerChoice) -> None:
+    """A row of samples for each sampler, the nearest to held-out images first."""
+    ranked = sorted(samples, key=choice.kernel_distance.get)
+    rows = [(f"{name}, {choice.kernel_distance[name]:.3g}", samples[name][:COLUMNS]) for name in ranked]
+    title = f"Samples of every sampler, and its kernel distance to held-out images; chosen: {choice.chosen}"
+    _grid(folder / "samplers.png", rows, title)
+
+
+def draw_neighbours(folder: Path, samples: np.ndarray, train: np.ndarray, near: Mapping[str, Nearness]) -> None:
+    """Samples over the training images nearest to them: the first samples, then those that come nearest of all."""
+    nearest = np.argsort(near["features"].samples, kind="stable")
+    rows = []
+    for title, ids in (("sample", np.arange(len(samples))), ("sample nearest of all", nearest)):
+        shown = ids[:COLUMNS]
+        rows.append((title, samples[shown]))
+        for space in SPACES:
+            rows += [(f"nearest in {space}", train[near[space].neighbours[shown, rank]]) for rank in range(NEIGHBOURS)]
+    title = "Samples and the training images nearest to them, in pixels and in the judge's features"
+    _grid(folder / "neighbours.png", rows, title)
+
+
+def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
+    """How far samples, and held-out images, are from their nearest training images."""
+    for space, words in SPACES.items():
+        distances = {"samples": near[space].samples, "held-out images": near[space].unseen}
+        label, title = f"distance in {words}", "Distance to the nearest training image"
+        figures.save_histograms(folder / f"nearness-{space}.png", distances, label, title)
 
 
 def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) -> None:

@@ -1,40 +1,42 @@
-"""Where new codes are drawn from: priors fitted to the learned codes; every draw goes through the geometry.
+"""Where new codes are drawn from: samplers fitted to the learned codes. Every draw goes through the geometry."""
 
-A sampler is its name and its arrays, so that it can be kept without a pickle.
-"""
-
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from iglo.errors import UserError
+from iglo.files import read_json, write_json
 from iglo.geometry import Euclidean
 from iglo.randomness import sklearn_seed, torch_generator
 
-JITTER = 1e-6  # added to variances, in units of the codes' mean variance
+JITTER = 1e-6  # added to variances; those of codes are about 1
 MIXTURES = (1, 2, 4, 8, 16, 32)  # components that are tried
+MIXTURE_CODES = 10_000  # that mixtures are fitted to, at most
+MIXTURE_FLOOR = 1e-4  # added to a component's variances, in units of the codes' mean variance
 IMLE_NOISE, IMLE_WIDTH = 64, 256  # dimensions
-IMLE_EPOCHS, IMLE_POOL, IMLE_BATCH, IMLE_RATE = 150, 8, 128, 1e-3  # the pool in noises per code
+IMLE_ROUNDS, IMLE_BATCH, IMLE_RATE = 150, 128, 1e-3
+IMLE_CODES, IMLE_POOL = 4096, 8  # codes of a round, at most, and noises for each
 
 Arrays = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws codes.
+    """Draws codes. It is its name and its arrays, so that no pickle is needed to keep it.
 
     Attributes:
         name: one of SAMPLERS.
-        arrays: what was fitted, float32.
+        arrays: what was fitted, contiguous: another layout in memory could mean other last bits.
         geometry: where codes may lie.
     """
 
@@ -46,133 +48,187 @@ class Sampler:
         """(count, d) float32 codes, where codes may lie."""
         return self.geometry.project(DRAW[self.name](self.arrays, count, rng).float())
 
-    def save(self, path: Path) -> None:
-        """A safetensors file of the arrays, with the name as its metadata."""
-        arrays = {name: array.contiguous() for name, array in self.arrays.items()}
-        save_file(arrays, path, {"sampler": self.name})
+    def save(self, path: str | Path) -> None:
+        """Writes a safetensors file of the arrays, with the name as its metadata."""
+        save_file(dict(self.arrays), path, {"sampler": self.name})
 
     @classmethod
     def load(cls, path: str | Path, geometry: Euclidean) -> "Sampler":
-        """What `save` wrote; UserError when it is no sampler."""
+        """What `save` wrote; UserError when it is no sampler, or one that draws what is not finite."""
         try:
             with safe_open(path, "pt") as file:
-                name = file.metadata()["sampler"]
-                return cls(name, {key: file.get_tensor(key) for key in file.keys() if FIT[name]}, geometry)
-        except (OSError, SafetensorError, KeyError, TypeError):
-            raise UserError(f"{path}: holds no sampler; run the stage that makes it again.") from None
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                sampler = cls(file.metadata()["sampler"], arrays, geometry)
+            whole = bool(sampler.draw(2, torch_generator(0, "samplers/load")).isfinite().all())
+        except (OSError, SafetensorError, LookupError, TypeError, RuntimeError):
+            whole = False
+        if not whole:
+            raise UserError(f"{path}: holds no sampler; run the stage that makes it again.")
+        return sampler
 
 
 def fit_sampler(name: str, codes: Tensor, geometry: Euclidean, seed: int) -> Sampler:
-    """The sampler of this name for (N, d) learned codes."""
-    return Sampler(name, FIT[name](codes.detach().cpu().double(), geometry, seed), geometry)
+    """The sampler of this name for (N, d) learned codes, which lie where the geometry allows.
+
+    Raises:
+        UserError: a code is not finite.
+    """
+    if not codes.isfinite().all():
+        raise UserError(f"codes: must be finite to fit the sampler {name}, got NaN or infinity; train the model again.")
+    arrays = FIT[name](codes.detach().cpu().double(), geometry, seed)
+    return Sampler(name, {key: array.contiguous() for key, array in arrays.items()}, geometry)
 
 
-# --- Gaussians ---
+@dataclass(frozen=True)
+class SamplerChoice:
+    """All samplers of a model, and the one that is drawn from.
+
+    Attributes:
+        samplers: by name.
+        chosen: a name among them.
+        kernel_distance: of images of each one's codes to held-out images, by name.
+    """
+
+    samplers: Mapping[str, Sampler]
+    chosen: str
+    kernel_distance: Mapping[str, float]
+
+    def save(self, folder: Path) -> None:
+        for name, sampler in self.samplers.items():
+            sampler.save(folder / f"{name}.safetensors")
+        write_json(folder / "samplers.json", {"chosen": self.chosen, "kernel_distance": dict(self.kernel_distance)})
+
+    @classmethod
+    def load(cls, folder: str | Path, geometry: Euclidean) -> "SamplerChoice":
+        """What `save` wrote; UserError when it is not that."""
+        path = Path(folder) / "samplers.json"
+        record = read_json(path)
+        try:
+            chosen, distance = record["chosen"], {name: float(record["kernel_distance"][name]) for name in SAMPLERS}
+        except (LookupError, TypeError, ValueError):
+            chosen = None
+        if chosen not in SAMPLERS:
+            raise UserError(f"{path}: names no choice of samplers; run the stage that makes it again.")
+        samplers = {name: Sampler.load(path.with_name(f"{name}.safetensors"), geometry) for name in SAMPLERS}
+        return cls(samplers, chosen, distance)
+
+
+# --- Gaussians: weights (K,), means (K, d), and roots (K, d, d) of the covariances, RRᵀ = Σ ---
 
 
 def _fit_normal(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    """The geometry's own prior: normal, with the radius as root mean square length."""
-    scale = geometry.radius / codes.shape[1] ** 0.5
-    return {"mean": torch.zeros(1, codes.shape[1]), "root": torch.full((1, codes.shape[1]), scale)}
+    """The geometry's prior: normal, with the radius as root mean square length."""
+    dimension = codes.shape[1]
+    return _gaussian(codes.new_zeros(dimension), geometry.radius / dimension**0.5 * torch.eye(dimension))
 
 
 def _fit_diagonal(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    return {"mean": codes.mean(0, keepdim=True).float(), "root": codes.std(0, keepdim=True).float()}
+    return _gaussian(codes.mean(0), _covariance(codes).diagonal().sqrt().diag())
 
 
 def _fit_full(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    covariance = torch.cov(codes.T).reshape(codes.shape[1], -1)
-    jitter = JITTER * covariance.diagonal().mean().clamp_min(1e-12)
-    root = torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance)))
-    return {"mean": codes.mean(0, keepdim=True).float(), "root": root[None].float()}
+    return _gaussian(codes.mean(0), torch.linalg.cholesky(_covariance(codes)))
 
 
-def _draw_diagonal(arrays: Arrays, count: int, rng: torch.Generator) -> Tensor:
-    mean, root = arrays["mean"], arrays["root"]
-    return mean + root * torch.randn(count, mean.shape[1], generator=rng)
+def _gaussian(mean: Tensor, root: Tensor) -> Arrays:
+    return {"weights": torch.ones(1, dtype=torch.float64), "means": mean[None], "roots": root[None].double()}
 
 
-# --- A mixture of Gaussians ---
+def _covariance(codes: Tensor) -> Tensor:
+    """(d, d); of a single code JITTER alone."""
+    spread = torch.cov(codes.T, correction=min(1, len(codes) - 1)).reshape(codes.shape[1], -1)
+    return spread + JITTER * torch.eye(codes.shape[1])
 
 
 def _fit_mixture(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    """As many components as the Bayesian information criterion likes best (Schwarz 1978), of MIXTURES, each with a full
-    or a diagonal covariance."""
-    points, scale = codes.numpy(), codes.var(0).mean().item()
-    tried = []
-    for kind in ("full", "diag"):
-        for components in MIXTURES:
-            if components * 2 > len(points):
-                break
-            mixture = GaussianMixture(
-                components, covariance_type=kind, reg_covar=1e-4 * scale, random_state=sklearn_seed(seed, "gmm")
-            ).fit(points)
-            tried.append((mixture.bic(points), kind, mixture))
-    _, kind, best = min(tried, key=lambda one: one[0])
-    roots = np.linalg.cholesky(best.covariances_) if kind == "full" else np.sqrt(best.covariances_)
-    arrays = {"weights": best.weights_, "mean": best.means_, "root": roots}
-    return {name: torch.from_numpy(array).float() for name, array in arrays.items()}
+    """As many components as the Bayesian information criterion (Schwarz 1978) likes best, with full or with diagonal
+    covariances; two different codes for each at least."""
+    codes = codes[torch.linspace(0, len(codes) - 1, min(len(codes), MIXTURE_CODES)).long()]
+    different = len(codes.unique(dim=0))
+    if different < 2:
+        return _fit_full(codes, geometry, seed)
+    floor = MIXTURE_FLOOR * codes.var(0).mean().item()
+    random_state = sklearn_seed(seed, "gmm")
+    mixtures = [
+        GaussianMixture(components, covariance_type=kind, reg_covar=floor, random_state=random_state)
+        for kind in ("full", "diag")
+        for components in MIXTURES
+        if 2 * components <= max(different, 2)
+    ]
+    points = codes.numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # one that has not converged may still be the best
+        best = min((mixture.fit(points) for mixture in mixtures), key=lambda mixture: mixture.bic(points))
+    means, covariances = (torch.from_numpy(array) for array in (best.means_, best.covariances_))
+    roots = covariances.sqrt().diag_embed() if best.covariance_type == "diag" else torch.linalg.cholesky(covariances)
+    return {"weights": torch.from_numpy(best.weights_), "means": means, "roots": roots}
 
 
-def _draw_mixture(arrays: Arrays, count: int, rng: torch.Generator) -> Tensor:
-    weights = arrays.get("weights", torch.ones(1))
-    picked = torch.multinomial(weights, count, replacement=True, generator=rng)
-    mean, root = arrays["mean"][picked], arrays["root"][picked]
-    normal = torch.randn(mean.shape, generator=rng)
-    return mean + (root * normal if root.dim() == 2 else (root @ normal[:, :, None])[:, :, 0])
+def _draw_gaussians(arrays: Arrays, count: int, rng: torch.Generator) -> Tensor:
+    weights, means, roots = arrays["weights"], arrays["means"], arrays["roots"]
+    picked = torch.zeros(count, dtype=torch.int64)
+    if len(weights) > 1:
+        picked = torch.multinomial(weights, count, replacement=True, generator=rng)
+    codes = torch.randn(count, means.shape[1], generator=rng, dtype=means.dtype)
+    for index, (mean, root) in enumerate(zip(means, roots, strict=True)):
+        of_component = picked == index
+        codes[of_component] = mean + codes[of_component] @ root.T
+    return codes
 
 
 # --- IMLE: a mapping from noise to codes ---
 
 
-def _mapping(noise: int, width: int, dimension: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(noise, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, dimension)
-    )
-
-
 def _fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    """Implicit maximum likelihood (Li & Malik 2018) as in GLANN (Hoshen, Li & Malik 2019, equation 5): for every code,
-    the nearest of a pool of mapped noises is pulled to it. Every code is reached, so no mode is left out."""
-    scale = codes.std().clamp_min(1e-12).float()
-    points = codes.float() / scale
+    """Implicit maximum likelihood (Li & Malik 2018), as GLANN draws codes (Hoshen, Li & Malik 2019, equation 5).
+
+    For every code the nearest of a pool of mapped noises is pulled to it, so that no code is left out.
+    """
     rng = torch_generator(seed, "imle")
-    network = _mapping(IMLE_NOISE, IMLE_WIDTH, codes.shape[1])
-    with torch.no_grad():
-        for layer in network[::2]:
-            nn.init.kaiming_normal_(layer.weight, generator=rng)
-            layer.bias.zero_()
+    scale = codes.square().mean().sqrt().clamp_min(JITTER**0.5).float()
+    points = codes.float() / scale
+    network = imle_mapping(codes.shape[1], rng)
     adam = torch.optim.Adam(network.parameters(), IMLE_RATE)
-    for _ in tqdm(range(IMLE_EPOCHS), desc="imle", disable=None):
-        pool = torch.randn(IMLE_POOL * len(points), IMLE_NOISE, generator=rng)
-        noises = pool[nearest(points, network, pool)]
-        for ids in torch.randperm(len(points), generator=rng).split(IMLE_BATCH):
-            loss = functional.mse_loss(network(noises[ids]), points[ids])
+    for _ in tqdm(range(IMLE_ROUNDS), desc="imle", unit="round", disable=None):
+        some = points[torch.randperm(len(points), generator=rng)[:IMLE_CODES]]
+        pool = torch.randn(IMLE_POOL * len(some), IMLE_NOISE, generator=rng)
+        pairs = zip(some.split(IMLE_BATCH), pool[nearest_noises(network, pool, some)].split(IMLE_BATCH), strict=True)
+        for targets, noises in pairs:
             adam.zero_grad()
-            loss.backward()
+            imle_loss(network, noises, targets).backward()
             adam.step()
-    weights = {f"{index}.{name}": value for index, layer in enumerate(network[::2]) for name, value in _named(layer)}
-    return {"scale": scale.reshape(1), **weights}
+    return {"scale": scale.reshape(1), **{name: weights.clone() for name, weights in network.state_dict().items()}}
 
 
-def _named(layer: nn.Linear) -> list[tuple[str, Tensor]]:
-    return [("weight", layer.weight.detach().clone()), ("bias", layer.bias.detach().clone())]
+def imle_mapping(dimension: int, rng: torch.Generator) -> nn.Sequential:
+    """(N, 64) noise → (N, dimension) codes: two hidden layers, drawn as by He et al. (2015)."""
+    widths = (IMLE_NOISE, IMLE_WIDTH, IMLE_WIDTH, dimension)
+    layers = [nn.Linear(*widths[index : index + 2]) for index in range(3)]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, generator=rng)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
 
 
 @torch.no_grad()
-def nearest(points: Tensor, network: Callable[[Tensor], Tensor], pool: Tensor, chunk: int = 1024) -> Tensor:
-    """(N,) for each of (N, d) points, which of (M, e) noises is mapped nearest to it."""
+def nearest_noises(network: nn.Module, pool: Tensor, codes: Tensor, chunk: int = 1024) -> Tensor:
+    """(N,) for each of (N, d) codes, which of the (M, e) noises is mapped nearest to it."""
     mapped = network(pool)
-    return torch.cat([torch.cdist(piece, mapped).argmin(1) for piece in points.split(chunk)])
+    return torch.cat([torch.cdist(piece, mapped).argmin(1) for piece in codes.split(chunk)])
+
+
+def imle_loss(network: nn.Module, noises: Tensor, codes: Tensor) -> Tensor:
+    """Mean squared difference of (N, d) codes and the mapped (N, e) noises that were found nearest to them."""
+    return functional.mse_loss(network(noises), codes)
 
 
 def _draw_imle(arrays: Arrays, count: int, rng: torch.Generator) -> Tensor:
-    layers = len([name for name in arrays if name.endswith("weight")])
-    values = torch.randn(count, arrays["0.weight"].shape[1], generator=rng)
-    for index in range(layers):
-        values = functional.linear(values, arrays[f"{index}.weight"], arrays[f"{index}.bias"])
-        values = values if index == layers - 1 else values.relu()
-    return values * arrays["scale"]
+    weights = dict(arrays)
+    scale = weights.pop("scale")
+    network = imle_mapping(len(weights["4.bias"]), torch.Generator())
+    network.load_state_dict(weights)
+    with torch.no_grad():
+        return scale * network(torch.randn(count, IMLE_NOISE, generator=rng))
 
 
 FIT: dict[str, Callable[[Tensor, Euclidean, int], Arrays]] = {
@@ -182,11 +238,6 @@ FIT: dict[str, Callable[[Tensor, Euclidean, int], Arrays]] = {
     "gmm": _fit_mixture,
     "imle": _fit_imle,
 }
-DRAW: dict[str, Callable[[Arrays, int, torch.Generator], Tensor]] = {
-    "normal": _draw_diagonal,
-    "gaussian_diag": _draw_diagonal,
-    "gaussian": _draw_mixture,
-    "gmm": _draw_mixture,
-    "imle": _draw_imle,
-}
+DRAW: dict[str, Callable[[Arrays, int, torch.Generator], Tensor]] = dict.fromkeys(FIT, _draw_gaussians)
+DRAW["imle"] = _draw_imle
 SAMPLERS = tuple(FIT)

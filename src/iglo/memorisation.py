@@ -1,0 +1,39 @@
+"""Whether samples are copies of training images: how near they come to these, beside held-out images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from iglo import metrics
+
+NEIGHBOURS = 2  # training images shown beside a sample, in each space
+SPACES = {"pixels": "pixels", "features": "the judge's features"}
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """Of images to the training images in one space, by Euclidean distance.
+
+    Attributes:
+        samples: (S,) distance of each sample to its nearest training image.
+        unseen: (T,) the same of held-out images.
+        neighbours: (S, 2) ids of the training images nearest to each sample, the nearest first.
+    """
+
+    samples: np.ndarray
+    unseen: np.ndarray
+    neighbours: np.ndarray
+
+    @classmethod
+    def measure(cls, samples: np.ndarray, train: np.ndarray, unseen: np.ndarray) -> "Nearness":
+        """Of (S, …), (N, …) and (T, …) images or features, of one kind."""
+        samples, train, unseen = (points.reshape(len(points), -1) for points in (samples, train, unseen))
+        distances = [metrics.nearest_distances(points, train)[0] for points in (samples, unseen)]
+        return cls(*distances, metrics.nearest_indices(samples, train, NEIGHBOURS))
+
+    def values(self) -> dict[str, float]:
+        """`median_ratio`, 1 being as new as unseen images, and `share_closer` than their closest percentile."""
+        return {
+            "median_ratio": metrics.median_ratio(self.samples, self.unseen),
+            "share_closer": metrics.share_closer(self.samples, self.unseen),
+        }

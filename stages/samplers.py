@@ -1,0 +1,28 @@
+"""Where new codes are drawn from."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from iglo.evaluation import Judge, choose_sampler
+from iglo.files import whole_folder
+from iglo.images import ImageStore
+from iglo.model import Model
+from iglo.params import Params
+from iglo.runtime import start
+from stages.common import stage
+
+
+@stage("images", "model", "out")
+def main(arguments: SimpleNamespace, params: Params) -> None:
+    """Fits every sampler to the learned codes and chooses one."""
+    runtime = start(params.precision)
+    test = np.asarray(ImageStore.open(arguments.images).test, np.float32) / 255
+    model = Model.load(arguments.model, runtime)
+    choice = choose_sampler(model, test, Judge.make(params, runtime), params, runtime)
+    with whole_folder(arguments.out) as folder:
+        choice.save(folder)
+
+
+if __name__ == "__main__":
+    main()
