@@ -3,6 +3,7 @@
 `transform` is the encoder, `inverse_transform` the generator.
 """
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
@@ -211,14 +212,13 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""
-        shape = np.shape(X)
-        if len(shape) in (3, 4):
-            X = np.reshape(X, (len(X), -1))
+        images = getattr(X, "ndim", None) in (3, 4)
+        item_shape = tuple(X.shape[1:]) if images else None
+        X = X.reshape(len(X), math.prod(item_shape)) if images else X
         rows = validate_data(self, X, reset=reset, dtype=DTYPES, ensure_min_samples=2 if reset else 1)
-        item_shape = shape[1:] if len(shape) in (3, 4) else rows.shape[1:]
-        if not reset:
+        if images and not reset:
             self._learned.frame.check(item_shape)
-        return rows, item_shape
+        return rows, item_shape or rows.shape[1:]
 
     @property
     def _n_features_out(self) -> int:

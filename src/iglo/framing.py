@@ -82,8 +82,8 @@ class Frame:
         return values.astype(self.dtype).reshape(-1, *self.item_shape)
 
     def check(self, item_shape: tuple[int, ...]) -> None:
-        """Raises UserError unless samples of this shape are of the same image shape, or rows of as many values."""
-        if len(item_shape) > 1 and _with_channels(item_shape) != self.image_shape:
+        """Raises UserError unless (H, W) or (H, W, C) is the frame's image shape."""
+        if _with_channels(item_shape) != self.image_shape:
             raise UserError(f"X: images must have the shape {self.image_shape} of those in fit, got {item_shape}.")
 
     def _placed(self) -> tuple[int, tuple[int, int]]:
