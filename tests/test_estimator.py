@@ -74,7 +74,7 @@ def test_it_learns_the_digits():
     pca = PCA(2).fit(train)
     of_pca = np.mean((pca.inverse_transform(pca.transform(train)) - train) ** 2)
     of_mean = np.mean((train.mean(0) - test) ** 2)
-    print(model.reconstruction_error_, model.score(train), model.score(test), of_pca, of_mean)
+
     assert model.reconstruction_error_ < of_pca / 2
     assert -model.score(train) < of_pca and -model.score(test) < of_mean / 2
 
@@ -216,6 +216,29 @@ def test_it_is_silent_unless_asked(verbose: bool, monkeypatch, capsys):
     tiny(verbose=verbose).fit(DIGITS[:12])
     told = capsys.readouterr()
     assert bool(told.err) == verbose and (told.out.count("[IncrementalGLO]") > 3) == verbose
+
+
+@pytest.mark.parametrize("copied", [lambda model: model, lambda model: pickle.loads(pickle.dumps(model))])
+def test_an_exported_model_does_what_the_estimator_does(fitted, copied, tmp_path):
+    copied(fitted).export(tmp_path / "model")
+    model = iglo.load(tmp_path / "model")
+    images = DIGITS[:9].reshape(9, 8, 8, 1).repeat(2, axis=1).repeat(2, axis=2) / 16  # as the networks see digits
+    np.testing.assert_array_equal(model.encode(images), fitted.transform(DIGITS[:9]))
+    drawn = model.decode(model.draw_codes(4, seed=5), floats=True).reshape(4, 8, 2, 8, 2).mean((2, 4))
+    np.testing.assert_allclose(16 * drawn.reshape(4, 64), fitted.sample(4, random_state=5), rtol=1e-5)
+    with pytest.raises(ValueError, match="must be that of a new folder"):
+        fitted.export(tmp_path)
+
+
+def test_the_settings_of_torch_stay_as_they_are():
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        model = tiny().fit(DIGITS[:12])
+        model.inverse_transform(model.transform(DIGITS[:12]))
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 # --- Mistakes ---

@@ -1,18 +1,20 @@
-"""The whole method as one scikit-learn transformer, on images in memory: the library's functions in the pipeline's order.
+"""The whole method as one scikit-learn transformer, on images in memory: the pipeline's functions in their order.
 
 `transform` is the encoder, `inverse_transform` the generator.
 """
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from safetensors.torch import load, save
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -20,6 +22,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from iglo.album import Album
+from iglo.bundle import write_bundle
 from iglo.clustering import cluster_images, everything, select_images
 from iglo.encoding import learn_encoder, learn_jointly
 from iglo.errors import UserError
@@ -30,7 +33,7 @@ from iglo.model import Model, Shape, decode, encode
 from iglo.params import Params
 from iglo.randomness import torch_generator
 from iglo.recipes import learn_all, learn_subset, make_distance, start_model
-from iglo.runtime import Runtime, start
+from iglo.runtime import Runtime, deterministic, runtime_on
 from iglo.sampling import Sampler, fit_sampler
 from iglo.settings import Settings
 
@@ -56,13 +59,13 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         epochs: passes over all images after that, with noise.
         encoder_epochs: passes of the encoder alone.
         joint_epochs: passes of encoder and generator together.
-        sigma: standard deviation of the noise, per coordinate of a code, whose variance is about 1. More makes what lies
-            between two codes more like an image, and reconstructions less exact.
+        sigma: standard deviation of the noise, per coordinate of a code, whose variance is about 1. More makes what
+            lies between two codes more like an image, and reconstructions less exact.
         constraint: where codes may lie: `sphere` or `ball` of radius √n_components, or `none`.
         init: what codes start from: `pca` (principal components of the images) or `normal`.
         loss: `l1`, `l2`, `l1_l2` (their sum), `lap_l1` (Laplacian pyramid) or `perceptual`.
-        loss_network, loss_weights: of the perceptual loss, a torchvision VGG with `imagenet` or `random` weights or those
-            in a .safetensors file.
+        loss_network, loss_weights: of the perceptual loss, a torchvision VGG with `imagenet` or `random` weights or
+            those in a .safetensors file.
         width: channels of the networks' blocks nearest to the image.
         batch_size: images in a step.
         learning_rate: of the networks; half of it in the joint epochs.
@@ -74,7 +77,8 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         value_range: (low, high), black and white; values beyond are clipped. None: (0, 255) if X is uint8, else the
             smallest and the largest value in the training set.
         precision: `fp32`, or `bf16`, which is several times faster on recent processors and GPUs.
-        random_state: an int makes every run the same, bit for bit, on the same machine and device.
+        random_state: an int makes every run the same, bit for bit, on the same machine and device. None: the next
+            number of numpy's global generator, as everywhere in scikit-learn.
         verbose: tell the losses at the end of every stage, and show progress bars in a terminal.
 
     Attributes:
@@ -88,8 +92,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         n_features_in_: values in an image.
         feature_names_in_: (n_features_in_,) the columns, where X was a data frame.
 
-    The device is the first GPU if any, unless the environment variable IGLO_DEVICE names another; IGLO_THREADS sets the
-    number of threads.
+    The device is the first GPU if any, unless the environment variable IGLO_DEVICE names another.
 
     References:
         Helman, Zingerman & Schreiber: Incremental Generative Latent Optimization, 2019.
@@ -119,7 +122,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         image_shape: tuple[int, ...] | None = None,
         value_range: tuple[float, float] | None = None,
         precision: str = "fp32",
-        random_state: int | np.random.RandomState | None = None,
+        random_state: int | RandomState | None = None,
         verbose: bool = False,
     ):
         self.n_components = n_components
@@ -151,16 +154,15 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises:
             ValueError: X or an argument is not what it must be, or training lost its way.
         """
-        with _value_errors(), _bars(self.verbose):
+        with _value_errors(), _bars(self.verbose), deterministic():
             settings, seed = Settings.of(self), _seed(self.random_state)
             rows, item_shape = self._rows(X, reset=True)
             frame = Frame.of(rows, item_shape, self.image_shape, self.value_range)
-            images = frame.images(rows)
-            params = settings.params(images, seed)
-            runtime = start(params.precision)
-            model = learn_model(images, params, runtime, self.verbose)
-            sampler = fit_sampler(settings.sampler, model.codes, model.shape.geometry(), seed)
-        self._learned = Learned(model, sampler, frame, seed, runtime)
+            params = settings.params(len(rows), frame.side, frame.channels, seed)
+            runtime = runtime_on(None, params.precision)
+            model = learn_model(frame.images(rows), params, runtime, self.verbose)
+            sampler = fit_sampler(params.sampler, model.codes, model.shape.geometry(), seed)
+        self._learned = Learned(model, sampler, frame, settings, seed, runtime)
         self.codes_ = model.codes.cpu().numpy().copy()
         self.image_shape_ = frame.image_shape
         self.value_range_ = (frame.low, frame.high)
@@ -177,8 +179,9 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         with _value_errors():
             images = self._learned.frame.images(self._rows(X)[0])
-        model, runtime = self._learned.model, self._learned.runtime
-        return encode(model.encoder, images, model.shape, runtime).numpy()
+        model = self._learned.model
+        with deterministic():
+            return encode(model.encoder, images, model.shape, self._learned.runtime).numpy()
 
     def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
         """(n, n_components) codes → images of the shape that those in `fit` had, uint8 if they were, else float32.
@@ -187,13 +190,17 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         codes = check_array(Z, dtype=np.float32, input_name="Z", estimator=self)
-        model, runtime = self._learned.model, self._learned.runtime
+        model = self._learned.model
         if codes.shape[1] != model.shape.dimension:
-            raise ValueError(f"Z: must have {model.shape.dimension} columns, the length of a code, got {codes.shape[1]}.")
+            raise ValueError(
+                f"Z: must have {model.shape.dimension} columns, the length of a code, got {codes.shape[1]}."
+            )
         projected = model.shape.geometry().project(torch.tensor(codes))
-        return self._learned.frame.samples(decode(model.generator, projected, runtime))
+        with deterministic():
+            images = decode(model.generator, projected, self._learned.runtime)
+        return self._learned.frame.samples(images)
 
-    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n_samples: int = 1, random_state: int | RandomState | None = None) -> np.ndarray:
         """New images, as `inverse_transform` gives them.
 
         Args:
@@ -206,9 +213,25 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self.inverse_transform(self._learned.sampler.draw(int(n_samples), torch_generator(seed, "samples")))
 
     def score(self, X: ArrayLike, y: None = None) -> float:
-        """Minus the mean squared error of images through the encoder and the generator, in units of X; y is not used."""
+        """Minus the mean squared error of images through encoder and generator, in units of X; y is not used."""
         check_is_fitted(self)
         return -_mean_square(self.inverse_transform(self.transform(X)), self._rows(X)[0])
+
+    def export(self, path: str | Path) -> None:
+        """Writes the model as a folder for `iglo.load` and for the command `iglo`.
+
+        These take and draw images as the networks do: X enlarged and drawn out to a square, in 8 bits.
+
+        Raises:
+            ValueError: there is something at `path` already.
+        """
+        check_is_fitted(self)
+        if Path(path).exists():
+            raise ValueError(f"path: must be that of a new folder, and {path} exists; name another or remove it.")
+        learned = self._learned
+        params = learned.settings.params(len(self.codes_), learned.frame.side, learned.frame.channels, learned.seed)
+        with _value_errors():
+            write_bundle(path, learned.model, learned.sampler, params)
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""
@@ -237,7 +260,8 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_learned" in state:
-            state = state | {"_learned": Learned.unpacked(state["_learned"], state["codes_"])}
+            learned = Learned.unpacked(state["_learned"], state["codes_"], state["history_"])
+            state = state | {"_learned": learned}
         super().__setstate__(state)
 
 
@@ -263,7 +287,7 @@ def learn_model(images: np.ndarray, params: Params, runtime: Runtime, verbose: b
 
 
 def split(images: np.ndarray, params: Params, runtime: Runtime) -> Iterator[np.ndarray]:
-    """The ids of the images of each round's subset: those nearest to the centroids of what the rounds before have left."""
+    """The ids of each round's subset: the images nearest to the centroids of what the rounds before have left."""
     _, features = extract_features(images, params.features, params.seed, runtime.device)
     left = everything(len(images)).rest
     for item in params.rounds:
@@ -279,11 +303,12 @@ class Learned:
     model: Model
     sampler: Sampler
     frame: Frame
+    settings: Settings
     seed: int
     runtime: Runtime
 
     def packed(self) -> dict[str, Any]:
-        """As plain values and bytes, but for the codes."""
+        """As plain values and bytes, but for codes and history, which the estimator has."""
         return {
             "shape": asdict(self.model.shape),
             "encoder_width": self.model.encoder.width,
@@ -292,22 +317,23 @@ class Learned:
             "sampler": self.sampler.name,
             "sampler_arrays": _bytes(self.sampler.arrays),
             "frame": asdict(self.frame),
+            "settings": asdict(self.settings),
             "seed": self.seed,
-            "precision": self.runtime.precision,
         }
 
     @classmethod
-    def unpacked(cls, state: dict[str, Any], codes: np.ndarray) -> "Learned":
-        shape, runtime = Shape(**state["shape"]), start(state["precision"])
+    def unpacked(cls, state: dict[str, Any], codes: np.ndarray, history: list[dict[str, Any]]) -> "Learned":
+        shape, settings = Shape(**state["shape"]), Settings(**state["settings"])
+        runtime = runtime_on(None, settings.precision)
         generator, encoder = shape.generator(), shape.encoder(state["encoder_width"])
         generator.load_state_dict(load(state["generator"]))
         encoder.load_state_dict(load(state["encoder"]))
         table = LatentTable(image=Factor(torch.tensor(codes), shape.geometry())).to(runtime.device)
         learned_in = np.zeros(len(codes), np.int32)
         model = Model(shape, runtime.place(generator), table, learned_in, Album(torch.zeros(0).long()))
-        model.encoder = runtime.place(encoder)
+        model.encoder, model.log = runtime.place(encoder), history
         sampler = Sampler(state["sampler"], load(state["sampler_arrays"]), shape.geometry())
-        return cls(model, sampler, Frame(**state["frame"]), state["seed"], runtime)
+        return cls(model, sampler, Frame(**state["frame"]), settings, state["seed"], runtime)
 
 
 def _bytes(arrays: dict[str, torch.Tensor]) -> bytes:

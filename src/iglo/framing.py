@@ -108,12 +108,16 @@ def _image_shape(features: int, item_shape: tuple[int, ...], asked: Any) -> tupl
         shape = _with_channels(asked)
         if shape is None:
             raise UserError(f"image_shape: must be None, (height, width) or (height, width, 1 or 3), got {asked!r}.")
-        if math.prod(shape) != features or len(item_shape) > 1 and shape != _with_channels(item_shape):
-            raise UserError(f"image_shape: must be that of X, whose samples have the shape {item_shape}, got {asked!r}.")
+        if math.prod(shape) != features or (len(item_shape) > 1 and shape != _with_channels(item_shape)):
+            raise UserError(
+                f"image_shape: must be that of X, whose samples have the shape {item_shape}, got {asked!r}."
+            )
     elif len(item_shape) > 1:
         shape = _with_channels(item_shape)
         if shape is None:
-            raise UserError(f"X: images must be (n, height, width) or (n, height, width, 1 or 3), got (n, {item_shape}).")
+            raise UserError(
+                f"X: images must be (n, height, width) or (n, height, width, 1 or 3), got (n, {item_shape})."
+            )
     else:
         shape = guess_shape(features)
     if max(shape[:2]) > LARGEST:

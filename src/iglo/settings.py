@@ -57,9 +57,8 @@ class Settings:
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
         return parse(plain, cls)
 
-    def params(self, images: np.ndarray, seed: int) -> Params:
-        """The params of a run on (N, side, side, C) training images."""
-        count, side, _, channels = images.shape
+    def params(self, count: int, side: int, channels: int, seed: int) -> Params:
+        """The params of a run on so many training images of so many pixels a side."""
         half = max(1, self.batch_size // 2)
         return Params(
             seed=seed,
@@ -69,6 +68,7 @@ class Settings:
             beta=1.0,
             sigma=self.sigma,
             sigma_end=None,
+            sampler=self.sampler,
             data=_data(count, side, channels),
             features=FeatureParams("pixels", "random", image_size=None, batch_size=256),
             clustering=ClusterParams(components=100, minibatch_above=20_000),
@@ -132,7 +132,7 @@ def _data(count: int, side: int, channels: int) -> DataParams:
         image_size=side,
         channels=channels,
         train=count,
-        test=None,
+        test=0,
         shuffle=False,
         fit="resize",
         on_error="fail",
