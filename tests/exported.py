@@ -62,11 +62,12 @@ def export(folder: Path, params=PARAMS, out: str = "export", **options) -> Path:
     return folder / out
 
 
-def write_params(folder: Path) -> None:
-    """The file of PARAMS, where the command looks for it."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+def write_params(folder: Path, params=PARAMS) -> None:
+    """The file of PARAMS or CLASS_PARAMS, where the command looks for it."""
+    source = ROOT / "disentangle" if params is CLASS_PARAMS else ROOT
+    values = yaml.safe_load((source / "params.yaml").read_text(encoding="utf-8"))
     values["data"].update(image_size=16, channels=1)
-    values["latent"]["dimension"], values["generator"]["width"] = 6, 4
+    values["generator"]["width"] = 4
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
