@@ -6,7 +6,8 @@ from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when torch is imported
 
-_HOMES = {"load": "iglo.toolkit"}  # names offered here, imported when first asked for: torch takes seconds
+# names offered here, imported when first asked for: torch takes seconds
+_HOMES = {"IncrementalGLO": "iglo.estimator", "load": "iglo.toolkit"}
 
 
 def __getattr__(name: str) -> Any:

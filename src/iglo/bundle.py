@@ -124,8 +124,6 @@ def export_model(
     Raises:
         UserError: no such model, no encoder, no sampler, params of another model, or packages for ONNX are missing.
     """
-    if onnx:
-        check_onnx_packages()
     runtime = runtime_on("cpu")
     kind = "class_content" if isinstance(params, ClassContentParams) else "glo"
     model = (ClassContentModel if kind == "class_content" else Model).load(model_folder, runtime)
@@ -135,6 +133,21 @@ def export_model(
         sampler = fit_sampler("gaussian", model.content_codes, geometry, params.seed)
     else:
         sampler = chosen_sampler(samplers, geometry)
+    write_bundle(out, model, sampler, params, metrics, onnx)
+
+
+def write_bundle(
+    out: str | Path,
+    model: Model | ClassContentModel,
+    sampler: Sampler,
+    params: Params | ClassContentParams,
+    metrics: Mapping[str, Any] | None = None,
+    onnx: bool = False,
+) -> None:
+    """Writes the folder `out` of a model in memory; arguments and errors as `export_model`."""
+    if onnx:
+        check_onnx_packages()
+    kind = "class_content" if isinstance(params, ClassContentParams) else "glo"
     with whole_folder(out) as folder:
         save_network(model.generator, folder / "generator.safetensors")
         save_network(model.encoder, folder / "encoder.safetensors")

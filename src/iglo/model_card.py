@@ -81,6 +81,8 @@ def model_card(
 def _source(data: DataParams) -> str:
     if data.source == "digits":
         return "scikit-learn's handwritten digits"
+    if data.source == "folder" and not data.path:
+        return "images in memory"
     if data.source == "folder":
         return f"a folder of images, `{Path(data.path).name}`"
     if data.source == "git":
