@@ -175,7 +175,7 @@ def decode(codes: str, model: str, device: str | None, out: Path, force: bool) -
 @device_option
 @out_option
 def reconstruct(images: tuple[str, ...], model: str, device: str | None, out: Path, force: bool, **search: Any) -> None:
-    """Draw images again, as the model knows them; a .png shows them below the originals.
+    """Draw images again, as the model knows them. A .png shows them below the originals.
 
     \b
     Example:
@@ -211,7 +211,7 @@ def interpolate(
     out: Path,
     force: bool,
 ) -> None:
-    """Go from image to image through the codes between; STOPS are images, or one .npy of codes.
+    """Draw the way from image to image. STOPS are images, or one .npy of codes.
 
     \b
     Example:
@@ -238,7 +238,7 @@ def interpolate(
 def neighbours(
     images: tuple[str, ...], among: str, model: str, k: int, space: str, device: str | None, out: Path, force: bool
 ) -> None:
-    """Find the nearest of other images: a .png shows them, a .json names them with their distances.
+    """Find the nearest of other images. A .png shows them, a .json names them with their distances.
 
     \b
     Example:
@@ -277,7 +277,7 @@ def convert(
     out: Path,
     force: bool,
 ) -> None:
-    """Draw what images show in other classes, with a model of class and content.
+    """Draw images in other classes. Takes a model of class and content.
 
     \b
     Example:
@@ -333,7 +333,7 @@ def export(
     out: Path,
     force: bool,
 ) -> None:
-    """Pack what `dvc repro` left into one folder, which all other commands use.
+    """Pack a trained model into one folder. All other commands use it; `dvc repro` leaves what it needs.
 
     \b
     Example:

@@ -6,7 +6,7 @@
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass
 from numbers import Integral
 from pathlib import Path
@@ -36,6 +36,7 @@ from iglo.recipes import learn_all, learn_subset, make_distance, start_model
 from iglo.runtime import Runtime, deterministic, runtime_on
 from iglo.sampling import Sampler, fit_sampler
 from iglo.settings import Settings
+from iglo.training import Progress
 
 DTYPES = (np.float64, np.float32, np.uint8)  # of X as it is taken; anything else becomes the first
 
@@ -272,17 +273,20 @@ def learn_model(images: np.ndarray, params: Params, runtime: Runtime, verbose: b
         images: (N, H, W, C) uint8, the training images.
         verbose: tell the losses at the end of every stage.
     """
+
+    def tell(progress: Progress) -> None:
+        if verbose and progress.rows:
+            row = model.log[-1]
+            losses = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float))
+            print(f"[IncrementalGLO] {row['stage']}, epoch {row['epoch']}: {losses}")
+
     distance = make_distance(params, runtime)
     model = start_model(images, params, runtime)
     for index, subset in enumerate(split(images, params, runtime)):
-        learn_subset(model, images, subset, distance, index, params, runtime)
-        _tell(model, verbose)
-    learn_all(model, images, distance, params, runtime)
-    _tell(model, verbose)
-    learn_encoder(model, images, params, runtime)
-    _tell(model, verbose)
-    learn_jointly(model, images, distance, params, runtime)
-    _tell(model, verbose)
+        tell(learn_subset(model, images, subset, distance, index, params, runtime))
+    tell(learn_all(model, images, distance, params, runtime))
+    tell(learn_encoder(model, images, params, runtime))
+    tell(learn_jointly(model, images, distance, params, runtime))
     return model
 
 
@@ -351,12 +355,6 @@ def _mean_square(images: np.ndarray, rows: np.ndarray) -> float:
     return float(np.mean((images.reshape(rows.shape).astype(np.float64) - rows) ** 2))
 
 
-def _tell(model: Model, verbose: bool) -> None:
-    if verbose and model.log:
-        values = ", ".join(f"{name} {value:.4g}" for name, value in model.log[-1].items() if isinstance(value, float))
-        print(f"[IncrementalGLO] {model.log[-1]['stage']}, epoch {model.log[-1]['epoch']}: {values}")
-
-
 @contextmanager
 def _value_errors() -> Iterator[None]:
     """What the library tells a user, in the type that scikit-learn's users expect."""
@@ -379,5 +377,6 @@ class _NoTerminal:
         return False
 
 
-def _bars(shown: bool):
+def _bars(shown: bool) -> AbstractContextManager:
+    """Progress bars, or none, in what runs within."""
     return nullcontext() if shown else redirect_stderr(_NoTerminal(sys.stderr))

@@ -7,10 +7,12 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from iglo.errors import UserError
 
 SMALLEST, LARGEST = 16, 128  # pixels, the sides that the networks have
+CHUNK = 1024  # rows that are made floats at a time
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Frame:
     def images(self, rows: np.ndarray) -> np.ndarray:
         """(N, F) → (N, side, side, C) uint8."""
         filled = np.zeros((len(rows), math.prod(self.image_shape)), np.uint8)
-        filled[:, : rows.shape[1]] = np.rint(255 * ((rows - self.low) / (self.high - self.low)).clip(0, 1))
+        for part in gen_batches(len(rows), CHUNK):  # 8-bit rows would be eight times as large as floats
+            shares = (rows[part] - self.low) / (self.high - self.low)
+            filled[part, : rows.shape[1]] = np.rint(255 * shares.clip(0, 1))
         factor, (above, left) = self._placed()
         enlarged = filled.reshape(-1, *self.image_shape).repeat(factor, axis=1).repeat(factor, axis=2)
         below, right = self.side - above - enlarged.shape[1], self.side - left - enlarged.shape[2]

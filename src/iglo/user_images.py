@@ -46,7 +46,7 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
                 raise UserError(f"{file}: cannot be used as an image ({reason}); mend it or leave it out.") from None
             with Image.open(file) as image:
                 found[image.height, image.width, _channels(image)] += 1
-    _warn(", ".join(names), found, size, channels)
+    _warn(names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", found, size, channels)
     return images, files
 
 
