@@ -23,8 +23,8 @@ JITTER = 1e-6  # added to variances; those of codes are about 1
 MIXTURES = (1, 2, 4, 8, 16, 32)  # components that are tried
 MIXTURE_CODES = 10_000  # that mixtures are fitted to, at most
 MIXTURE_FLOOR = 1e-4  # added to a component's variances, in units of the codes' mean variance
-IMLE_NOISE, IMLE_WIDTH = 64, 256  # dimensions
-IMLE_ROUNDS, IMLE_BATCH, IMLE_RATE = 150, 128, 1e-3
+IMLE_NOISE, IMLE_WIDTH = 8, 256  # dimensions; of more noise the nearest is hardly nearer than any
+IMLE_ROUNDS, IMLE_STEPS, IMLE_BATCH, IMLE_RATE = 150, 12, 128, 1e-3  # steps of a round, at least
 IMLE_CODES, IMLE_POOL = 4096, 8  # codes of a round, at most, and noises for each
 
 Arrays = Mapping[str, Tensor]
@@ -192,16 +192,17 @@ def _fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     for _ in tqdm(range(IMLE_ROUNDS), desc="imle", unit="round", disable=None):
         some = points[torch.randperm(len(points), generator=rng)[:IMLE_CODES]]
         pool = torch.randn(IMLE_POOL * len(some), IMLE_NOISE, generator=rng)
-        pairs = zip(some.split(IMLE_BATCH), pool[nearest_noises(network, pool, some)].split(IMLE_BATCH), strict=True)
-        for targets, noises in pairs:
+        noises = pool[nearest_noises(network, pool, some)]
+        batches = list(zip(noises.split(IMLE_BATCH), some.split(IMLE_BATCH), strict=True))
+        for batch in batches * max(1, IMLE_STEPS // len(batches)):
             adam.zero_grad()
-            imle_loss(network, noises, targets).backward()
+            imle_loss(network, *batch).backward()
             adam.step()
     return {"scale": scale.reshape(1), **{name: weights.clone() for name, weights in network.state_dict().items()}}
 
 
 def imle_mapping(dimension: int, rng: torch.Generator) -> nn.Sequential:
-    """(N, 64) noise → (N, dimension) codes: two hidden layers, drawn as by He et al. (2015)."""
+    """(N, 8) noise → (N, dimension) codes: two hidden layers, drawn as by He et al. (2015)."""
     widths = (IMLE_NOISE, IMLE_WIDTH, IMLE_WIDTH, dimension)
     layers = [nn.Linear(*widths[index : index + 2]) for index in range(3)]
     for layer in layers:
