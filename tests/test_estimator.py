@@ -20,11 +20,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import iglo
 from iglo.estimator import IncrementalGLO, learn_model
 from iglo.images import ImageStore
-from iglo.model import Model
+from iglo.model import Model, decode, encode
 from iglo.params import load_params
 from iglo.runtime import start
+from iglo.sampling import fit_sampler
 from iglo.settings import growing_rounds
-from tests.tiny import same_bits
+from tests.tiny import generator, rounds_of, same_bits, tiny_images, tiny_params
 
 DIGITS = load_digits().data  # (1797, 64), 0 to 16
 
@@ -64,6 +65,24 @@ def test_the_estimator_learns_what_the_pipeline_learns(tiny_run):
     learned, wanted = learn_model(images, params, runtime), Model.load(tiny_run.folder / "models" / "joint", runtime)
     assert same_bits(dict(learned.state_dict()), dict(wanted.state_dict()))
     assert learned.log == wanted.log and np.array_equal(learned.learned_in, wanted.learned_in)
+
+
+def test_classic_glo_runs_whole_at_128_pixels():
+    """The CelebA preset, narrowed: squared error, codes on a sphere of radius 1, as learned, read and drawn."""
+    params = tiny_params(
+        "presets/celeba.yaml",
+        **{"data__image_size": 128, "data__channels": 3, "generator__width": 1, "encoder__width": 1},
+        **{"rounds": rounds_of(1), "latent__radius": 1.0, "joint__epochs": 1, "features__network": "pixels"},
+    )
+    assert (params.loss.name, params.latent.constraint) == ("l2", "sphere")
+    images = tiny_images(14, channels=3).repeat(8, axis=1).repeat(8, axis=2)
+    runtime = start(params.precision)
+    model = learn_model(images, params, runtime)
+    read = encode(model.encoder, images, model.shape, runtime)
+    drawn = fit_sampler("gaussian", model.codes, model.shape.geometry(), 0).draw(4, generator())
+    for codes in (model.codes, read, drawn):
+        torch.testing.assert_close(codes.norm(dim=1), torch.ones(len(codes)), rtol=0, atol=1e-5)
+    assert decode(model.generator, drawn, runtime).shape == (4, 128, 128, 3)
 
 
 def test_it_learns_the_digits():

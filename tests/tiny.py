@@ -23,8 +23,8 @@ def tiny_images(count: int = 12, channels: int = 1, seed: int = 0) -> np.ndarray
     return squares.repeat(4, axis=1).repeat(4, axis=2)
 
 
-def tiny_params(**changes) -> Params:
-    """The values of params.yaml shrunk to tiny_images; `section__key=value` or `key=value` changes them further."""
+def tiny_params(file: str = "params.yaml", **changes) -> Params:
+    """The values of a params file shrunk to tiny_images; `section__key=value` or `key=value` changes them further."""
     small = {
         "method": "incremental",
         "precision": "fp32",
@@ -47,7 +47,7 @@ def tiny_params(**changes) -> Params:
         "joint__epochs": 3,
         "joint__shift": 2,
     }
-    return _changed(load_params(ROOT / "params.yaml"), small | changes)
+    return _changed(load_params(ROOT / file), small | changes)
 
 
 def tiny_class_params(**changes) -> ClassContentParams:

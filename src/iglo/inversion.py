@@ -20,8 +20,9 @@ from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
 from iglo.training import RATE_SCHEDULES
 
-STEPS = {"encoder": 0, "hybrid": 45, "optimize": 500}  # of each method, where none are asked for
+STEPS = {"encoder": 0, "hybrid": 48, "optimize": 500}  # of each method, where none are asked for
 TRIAL = 0.1  # share of the steps after which only the best start of each image goes on
+BETAS = (0.7, 0.99)  # of Adam: shorter memories than its defaults, for few steps
 LOOK_EVERY = 10  # steps between looks for codes that have stopped improving
 
 
@@ -124,7 +125,7 @@ class _Search:
 
     def run(self, ids: Tensor, steps: int, rate: float, tolerance: float) -> None:
         """Optimises the codes of the images `ids`, each until it stops improving."""
-        adam = RowAdam([self.factor], rate * unit(self.factor.geometry, self.factor.codes.shape[1]))
+        adam = RowAdam([self.factor], scaled(rate, self.factor.geometry, self.factor.codes.shape[1]), BETAS)
         (group,) = adam.param_groups
         full_rate, trial = group["lr"], math.ceil(TRIAL * steps)
         rows = (ids[:, None] * self.starts + torch.arange(self.starts)).flatten().to(self.codes.device)
@@ -167,9 +168,9 @@ class _Search:
         self.codes[rows], self.loss[rows], self.found[rows] = self.factor.codes.detach()[rows], loss, step
 
 
-def unit(geometry: Euclidean, dimension: int) -> float:
-    """The standard deviation of a typical code's coordinates, which rates go with."""
-    return geometry.radius / math.sqrt(dimension)
+def scaled(rate: float, geometry: Euclidean, dimension: int) -> float:
+    """A rate for codes of unit variance per coordinate, made one for codes of this geometry."""
+    return rate * geometry.radius / math.sqrt(dimension)
 
 
 def optimise_codes(
@@ -208,7 +209,7 @@ def optimise_codes(
 def _optimise(generator, target, start, model, distance, steps, runtime, rate) -> list[Tensor]:
     geometry = model.shape.geometry()
     codes = start.to(runtime.device).clone().requires_grad_(True)
-    adam = torch.optim.Adam([codes], rate * unit(geometry, codes.shape[1]))
+    adam = torch.optim.Adam([codes], scaled(rate, geometry, codes.shape[1]))
     found = []
     for step in range(steps[-1] + 1):
         if step in steps:
