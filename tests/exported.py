@@ -9,11 +9,10 @@ import yaml
 
 from iglo.bundle import export_model, sampler_geometry
 from iglo.class_content import start_class_content
-from iglo.files import write_json
 from iglo.model import settle_batch_norm
 from iglo.networks import initialise
 from iglo.recipes import start_model
-from iglo.sampling import fit_sampler
+from iglo.sampling import SAMPLERS, SamplerChoice, fit_sampler
 from tests.tiny import ROOT, RUNTIME, generator, tiny_class_params, tiny_images, tiny_params
 
 IMAGES, LABELS, CLASSES = tiny_images(12), np.arange(12) % 3, ("ant", "bee", "cat/dog")
@@ -49,8 +48,8 @@ def fitted(folder: Path, params=PARAMS) -> Path:
     """A folder of samplers, of which the full Gaussian is the chosen one."""
     model = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
-    fit_sampler("gaussian", model.codes, sampler_geometry(model.shape), 0).save(folder / "gaussian.safetensors")
-    write_json(folder / "samplers.json", {"chosen": "gaussian", "kernel_distance": {"gaussian": 0.5}})
+    gaussian = fit_sampler("gaussian", model.codes, sampler_geometry(model.shape), 0)
+    SamplerChoice(dict.fromkeys(SAMPLERS, gaussian), "gaussian", dict.fromkeys(SAMPLERS, 0.5)).save(folder)
     return folder
 
 

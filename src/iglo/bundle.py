@@ -28,7 +28,7 @@ from iglo.onnx_files import check_onnx_packages, write_onnx
 from iglo.params import ClassContentParams, Params
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime, runtime_on
-from iglo.sampling import SAMPLERS, Sampler, fit_sampler
+from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
 from iglo.validation import Count, CountOrNone, Weight, between, parse
 
 VERSION = 1
@@ -132,7 +132,8 @@ def export_model(
     if kind == "class_content":
         sampler = fit_sampler("gaussian", model.content_codes, geometry, params.seed)
     else:
-        sampler = chosen_sampler(samplers, geometry)
+        choice = SamplerChoice.load(samplers, geometry)
+        sampler = choice.samplers[choice.chosen]
     write_bundle(out, model, sampler, params, metrics, onnx)
 
 
@@ -160,16 +161,6 @@ def write_bundle(
             write_onnx(folder, model.generator, model.encoder, model.shape)
         card = model_card(params, len(model.codes), model.log, sampler.name, record.classes, metrics)
         (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def chosen_sampler(folder: str | Path, geometry: Euclidean) -> Sampler:
-    """The sampler that the folder's samplers.json names; UserError when there is none."""
-    path = Path(folder) / "samplers.json"
-    chosen = read_json(path)
-    name = chosen.get("chosen") if isinstance(chosen, dict) else None
-    if name not in SAMPLERS:
-        raise UserError(f"{path}: chooses no sampler, got {name!r}; run the stage that makes it again.")
-    return Sampler.load(Path(folder) / f"{name}.safetensors", geometry)
 
 
 def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
