@@ -91,9 +91,12 @@ def draw_neighbours(path: Path, measured: Measured, training_images: np.ndarray)
 
 
 def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None:
-    """PSNR of the probed training images against `presented` or `seconds`: the seeds' mean at each measuring point."""
+    """PSNR of the probed training images against `presented` or `seconds`: the seeds' mean at each measuring point.
+
+    A row that adds a stage to an arm has that arm's curve, which is drawn once.
+    """
     curves = {}
-    for row in measured.rows:
+    for row in (row for row in measured.rows if row.name == row.arm):
         cells = measured.cells[row.name]
         points = min(len(cell.curve["psnr"]) for cell in cells)
         x = np.mean([cell.curve[axis][:points] for cell in cells], axis=0)
