@@ -4,57 +4,44 @@ A user's mistake is one sentence on stderr and exit code 2. torch takes seconds 
 where it is used, so that --help answers at once.
 """
 
-import errno
-import os
 import re
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
-from PIL import Image
 
-import iglo
-from iglo.errors import UserError
-from iglo.files import read_array, read_json, whole_file, whole_folder, write_array, write_json
+from iglo.cli_common import (
+    EXPORTED,
+    Commands,
+    classes_option,
+    device_option,
+    images_argument,
+    inversion_options,
+    load,
+    model_option,
+    out_option,
+    seed_option,
+)
+from iglo.cli_files import (
+    COLUMNS,
+    IMAGE_KINDS,
+    class_endings,
+    is_class_content,
+    output,
+    read,
+    read_codes,
+    write_grid,
+    write_images,
+)
+from iglo.files import read_json, write_array, write_json
 
-if TYPE_CHECKING:
-    from iglo.toolkit import LoadedModel
-
-EXPORTED = "models/export"
-NUMBERED = re.compile(r"\d{5,}(-.*)?\.png")  # image files that this command wrote
-UNSAFE = re.compile(r"[^\w.-]+")  # in names of files
-SECONDS = 0.1  # a frame of an animation stays
-ENLARGED = 128  # px, the side up to which frames are enlarged
-COLUMNS = 12
 # What `dvc repro` leaves: (model, params, metrics) of either pipeline.
 LEFT = {
     False: ("models/joint", "params.yaml", "metrics.json"),
     True: ("disentangle/work/encoded", "disentangle/params.yaml", "disentangle/metrics.json"),
 }
 SAMPLERS = "models/samplers"
-
-
-class Commands(click.Group):
-    """A group whose mistakes, click's own among them, are one sentence and exit code 2."""
-
-    def main(self, *arguments: Any, **options: Any) -> Any:
-        try:
-            sys.exit(super().main(*arguments, **options | {"standalone_mode": False}) or 0)
-        except click.ClickException as error:
-            message = error.format_message()
-        except UserError as error:
-            message = str(error)
-        except (click.Abort, KeyboardInterrupt):
-            click.echo("stopped by the keyboard", err=True)
-            sys.exit(130)
-        message = " ".join(message.split())
-        click.echo(f"error: {message}{'' if message.endswith(('.', '?')) else '.'}", err=True)
-        sys.exit(2)
 
 
 @click.group(
@@ -74,42 +61,6 @@ def main() -> None:
       iglo export
       iglo sample --count 64 --out samples.png
     """
-
-
-# --- Options that commands share ---
-
-Command = Callable[..., None]
-
-
-def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-model_option = click.option("--model", default=EXPORTED, show_default=True, metavar="FOLDER", help="An exported model.")
-device_option = click.option("--device", metavar="NAME", help="cpu, cuda, …  [default: a GPU if there is one]")
-seed_option = click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same result.")
-out_option = together(
-    click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the result goes."),
-    click.option("--force", is_flag=True, help="Replace what is there."),
-)
-inversion_options = together(
-    click.option(
-        "--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid."
-    ),
-    click.option("--steps", type=int, help="Of optimisation, at most.  [default: what the method takes]"),
-    click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: what the model was trained with]"),
-    seed_option,
-)
-images_argument = click.argument("images", nargs=-1, required=True)
-classes_option = click.option("--class", "classes", multiple=True, metavar="NAME", help="Repeatable.  [default: all]")
-
-
-# --- Commands ---
 
 
 @main.command()
@@ -293,8 +244,7 @@ def convert(
         elif place.suffix == ".npy":
             write_array(place, made)
         else:
-            endings = [f"-{number}-{UNSAFE.sub('_', name)}" for number, name in enumerate(names)]
-            write_images(place, made.reshape(-1, *made.shape[2:]), endings)
+            write_images(place, made.reshape(-1, *made.shape[2:]), class_endings(names))
 
 
 @main.command()
@@ -347,105 +297,6 @@ def export(
     measured = read_json(metrics or metrics_file) if metrics or Path(metrics_file).is_file() else None
     with output(out, force, ("",), re.compile("|".join(map(re.escape, FILES)))) as place:
         export_model(place, model or folder, samplers, known, measured, onnx)
-
-
-# --- Reading ---
-
-
-def load(model: str, device: str | None) -> "LoadedModel":
-    """The exported model; from here to the end of the command its warnings are lines on stderr."""
-    loaded = iglo.load(model, device)
-    from iglo.user_images import ConversionWarning
-
-    click.get_current_context().with_resource(warnings.catch_warnings())
-    warnings.simplefilter("ignore")
-    warnings.simplefilter("always", ConversionWarning)
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
-    return loaded
-
-
-def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[Path]]:
-    """Images as the model takes them, (N, H, W, C) uint8, and their files."""
-    from iglo.user_images import read_files
-
-    return read_files(names, model.shape.image_size, model.shape.channels)
-
-
-def read_codes(name: str) -> np.ndarray:
-    if not Path(name).is_file():
-        raise UserError(f"{name}: no such file; name an .npy file of codes.")
-    try:
-        return read_array(name)
-    except UserError:
-        raise UserError(f"{name}: not an .npy file of numbers, or truncated; `iglo encode` makes such files.") from None
-
-
-def is_class_content(model: str | None) -> bool:
-    """Whether the folder says of itself that it holds a model of class and content."""
-    record = model and Path(model, "model.json")
-    return bool(record) and record.is_file() and "class_content" in read_json(record)
-
-
-# --- Writing ---
-
-IMAGE_KINDS = ("", ".png", ".npy")
-
-
-@contextmanager
-def output(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
-    """A path to write to, which becomes `out` when the block ends well; it is a folder where `out` has no suffix.
-
-    Args:
-        kinds: suffixes that are possible.
-        replaceable: names of files in a folder that `force` may replace.
-
-    Raises:
-        UserError: `out` is there and may not be replaced, is of another kind, or cannot be written.
-    """
-    if out.suffix not in kinds:
-        wanted = ["a folder" if kind == "" else kind for kind in kinds]
-        raise UserError(f"out: must be {' or '.join(wanted)}, got '{out}'.")
-    place = Path(os.path.abspath(out))
-    folder = not out.suffix
-    if place.is_dir() != folder and place.exists():
-        raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
-    there = sorted(os.listdir(place)) if place.is_dir() else [place.name] * place.exists()
-    if there and not force:
-        raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
-    if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):
-        raise UserError(f"{out}: holds other things too, such as {others[0]}, and is not replaced; name another.")
-    try:
-        with (whole_folder if folder else whole_file)(place) as partial:
-            if not os.access(place.parent, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            yield partial
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{out}: cannot be written ({reason}); name another place.") from None
-
-
-def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)) -> None:
-    """(N, H, W, C) uint8 as what the suffix says; files of a folder are numbered, each number with all `endings`."""
-    from iglo.figures import save_animation
-
-    if place.suffix == ".npy":
-        write_array(place, images)
-    elif place.suffix == ".png":
-        write_grid(place, [images[i : i + COLUMNS] for i in range(0, len(images), COLUMNS)])
-    elif place.suffix == ".gif":
-        scale = max(1, ENLARGED // images.shape[1])
-        save_animation(place, images.repeat(scale, axis=1).repeat(scale, axis=2), SECONDS)
-    else:
-        for index, image in enumerate(images):
-            number, ending = divmod(index, len(endings))
-            squeezed = image[..., 0] if image.shape[2] == 1 else image
-            Image.fromarray(squeezed).save(place / f"{number:05d}{endings[ending]}.png")
-
-
-def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
-    from iglo.figures import save_grid
-
-    save_grid(place, rows, **labels)
 
 
 if __name__ == "__main__":
