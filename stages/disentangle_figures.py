@@ -19,7 +19,8 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     model = ClassContentModel.load(arguments.model, start(params.precision))
     drawn = load_probe(Path(arguments.probe))
     with whole_folder(arguments.out) as out:
-        draw_figures(out, drawn, store.images, store.classes, model.album, model.log)
+        weights = {"decay": params.decay}
+        draw_figures(out, drawn, store.images, store.classes, model.album, model.log, weights)
 
 
 if __name__ == "__main__":

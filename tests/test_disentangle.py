@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from iglo.class_content import ClassContentModel
-from iglo.class_report import load_probe
+from iglo.class_report import draw_losses, load_probe
 from iglo.class_sweep import changed
 from iglo.errors import UserError
 from iglo.images import ImageStore
@@ -112,6 +112,17 @@ def test_the_epochs_are_shown_and_every_class_is_passed_through(run):
         assert image.n_frames == 3  # at the start and after each epoch
     with Image.open(run / "disentangle/figures/conversion.gif") as image:
         assert image.n_frames == pytest.approx(8 * CLASSES, abs=4)  # equal neighbours become one frame
+
+
+def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("iglo.class_report.figures.save_curves", lambda path, curves, *_, **__: drawn.update(curves))
+    log = [{"stage": "train", "epoch": n, "presented": 9 * n, "reconstruction": 0.5 / n, "decay": 20.0} for n in (1, 2)]
+    draw_losses(tmp_path / "losses.png", [*log, {"stage": "encoder", "held_out": 1.0}], {"decay": 0.01})
+    assert list(drawn) == ["reconstruction", "decay × 0.01"]
+    for (epochs, values), expected in zip(drawn.values(), ([0.5, 0.25], [0.2, 0.2]), strict=True):
+        np.testing.assert_array_equal(epochs, [1, 2])
+        np.testing.assert_allclose(values, expected)
 
 
 def test_the_parts_of_the_split_are_kept_apart(run):

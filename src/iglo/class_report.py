@@ -1,6 +1,6 @@
 """The pictures of class and content: what `class_probe` has drawn, as grids, strips and animations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -43,13 +43,20 @@ def load_probe(folder: Path) -> Probe:
 
 
 def draw_figures(
-    folder: Path, drawn: Probe, images: np.ndarray, classes: Sequence[str], album: Album, log: list[dict]
+    folder: Path,
+    drawn: Probe,
+    images: np.ndarray,
+    classes: Sequence[str],
+    album: Album,
+    log: list[dict],
+    weights: Mapping[str, float],
 ) -> None:
     """Every figure.
 
     Args:
         images: (N, H, W, C) uint8, training and test images, as ids count them.
         drawn: as `load_probe` gives it.
+        weights: of terms of the training's objective, where they are not 1.
     """
     draw_reconstructions(folder / "reconstructions.png", drawn, images)
     draw_conversions(folder / "conversions.png", images[drawn.chosen], drawn.converted, classes, "training images")
@@ -62,7 +69,7 @@ def draw_figures(
         rows = [row[:COLUMNS] for row in drawn.scratch[name]]
         figures.save_grid(folder / f"scratch-{name}.png", rows, f"Content drawn from {title}", classes)
     draw_epochs(folder, album, images)
-    draw_losses(folder / "losses.png", log)
+    draw_losses(folder / "losses.png", log, weights)
     draw_morphing(folder / "conversion.gif", drawn, len(classes))
 
 
@@ -101,12 +108,17 @@ def draw_epochs(folder: Path, album: Album, images: np.ndarray) -> None:
     figures.save_animation(folder / "epochs.gif", [*stills, *[stills[-1]] * 2], 0.7)
 
 
-def draw_losses(path: Path, log: list[dict]) -> None:
+def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> None:
+    """The terms of the training's objective as they enter it: each times its weight, by default 1."""
     rows = [row for row in log if row["stage"] == "train"]
     epochs = np.array([row["epoch"] for row in rows])
     terms = [key for key in rows[0] if key not in ("stage", "epoch", "presented")]
-    curves = {term: (epochs, np.array([row[term] for row in rows])) for term in terms}
-    figures.save_curves(path, curves, "epoch", "loss", "Training", log_y=True)
+    curves = {}
+    for term in terms:
+        weight = weights.get(term, 1.0)
+        name = term if weight == 1 else f"{term} × {weight:g}"
+        curves[name] = epochs, weight * np.array([row[term] for row in rows])
+    figures.save_curves(path, curves, "epoch", "term of the objective, weighted", "Training", log_y=True)
 
 
 def draw_morphing(path: Path, drawn: Probe, kinds: int) -> None:
