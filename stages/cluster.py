@@ -12,7 +12,7 @@ from stages.common import stage
 @stage("round", "features", "left", "out")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Clusters the training images that the rounds before have left."""
-    features = read_array(Path(arguments.features) / "features.npy", mmap=True)
+    features = read_array(Path(arguments.features) / "features.npy", mmap="r")
     ids = read_array(Path(arguments.left) / "rest.npy")
     item = params.rounds[int(arguments.round) - 1]
     clusters = cluster_images(features, ids, item, params.clustering, params.seed)

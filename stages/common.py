@@ -15,6 +15,8 @@ from iglo.errors import UserError
 from iglo.files import disk_full_is_a_user_error, read_json, write_json
 from iglo.params import Params, load_params
 
+FIRST = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun has started
+
 
 @dataclass(frozen=True)
 class Work:
@@ -47,6 +49,8 @@ def stage(*names: str, kind: type | None = None) -> Callable:
             try:
                 _timed(function, arguments, kind)
             except UserError as error:
+                if not FIRST:
+                    time.sleep(5)  # what all ranks have to say, the first says, and torchrun stops the others
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(1)
             except KeyboardInterrupt:
@@ -71,7 +75,8 @@ def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None)
         timing["images_per_s"] = round(work.images / seconds, 1)
     if "times" in arguments and isinstance(params, Params):
         timing = {**_times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
-    write_json(arguments.timing, timing)
+    if FIRST:
+        write_json(arguments.timing, timing)
 
 
 def _times_of_stages(folder: Path, rounds: int) -> dict:

@@ -21,7 +21,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     distance = make_distance(params, runtime)
     with checkpoint_folder("class-content", params, arguments.images) as checkpoints:
         progress = learn_class_content(model, images, distance, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve)
+        return keep(model, progress, arguments.out, arguments.curve, runtime)
 
 
 if __name__ == "__main__":

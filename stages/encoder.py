@@ -14,12 +14,12 @@ from stages.learning import checkpoint_folder, keep
 @stage("images", "model", "out", "curve")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns to invert the generator; the epoch that is best on held-out training images is kept."""
-    runtime = start(params.precision)
+    runtime = start(params.precision, together=True)
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
-    with checkpoint_folder("encoder", params, arguments.images, arguments.model) as checkpoints:
+    with checkpoint_folder("encoder", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_encoder(model, images, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve)
+        return keep(model, progress, arguments.out, arguments.curve, runtime)
 
 
 if __name__ == "__main__":

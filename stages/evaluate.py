@@ -17,16 +17,17 @@ from stages.common import stage
 @stage("images", "features", "clusters", "model", "samplers", "metrics", "figures", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
-    runtime = start(params.precision)
+    runtime = start(params.precision, together=True)
     store = ImageStore.open(arguments.images)
-    model = Model.load(arguments.model, runtime)
+    model = Model.load(arguments.model, runtime.alone)
     features = read_json(Path(arguments.features) / "features.json")["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     choice = SamplerChoice.load(arguments.samplers, model.shape.geometry())
     judge = Judge.make(params, runtime)
-    with whole_folder(arguments.figures) as folder:
+    with whole_folder(arguments.figures, runtime) as folder:
         values = write_report(folder, model, store, Split(points, labels, features), choice, judge, params, runtime)
-    write_json(arguments.metrics, values)
+    if runtime.first:
+        write_json(arguments.metrics, values)
     return len(store.images)
 
 

@@ -15,14 +15,16 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Extracts the features in which the images are clustered, and writes the ids that the first round starts from."""
     store = ImageStore.open(arguments.images)
-    device = start("fp32").device
-    with whole_folder(arguments.out) as folder:
+    runtime = start("fp32", together=True)
+    with whole_folder(arguments.out, runtime) as folder:
         file = folder / "features.npy"
-        name, features = extract_features(store.images, params.features, params.seed, device, out=file)
-        record = {"name": name, "dimension": features.shape[1], "train": store.train_count}
-        write_json(folder / "features.json", record)
-    with whole_folder(arguments.everything) as folder:
-        everything(store.train_count).save(folder)
+        name, features = extract_features(store.images, params.features, params.seed, runtime, out=file)
+        if runtime.first:
+            record = {"name": name, "dimension": features.shape[1], "train": store.train_count}
+            write_json(folder / "features.json", record)
+    if runtime.first:
+        with whole_folder(arguments.everything) as folder:
+            everything(store.train_count).save(folder)
     return len(store.images)
 
 

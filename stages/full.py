@@ -11,16 +11,16 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder, keep
 
 
-@stage("images", "start", "out", "curve")
+@stage("images", "model", "out", "curve")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns all codes and the generator, from clean and from noisy codes."""
-    runtime = start(params.precision)
+    runtime = start(params.precision, together=True)
     images = ImageStore.open(arguments.images).train
-    model = Model.load(arguments.start, runtime)
+    model = Model.load(arguments.model, runtime)
     distance = make_distance(params, runtime)
-    with checkpoint_folder("full", params, arguments.images, arguments.start) as checkpoints:
+    with checkpoint_folder("full", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_all(model, images, distance, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve)
+        return keep(model, progress, arguments.out, arguments.curve, runtime)
 
 
 if __name__ == "__main__":

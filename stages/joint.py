@@ -15,13 +15,13 @@ from stages.learning import checkpoint_folder, keep
 @stage("images", "model", "out", "curve")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
-    runtime = start(params.precision)
+    runtime = start(params.precision, together=True)
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
     distance = make_distance(params, runtime)
-    with checkpoint_folder("joint", params, arguments.images, arguments.model) as checkpoints:
+    with checkpoint_folder("joint", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve)
+        return keep(model, progress, arguments.out, arguments.curve, runtime)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,18 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder, keep
 
 
-@stage("round", "images", "subset", "start", "out", "curve")
+@stage("round", "images", "subset", "model", "out", "curve")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns the codes of one round's subset; the codes of earlier subsets are frozen."""
-    runtime, index = start(params.precision), int(arguments.round) - 1
+    runtime, index = start(params.precision, together=True), int(arguments.round) - 1
     images = ImageStore.open(arguments.images).train
-    model = Model.load(arguments.start, runtime)
+    model = Model.load(arguments.model, runtime)
     subset = read_array(Path(arguments.subset) / "chosen.npy")
     distance = make_distance(params, runtime)
-    inputs = arguments.images, arguments.subset, arguments.start
-    with checkpoint_folder(f"staged-{index + 1}", params, *inputs) as checkpoints:
+    inputs = arguments.images, arguments.subset, arguments.model
+    with checkpoint_folder(f"staged-{index + 1}", params, *inputs, runtime=runtime) as checkpoints:
         progress = learn_subset(model, images, subset, distance, index, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve)
+        return keep(model, progress, arguments.out, arguments.curve, runtime)
 
 
 if __name__ == "__main__":

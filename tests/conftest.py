@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from tests import chain
 from tests import exported as exports
+from tests.tiny import tiny_images
 
 torch.set_num_threads(1)  # the tensors are tiny, and tests may run side by side
 
@@ -25,6 +27,14 @@ def shared() -> Path:
     if "IGLO_TEST_DATA" not in os.environ:
         pytest.skip("IGLO_TEST_DATA is not set")
     return Path(os.environ["IGLO_TEST_DATA"])
+
+
+@pytest.fixture
+def mapped_images(tmp_path: Path) -> np.ndarray:
+    """(40000, 16, 16, 1) uint8, ten megabytes mapped from a file."""
+    path, squares = tmp_path / "images.npy", tiny_images(400)
+    np.save(path, np.tile(squares, (100, 1, 1, 1)))
+    return np.load(path, mmap_mode="r")
 
 
 @pytest.fixture(scope="session")

@@ -35,11 +35,17 @@ class Stage:
     @property
     def module(self) -> str:
         """stages.NAME of `python -m stages.NAME …`."""
-        return shlex.split(self.cmd)[2]
+        return self._words[0]
 
     @property
     def argv(self) -> list[str]:
-        return shlex.split(self.cmd)[3:]
+        return self._words[1:]
+
+    @property
+    def _words(self) -> list[str]:
+        """What follows the -m of the command that starts the stage."""
+        words = shlex.split(self.cmd)
+        return words[words.index("-m") + 1 :]
 
     @property
     def options(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from iglo.losses import L1, LaplacianL1, Perceptual
 from iglo.networks import initialise
 from iglo.runtime import Runtime
 from iglo.variations import Variation
-from tests.tiny import RUNTIME, generator, tiny_images
+from tests.tiny import RUNTIME, generator, peak_bytes, tiny_images
 
 CURRENT, EARLIER = np.arange(3, 14), np.array([0, 1, 2])
 
@@ -98,6 +98,18 @@ def test_a_part_is_the_images_of_its_ids():
     torch.testing.assert_close(part.images.cpu(), expected, rtol=0, atol=1e-7)
     assert part.ids.tolist() == [13, 9, 13] and torch.equal(part.target[0], part.images)
     assert part.images.max() > 0.5 and Targets(images, some, None, RUNTIME).part(torch.tensor([2])).target == []
+
+
+def test_images_are_read_from_their_map_batch_by_batch(mapped_images):
+    ids = np.arange(1, len(mapped_images))
+
+    def last_batch():
+        targets = Targets(mapped_images, ids, L1(), RUNTIME)
+        return list(make(targets, current=Schedule(ids, 50)).between(0, 5))[-1]["current"]
+
+    part, peak = peak_bytes(last_batch)
+    expected = torch.from_numpy(mapped_images[part.ids.cpu().numpy()]).permute(0, 3, 1, 2) / 255
+    assert torch.equal(part.images.cpu(), expected) and peak < mapped_images.nbytes / 10
 
 
 def perceptual(dtype: torch.dtype) -> Perceptual:

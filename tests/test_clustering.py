@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from iglo.clustering import (
+    CHUNK,
     Clusters,
     assert_partition,
     cluster_images,
@@ -106,6 +107,15 @@ def test_nearest_is_that_of_brute_force():
     index, rank, distance = nearest_to_centroids(points, labels, centroids, 4)
     assert list(zip(labels[index], rank, index, strict=True)) == expected
     np.testing.assert_allclose(distance, np.linalg.norm(points[index] - centroids[labels[index]], axis=1))
+
+
+def test_distances_in_chunks_are_those_taken_at_once():
+    rng, count = np.random.default_rng(0), 2 * CHUNK + 3
+    points, centroids = rng.normal(size=(count, 3)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
+    labels = rng.integers(6, size=count)
+    index, _, distance = nearest_to_centroids(points, labels, centroids, None)
+    at_once = np.linalg.norm(points.astype(np.float64) - centroids[labels], axis=1)
+    np.testing.assert_array_equal(distance, at_once[index])
 
 
 def test_of_ties_the_lowest_row_comes_first_and_none_takes_all():

@@ -241,6 +241,15 @@ def test_a_name_points_to_the_last_point_that_can_be_drawn(drawn, log_y, last):
     assert [tuple(text.xy) for text in drawn[0].axes[0].texts] == [last, (0, 0.2)]
 
 
+def test_a_power_law_is_a_straight_line_on_two_logarithmic_axes(drawn):
+    x = np.array([1000, 4000, 16000, 64000])
+    figures.save_curves("unused", {"a": (x, 3e-4 * x**1.5)}, "x", "y", "t", log_y=True, log_x=True)
+    (axes,) = drawn[0].axes
+    steps = np.diff(axes.transData.transform(axes.lines[0].get_xydata()), axis=0)
+    np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape))
+    assert steps[0].min() > 0
+
+
 @pytest.mark.parametrize("curves", [{}, {"empty": ([], [])}, {"empty": ([], []), "zero": ([0], [0]), "b": ([1], [1])}])
 def test_curves_without_a_point_to_draw_are_left_unnamed(drawn, curves):
     figures.save_curves("unused", curves, "x", "y", "t", log_y=True)

@@ -86,10 +86,12 @@ def test_other_errors_stay_what_they_are(place, error):
 def test_arrays_and_records_come_back(tmp_path):
     array = np.arange(6, dtype=np.int32).reshape(2, 3)
     np.save(tmp_path / "a.npy", array)
-    for mapped in (False, True):
+    for mapped in (None, "r", "c"):
         kept = read_array(tmp_path / "a.npy", mmap=mapped)
         np.testing.assert_array_equal(kept, array)
-        assert kept.dtype == array.dtype and isinstance(kept, np.memmap) is mapped
+        assert kept.dtype == array.dtype and isinstance(kept, np.memmap) is bool(mapped)
+    kept[0] = 9  # of a copy on write
+    np.testing.assert_array_equal(read_array(tmp_path / "a.npy"), array)
     write_json(tmp_path / "a.json", {"psnr": [1.5, None], "name": "ü"})
     assert read_json(tmp_path / "a.json") == {"psnr": [1.5, None], "name": "ü"}
     with pytest.raises(ValueError):

@@ -277,7 +277,7 @@ def test_duplicates_are_counted(data, tmp_path):
     assert report["duplicates"] == expected
 
 
-@pytest.mark.parametrize("breakage", ["missing", "truncated", "unequal"])
+@pytest.mark.parametrize("breakage", ["missing", "truncated", "unequal", "other columns", "short row", "empty"])
 def test_a_folder_that_is_no_store(data, tmp_path, breakage):
     save_many(data, 3)
     prepare(data, tmp_path)
@@ -287,7 +287,14 @@ def test_a_folder_that_is_no_store(data, tmp_path, breakage):
     elif breakage == "truncated":
         images.write_bytes(images.read_bytes()[:200])
     else:
-        index.write_text("".join(index.read_text().splitlines(keepends=True)[:-1]))
+        lines = index.read_text().splitlines(keepends=True)
+        broken = {
+            "unequal": lines[:-1],
+            "other columns": ["id,file,label,split\n", *lines[1:]],
+            "short row": [*lines[:-1], "2,frog-3.png\n"],
+            "empty": [],
+        }
+        index.write_text("".join(broken[breakage]))
     with pytest.raises(UserError, match="no folder of prepared images"):
         ImageStore.open(tmp_path / "prepared")
 

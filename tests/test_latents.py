@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from iglo import latents
 from iglo.geometry import Ball, Euclidean, Sphere
 from iglo.latents import Factor, LatentTable, normal_codes, pca_codes
 from iglo.optimizers import RowAdam
-from tests.tiny import generator, tiny_images
+from tests.tiny import generator, peak_bytes, tiny_images
 
 FREE = Euclidean(1.0)
 
@@ -83,6 +84,20 @@ def test_pca_codes_are_principal_components_of_the_images():
     for axis in range(5):
         assert abs(np.corrcoef(codes[:, axis], expected[:, axis])[0, 1]) > 0.99
     np.testing.assert_allclose(codes.std(0) / codes.std(), expected.std(0) / expected.std(), rtol=0.02)
+
+
+def test_codes_are_the_same_from_chunks_as_at_once(monkeypatch):
+    images = tiny_images(40)
+    at_once = pca_codes(images, 5, FREE, generator())
+    monkeypatch.setattr(latents, "PCA_CHUNK", 7)
+    torch.testing.assert_close(pca_codes(images, 5, FREE, generator()), at_once, rtol=1e-4, atol=1e-5)
+
+
+def test_memory_holds_a_chunk_of_images_at_a_time(monkeypatch, mapped_images):
+    monkeypatch.setattr(latents, "PCA_CHUNK", 256)
+    monkeypatch.setattr(latents, "PCA_IMAGES", 200)
+    codes, peak = peak_bytes(lambda: pca_codes(mapped_images, 5, FREE, generator()))
+    assert codes.shape == (len(mapped_images), 5) and peak < mapped_images.nbytes / 4
 
 
 @pytest.mark.parametrize("geometry", [FREE, Ball(3.0), Sphere(3.0)])

@@ -9,6 +9,7 @@ from scipy.linalg import sqrtm
 from skimage.metrics import peak_signal_noise_ratio
 
 from iglo import metrics
+from tests.tiny import peak_bytes
 
 
 @pytest.fixture
@@ -47,6 +48,13 @@ def test_psnr_is_the_mean_over_images_of_scikit_images(rng):
 def test_psnr_of_identical_images_is_100_db(rng):
     a = images(rng)
     assert metrics.psnr(a, a) == pytest.approx(100)
+
+
+def test_reconstruction_metrics_in_chunks_are_those_at_once(rng, monkeypatch):
+    a, b = images(rng, count=9), images(rng, count=9)
+    at_once = metrics.l1(a, b), metrics.psnr(a, b)
+    monkeypatch.setattr(metrics, "AT_ONCE", 2 * a[0].size)
+    assert metrics.l1(a, b) == pytest.approx(at_once[0], rel=1e-12) and metrics.psnr(a, b) == at_once[1]
 
 
 def test_ssim_by_loops_over_windows(rng):
@@ -243,6 +251,17 @@ def test_a_copy_is_at_distance_zero_exactly(rng):
     distances, indices = metrics.nearest_distances(references[::-1], references)
     assert (distances == 0).all()
     assert (indices == np.arange(40)[::-1]).all()
+
+
+@pytest.mark.parametrize("exclude_self", [False, True])
+def test_of_many_references_fewer_queries_are_taken_at_once(rng, monkeypatch, exclude_self):
+    points = rng.normal(size=(2000, 3)).astype(np.float32)
+    at_once, indices = metrics.nearest_distances(points, points, exclude_self)
+    monkeypatch.setattr(metrics, "DISTANCES", 7 * len(points))
+    (distances, same), peak = peak_bytes(lambda: metrics.nearest_distances(points, points, exclude_self))
+    np.testing.assert_array_equal(same, indices)
+    np.testing.assert_allclose(distances, at_once)
+    assert peak < 4 * 8 * 7 * len(points)
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 100])

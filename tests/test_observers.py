@@ -77,7 +77,7 @@ def test_previews_are_taken_at_round_epochs_of_the_same_images():
     codes = torch.rand(6, 4, generator=generator())
     model = SimpleNamespace(table=LatentTable(image=Factor(codes, Euclidean(1.0))).to(RUNTIME.device))
     look, album = Look(), Album(torch.tensor([4, 1]))
-    previews = Previews(album, look, "staged 1", RUNTIME)
+    previews = Previews(album, look, "staged 1", RUNTIME, 12)
     for epoch in range(1, 201):
         previews.after_epoch(model, epoch)
     assert album.places == [("staged 1", epoch) for epoch in (1, 2, 5, 10, 20, 50, 100, 200)]

@@ -137,6 +137,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(params, tmp_path,
 
 
 def test_any_missing_key_is_named(params, tmp_path):
+    params.pop("launch")  # which DVC asks for
     for section, values in params.items():
         for key in [None, *(values if isinstance(values, dict) else ())]:
             less = copy.deepcopy(params)
@@ -145,6 +146,12 @@ def test_any_missing_key_is_named(params, tmp_path):
             assert refusal(tmp_path / "params.yaml", less).startswith(f"{name}: missing;")
     del params["rounds"][1]["epochs"]
     assert refusal(tmp_path / "params.yaml", params).startswith("rounds.1.epochs: missing;")
+
+
+@pytest.mark.parametrize("value", [None, 2, " "])
+def test_a_launch_that_starts_nothing_is_refused(params, tmp_path, value):
+    message = refusal(tmp_path / "params.yaml", changed(params, "launch", value))
+    assert message == f"launch: must be the command that starts a stage, such as python, got {value!r}."
 
 
 @pytest.mark.parametrize(("index", "key", "value"), [(0, "id", 2), (1, "id", 3), (1, "after", 0), (2, "after", 1)])

@@ -2,6 +2,7 @@
 
 import configparser
 import csv
+import hashlib
 import io
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,43 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
     table = list(csv.DictReader(io.StringIO(dvc(repository, "exp", "show", "--csv"))))
     assert [row["params.yaml:sigma"] for row in table if row["Experiment"] == "more-noise"] == ["0.5"]
     assert [row["in_a_copy"] for row in table if row["Experiment"] == "more-noise"] == ["1.0"]
+
+
+def test_experiments_side_by_side_end_with_the_bits_of_one_alone(repository, tiny_run, tmp_path):
+    """Two workers of the queue, a thread each, and the same stage in this process."""
+    sigmas = {"less-noise": 0.25, "yet-more-noise": 0.75}
+    for name, sigma in sigmas.items():
+        dvc(repository, "exp", "run", "--queue", "--name", name, "--set-param", f"sigma={sigma}", "full")
+    try:
+        dvc(repository, "queue", "start", "--jobs", "2")
+        refs = [finished(repository, name) for name in sigmas]
+    finally:
+        dvc(repository, "queue", "stop", "--kill")
+    for name, sigma, ref in zip(sigmas, sigmas.values(), refs, strict=True):
+        run = tiny_run.copy(tmp_path / name, sigma=sigma)
+        chain.run(run.folder, run.stage("full"))
+        files = [file for file in (run.folder / "models" / "full").iterdir() if file.is_file()]
+        assert cached(repository, ref, "full", "models/full") == {
+            file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in files
+        }
+
+
+def finished(folder: Path, name: str, patience: float = 600) -> str:
+    """The reference of a queued experiment, once it is there."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if found := [ref for ref in git(folder, "for-each-ref", "refs/exps").split() if ref.endswith(f"/{name}")]:
+            return found[0]
+        time.sleep(0.5)
+    raise AssertionError(dvc(folder, "queue", "status") + dvc(folder, "queue", "logs", name))
+
+
+def cached(folder: Path, ref: str, stage: str, out: str) -> dict[str, str]:
+    """MD5 sums of the files in an output folder of a commit, from DVC's cache."""
+    lock = yaml.safe_load(git(folder, "show", f"{ref}:dvc.lock"))
+    (key,) = [entry["md5"] for entry in lock["stages"][stage]["outs"] if entry["path"] == out]
+    listed = (folder / ".dvc" / "cache" / "files" / "md5" / key[:2] / key[2:]).read_text(encoding="utf-8")
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(listed)}
 
 
 def test_a_misspelt_key_is_refused(repository):

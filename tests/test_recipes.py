@@ -185,7 +185,7 @@ def test_what_is_learned_is_the_average():
 
     class Watcher(Previews):
         def __init__(self, network, presented):
-            super().__init__(Album(torch.tensor([1])), network, "watched", RUNTIME)
+            super().__init__(Album(torch.tensor([1])), network, "watched", RUNTIME, len(IMAGES))
 
         def after_step(self, model):
             seen.append(model.generator.body[0].weight.detach().clone())
@@ -335,7 +335,7 @@ def test_a_budget_stands_in_for_the_epochs_of_the_full_set(stages, presentations
 def test_a_watcher_looks_through_the_average_and_knows_the_length_of_an_epoch(stages):
     class Watcher(Previews):
         def __init__(self, network, presented):
-            super().__init__(Album(torch.tensor([1, 5])), network, "watched", RUNTIME)
+            super().__init__(Album(torch.tensor([1, 5])), network, "watched", RUNTIME, len(IMAGES))
             watchers.append((self, presented))
 
     watchers = []

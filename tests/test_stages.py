@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from iglo.checkpoints import CheckpointFolder
+from iglo.runtime import Runtime
 from tests import chain, pipeline
 
 LONG = {  # steps enough to be stopped in between
@@ -29,8 +30,8 @@ def resumed_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Receives the step of every checkpoint from which a stage goes on."""
     steps, load = [], CheckpointFolder.load
 
-    def noting(folder: CheckpointFolder) -> dict | None:
-        if state := load(folder):
+    def noting(folder: CheckpointFolder, runtime: Runtime) -> dict | None:
+        if state := load(folder, runtime):
             steps.append(state["progress"]["step"])
         return state
 

@@ -63,7 +63,7 @@ class Run:
         adam = torch.optim.Adam(network.parameters(), 0.01, betas=(0.5, 0.999), fused=True)
         optimizers = [adam, RowAdam(list(table.factors.values()), 0.1)]
         self.average = Average(network, 0.8)
-        previews = Previews(self.model.album, self.average.averaged.module, "tiny", RUNTIME)
+        previews = Previews(self.model.album, self.average.averaged.module, "tiny", RUNTIME, 12)
         self.witness = Witness(optimizers, kill_at)
         objective = sum_of(terms, L1().to(RUNTIME.device))
         parts = {"current": Schedule(np.arange(3, 12), 3), "earlier": Schedule(np.arange(3), 2)}
@@ -187,7 +187,7 @@ def test_a_run_without_epochs_changes_nothing():
 class Spike:
     """A term that is no longer a number from its `bad`-th call on."""
 
-    name = "spike"
+    name, part = "spike", "current"
 
     def __init__(self, bad):
         self.bad, self.calls = bad, 0

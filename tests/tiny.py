@@ -1,7 +1,10 @@
 """A problem that trains in a blink, for the tests of the loop and of all that stands on it."""
 
 import dataclasses
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +13,7 @@ from iglo.params import ClassContentParams, Params, RoundParams, load_params
 from iglo.runtime import start
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNTIME = start("fp32")
+RUNTIME = start("fp32", together=True).alone
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -84,6 +87,15 @@ def _changed(params, changes: dict):
 
 def rounds_of(epochs: int) -> tuple[RoundParams, ...]:
     return tuple(RoundParams(n, n - 1, 2, None if n == 3 else 2, epochs) for n in (1, 2, 3))
+
+
+def peak_bytes(work: Callable[[], Any]) -> tuple[Any, int]:
+    """What `work` returns, and the most memory that Python and NumPy held for it at a time; torch's is not counted."""
+    tracemalloc.start()
+    try:
+        return work(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def same_bits(a, b) -> bool:

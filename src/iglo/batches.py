@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iglo.errors import UserError
 from iglo.losses import Distance, Representation
 from iglo.objectives import Batch, Part
 from iglo.randomness import torch_generator
@@ -18,7 +19,8 @@ from iglo.variations import Variation
 class Targets:
     """Training images and their representation under a distance, ready for any ids.
 
-    What fits `cache_gb` is computed once and kept, in the type in which the distance computes; over it, each batch is
+    Images stay where they are, in memory or in a memory map, and each batch reads its own. What fits `cache_gb` of
+    their representation is computed once and kept, in the type in which the distance computes; over it, each batch is
     computed as it comes, with the same result.
 
     Args:
@@ -30,42 +32,52 @@ class Targets:
         self, images: np.ndarray, ids: np.ndarray, distance: Distance | None, runtime: Runtime, cache_gb: float = 0
     ):
         self.runtime, self.distance = runtime, distance
-        self.row = torch.full((len(images),), -1)
-        self.row[torch.from_numpy(ids)] = torch.arange(len(ids))
-        self.pixels = torch.from_numpy(np.ascontiguousarray(images[ids])).permute(0, 3, 1, 2)
-        self.cache = self._build_cache(cache_gb) if distance is not None else None
+        self.images = np.asarray(images)  # of a memory map a plain view, whose rows are found faster
+        self.row = torch.empty(0, dtype=torch.int64)  # of each id in the cache
+        cached = distance is not None and len(ids)
+        self.cache = self._build_cache(torch.from_numpy(ids), cache_gb) if cached else None
 
-    def part(self, ids: Tensor, variation: Variation | None = None, rng: torch.Generator | None = None) -> Part:
-        """The images `ids`, or a variation of them drawn from `rng`, as a part of a batch."""
-        rows = self.row[ids]
-        images = self._images(rows) if variation is None else variation(self._images(rows), rng)
+    def part(
+        self,
+        ids: Tensor,
+        variation: Variation | None = None,
+        rng: torch.Generator | None = None,
+        of: int | None = None,
+    ) -> Part:
+        """The images `ids`, or a variation of them drawn from `rng`, as a part of a batch, or this rank's share `of`
+        it."""
+        images = self._read(ids) if variation is None else variation(self._read(ids), rng)
         if self.distance is None:
             target = []
         elif self.cache is not None and variation is None:
+            rows = self.row[ids]
             target = [images, *(level[rows.to(level.device)] for level in self.cache)]
         else:
             target = self._represent(images)
-        return Part(ids.to(self.runtime.device), images, target)
+        return Part(ids.to(self.runtime.device), images, target, of)
 
-    def _images(self, rows: Tensor) -> Tensor:
-        return self.pixels[rows].to(self.runtime.device).float().div_(255)
+    def _read(self, ids: Tensor) -> Tensor:
+        pixels = torch.from_numpy(self.images[ids.numpy()]).permute(0, 3, 1, 2)
+        return pixels.to(self.runtime.device).float().div_(255)
 
     @torch.no_grad()
     def _represent(self, images: Tensor) -> Representation:
         with self.runtime.autocast():
             return self.distance.represent(images)
 
-    def _build_cache(self, cache_gb: float) -> list[Tensor] | None:
+    def _build_cache(self, ids: Tensor, cache_gb: float) -> list[Tensor] | None:
         """Every level but the pixels, which are cheap to make; None over the budget."""
-        levels = self._represent(self._images(torch.arange(1)))[1:]
-        size = sum(level.numel() * level.element_size() for level in levels) * len(self.pixels)
+        levels = self._represent(self._read(ids[:1]))[1:]
+        size = sum(level.numel() * level.element_size() for level in levels) * len(ids)
         if size > cache_gb * 1e9:
             return None
-        cache = [level.new_empty(len(self.pixels), *level.shape[1:]) for level in levels]
+        cache = [level.new_empty(len(ids), *level.shape[1:]) for level in levels]
         cache = [kept.contiguous(memory_format=torch.channels_last) for kept in cache]
-        for rows in torch.arange(len(self.pixels)).split(64):
-            for kept, level in zip(cache, self._represent(self._images(rows))[1:], strict=True):
+        for rows in torch.arange(len(ids)).split(64):
+            for kept, level in zip(cache, self._represent(self._read(ids[rows]))[1:], strict=True):
                 kept[rows] = level
+        self.row = torch.full((len(self.images),), -1)
+        self.row[ids] = torch.arange(len(ids))
         return cache
 
 
@@ -93,13 +105,32 @@ class Batches:
     An epoch is as long as its longest part; a shorter part is cycled, as is the end of a part that does not fill its
     last batch (a small last batch would disturb batch norm).
 
+    Of a batch that ranks share, each rank fills its share with images of its own block, from one endless row of
+    permutations of them: all its images come equally often.
+
     Args:
         reshuffle: false keeps the order of the first epoch.
+
+    Raises:
+        UserError: a rank has no image of a part, or no place in its batches.
     """
 
     def __init__(self, targets: Targets, parts: Mapping[str, Schedule], seed: int, name: str, reshuffle: bool = True):
         self.targets, self.parts, self.seed, self.name, self.reshuffle = targets, parts, seed, name, reshuffle
         self.steps = max(schedule.steps for schedule in parts.values())
+        self.runtime = targets.runtime
+        self.own = {part: self.runtime.held(schedule.ids, len(targets.images)) for part, schedule in parts.items()}
+        self.share = {part: _length(self.runtime.block(schedule.filled)) for part, schedule in parts.items()}
+        fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
+        if not self.runtime.all(bool(fewest.all())):
+            raise UserError(
+                f"launch: every rank needs images of its own in each batch of {name}, and there are "
+                f"{self.runtime.ranks} ranks; use fewer, or larger batches."
+            )
+
+    def noise(self, step: int) -> torch.Generator:
+        """What the terms draw from at a step: a stream for each rank."""
+        return torch_generator(self.seed, self._stream("noise"), step)
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of steps first, …, last − 1, counted from the start of the run."""
@@ -112,14 +143,31 @@ class Batches:
 
     def _part(self, part: str, ids: Tensor, step: int) -> Part:
         variation = self.parts[part].variation
-        rng = torch_generator(self.seed, f"{self.name}/{part}/variation", step) if variation else None
-        return self.targets.part(ids, variation, rng)
+        rng = torch_generator(self.seed, self._stream(f"{part}/variation"), step) if variation else None
+        return self.targets.part(ids, variation, rng, self.parts[part].filled)
+
+    def _stream(self, name: str) -> str:
+        return f"{self.name}/{name}" if self.runtime.first else f"{self.name}/{name}/{self.runtime.rank}"
 
     def _order(self, part: str, epoch: int) -> Tensor:
         """(steps, B) ids: permutations of the part's ids, one after the other."""
+        if self.runtime.ranks > 1:
+            return self._order_of_rank(part, epoch)
         ids = torch.from_numpy(self.parts[part].ids)
         size = self.parts[part].filled
         rng = torch_generator(self.seed, f"{self.name}/{part}", epoch if self.reshuffle else 0)
         rounds = math.ceil(self.steps * size / len(ids))
         order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for _ in range(rounds)])
         return order[: self.steps * size].view(self.steps, size)
+
+    def _order_of_rank(self, part: str, epoch: int) -> Tensor:
+        ids, size = torch.from_numpy(self.own[part]), self.share[part]
+        first, last = epoch * self.steps * size, (epoch + 1) * self.steps * size
+        rounds = range(first // len(ids), math.ceil(last / len(ids)))
+        streams = [torch_generator(self.seed, self._stream(part), k if self.reshuffle else 0) for k in rounds]
+        order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for rng in streams])
+        return order[first - rounds.start * len(ids) :][: last - first].view(self.steps, size)
+
+
+def _length(part: slice) -> int:
+    return part.stop - part.start

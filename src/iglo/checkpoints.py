@@ -2,14 +2,19 @@
 
 They live in a scratch folder outside the stage's outputs, which DVC deletes before it runs a stage. The folder's name
 is a hash of everything that the run depends on, so a changed value or a changed line of code starts afresh.
+
+Of several ranks each writes a file of its own, beside the others': what all have in common, and its rows of what has a
+row per image. Another number of ranks finds its rows in them.
 """
 
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -22,8 +27,11 @@ from torch import Tensor
 
 from iglo.errors import UserError
 from iglo.files import whole_file
+from iglo.runtime import Runtime
 
 KEPT = 2
+NAME = re.compile(r"step-(\d+)(?:\.rank-(\d+)-of-(\d+))?\.safetensors")
+ALONE = Runtime(torch.device("cpu"), "fp32")
 CHANNELS_LAST = torch.channels_last
 
 
@@ -55,12 +63,18 @@ class CheckpointFolder:
         return CheckpointFolder(self.path / name, keeps_end=True)
 
     @contextmanager
-    def locked(self) -> Iterator["CheckpointFolder"]:
-        """Holds the folder for this process; on success it is removed, on failure it stays for the next try.
+    def locked(self, runtime: Runtime | None = None) -> Iterator["CheckpointFolder"]:
+        """Holds the folder for these ranks; on success it is removed, on failure it stays for the next try.
 
         Raises:
             UserError: another process holds it.
         """
+        runtime = runtime or ALONE
+        if not runtime.first:
+            runtime.meet()
+            yield self
+            runtime.meet()
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "w") as lock:
             try:
@@ -69,36 +83,84 @@ class CheckpointFolder:
                 raise UserError(
                     f"{self.path}: another process is training in this folder; wait for it or stop it first."
                 ) from None
+            runtime.meet()
             yield self
+            runtime.meet()
         shutil.rmtree(self.path)
 
-    def save(self, step: int, state: dict) -> None:
-        """Writes a nested dict of tensors and JSON values; older checkpoints beyond the last two go."""
+    def save(self, step: int, state: dict, runtime: Runtime = ALONE, by_image: Collection[str] = ()) -> None:
+        """Writes a nested dict of tensors and JSON values; older checkpoints beyond the last two go.
+
+        Args:
+            by_image: places, as `part/key`, of tensors whose rows are this rank's block of one row per image.
+        """
         tensors: dict[str, Tensor] = {}
         skeleton = _strip(state, "", tensors)
-        with whole_file(self.path / f"step-{step:09d}.safetensors") as partial:
-            save_file(tensors, partial, {"state": json.dumps(skeleton)})
-        for old in self._files()[:-KEPT]:
-            old.unlink()
+        rank = f".rank-{runtime.rank}-of-{runtime.ranks}" if runtime.ranks > 1 else ""
+        with whole_file(self.path / f"step-{step:09d}{rank}.safetensors") as partial:
+            save_file(tensors, partial, {"state": json.dumps(skeleton), "by_image": json.dumps(sorted(by_image))})
+        runtime.meet()
+        if runtime.first:
+            for old in self._saved()[KEPT:]:
+                for path in old:
+                    path.unlink()
 
-    def load(self) -> dict | None:
-        """The newest state that can be read whole, or None; a truncated one is passed over for the one before it."""
-        for path in reversed(self._files()):
+    def load(self, runtime: Runtime = ALONE) -> dict | None:
+        """The newest state that all ranks can read whole, or None; a truncated one is passed over for the one before.
+
+        Of another number of ranks it is the first one's, with this rank's rows of what has a row per image.
+        """
+        for paths in self._saved():
             try:
-                with safe_open(path, "pt") as handle:
-                    tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no iterator)
-                    return _fill(json.loads(handle.metadata()["state"]), tensors)
+                state = _read(paths, runtime)
             except (SafetensorError, OSError, ValueError, KeyError):
-                continue
+                state = None
+            if runtime.all(state is not None):
+                return state
         return None
 
-    def _files(self) -> list[Path]:
-        return sorted(self.path.glob("step-*.safetensors"))
+    def _saved(self) -> list[list[Path]]:
+        """The files of each step, and of each number of ranks, in the order of ranks; the newest step first."""
+        found = defaultdict(list)
+        for path in self.path.glob("step-*.safetensors"):
+            if match := NAME.fullmatch(path.name):
+                step, rank, ranks = (int(number or 0) for number in match.groups())
+                found[step, ranks].append((rank, path))
+        return [[path for _, path in sorted(found[key])] for key in sorted(found, reverse=True)]
 
 
 def scratch_root() -> Path:
     """`.scratch` in the main checkout: DVC names it in DVC_ROOT, also for experiments that run in a copy."""
     return Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
+
+
+def _read(paths: list[Path], runtime: Runtime) -> dict:
+    """The state in the files of one step, of which this rank takes its own where there is one for each."""
+    if len(paths) != int(NAME.fullmatch(paths[0].name)[3] or 1):
+        raise ValueError("a rank has not written")
+    own = len(paths) == runtime.ranks
+    with safe_open(paths[runtime.rank if own else 0], "pt") as handle:
+        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no iterator)
+        about = handle.metadata()
+    if not own:
+        for key in _rows(tensors, json.loads(about["by_image"])):
+            tensors[key] = _gathered(paths, key, runtime)
+    return _fill(json.loads(about["state"]), tensors)
+
+
+def _rows(tensors: dict[str, Tensor], by_image: list[str]) -> list[str]:
+    """Keys of the tensors at these places or within them, but for scalars."""
+    return [key for key in tensors if tensors[key].dim() and any(f"{key}/".startswith(f"/{at}/") for at in by_image)]
+
+
+def _gathered(paths: list[Path], key: str, runtime: Runtime) -> Tensor:
+    """This rank's block of the rows that the files hold one after the other."""
+    blocks = []
+    for path in paths:
+        with safe_open(path, "pt") as handle:
+            blocks.append(handle.get_tensor(key))
+    rows = torch.cat(blocks)
+    return rows[runtime.block(len(rows))].clone()
 
 
 def _strip(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:

@@ -110,6 +110,10 @@ class ClassContentModel(nn.Module):
         """(N, class + content) both codes of every training image."""
         return self.combined(self.labels, self.content_codes)
 
+    def codes_of(self, ids: np.ndarray) -> Tensor:
+        """(B, class + content) both codes of some training images."""
+        return self.codes[torch.from_numpy(ids)]
+
     def combined(self, labels: np.ndarray, content: Tensor) -> Tensor:
         """(M,) classes and (M, content) codes → (M, class + content)."""
         return torch.cat([self.class_codes[torch.from_numpy(labels)], content.to(self.class_codes.device)], dim=1)
@@ -219,7 +223,7 @@ def learn_class_content(
     watch: Watch | None = None,
 ) -> Progress:
     """min over G, class codes e and content codes c of Σ ‖G(e_y, c_x + ε), x‖ + decay·‖c_x‖², ε ~ N(0, σ²I)."""
-    Previews(model.album, model.generator, "train", runtime).take(model, 0)
+    Previews(model.album, model.generator, "train", runtime, len(images)).take(model, 0)
     rendered = Continuity(params.sigma, name="reconstruction") if params.sigma else Reconstruction()
     section, rates, factors = params.train, params.optimizer, model.table.factors
     plan = Plan(

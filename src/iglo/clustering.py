@@ -22,7 +22,8 @@ from iglo.files import read_array, write_array
 from iglo.params import ClusterParams, RoundParams
 from iglo.randomness import sklearn_seed
 
-LARGE = 2**29  # values, 2 GiB of float32: above it, PCA reads its rows in batches, some five times slower
+LARGE = 2**28  # values, 1 GiB of float32: above it, PCA reads its rows in batches, some five times slower
+CHUNK = 4096  # points whose distances are computed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,10 @@ def fit_pca(
     parts = list(gen_batches(len(rows), max(256, 2 * components), min_batch_size=components))
     for part in parts:
         model.partial_fit(features[rows[part]])
-    return np.concatenate([model.transform(features[rows[part]]) for part in parts]).astype(np.float32)
+    points = np.empty((len(rows), components), np.float32)
+    for part in parts:
+        points[part] = model.transform(features[rows[part]])
+    return points
 
 
 def fit_kmeans(points: np.ndarray, clusters: int, seed: int, minibatch_above: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +149,9 @@ def nearest_to_centroids(
 
     A smaller cluster gives all its points, and None takes all of every cluster.
     """
-    distance = np.linalg.norm(points.astype(np.float64) - centroids[labels], axis=1)
+    distance = np.empty(len(points))
+    for rows in gen_batches(len(points), CHUNK):
+        distance[rows] = np.linalg.norm(points[rows].astype(np.float64) - centroids[labels[rows]], axis=1)
     order = np.lexsort((distance, labels))  # stable
     starts = np.searchsorted(labels[order], labels[order])
     rank = np.arange(len(order)) - starts

@@ -87,7 +87,7 @@ def _load_cell(folders: Folders, row: Row, seed: int) -> Cell:
     files["measure"] = folders.times / "measure" / f"{row.name}-{seed}.json"
     timing = flat_numbers({stage: read_json(path) for stage, path in files.items()}, "timing.")
     values = flat_numbers(read_json(folder / "numbers.json")) | timing
-    arrays = {name: read_array(folder / f"{name}.npy", mmap=True) for name in ARRAYS}
+    arrays = {name: read_array(folder / f"{name}.npy", mmap="r") for name in ARRAYS}
     return Cell(values, _read_curve(folders.curves / f"{row.arm}-{seed}.csv"), arrays)
 
 

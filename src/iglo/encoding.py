@@ -47,7 +47,7 @@ def learn_encoder(
     encoder = initialise(model.shape.encoder(section.width), torch_generator(params.seed, "encoder"))
     model.encoder = runtime.place(encoder)
     held, kept = _held_out(len(images), params)
-    targets = Targets(images, np.arange(len(images)), None, runtime)
+    targets = Targets(images, _own(images, runtime), None, runtime)
     code_distance = CodeDistance(section.l1, section.l2)
     term = CodeRegression(code_distance)
     best = Best(model.encoder, lambda: _mean_loss(Objective([(1.0, term)]), model, targets, held))
@@ -87,7 +87,7 @@ def start_codes(
     section = params.staged
     encoder = initialise(model.shape.encoder(params.generator.width), torch_generator(params.seed, name))
     model.encoder = runtime.place(encoder)
-    targets = Targets(images, learned, None, runtime)
+    targets = Targets(images, runtime.held(learned, len(images)), None, runtime)
     fit(
         model,
         Objective([(1.0, CodeRegression(CodeDistance(1.0, 1.0)))]),
@@ -99,8 +99,11 @@ def start_codes(
         observers=[watch(model.generator, 0)] if watch else [],
         checkpoints=checkpoints,
     )
-    codes = encode(model.encoder, images[subset], model.shape, runtime)
-    model.codes.data[torch.from_numpy(subset)] = codes.to(runtime.device)
+    own = runtime.held(subset, len(images))
+    if len(own):
+        codes = encode(model.encoder, images[own], model.shape, runtime.alone)
+        rows = model.table.factors["image"].rows(torch.from_numpy(own))
+        model.codes.data[rows] = codes.to(runtime.device)
     model.encoder = None
 
 
@@ -123,7 +126,7 @@ def learn_jointly(
     if codes.mode == "codes" or not section.epochs:
         return Progress()
     held, kept = _held_out(len(images), params)
-    targets = Targets(images, np.arange(len(images)), distance, runtime, params.loss.cache_gb)
+    targets = Targets(images, _own(images, runtime), distance, runtime, params.loss.cache_gb)
     both = nn.ModuleList([model.generator, model.encoder])
     code_distance = CodeDistance(codes.l1, codes.l2)
     terms = [
@@ -194,6 +197,11 @@ def learn_autoencoder(
     return progress
 
 
+def _own(images: np.ndarray, runtime: Runtime) -> np.ndarray:
+    """Ids of this rank's images."""
+    return runtime.held(np.arange(len(images)), len(images))
+
+
 def _held_out(count: int, params: Params) -> tuple[np.ndarray, np.ndarray]:
     """Ids of training images that choose the epoch, and of those that the encoder learns from."""
     share = params.encoder.held_out
@@ -214,7 +222,11 @@ def _keep_best(model: Model, progress: Progress, best: Best, name: str) -> Progr
 
 @torch.no_grad()
 def _mean_loss(objective: Objective, model: Model, targets: Targets, ids: np.ndarray) -> float:
-    """The objective's mean over the images `ids`."""
-    pieces = torch.from_numpy(ids).split(256)
-    losses = [objective(model, {"current": targets.part(piece)}, None)[0].item() * len(piece) for piece in pieces]
-    return sum(losses) / len(ids)
+    """The objective's mean over the images `ids`, of which each rank takes its own."""
+    pieces = torch.from_numpy(targets.runtime.held(ids, len(targets.images))).split(256)
+    losses = [
+        objective(model, {"current": targets.part(piece)}, None)[0].item() * len(piece)
+        for piece in pieces
+        if len(piece)
+    ]
+    return float(targets.runtime.total(torch.tensor(sum(losses), dtype=torch.float64))) / len(ids)

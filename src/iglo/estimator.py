@@ -292,7 +292,7 @@ def learn_model(images: np.ndarray, params: Params, runtime: Runtime, verbose: b
 
 def split(images: np.ndarray, params: Params, runtime: Runtime) -> Iterator[np.ndarray]:
     """The ids of each round's subset: the images nearest to the centroids of what the rounds before have left."""
-    _, features = extract_features(images, params.features, params.seed, runtime.device)
+    _, features = extract_features(images, params.features, params.seed, runtime)
     left = everything(len(images)).rest
     for item in params.rounds:
         selection = select_images(cluster_images(features, left, item, params.clustering, params.seed), item)

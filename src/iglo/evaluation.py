@@ -17,6 +17,7 @@ from iglo.runtime import Runtime
 from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
 
 EPSILON = 1e-2  # of the perceptual path length, in t
+BATCH = 128  # images that the judge looks at together
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,19 @@ class Judge:
     @torch.inference_mode()
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """(N, H, W, C), (N, H, W, C) float in [0, 1] → (N,) LPIPS distances."""
-        pairs = zip(_batches(a, self.runtime), _batches(b, self.runtime), strict=True)
-        return torch.cat([self._distance(x, y).cpu() for x, y in pairs]).numpy()
+        return self._over(lambda rows: self._distance(self._batch(a, rows), self._batch(b, rows)), len(a))
 
     @torch.inference_mode()
     def features(self, images: np.ndarray) -> np.ndarray:
         """(N, H, W, C) float in [0, 1] → (N, D) pooled features."""
-        return torch.cat([self._features(batch).cpu() for batch in _batches(images, self.runtime)]).numpy()
+        return self._over(lambda rows: self._features(self._batch(images, rows)), len(images))
+
+    def _over(self, function: Callable[[slice], Tensor], count: int) -> np.ndarray:
+        batches = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+        return self.runtime.over_batches(lambda rows: function(rows).cpu(), batches).numpy()
+
+    def _batch(self, images: np.ndarray, rows: slice) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(images[rows])).permute(0, 3, 1, 2).to(self.runtime.device)
 
 
 def quality(images: np.ndarray, targets: np.ndarray, judge: Judge) -> dict[str, float]:
@@ -188,9 +195,3 @@ def split_quality(points: np.ndarray, labels: np.ndarray, chosen: np.ndarray, se
 def invert(model: Model, images: np.ndarray, runtime: Runtime) -> np.ndarray:
     """(N, H, W, C) uint8 → (N, H, W, C) float: G(E(x))."""
     return decode(model.generator, encode(model.encoder, images, model.shape, runtime), runtime)
-
-
-def _batches(images: np.ndarray, runtime: Runtime, batch_size: int = 128):
-    for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
-        yield batch.permute(0, 3, 1, 2).to(runtime.device)

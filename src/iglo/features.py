@@ -1,6 +1,6 @@
 """Features of images, batch by batch: a backbone's pooled features, or the pixels themselves."""
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,9 @@ from torch import nn
 from tqdm import tqdm
 
 from iglo.backbones import load_backbone, resized
+from iglo.files import read_array, write_rows
 from iglo.params import FeatureParams
+from iglo.runtime import Runtime
 
 
 class Pixels(nn.Module):
@@ -28,33 +30,27 @@ def load_features(network: str, weights: str, seed: int) -> nn.Module:
 
 @torch.inference_mode()
 def extract_features(
-    images: np.ndarray,
-    params: FeatureParams,
-    seed: int,
-    device: torch.device | str = "cpu",
-    out: str | Path | None = None,
+    images: np.ndarray, params: FeatureParams, seed: int, runtime: Runtime, out: str | Path | None = None
 ) -> tuple[str, np.ndarray]:
     """The network's name and the features of `images` (N, H, W, C) uint8: (N, D) float32.
 
-    With `out`, the path of an .npy file, they are written there and returned as a memory map, so that memory holds
-    one batch at a time.
+    With `out`, the path of an .npy file, they are written there, each rank's share by itself, and returned as a memory
+    map, so that memory holds one batch at a time.
     """
-    network = load_features(params.network, params.weights, seed).to(device, memory_format=torch.channels_last)
-    batches = _batches(network, images, params, device)
+    network = load_features(params.network, params.weights, seed).to(runtime.device, memory_format=torch.channels_last)
+    starts = range(0, len(images), params.batch_size)
     if out is None:
-        return network.name, np.concatenate(list(batches))
-    with open(out, "wb") as file:  # a writable memory map would die of a bus error on a full disk
-        for number, values in enumerate(batches):
-            if number == 0:
-                shape = (len(images), values.shape[1])
-                np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-            file.write(values.astype("<f4", copy=False).tobytes())
-    return network.name, np.load(out, mmap_mode="r", allow_pickle=False)
+        return network.name, runtime.over_batches(partial(_features, network, images, params, runtime), starts).numpy()
+    hidden = None if runtime.first else True  # None: where there is no terminal
+    for start in tqdm(starts[runtime.block(len(starts))], desc="features", unit="batch", disable=hidden):
+        write_rows(out, _features(network, images, params, runtime, start).numpy(), start, len(images))
+    runtime.meet()
+    return network.name, read_array(out, mmap="r")
 
 
-def _batches(
-    network: nn.Module, images: np.ndarray, params: FeatureParams, device: torch.device | str
-) -> Iterator[np.ndarray]:
-    for start in tqdm(range(0, len(images), params.batch_size), desc="features", unit="batch", disable=None):
-        batch = torch.from_numpy(np.array(images[start : start + params.batch_size])).to(device)
-        yield network(batch.permute(0, 3, 1, 2) / 255, params.image_size).float().cpu().numpy()
+def _features(
+    network: nn.Module, images: np.ndarray, params: FeatureParams, runtime: Runtime, start: int
+) -> torch.Tensor:
+    """(B, D) of the batch that begins at `start`."""
+    batch = torch.from_numpy(np.array(images[start : start + params.batch_size])).to(runtime.device)
+    return network(batch.permute(0, 3, 1, 2) / 255, params.image_size).float().cpu()

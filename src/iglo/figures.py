@@ -188,17 +188,21 @@ def save_curves(
     title: str,
     log_y: bool = False,
     marks: Sequence[tuple[float, str]] | None = None,
+    log_x: bool = False,
 ) -> None:
     """Named curves in one plot, each named at the right; one without a point that can be drawn is left unnamed.
 
     Args:
         curves: name → x `(n,)` and y `(n,)`; n may differ.
         marks: vertical lines, each (x, text).
+        log_x: x, which is then above 0, on a logarithmic axis.
     """
     figure, axes = _plot(x_label, y_label)
     for index, (x, y) in enumerate(curves.values()):
         axes.plot(x, y, linewidth=1.8, **_line_style(index))
     axes.margins(x=0.01)
+    if log_x:
+        _set_log_x(axes)
     if log_y:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
@@ -242,11 +246,7 @@ def save_bands(
             _draw_band(axes, dashed[name], **style | {"linestyle": DASHES[1]})
     axes.margins(x=0.01)
     if log_x:
-        axes.set_xscale("log")
-        low, high = axes.get_xlim()
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
-        axes.xaxis.set_major_formatter("{x:,.6g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _set_log_x(axes)
     if x_ticks:
         axes.set_xticks(range(len(x_ticks)), x_ticks)
     _set_title(axes, title, rows_below=0)
@@ -318,6 +318,14 @@ def _plot(x_label: str, y_label: str, height: float = 4.6) -> tuple[Figure, Axes
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _set_log_x(axes: Axes) -> None:
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axes.xaxis.set_major_formatter("{x:,.6g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _save(figure: Figure, path: str | Path) -> None:

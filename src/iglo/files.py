@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,20 +19,41 @@ from iglo.errors import UserError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class Team(Protocol):
+    """Processes that write one folder together; the first makes it and moves it to its place."""
+
+    @property
+    def first(self) -> bool: ...
+
+    def meet(self) -> None: ...
+
+
 @contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
+def whole_folder(path: str | Path, team: Team | None = None) -> Iterator[Path]:
     """A temporary folder beside `path`, moved to `path` when the block ends well and removed when it does not.
 
     An older folder at `path` is replaced. Raises UserError when the disk is full.
+
+    Args:
+        team: processes that all enter the block; the folder is whole when the last of them is through.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    if team is not None and not team.first:
+        team.meet()
         with disk_full_is_a_user_error(path):
             yield partial
+        team.meet()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    meet = team.meet if team else lambda: None
+    try:
+        meet()
+        with disk_full_is_a_user_error(path):
+            yield partial
+        meet()
         shutil.rmtree(path, ignore_errors=True)
         os.replace(partial, path)
     finally:
@@ -70,10 +91,14 @@ def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
         raise
 
 
-def read_array(path: str | Path, mmap: bool = False) -> np.ndarray:
-    """The array in a .npy file, read into memory or mapped read-only; UserError when there is none."""
+def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.ndarray:
+    """The array in a .npy file; UserError when there is none.
+
+    Args:
+        mmap: r: mapped, to be read only; c: mapped, and what is written stays in memory; None: read into memory.
+    """
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        return np.load(path, mmap_mode=mmap, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
 
@@ -83,6 +108,24 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     Path(path).write_bytes(buffer.getbuffer())
+
+
+def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> None:
+    """Rows `first`, `first` + 1, … of an .npy file of `count` rows, in whatever order and by whichever process.
+
+    The file is whole when all its rows are written. A writable memory map would die of a bus error on a full disk.
+    """
+    header = io.BytesIO()
+    kind = np.lib.format.dtype_to_descr(rows.dtype)
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": kind, "fortran_order": False, "shape": (count, *rows.shape[1:])}
+    )
+    start = len(header.getvalue()) + first * rows[:1].nbytes
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+        if first == 0:
+            file.write(header.getvalue())
+        file.seek(start)
+        file.write(np.ascontiguousarray(rows).data)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -7,6 +7,7 @@ An image's id is its row: training images are rows 0 to n - 1, test images follo
 import csv
 import hashlib
 import re
+import sys
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -56,16 +57,13 @@ class ImageStore:
         """The store that `write_store` made in `folder`. Raises UserError when there is none."""
         try:
             images = np.load(Path(folder) / "images.npy", mmap_mode="r", allow_pickle=False)
-            with open(Path(folder) / "index.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                rows = list(csv.DictReader(file))
-            splits = [row["split"] for row in rows]
-            if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(rows):
+            names, labels, train_count = _read_index(Path(folder) / "index.csv")
+            if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names):
                 raise ValueError("images.npy and index.csv do not agree")
-            names, labels = (tuple(row[column] for row in rows) for column in ("name", "label"))
-        except (OSError, ValueError, KeyError, EOFError, csv.Error) as error:
+        except (OSError, ValueError, EOFError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{folder}: no folder of prepared images ({reason}); run the prepare stage.") from None
-        return cls(images, names, labels, splits.count("train"))
+        return cls(images, names, labels, train_count)
 
     @property
     def train(self) -> np.ndarray:
@@ -87,6 +85,24 @@ class ImageStore:
         """(N,) int64: the position of each image's label in `classes`."""
         position = {label: index for index, label in enumerate(self.classes)}
         return np.array([position[label] for label in self.labels], dtype=np.int64)
+
+
+def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Names, labels, each kept once however often it occurs, and the number of training images.
+
+    Raises:
+        ValueError: not the table that `write_store` writes.
+    """
+    names, labels, train_count = [], [], 0
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file)
+        if tuple(next(rows, ())) != COLUMNS:
+            raise ValueError(f"{path.name} has not the columns {', '.join(COLUMNS)}")
+        for _, name, label, split in rows:
+            names.append(name)
+            labels.append(sys.intern(label))
+            train_count += split == "train"
+    return tuple(names), tuple(labels), train_count
 
 
 def natural_key(text: str) -> tuple:
@@ -121,7 +137,9 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
         train = len(kept) - data.test if data.train is None else data.train
         splits = ["train" if row < train else "test" for row in range(len(kept))]
         with open(folder / "index.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *zip(range(len(kept)), names, labels, splits, strict=True)])
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            writer.writerows(zip(range(len(kept)), names, labels, splits, strict=True))
         report = {
             "source": source.where,
             "images": dict(Counter(splits)),

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from iglo.geometry import Euclidean
 
+PCA_IMAGES, PCA_CHUNK = 10_000, 16_384  # images that components are fitted on, and that are transformed at once
+
 
 class Factor(nn.Module):
     """One learned code per key.
@@ -20,16 +22,22 @@ class Factor(nn.Module):
         geometry: where they may lie.
         keys: (N,) int64, the row of each image, or None when every image has a row of its own.
         noisy: whether the table's noise reaches these codes.
+        first: the image of the first row, where the table is a rank's block of rows.
     """
 
-    def __init__(self, codes: Tensor, geometry: Euclidean, keys: Tensor | None = None, noisy: bool = True):
+    def __init__(
+        self, codes: Tensor, geometry: Euclidean, keys: Tensor | None = None, noisy: bool = True, first: int = 0
+    ):
         super().__init__()
         self.codes = nn.Parameter(codes)
-        self.geometry, self.noisy = geometry, noisy
+        self.codes.by_image = keys is None  # so that each rank has rows of its own
+        self.geometry, self.noisy, self.first = geometry, noisy, first
         self.register_buffer("keys", keys, persistent=False)
 
     def rows(self, ids: Tensor) -> Tensor:
-        return ids if self.keys is None else self.keys[ids]
+        if self.keys is not None:
+            return self.keys[ids]
+        return ids - self.first if self.first else ids
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B,) image ids → (B, d) codes, whose gradient reaches the batch's rows only."""
@@ -97,13 +105,15 @@ def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torc
     Returns:
         (N, d) float32, with the geometry's radius as root mean square length.
     """
-    flat = _thumbnails(images)
+    spread = np.linspace(0, len(images) - 1, min(len(images), PCA_IMAGES)).astype(int)
+    flat = _thumbnails(images[spread])
     rank = min(dimension, *flat.shape)
     seed = int(torch.randint(2**31, (1,), generator=rng))
-    spread = np.linspace(0, len(flat) - 1, min(len(flat), 10_000)).astype(int)
-    pca = PCA(rank, random_state=seed).fit(flat[spread])
-    codes = torch.zeros(len(flat), dimension)
-    codes[:, :rank] = torch.from_numpy(pca.transform(flat))
+    pca = PCA(rank, random_state=seed).fit(flat)
+    codes = torch.zeros(len(images), dimension)
+    for start in range(0, len(images), PCA_CHUNK):
+        rows = slice(start, start + PCA_CHUNK)
+        codes[rows, :rank] = torch.from_numpy(pca.transform(_thumbnails(images[rows])))
     codes *= geometry.radius / codes.norm(dim=1).square().mean().sqrt().clamp_min(1e-12)
     noise = torch.randn(codes.shape, generator=rng) * (0.01 * geometry.radius / math.sqrt(dimension))
     return geometry.project(codes + noise)

@@ -10,20 +10,30 @@ from skimage.metrics import structural_similarity
 
 MSE_FLOOR = 1e-10  # identical images: 100 dB
 RATIO_FLOOR = 1e-12
+AT_ONCE = 2**27  # pixel values whose differences are taken at once: 1 GiB of float64
+DISTANCES = 2**26  # distances held at once: 0.5 GiB of float64
 
 # --- Reconstruction: images beside their targets ---
 
 
 def l1(images: np.ndarray, targets: np.ndarray) -> float:
     """Mean absolute difference, in [0, 1]."""
-    return float(np.abs(np.subtract(images, targets, dtype=np.float64)).mean())
+    pieces = _chunks(len(images), _images_at_once(images))
+    total = sum(np.abs(np.subtract(images[rows], targets[rows], dtype=np.float64)).sum() for rows in pieces)
+    return float(total / images.size)
 
 
 def psnr(images: np.ndarray, targets: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB for a data range of 1: the mean over images of -10 log10(mse), at most 100."""
-    squares = np.subtract(images, targets, dtype=np.float64) ** 2
-    mse = squares.reshape(len(squares), -1).mean(axis=1)
+    mse = np.empty(len(images))
+    for rows in _chunks(len(images), _images_at_once(images)):
+        squares = np.subtract(images[rows], targets[rows], dtype=np.float64) ** 2
+        mse[rows] = squares.reshape(len(squares), -1).mean(axis=1)
     return float(np.mean(-10 * np.log10(np.maximum(mse, MSE_FLOOR))))
+
+
+def _images_at_once(images: np.ndarray) -> int:
+    return max(1, AT_ONCE // images[0].size)
 
 
 def ssim(images: np.ndarray, targets: np.ndarray) -> float:
@@ -189,7 +199,8 @@ def nearest_distances(
     """Euclidean distance `(N,) float64` of each query to its nearest reference, and that one's index `(N,) int64`.
 
     queries: `(N, D)`; references: `(M, D)`, memory-mapped if large; exclude_self: query i is reference i and does not
-    count as its own neighbour. Of equally near references any may be given. Memory: `chunk` · (M + 2 D) float64.
+    count as its own neighbour. Of equally near references any may be given. Memory: `chunk` · (M + 2 D) float64, with
+    fewer queries at a time for more than 131,072 references.
     """
     distances = np.empty(len(queries))
     indices = np.empty(len(queries), dtype=np.int64)
@@ -214,7 +225,7 @@ def _squared_distances(
     queries: np.ndarray, references: np.ndarray, chunk: int, exclude_self: bool = False
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """For each chunk of queries its rows and their squared distances to all references, `(chunk, M) float64`."""
-    for rows in _chunks(len(queries), chunk):
+    for rows in _chunks(len(queries), max(1, min(chunk, DISTANCES // len(references)))):
         query = np.asarray(queries[rows], dtype=np.float64)
         squared = np.empty((len(query), len(references)))
         for columns in _chunks(len(references), chunk):

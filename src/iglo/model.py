@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 
 from iglo.album import Album
 from iglo.errors import UserError
-from iglo.files import read_array, read_json, write_array, write_json
+from iglo.files import read_array, read_json, write_array, write_json, write_rows
 from iglo.geometry import make_geometry
 from iglo.latents import Factor, LatentTable
 from iglo.networks import Encoder, Generator
@@ -61,12 +61,20 @@ class Model(nn.Module):
 
     @property
     def codes(self) -> Tensor:
-        """(N, d) the code of every training image."""
+        """(N, d) the code of every training image; of several ranks, the block of this one."""
         return self.table.factors["image"].codes.detach()
 
+    def codes_of(self, ids: np.ndarray) -> Tensor:
+        """(B, d) the codes of images that are this rank's."""
+        return self.codes[self.table.factors["image"].rows(torch.from_numpy(ids))]
+
     def save(self, folder: Path) -> None:
+        """Writes the model; of several ranks, each its own codes, and the one with the first of them the rest."""
+        first = self.table.factors["image"].first
+        write_rows(folder / "codes.npy", self.codes.cpu().numpy(), first, len(self.learned_in))
+        if first:
+            return
         save_network(self.generator, folder / "generator.safetensors")
-        write_array(folder / "codes.npy", self.codes.cpu().numpy())
         write_array(folder / "learned_in.npy", self.learned_in)
         self.album.save(folder)
         width = None if self.encoder is None else self.encoder.width
@@ -76,7 +84,10 @@ class Model(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, runtime: Runtime) -> "Model":
-        """The model in a folder that `save` wrote; UserError when it is not one."""
+        """The model in a folder that `save` wrote, with this rank's block of the codes; UserError when it is not one.
+
+        Codes are mapped: those that are not asked for stay on disk, those that are learned in memory.
+        """
         folder = Path(folder)
         record = read_json(folder / "model.json")
         try:
@@ -85,11 +96,12 @@ class Model(nn.Module):
             raise UserError(
                 f"{folder / 'model.json'}: describes no model; run the stage that makes it again."
             ) from None
-        codes = torch.from_numpy(read_array(folder / "codes.npy"))
         learned_in = read_array(folder / "learned_in.npy")
+        block = runtime.block(len(learned_in))
+        codes = torch.from_numpy(np.asarray(read_array(folder / "codes.npy", mmap="c")[block]))
         album = Album.load(folder)
         generator = load_network(shape.generator(), folder / "generator.safetensors")
-        table = LatentTable(image=Factor(codes, shape.geometry()))
+        table = LatentTable(image=Factor(codes, shape.geometry(), first=block.start))
         model = cls(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
         model.log = log
         if width:
@@ -110,26 +122,38 @@ def load_network(network: nn.Module, path: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def settle_batch_norm(generator: nn.Module, codes: Tensor, batch_size: int = 256) -> None:
-    """Batch-norm statistics over exactly `codes` (N, d): those of training mix in noise and older weights."""
+def settle_batch_norm(
+    generator: nn.Module, codes: Tensor, runtime: Runtime | None = None, batch_size: int = 256
+) -> None:
+    """Batch-norm statistics over exactly `codes` (N, d): those of training mix in noise and older weights.
+
+    Args:
+        runtime: of ranks that each bring codes of their own; the statistics are over all of them.
+    """
     batches = math.ceil(len(codes) / batch_size)  # of equal size, for update_bn gives each the same weight
     update_bn([codes[start::batches] for start in range(batches)], generator)
+    if runtime is not None and runtime.ranks > 1:
+        share = len(codes) / int(runtime.total(torch.tensor(len(codes))))
+        for statistic in generator.buffers():
+            if statistic.is_floating_point():
+                runtime.total(statistic.mul_(share))
 
 
 @torch.inference_mode()
 def decode(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: int = 256) -> np.ndarray:
     """(N, d) codes → (N, H, W, C) float32 images in [0, 1], the generator in evaluation mode, in full precision."""
     generator.eval()
-    pieces = [generator(piece.to(runtime.device)).cpu() for piece in codes.split(batch_size)]
-    return torch.cat(pieces).permute(0, 2, 3, 1).contiguous().numpy()
+    images = runtime.over_batches(lambda piece: generator(piece.to(runtime.device)).cpu(), codes.split(batch_size))
+    return images.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 @torch.inference_mode()
 def encode(encoder: nn.Module, images: np.ndarray, shape: Shape, runtime: Runtime, batch_size: int = 256) -> Tensor:
     """(N, H, W, C) uint8 → (N, d) codes, projected to where codes may lie."""
     encoder.eval()
-    pieces = []
-    for start in range(0, len(images), batch_size):
+
+    def codes_of(start: int) -> Tensor:
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device)
-        pieces.append(encoder(batch.permute(0, 3, 1, 2).float() / 255).cpu())
-    return shape.geometry().project(torch.cat(pieces))
+        return encoder(batch.permute(0, 3, 1, 2).float() / 255).cpu()
+
+    return shape.geometry().project(runtime.over_batches(codes_of, range(0, len(images), batch_size)))

@@ -22,12 +22,19 @@ class Part:
         ids: (B,) int64 training ids.
         images: (B, C, H, W) float in [0, 1].
         target: the images' representation under the distance in use; empty where nothing is rendered.
+        of: images of this part in the whole batch, of which this rank has B; None: these are all.
     """
 
     ids: Tensor
     images: Tensor
     target: Representation
+    of: int | None = None
     _encoded: list[Tensor] = field(default_factory=list)
+
+    @property
+    def whole(self) -> int:
+        """Images of this part in the whole batch."""
+        return self.of or len(self.ids)
 
     def encoded(self, encoder: nn.Module) -> Tensor:
         """E(x) of the images, (B, d): computed once, for all terms that ask."""
@@ -52,6 +59,7 @@ class DirectTerm(Protocol):
     """Any other value per image."""
 
     name: str
+    part: str
 
     def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor: ...
 
@@ -195,7 +203,9 @@ def rendered(generator: nn.Module, codes: Tensor) -> Tensor:
 
 
 class Objective:
-    """The weighted sum of terms; a term of weight 0 is not built.
+    """The weighted sum of terms, each a mean over the images of its part; a term of weight 0 is not built.
+
+    Of a batch that ranks share, each rank has its share of the sum: the sum over ranks is the value of the whole batch.
 
     Args:
         terms: (weight, term) pairs.
@@ -204,6 +214,7 @@ class Objective:
 
     def __init__(self, terms: Sequence[tuple[float, RenderedTerm | DirectTerm]], distance: Distance | None = None):
         self.weights = {term.name: weight for weight, term in terms if weight}
+        self.parts = {term.name: term.part for weight, term in terms if weight}
         self.rendered = [term for weight, term in terms if weight and hasattr(term, "codes")]
         self.direct = [term for weight, term in terms if weight and not hasattr(term, "codes")]
         self.distance = distance
@@ -223,10 +234,11 @@ class Objective:
         """
         drawn = self._render(model, batch, rng, done)
         values = drawn | {term.name: term(model, batch, rng, done) for term in self.direct}
+        share = {name: len(values[name]) / batch[part].whole for name, part in self.parts.items()}
         means = {name: values[name].mean() for name in self.weights}
-        total = sum(weight * means[name] for name, weight in self.weights.items())
-        presented = sum(len(value) for value in (drawn or values).values())
-        return total, {name: mean.detach() for name, mean in means.items()}, presented
+        total = sum(weight * share[name] * means[name] for name, weight in self.weights.items())
+        presented = sum(batch[self.parts[name]].whole for name in (drawn or values))
+        return total, {name: mean.detach() * share[name] for name, mean in means.items()}, presented
 
     def _render(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float) -> dict[str, Tensor]:
         """One pass through the generator and the distance's network for the codes of all terms."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -43,10 +44,11 @@ class Previews:
     Args:
         album: receives them; it travels with the model from stage to stage.
         generator: the network to look through, the average where there is one.
+        count: of all training images.
     """
 
-    def __init__(self, album: Album, generator: nn.Module, stage: str, runtime: Runtime):
-        self.album, self.generator, self.stage, self.runtime = album, generator, stage, runtime
+    def __init__(self, album: Album, generator: nn.Module, stage: str, runtime: Runtime, count: int):
+        self.album, self.generator, self.stage, self.runtime, self.count = album, generator, stage, runtime, count
 
     def after_step(self, model: nn.Module) -> None:
         pass
@@ -58,9 +60,13 @@ class Previews:
     @torch.no_grad()
     def take(self, model: nn.Module, epoch: int) -> None:
         self.generator.eval()
-        images = self.generator(model.table(self.album.ids.to(self.runtime.device)))
+        ids = self.runtime.held(self.album.ids.numpy(), self.count)
+        images = self.generator(model.table(torch.from_numpy(ids).to(self.runtime.device)))
         self.generator.train()
-        self.album.add(self.stage, epoch, (images * 255).round().byte().permute(0, 2, 3, 1).cpu())
+        own = (images * 255).round().byte().permute(0, 2, 3, 1).cpu()
+        frame = own.new_zeros(len(self.album.ids), *own.shape[1:])
+        frame[np.isin(self.album.ids, ids)] = own
+        self.album.add(self.stage, epoch, self.runtime.total(frame))
 
     def state_dict(self) -> dict:
         return self.album.state_dict()

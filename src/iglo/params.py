@@ -346,10 +346,20 @@ def _kind_of(values: Any) -> type:
 
 def parse_params(values: Any, kind: type = Params) -> Any:
     """Validated params from plain values; UserError as `load_params`."""
-    params = parse(values, kind)
+    params = parse(_without_launch(values), kind)
     if check := CHECKS.get(kind):
         check(params)
     return params
+
+
+def _without_launch(values: Any) -> Any:
+    """`launch` is for dvc.yaml, the command that starts a stage, and does not change what the stage computes."""
+    if not isinstance(values, dict) or "launch" not in values:
+        return values
+    launch = values["launch"]
+    if not isinstance(launch, str) or not launch.strip():
+        raise UserError(f"launch: must be the command that starts a stage, such as python, got {launch!r}.")
+    return {key: value for key, value in values.items() if key != "launch"}
 
 
 def _check_together(params: Params) -> None:

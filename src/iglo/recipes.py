@@ -199,9 +199,10 @@ def learn_plan(
         name: of the stage, in the progress bar, the log and the album.
     """
     used = np.unique(np.concatenate([schedule.ids for schedule in plan.parts.values()]))
+    used = runtime.held(used, len(images))
     average = Average(model.generator, params.generator.ema)
     averaged = average.averaged.module  # also what previews and watchers look through
-    previews = Previews(model.album, averaged, name, runtime)
+    previews = Previews(model.album, averaged, name, runtime, len(images))
     targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
     progress = fit(
         model,
@@ -214,7 +215,7 @@ def learn_plan(
         observers=[average, previews, *([watch(averaged, plan.presented)] if watch else [])],
         checkpoints=checkpoints,
     )
-    settle_batch_norm(averaged, model.codes[torch.from_numpy(used)])
+    settle_batch_norm(averaged, model.codes_of(used), runtime)
     model.generator.load_state_dict(averaged.state_dict())
     previews.take(model, epochs)
     model.log += [{"stage": name, **row} for row in progress.rows]

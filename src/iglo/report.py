@@ -27,7 +27,7 @@ from iglo.randomness import numpy_generator
 from iglo.runtime import Runtime
 from iglo.sampling import SamplerChoice
 
-COLUMNS = 12
+COLUMNS, BLOCKS = 12, 3  # images in a row of a grid, and rows of each kind
 SAMPLERS = {  # in words
     "normal": "the prior",
     "gaussian_diag": "a Gaussian fitted to the learned codes, coordinate by coordinate",
@@ -56,7 +56,10 @@ def write_report(
     params: Params,
     runtime: Runtime,
 ) -> dict:
-    """Draws a run's figures into `folder` and returns its metrics, nested as in metrics.json."""
+    """Draws a run's figures into `folder` and returns its metrics, nested as in metrics.json.
+
+    Ranks share the work of the networks; the first draws.
+    """
     seed, section = params.seed, params.evaluate
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
     reconstructed = decode(model.generator, model.codes, runtime)
@@ -89,8 +92,10 @@ def write_report(
         },
         "split": split_quality(split.points, split.labels, np.flatnonzero(model.learned_in == 1), seed),
     }
-    shown = numpy_generator(seed, "report/train").permutation(len(train))
-    unseen = numpy_generator(seed, "report/test").permutation(len(test))
+    if not runtime.first:
+        return values
+    shown = numpy_generator(seed, "report/train").permutation(len(train))[: BLOCKS * COLUMNS]
+    unseen = numpy_generator(seed, "report/test").permutation(len(test))[: BLOCKS * COLUMNS]
     draw_stages(folder, model, store.train)
     draw_reconstructions(folder, train[shown], reconstructed[shown], values["train"]["recon"]["psnr"])
     draw_encoder(folder, "train", train[shown], inverted["train"][shown], values["train"]["encoder"]["psnr"])
@@ -229,10 +234,10 @@ def draw_overview(
     _grid(path, rows, None)
 
 
-def _paired(*named: tuple[str, np.ndarray], blocks: int = 3) -> list[tuple[str, np.ndarray]]:
-    """Rows of each in turn, `blocks` times."""
+def _paired(*named: tuple[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Rows of each in turn, BLOCKS times."""
     count = min(len(images) for _, images in named)
-    starts = range(0, min(count, blocks * COLUMNS), COLUMNS)
+    starts = range(0, min(count, BLOCKS * COLUMNS), COLUMNS)
     return [(name, images[start : start + COLUMNS]) for start in starts for name, images in named]
 
 

@@ -1,22 +1,38 @@
-"""Device, precision, threads and determinism: decided once, here only."""
+"""Device, precision, threads, determinism and ranks: decided once, here only.
 
+Ranks are the processes of one run, as torchrun starts them. Each owns a block of the training images and of their
+codes; what the ranks have in common (networks, log, observers) is kept alike.
+"""
+
+import atexit
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from iglo.errors import UserError
+
+DIMENSIONS = 8  # at most, of a tensor that ranks exchange
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which arithmetic a stage computes."""
+    """Where and in which arithmetic a stage computes, and its place among the ranks.
+
+    What several ranks do together, all have to call, in the same order.
+    """
 
     device: torch.device
     precision: str  # fp32 | bf16
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def dtype(self) -> torch.dtype:
@@ -30,6 +46,16 @@ class Runtime:
             return f"{torch.cuda.get_device_name(self.device)}, {self.precision}"
         return f"CPU, {torch.get_num_threads()} of {os.cpu_count()} cores a process, {self.precision}"
 
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that writes and shows what the ranks have in common."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> "Runtime":
+        """The same for what this rank computes by itself."""
+        return replace(self, rank=0, ranks=1)
+
     def autocast(self) -> AbstractContextManager:
         if self.precision == "fp32":
             return nullcontext()
@@ -39,14 +65,104 @@ class Runtime:
         """Moves a network to the device, its convolutions in channels-last order (faster on CPU and GPU alike)."""
         return module.to(self.device, memory_format=torch.channels_last)
 
+    def block(self, count: int) -> slice:
+        """This rank's part of `count` things in order: as many as any other's, give or take one."""
+        return slice(count * self.rank // self.ranks, count * (self.rank + 1) // self.ranks)
 
-def start(precision: str) -> Runtime:
+    def held(self, ids: np.ndarray, count: int) -> np.ndarray:
+        """Those of `ids` whose image, of `count`, is this rank's."""
+        block = self.block(count)
+        return ids if self.ranks == 1 else ids[(ids >= block.start) & (ids < block.stop)]
+
+    def meet(self) -> None:
+        """Waits until all ranks are here."""
+        if self.ranks > 1:
+            distributed.barrier()
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all ranks, in place."""
+        if self.ranks > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def all(self, holds: bool) -> bool:
+        """Whether it holds on every rank."""
+        return int(self.total(torch.tensor(int(holds)))) == self.ranks
+
+    def alike(self, tensors: Sequence[Tensor]) -> None:
+        """Gives every rank the first rank's values, of one type."""
+        if self.ranks > 1 and tensors:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            distributed.broadcast(flat, 0)
+            for tensor, values in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(values.view_as(tensor))
+
+    def first_says(self, number: int) -> int:
+        """The first rank's number."""
+        told = torch.tensor(number)
+        self.alike([told])
+        return int(told)
+
+    def over_batches(self, function: Callable[[Any], Tensor], batches: Sequence[Any]) -> Tensor:
+        """`function` of every batch, (B, …) float32 on the CPU, all of them one after the other.
+
+        The ranks share the batches; what each has computed, all get.
+        """
+        if self.ranks == 1:
+            return torch.cat([function(batch) for batch in batches])
+        pieces = [function(batch) for batch in batches[self.block(len(batches))]]
+        own = torch.cat(pieces) if pieces else torch.zeros(0)
+        shapes = torch.zeros(self.ranks, DIMENSIONS, dtype=torch.int64)
+        shapes[self.rank, : own.dim()] = torch.tensor(own.shape)
+        self.total(shapes)
+        inner = [size for size in shapes.amax(0)[1:].tolist() if size]
+        parts = [
+            own if rank == self.rank else torch.empty(rows, *inner) for rank, rows in enumerate(shapes[:, 0].tolist())
+        ]
+        for rank, part in enumerate(parts):
+            if part.numel():
+                distributed.broadcast(part, rank)
+        return torch.cat([part for part in parts if part.numel()])
+
+    def in_step(self, function: Callable, weights: Sequence[nn.Parameter]) -> Callable:
+        """`function`, whose first value is a loss, so that its gradient for `weights` is the sum over all ranks."""
+        if self.ranks == 1:
+            return function
+        # Told that some weights may be unused, it keeps its buckets as they are; else it sorts them after its first
+        # step, and a resumed run would add in another order.
+        together = DistributedDataParallel(_Computed(function, weights), find_unused_parameters=True)
+        together.register_comm_hook(None, _sum)
+        return together
+
+
+class _Computed(nn.Module):
+    """A function as a module with the weights whose gradients are exchanged."""
+
+    def __init__(self, function: Callable, weights: Sequence[nn.Parameter]):
+        super().__init__()
+        self.function, self.weights = function, nn.ParameterList(weights)
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
+def _sum(_: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+    """The sum of gradients, where DistributedDataParallel would take the mean: each rank's loss is its share of one."""
+    work = distributed.all_reduce(bucket.buffer(), async_op=True)
+    return work.get_future().then(lambda done: done.value()[0])
+
+
+def start(precision: str, together: bool = False) -> Runtime:
     """Sets the process up: deterministic algorithms, IGLO_THREADS threads (default: all), the first GPU if any.
 
-    `IGLO_DEVICE=cpu` keeps a stage off the GPU.
+    Under torchrun it joins the other ranks, each of a machine with a GPU of its own. `IGLO_DEVICE=cpu` keeps a stage
+    off the GPU.
+
+    Args:
+        together: whether the stage knows how to share its work with other ranks.
 
     Raises:
-        UserError: either variable has a value that makes no sense here.
+        UserError: either variable has a value that makes no sense here, or there are ranks and the stage is for one.
     """
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a fifth of a step
@@ -57,7 +173,25 @@ def start(precision: str) -> Runtime:
             raise UserError(f"IGLO_THREADS: must be a whole number of at least 1, got {threads!r}.")
         torch.set_num_threads(int(threads))
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
-    return runtime_on(None, precision)
+    runtime = runtime_on(None, precision)
+    ranks = int(os.environ.get("WORLD_SIZE", 1))
+    if ranks == 1:
+        return runtime
+    if not together:
+        raise UserError(f"launch: this stage is for one process, got {ranks}; start it with python.")
+    return _joined(runtime, int(os.environ["RANK"]), ranks)
+
+
+def _joined(runtime: Runtime, rank: int, ranks: int) -> Runtime:
+    device = runtime.device
+    if device.type == "cuda":  # no test reaches this: it takes two GPUs
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, store=_store(), rank=rank, world_size=ranks)
+        atexit.register(distributed.destroy_process_group)
+    return Runtime(device, runtime.precision, rank, ranks)
 
 
 def runtime_on(device: str | None, precision: str = "fp32") -> Runtime:
@@ -76,6 +210,19 @@ def runtime_on(device: str | None, precision: str = "fp32") -> Runtime:
         asked = "device" if device else "IGLO_DEVICE"
         raise UserError(f"{asked}: torch cannot use {name!r} here ({str(error).splitlines()[0]}).") from None
     return Runtime(torch.device(name), precision)
+
+
+def _store() -> distributed.Store:
+    """Where ranks find each other's addresses.
+
+    torchrun keeps one store over restarts, in which a rank may find the address of one that is dead (pytorch issue
+    135712). On one machine all ranks know the same number of restarts; on several they do not, and torchrun is to be
+    told with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.
+    """
+    store, _, _ = next(distributed.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return store
+    return distributed.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
 
 
 @contextmanager

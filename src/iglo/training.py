@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -15,7 +16,6 @@ from iglo.batches import Batches
 from iglo.checkpoints import CheckpointFolder
 from iglo.errors import UserError
 from iglo.objectives import Objective
-from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
 
 RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that is done → factor of the rates
@@ -23,7 +23,7 @@ RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that
     "linear": lambda done: 1.0 - done,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
 }
-LOOK_EVERY = 16  # steps between looks at the losses; each look waits for the device
+LOOK_EVERY = 16  # steps between looks at the losses; each look waits for the device, and for the other ranks
 
 
 class Observer(Protocol):
@@ -78,6 +78,10 @@ def fit(
 ) -> Progress:
     """Minimises the objective; resumes from the newest checkpoint and ends with the same bits as an unbroken run.
 
+    Ranks share the batches. A weight's gradient is that of the whole batch; rows of codes, with what their optimizer
+    knows of them, stay with the rank that owns them. Batch norm sees each rank's own share; what it keeps running is
+    the first rank's.
+
     Args:
         optimizers: each steps after every batch; their rates follow `schedule` over the whole run.
         checkpoints: keeps the state every IGLO_CHECKPOINT_SECONDS (default 60).
@@ -87,19 +91,23 @@ def fit(
     """
     progress = Progress()
     rates = [group["lr"] for group in _groups(optimizers)]  # a resume brings back what the schedule had made of them
-    run = _Run(checkpoints, {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(observers)})
+    run = _Run(model, progress, optimizers, observers, checkpoints, runtime)
     run.resume()
-    log = _Log(objective.names, progress, batches)
+    log = _Log(objective.names, progress, batches, runtime)
     total = epochs * batches.steps
+    shared = [weights for group in _groups(optimizers) for weights in group["params"] if not by_image(weights)]
+    running = [statistic for statistic in model.buffers() if statistic.is_floating_point()]
+    loss_of = runtime.in_step(partial(objective, model), shared)
     model.train()
-    with tqdm(total=total, initial=progress.step, desc=batches.name, unit="step", disable=None) as bar:
+    hidden = None if runtime.first else True  # None: where there is no terminal
+    with tqdm(total=total, initial=progress.step, desc=batches.name, unit="step", disable=hidden) as bar:
         for batch in batches.between(progress.step, total):
             for group, rate in zip(_groups(optimizers), rates, strict=True):
                 group["lr"] = rate * RATE_SCHEDULES[schedule](progress.step / total)
-            rng = torch_generator(batches.seed, f"{batches.name}/noise", progress.step)
             with runtime.autocast():
-                loss, terms, presented = objective(model, batch, rng, progress.step / total)
+                loss, terms, presented = loss_of(batch, batches.noise(progress.step), progress.step / total)
             loss.backward()
+            runtime.alike(running)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -112,7 +120,7 @@ def fit(
                 log.end_epoch()
                 for observer in observers:
                     observer.after_epoch(model, progress.step // batches.steps)
-            if run.is_due():
+            if run.is_due(progress.step):
                 log.look()
                 run.save(model, progress)
             bar.update()
@@ -121,37 +129,63 @@ def fit(
     return progress
 
 
+def by_image(weights: Tensor) -> bool:
+    """Whether a parameter has a row per training image, so that every rank holds other rows of it."""
+    return getattr(weights, "by_image", False)
+
+
 class _Run:
     """The checkpointed parts of a run, and its clock."""
 
-    def __init__(self, checkpoints: CheckpointFolder | None, parts: dict[str, Any]):
-        self.checkpoints, self.parts = checkpoints, parts
+    def __init__(
+        self,
+        model: nn.Module,
+        progress: Progress,
+        optimizers: Sequence[torch.optim.Optimizer],
+        observers: Sequence[Observer],
+        checkpoints: CheckpointFolder | None,
+        runtime: Runtime,
+    ):
+        self.parts = {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(observers)}
+        self.by_image = _keys_by_image(model, _numbered(optimizers))
+        self.checkpoints, self.runtime = checkpoints, runtime
         self.every = float(os.environ.get("IGLO_CHECKPOINT_SECONDS", 60))
         self.started = self.saved = time.perf_counter()
 
     def resume(self) -> None:
-        if self.checkpoints is not None and (state := self.checkpoints.load()):
+        if self.checkpoints is not None and (state := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
 
-    def is_due(self) -> bool:
-        return self.checkpoints is not None and time.perf_counter() - self.saved >= self.every
+    def is_due(self, step: int) -> bool:
+        if self.checkpoints is None or (self.runtime.ranks > 1 and step % LOOK_EVERY):
+            return False
+        return bool(self.runtime.first_says(time.perf_counter() - self.saved >= self.every))
 
     def save(self, model: nn.Module, progress: Progress) -> None:
         """Keeps the state, but for weights that a bad gradient has spoilt; the next loss will tell of them."""
-        if not all(weights.isfinite().all() for weights in model.parameters()):
+        if not self.runtime.all(all(bool(weights.isfinite().all()) for weights in model.parameters())):
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["progress"]["earlier_seconds"] += time.perf_counter() - self.started
-        self.checkpoints.save(progress.step, state)
+        self.checkpoints.save(progress.step, state, self.runtime, self.by_image)
         self.saved = time.perf_counter()
+
+
+def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> set[str]:
+    """The places in a run's state of tensors with a row per image: codes, and what their optimizers know of them."""
+    keys = {f"model/{name}" for name, weights in model.named_parameters() if by_image(weights)}
+    for name, optimizer in optimizers.items():
+        weights = [weights for group in optimizer.param_groups for weights in group["params"]]
+        keys |= {f"{name}/state/{index}" for index, each in enumerate(weights) if by_image(each)}
+    return keys
 
 
 class _Log:
     """Means of the terms over each epoch; looks at them every few steps and stops a run that has lost its way."""
 
-    def __init__(self, names: list[str], progress: Progress, batches: Batches):
-        self.names, self.progress, self.batches = names, progress, batches
+    def __init__(self, names: list[str], progress: Progress, batches: Batches, runtime: Runtime):
+        self.names, self.progress, self.batches, self.runtime = names, progress, batches, runtime
         self.pending: list[Tensor] = []
 
     def add(self, terms: dict[str, Tensor]) -> None:
@@ -162,7 +196,7 @@ class _Log:
     def look(self) -> None:
         if not self.pending:
             return
-        values = torch.stack(self.pending).double().cpu()
+        values = self.runtime.total(torch.stack(self.pending).double().cpu())
         self.pending = []
         if not values.isfinite().all():
             step, term = (~values.isfinite()).nonzero()[0].tolist()

@@ -1,0 +1,224 @@
+"""What several processes do together, for tests/test_ranks.py: `torchrun … -m tests.ranks SCENARIO FOLDER`.
+
+Every rank runs a scenario; the first writes what it has found.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from iglo.album import Album
+from iglo.batches import Batches, Schedule, Targets
+from iglo.checkpoints import CheckpointFolder
+from iglo.evaluation import quality
+from iglo.files import whole_folder
+from iglo.geometry import Sphere
+from iglo.latents import Factor, LatentTable
+from iglo.losses import L2
+from iglo.model import Model, Shape, decode, settle_batch_norm
+from iglo.networks import initialise
+from iglo.objectives import Batch, Continuity, Objective, Part, Preservation, Reconstruction
+from iglo.optimizers import RowAdam, network_optimizer
+from iglo.recipes import learn_all, start_model
+from iglo.runtime import Runtime, start
+from iglo.training import Progress, fit
+from tests import chain, pipeline
+from tests.tiny import generator, same_bits, tiny_images, tiny_params
+
+IMAGES = tiny_images(20)
+SHAPE = Shape(6, 16, 1, 4, "sphere", 2.0)
+EARLIER = np.array([1, 5, 12, 18])
+PARTS = {"current": (np.setdiff1d(np.arange(20), EARLIER), 6), "earlier": (EARLIER, 3)}  # two ranks share it unevenly
+
+
+class Rank(Runtime):
+    """A place among ranks that are not there: nothing is exchanged."""
+
+    def meet(self) -> None:
+        pass
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+    def all(self, holds: bool) -> bool:
+        return holds
+
+    @classmethod
+    def of(cls, ranks: int) -> list["Rank"]:
+        return [cls(torch.device("cpu"), "fp32", rank, ranks) for rank in range(ranks)]
+
+
+class Together:
+    """The batches of several ranks as one: what a single process is to learn from."""
+
+    def __init__(self, shares: list[Batches]):
+        self.shares, self.name, self.steps = shares, shares[0].name, shares[0].steps
+
+    def noise(self, step: int) -> torch.Generator:
+        return self.shares[0].noise(step)
+
+    def between(self, first: int, last: int) -> Iterator[Batch]:
+        for batches in zip(*(share.between(first, last) for share in self.shares), strict=True):
+            yield {part: self._joined([batch[part] for batch in batches]) for part in batches[0]}
+
+    def _joined(self, parts: list[Part]) -> Part:
+        targets = [torch.cat(level) for level in zip(*(part.target for part in parts), strict=True)]
+        return Part(torch.cat([part.ids for part in parts]), torch.cat([part.images for part in parts]), targets)
+
+
+def batches_of(runtime: Runtime) -> Batches:
+    parts = {name: Schedule(*part) for name, part in PARTS.items()}
+    return Batches(Targets(IMAGES, np.arange(20), L2(), runtime), parts, 0, "tiny")
+
+
+def model_of(runtime: Runtime, normalised: bool) -> Model:
+    """The same start for every number of ranks."""
+    network = runtime.place(initialise(SHAPE.generator(), generator()))
+    if not normalised:
+        for parent in list(network.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(parent, name, nn.Identity())
+    codes, block = Sphere(2.0).sample(20, 6, generator(1)), runtime.block(20)
+    table = LatentTable(image=Factor(codes[block].clone(), Sphere(2.0), first=block.start))
+    return Model(SHAPE, network, table, np.zeros(20, np.int32), Album(torch.tensor([0, 17])))
+
+
+class Counter:
+    """Counts the steps of a run, and may break it off after some."""
+
+    def __init__(self, last: int | None = None):
+        self.steps, self.last = 0, last
+
+    def after_step(self, model: nn.Module) -> None:
+        self.steps += 1
+        if self.steps == self.last:
+            raise KeyboardInterrupt
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        pass
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        pass
+
+
+def learned(
+    runtime: Runtime, batches: Batches | Together, epochs: int, normalised: bool = False, **options: Any
+) -> tuple[Model, Progress]:
+    model = model_of(runtime, normalised)
+    objective = Objective([(1.0, Reconstruction()), (0.5, Preservation())], L2())
+    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.table.factors.values()), 0.05)]
+    options |= {"epochs": epochs, "runtime": runtime, "schedule": "cosine"}
+    return model, fit(model, objective, batches, optimizers, **options)
+
+
+def same(folder: Path, runtime: Runtime) -> dict:
+    """All ranks beside one process that takes the same images in every step: largest differences after 21 steps."""
+    model, progress = learned(runtime, batches_of(runtime), 7)
+    with whole_folder(folder / "model", runtime) as out:
+        model.save(out)
+    runtime.meet()
+    alone, expected = learned(runtime.alone, Together([batches_of(rank) for rank in Rank.of(runtime.ranks)]), 7)
+    start, weights = (
+        model_of(runtime.alone, False),
+        zip(*(each.generator.parameters() for each in (model, alone)), strict=True),
+    )
+    codes = torch.from_numpy(np.load(folder / "model" / "codes.npy", allow_pickle=False))
+    values = [[row[name] for name in ("reconstruction", "preservation")] for row in progress.rows]
+    others = [[row[name] for name in ("reconstruction", "preservation")] for row in expected.rows]
+    return {
+        "steps": progress.step,
+        "presented": [progress.presented, expected.presented],
+        "weights": max(float((a - b).detach().abs().max()) for a, b in weights),
+        "codes": float((codes - alone.codes).abs().max()),
+        "moved": float((codes - start.codes).abs().max()),
+        "losses": float(np.abs(np.subtract(values, others)).max()),
+    }
+
+
+def resumed(folder: Path, runtime: Runtime) -> dict:
+    """A run that every rank breaks off at step 40 and takes up again, beside one that goes through."""
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    whole, progress = learned(runtime, batches_of(runtime), 14, normalised=True)
+    with suppress(KeyboardInterrupt):
+        learned(runtime, batches_of(runtime), 14, True, observers=[Counter(40)], checkpoints=checkpoints)
+    counter = Counter()
+    model, _ = learned(runtime, batches_of(runtime), 14, True, observers=[counter], checkpoints=checkpoints)
+    same = runtime.all(same_bits(model.state_dict(), whole.state_dict()))
+    return {"steps": progress.step, "after": counter.steps, "same": same}
+
+
+def draws(_: Path, runtime: Runtime) -> dict:
+    """What the ranks draw, and what batch norm settles on, beside one process with all codes."""
+    model = model_of(runtime, normalised=True)
+    batch = next(iter(batches_of(runtime).between(0, 1)))
+    noise = Continuity(1.0).codes(model, batch, batches_of(runtime).noise(0)) - model.table(batch["current"].ids)
+    drawn = runtime.over_batches(lambda _: noise.detach(), range(runtime.ranks))
+    settle_batch_norm(model.generator, model.codes, runtime)
+    whole = model_of(runtime.alone, normalised=True)
+    settle_batch_norm(whole.generator, whole.codes)
+    part = model_of(runtime.alone, normalised=True)
+    settle_batch_norm(part.generator, model.codes)
+    means = [each.generator.body[1].running_mean for each in (model, whole, part)]
+    return {
+        "noises": len(torch.unique(drawn.round(decimals=4))),
+        "drawn": drawn.numel(),
+        "settled": float((means[0] - means[1]).abs().max()),
+        "of_one_rank": float((means[2] - means[1]).abs().max()),
+    }
+
+
+def psnr(_: Path, runtime: Runtime) -> dict:
+    """With batch norm, for three seeds: what all ranks reach, and what one process reaches."""
+    found: dict[str, list[float]] = {"together": [], "alone": []}
+    images = tiny_images(48)
+    for seed in range(3):
+        params = tiny_params(method="glo", seed=seed, generator__width=8, full__batch_size=12)
+        for name, each in (("together", runtime), ("alone", runtime.alone)):
+            model = start_model(images, params, runtime.alone)
+            block = each.block(len(images))
+            factor = Factor(model.codes[block].clone(), SHAPE.geometry(), first=block.start)
+            model.table = LatentTable(image=factor)
+            learn_all(model, images, L2(), params, each, presentations=48 * 60)
+            own = decode(model.generator, model.codes, each.alone)
+            judge = SimpleNamespace(distance_name="none", distance=lambda a, b: np.zeros(1))
+            value = quality(own, images[block] / np.float32(255), judge)["psnr"]
+            found[name].append(float(each.total(torch.tensor(value))) / each.ranks)
+    return found
+
+
+def stages(folder: Path, runtime: Runtime) -> dict:
+    """The whole pipeline; what dvc.yaml does not launch is run by the first rank."""
+    launched = []
+    for stage in pipeline.stages(params=chain.params(launch="torchrun")):
+        if stage.cmd.startswith("torchrun "):
+            launched.append(stage.name)
+            chain.run(folder, stage)
+        elif runtime.first:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("WORLD_SIZE", "1")
+                chain.run(folder, stage)
+        runtime.meet()
+    return {"launched": launched}
+
+
+if __name__ == "__main__":
+    scenarios = {"same": same, "resumed": resumed, "draws": draws, "psnr": psnr, "stages": stages}
+    place, this = Path(sys.argv[1]), start("fp32", together=True)
+    for scenario in sys.argv[2:]:
+        result = scenarios[scenario](place, this)
+        if this.first:
+            (place / f"{scenario}.json").write_text(json.dumps(result))
+        this.meet()
