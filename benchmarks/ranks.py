@@ -1,0 +1,186 @@
+"""How fast several ranks learn, beside one with as many threads: images per second of the same work.
+
+    python benchmarks/ranks.py [--ranks 2] [--epochs 2] [--rounds 3] [--loss perceptual | l1]
+    python benchmarks/ranks.py --quality [--ranks 2] [--epochs 20]
+
+One process with one thread, one with as many threads as there are ranks, and the ranks with one thread each, in turn,
+so that a drift of the machine's speed hits all. All take the library's own steps in bf16: DCGAN to 64×64 of width 64,
+batches of 80 in all, twelve in an epoch. The last line is the ratio of the medians.
+
+With --quality, how well they learn: plain GLO on scikit-learn's digits at 32×32 by the values of params.yaml, batch
+norm and all, for three seeds; PSNR of the reconstructions of all 1797 images.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from iglo import runtime
+from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
+from iglo.batches import Batches, Schedule, Targets
+from iglo.geometry import Sphere
+from iglo.latents import Factor, LatentTable, normal_codes
+from iglo.losses import L1, Distance, Perceptual
+from iglo.metrics import psnr
+from iglo.model import Model, decode
+from iglo.networks import Generator, initialise
+from iglo.objectives import Objective, Reconstruction
+from iglo.optimizers import RowAdam, network_optimizer
+from iglo.params import load_params
+from iglo.randomness import numpy_generator, torch_generator
+from iglo.recipes import learn_all, make_distance, start_model
+from iglo.training import fit
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES, BATCH, DIMENSION, SIDE, WIDTH = 960, 80, 100, 64, 64
+WARM_UP = 3  # steps that are not timed
+
+
+class Clock:
+    """Times every step but the first few."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def after_step(self, model: nn.Module) -> None:
+        self.times.append(time.perf_counter())
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        pass
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        pass
+
+    @property
+    def seconds(self) -> float:
+        """Of a step, on average."""
+        timed = self.times[WARM_UP - 1 :]
+        return (timed[-1] - timed[0]) / (len(timed) - 1)
+
+
+def learn(epochs: int, loss: str, out: Path) -> None:
+    """What each process runs; the first rank writes the images per second of all ranks."""
+    run = runtime.start("bf16", together=True)
+    images = numpy_generator(0, "images").integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
+    distance: Distance = L1()
+    if loss == "perceptual":
+        distance = Perceptual(vgg_blocks("vgg16", "random", 4, 0), IMAGENET_MEAN, IMAGENET_STD, run.dtype)
+    distance.to(run.device)
+    codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.block(IMAGES)
+    model = nn.Module()
+    model.generator = run.place(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
+    model.table = LatentTable(image=Factor(codes[block].clone(), Sphere(10.0), first=block.start)).to(run.device)
+    ids, clock = np.arange(IMAGES), Clock()
+    targets = Targets(images, ids[block], distance, run, cache_gb=4)
+    batches = Batches(targets, {"current": Schedule(ids, BATCH)}, 0, "steps")
+    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.table.factors.values()), 5e-2)]
+    objective = Objective([(1.0, Reconstruction())], distance)
+    fit(model, objective, batches, optimizers, epochs=epochs, runtime=run, observers=[clock])
+    if run.first:
+        out.write_text(json.dumps(BATCH / clock.seconds))
+
+
+def quality(epochs: int, out: Path) -> None:
+    """What each process runs; the first rank writes the PSNR in dB that one process, and all ranks, reach per seed."""
+    run, images = runtime.start("bf16", together=True), digits()
+    found: dict[str, list[float]] = {"one": [], "ranks": []}
+    for seed in range(3):
+        params = replace(load_params(ROOT / "params.yaml"), seed=seed, method="glo")
+        for name, each in (("one", run.alone), ("ranks", run)):
+            with tempfile.TemporaryDirectory() as folder:
+                start_model(images, params, run.alone).save(Path(folder))
+                model = Model.load(folder, each)
+            learn_all(model, images, make_distance(params, run), params, each, presentations=epochs * len(images))
+            block = each.block(len(images))
+            own = psnr(decode(model.generator, model.codes, each.alone), images[block] / np.float32(255))
+            share = (block.stop - block.start) / len(images)
+            found[name].append(float(each.total(torch.tensor(own * share, dtype=torch.float64))))
+    if run.first:
+        out.write_text(json.dumps(found))
+
+
+def digits() -> np.ndarray:
+    """(1797, 32, 32, 1) uint8"""
+    small = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+    return small.repeat(4, axis=1).repeat(4, axis=2)[..., None]
+
+
+def rate(ranks: int, threads: int, arguments: argparse.Namespace, folder: Path) -> float:
+    """Images per second of `ranks` processes with `threads` threads each."""
+    return launched(ranks, threads, ["--epochs", str(arguments.epochs), "--loss", arguments.loss], folder)
+
+
+def launched(ranks: int, threads: int, options: list[str], folder: Path) -> Any:
+    """What the first of `ranks` processes of this script writes."""
+    out = folder / "found.json"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    command = [sys.executable, *torchrun, __file__, "--out", str(out), *options]
+    variables = {"OMP_NUM_THREADS": str(threads), "IGLO_THREADS": str(threads)}
+    subprocess.run(command, env=os.environ | variables, check=True, stderr=subprocess.PIPE)
+    return json.loads(out.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--ranks", type=int, default=2, help="processes, and threads of the one beside them (default 2)"
+    )
+    parser.add_argument("--epochs", type=int, default=2, help="of each run (default 2)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each (default 3)")
+    parser.add_argument("--loss", choices=["perceptual", "l1"], default="perceptual")
+    parser.add_argument("--quality", action="store_true", help="how well they learn, for three seeds")
+    parser.add_argument("--out", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.out and arguments.quality:
+        quality(arguments.epochs, Path(arguments.out))
+    elif arguments.out:
+        learn(arguments.epochs, arguments.loss, Path(arguments.out))
+    elif arguments.quality:
+        show_quality(arguments)
+    else:
+        show_rates(arguments)
+
+
+def show_quality(arguments: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--quality", "--epochs", str(arguments.epochs)]
+        found = launched(arguments.ranks, 1, options, Path(folder))
+    for name, values in (("one process", found["one"]), (f"{arguments.ranks} ranks", found["ranks"])):
+        each = ", ".join(f"{value:.2f}" for value in values)
+        print(f"{name:12} {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} dB   (seeds 0, 1, 2: {each})")
+
+
+def show_rates(arguments: argparse.Namespace) -> None:
+    settings = {(1, 1): [], (1, arguments.ranks): [], (arguments.ranks, 1): []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(arguments.rounds):
+            for (ranks, threads), rates in settings.items():
+                rates.append(rate(ranks, threads, arguments, Path(folder)))
+    medians = {setting: statistics.median(rates) for setting, rates in settings.items()}
+    for (ranks, threads), rates in settings.items():
+        spread = f"{min(rates):.1f} to {max(rates):.1f}"
+        print(f"{ranks} × {threads} threads {medians[ranks, threads]:8.1f} images/s   ({spread})")
+    ratio = medians[arguments.ranks, 1] / medians[1, arguments.ranks]
+    print(f"{arguments.ranks} ranks × 1 thread: {ratio:.2f} times 1 rank × {arguments.ranks} threads, {arguments.loss}")
+
+
+if __name__ == "__main__":
+    main()
