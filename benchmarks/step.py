@@ -1,19 +1,24 @@
 """How fast a training step is, beside a plain one in the same process.
 
-The plain reference: float32, contiguous tensors, target features recomputed at every step, dense Adam on all codes.
-Ours: the library's own loop body in bf16. Both: DCGAN to 64×64, VGG-16 blocks 1 to 4 (random weights, as fast as any),
-L1 on pixels and features, batch 75.
+The plain reference: float32, contiguous tensors, target features recomputed at every step, dense Adam on all codes,
+batch 75. Ours: the library's own loop body. Both: DCGAN to 64×64, VGG-16 blocks 1 to 4 (random weights, as fast as
+any), L1 on pixels and features.
 
     python benchmarks/step.py [--steps 12] [--images 600]
+    python benchmarks/step.py --precision fp32 tf32 bf16 --batch 75 300 --compile no reduce-overhead --seconds 60
 
-The last line is the ratio. The line before it compares the arithmetic done with the machine's own bf16 matrix product.
+A line for every combination, all of them timed in turn: images per second, how many times the reference's, and the
+share of the bf16 matrix product that this machine reaches (reduce-overhead: torch.compile with CUDA graphs). With
+--seconds, the fastest one goes on for as long, and from its rate follows the time of the paper's training.
 """
 
 import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
@@ -36,10 +41,24 @@ from iglo.optimizers import RowAdam
 from iglo.randomness import numpy_generator, torch_generator
 
 BATCH, DIMENSION, SIDE, WIDTH = 75, 100, 64, 64
+PAPER = 6000 * 2000  # images, and how often each is presented
 
 
 def new_generator() -> nn.Module:
     return initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator"))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to take the library's steps."""
+
+    precision: str
+    batch: int
+    compiled: str  # no, or a mode of torch.compile
+
+    @property
+    def name(self) -> str:
+        return f"{self.precision}, batch {self.batch}" + ("" if self.compiled == "no" else f", {self.compiled}")
 
 
 def reference(images: np.ndarray, device: torch.device) -> Iterator[None]:
@@ -69,21 +88,25 @@ def reference(images: np.ndarray, device: torch.device) -> Iterator[None]:
         yield
 
 
-def ours(images: np.ndarray, run: runtime.Runtime) -> Iterator[None]:
+def ours(images: np.ndarray, variant: Variant) -> Iterator[None]:
     """The library's steps: one per `next`."""
-    blocks = vgg_blocks("vgg16", "random", 4, 0)
+    run, blocks = runtime.start(variant.precision), vgg_blocks("vgg16", "random", 4, 0)
     distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, run.dtype).to(run.device)
     codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
     model = nn.Module()
     model.generator = run.place(new_generator())
     model.table = LatentTable(image=Factor(codes, Sphere(10.0))).to(run.device)
     ids = np.arange(len(images))
-    batches = Batches(Targets(images, ids, distance, run, cache_gb=8), {"current": Schedule(ids, BATCH)}, 0, "bench")
+    parts = {"current": Schedule(ids, variant.batch)}
+    batches = Batches(Targets(images, ids, distance, run, cache_gb=8), parts, 0, "bench")
     objective = Objective([(1.0, Reconstruction())], distance)
     optimizers = [
         torch.optim.Adam(model.generator.parameters(), 1e-3, fused=True),
         RowAdam(list(model.table.factors.values()), 5e-2),
     ]
+    if variant.compiled != "no":
+        for network in (model.generator, *distance.blocks):
+            network.compile(mode=variant.compiled)
     rng = torch_generator(0, "noise")
     for batch in batches.between(0, 10**9):
         with run.autocast():
@@ -95,57 +118,102 @@ def ours(images: np.ndarray, run: runtime.Runtime) -> Iterator[None]:
         yield
 
 
-def median_seconds(one: Callable[[], None], other: Callable[[], None], rounds: int, device) -> tuple[float, float]:
-    """Of two things done in turn, so that a drift of the machine's speed hits both."""
-    times: tuple[list[float], list[float]] = ([], [])
+def median_seconds(things: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:
+    """Of each of several things, done `times` times in turn, so that a drift of the machine's speed hits all."""
+    seconds: list[list[float]] = [[] for _ in things]
     for round_ in range(rounds + 2):
-        for done, kept in zip((one, other), times, strict=True):
-            synchronize(device)
+        for done, kept in zip(things, seconds, strict=True):
+            synchronize()
             started = time.perf_counter()
-            done()
-            synchronize(device)
+            for _ in range(times):
+                done()
+            synchronize()
             if round_ >= 2:
-                kept.append(time.perf_counter() - started)
-    return statistics.median(times[0]), statistics.median(times[1])
+                kept.append((time.perf_counter() - started) / times)
+    return [statistics.median(kept) for kept in seconds]
 
 
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
+def sustained(step: Callable[[], None], seconds: float) -> float:
+    """Steps per second over at least so many seconds."""
+    synchronize()
+    started, steps = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        for _ in range(10):
+            step()
+        synchronize()
+        steps += 10
+    return steps / (time.perf_counter() - started)
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def matrix_rate(device: torch.device, side: int = 2048) -> float:
+def matrix_rate(device: torch.device) -> float:
     """Floating-point operations per second of a bf16 matrix product."""
+    side = 8192 if device.type == "cuda" else 2048
     a = torch.randn(side, side, generator=torch_generator(0, "matrix")).to(device, torch.bfloat16)
-    seconds, _ = median_seconds(lambda: a @ a, lambda: None, 20, device)
+    (seconds,) = median_seconds([lambda: a @ a], 20)
     return 2 * side**3 / seconds
+
+
+def stepper(steps: Iterator[None], precision: str) -> Callable[[], None]:
+    """Takes a step under the settings of its own precision."""
+
+    def step() -> None:
+        runtime.allow_tf32(precision == "tf32")
+        next(steps)
+
+    return step
+
+
+def operations(step: Callable[[], None]) -> int:
+    """Floating-point operations of a step."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12, help="timed steps of each (default 12)")
+    parser.add_argument("--precision", nargs="+", choices=["fp32", "tf32", "bf16"], default=["bf16"])
+    parser.add_argument("--batch", nargs="+", type=int, default=[BATCH], help=f"images in a step (default {BATCH})")
+    parser.add_argument("--compile", nargs="+", choices=["no", "default", "reduce-overhead"], default=["no"])
+    parser.add_argument("--steps", type=int, default=12, help="timed rounds of each (default 12)")
     parser.add_argument("--images", type=int, default=600, help="images in the table (default 600)")
+    parser.add_argument("--seconds", type=float, help="how long the fastest goes on")
     arguments = parser.parse_args()
 
-    run = runtime.start("bf16")
     images = numpy_generator(0, "images").integers(0, 256, (arguments.images, SIDE, SIDE, 3), dtype=np.uint8)
-    plain, fast = reference(images, run.device), ours(images, run)
-    next(fast)  # builds the cache of target features
-    with FlopCounterMode(display=False) as counter:
-        next(fast)
-    operations = counter.get_total_flops()
-    slow_seconds, fast_seconds = median_seconds(lambda: next(plain), lambda: next(fast), arguments.steps, run.device)
-    rate, peak = operations / fast_seconds, matrix_rate(run.device)
+    device = runtime.start("fp32").device
+    variants = [Variant(*each) for each in product(arguments.precision, arguments.batch, arguments.compile)]
+    steps = [stepper(reference(images, device), "fp32")]
+    steps += [stepper(ours(images, variant), variant.precision) for variant in variants]
+    for step in steps:
+        step()  # builds the caches of target features, and compiles
+    plain = stepper(ours(images, Variant("bf16", BATCH, "no")), "bf16")
+    plain()
+    gflop = operations(plain) / BATCH / 1e9  # of an image; a compiled network cannot be counted
+    slow, *fast = median_seconds(steps, arguments.steps, 20 if device.type == "cuda" else 1)
+    peak = matrix_rate(device)
 
-    print(f"{run.device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"reference {BATCH / slow_seconds:8.1f} images/s   ({1000 * slow_seconds:.0f} ms a step)")
-    print(f"iglo      {BATCH / fast_seconds:8.1f} images/s   ({1000 * fast_seconds:.0f} ms a step)")
-    hours = 6000 * 2000 / (BATCH / fast_seconds) / 3600
-    print(f"12 million presentations, the paper's whole training, would take {hours:.1f} hours")
-    print(
-        f"{operations / 1e9:.0f} GFLOP a step: {rate / peak:.0%} of the measured bf16 rate, {peak / 1e12:.2f} TFLOP/s"
-    )
-    print(f"{slow_seconds / fast_seconds:.2f} times the reference")
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{where}, torch {torch.__version__}; {gflop:.1f} GFLOP an image; bf16 product: {peak / 1e12:.2f} TFLOP/s")
+    print(f"{'reference':36} {BATCH / slow:9.1f} images/s  {1000 * slow:8.2f} ms a step")
+    rates = [variant.batch / seconds for variant, seconds in zip(variants, fast, strict=True)]
+    for variant, seconds, rate in zip(variants, fast, rates, strict=True):
+        print(
+            f"{variant.name:36} {rate:9.1f} images/s  {1000 * seconds:8.2f} ms a step  "
+            f"{rate * slow / BATCH:6.2f} times the reference  {rate * gflop * 1e9 / peak:4.0%} of the product"
+        )
+    best = int(np.argmax(rates))
+    rate, how = rates[best], f"{variants[best].name}, median step"
+    if arguments.seconds:
+        rate = sustained(steps[1 + best], arguments.seconds) * variants[best].batch
+        how = f"{variants[best].name}, {rate:.0f} images/s over {arguments.seconds:.0f} s"
+    minutes = PAPER / rate / 60
+    print(f"the paper's training, 12 million presentations: {minutes:.1f} minutes = {minutes / 60:.1f} hours ({how})")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ from tests.tiny import generator, same_bits, tiny_images, tiny_params
 IMAGES = tiny_images(20)
 SHAPE = Shape(6, 16, 1, 4, "sphere", 2.0)
 EARLIER = np.array([1, 5, 12, 18])
-PARTS = {"current": (np.setdiff1d(np.arange(20), EARLIER), 6), "earlier": (EARLIER, 3)}  # two ranks share it unevenly
+CURRENT = np.setdiff1d(np.arange(20), EARLIER)
+UNEVEN = {"current": (CURRENT, 6), "earlier": (EARLIER, 3)}  # as two ranks share it
+FOR_FOUR = {"current": (CURRENT, 8), "earlier": (EARLIER, 4)}
 
 
 class Rank(Runtime):
@@ -75,9 +77,9 @@ class Together:
         return Part(torch.cat([part.ids for part in parts]), torch.cat([part.images for part in parts]), targets)
 
 
-def batches_of(runtime: Runtime) -> Batches:
-    parts = {name: Schedule(*part) for name, part in PARTS.items()}
-    return Batches(Targets(IMAGES, np.arange(20), L2(), runtime), parts, 0, "tiny")
+def batches_of(runtime: Runtime, parts: dict = UNEVEN) -> Batches:
+    schedules = {name: Schedule(*part) for name, part in parts.items()}
+    return Batches(Targets(IMAGES, np.arange(20), L2(), runtime), schedules, 0, "tiny")
 
 
 def model_of(runtime: Runtime, normalised: bool) -> Model:
@@ -160,6 +162,23 @@ def resumed(folder: Path, runtime: Runtime) -> dict:
     return {"steps": progress.step, "after": counter.steps, "same": same}
 
 
+def begun(folder: Path, runtime: Runtime) -> None:
+    """A run that is broken off at step 100, and left to `taken_up`."""
+    checkpoints = CheckpointFolder(folder / "begun")
+    with suppress(KeyboardInterrupt):
+        learned(runtime, batches_of(runtime, FOR_FOUR), 60, True, observers=[Counter(100)], checkpoints=checkpoints)
+
+
+def taken_up(folder: Path, runtime: Runtime) -> dict:
+    """What another number of ranks makes of it, beside a run of their own: the loss of the last epoch."""
+    counter, checkpoints = Counter(), CheckpointFolder(folder / "begun")
+    batches = [batches_of(runtime, FOR_FOUR) for _ in range(2)]
+    _, progress = learned(runtime, batches[0], 60, True, observers=[counter], checkpoints=checkpoints)
+    _, own = learned(runtime, batches[1], 60, True)
+    first, last = own.rows[0]["reconstruction"], [each.rows[-1]["reconstruction"] for each in (progress, own)]
+    return {"steps": progress.step, "after": counter.steps, "first": first, "last": last}
+
+
 def draws(_: Path, runtime: Runtime) -> dict:
     """What the ranks draw, and what batch norm settles on, beside one process with all codes."""
     model = model_of(runtime, normalised=True)
@@ -215,7 +234,7 @@ def stages(folder: Path, runtime: Runtime) -> dict:
 
 
 if __name__ == "__main__":
-    scenarios = {"same": same, "resumed": resumed, "draws": draws, "psnr": psnr, "stages": stages}
+    scenarios = {each.__name__: each for each in (same, resumed, begun, taken_up, draws, psnr, stages)}
     place, this = Path(sys.argv[1]), start("fp32", together=True)
     for scenario in sys.argv[2:]:
         result = scenarios[scenario](place, this)

@@ -50,13 +50,6 @@ def test_psnr_of_identical_images_is_100_db(rng):
     assert metrics.psnr(a, a) == pytest.approx(100)
 
 
-def test_reconstruction_metrics_in_chunks_are_those_at_once(rng, monkeypatch):
-    a, b = images(rng, count=9), images(rng, count=9)
-    at_once = metrics.l1(a, b), metrics.psnr(a, b)
-    monkeypatch.setattr(metrics, "AT_ONCE", 2 * a[0].size)
-    assert metrics.l1(a, b) == pytest.approx(at_once[0], rel=1e-12) and metrics.psnr(a, b) == at_once[1]
-
-
 def test_ssim_by_loops_over_windows(rng):
     """Wang et al. 2004, equation 13, on every whole 7×7 window, with the sample covariance that scikit-image takes."""
     a, b = images(rng, count=2, side=9), images(rng, count=2, side=9)

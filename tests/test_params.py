@@ -68,7 +68,7 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("sigma_end", -0.1, "at least 0, got -0.1"),
         ("method", "gan", "one of glo, incremental, got 'gan'"),
         ("sampler", "gan", "one of best, normal, gaussian_diag, gaussian, gmm, imle, got 'gan'"),
-        ("precision", "fp16", "one of fp32, bf16, got 'fp16'"),
+        ("precision", "fp16", "one of fp32, tf32, bf16, got 'fp16'"),
         ("data", None, "a mapping of keys to values, got None"),
         ("data.path", 3, "a text, got 3"),
         ("data.shuffle", "yes", "true or false, got 'yes'"),

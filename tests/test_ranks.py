@@ -66,6 +66,14 @@ def test_ranks_resume_with_the_same_bits(tmp_path):
     assert result["steps"] == 42 and result["after"] == 42 - 32 and result["same"]
 
 
+def test_two_ranks_take_up_what_four_have_begun(tmp_path):
+    run(tmp_path, "begun", ranks=4)
+    result = found(run(tmp_path, "taken_up"), "taken_up")
+    assert result["steps"] == 120 and result["after"] == 120 - 96
+    ended, own = result["last"]
+    assert own < 0.7 * result["first"] and abs(ended - own) < 0.1 * own
+
+
 def test_ranks_draw_noise_of_their_own_and_settle_batch_norm_on_all_codes(together):
     result = found(together, "draws")
     assert result["noises"] == result["drawn"] == 6 * 6

@@ -87,13 +87,14 @@ def test_a_mixture_finds_two_clusters_and_draws_nothing_between():
     assert (drawn[:, 0] < 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
 
-def test_imle_comes_nearer_to_every_code_than_before(monkeypatch):
+def test_imle_leaves_no_code_out(monkeypatch):
+    """The code that samples come least near to; of another one an untrained mapping may be near by chance."""
     codes, distances = two_clusters(12), []
-    for rounds in (0, 100):
+    for rounds in (0, 300):
         monkeypatch.setattr("iglo.sampling.IMLE_ROUNDS", rounds)
         drawn = fit_sampler("imle", codes, FREE, 0).draw(200, generator(1))
-        distances.append(torch.cdist(codes, drawn).min(1).values)
-    assert (distances[1] < distances[0]).all()
+        distances.append(torch.cdist(codes, drawn).min(1).values.max())
+    assert distances[1] < 0.5 * distances[0]
 
 
 def test_the_loss_of_imle_has_a_gradient_in_every_layer():

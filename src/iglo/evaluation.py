@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iglo import metrics
 from iglo.backbones import backbone_name
+from iglo.images import UnitImages
 from iglo.judges import feature_judge, lpips_distance
 from iglo.model import Model, decode, encode
 from iglo.params import EvaluateParams, Params
@@ -18,6 +19,7 @@ from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
 
 EPSILON = 1e-2  # of the perceptual path length, in t
 BATCH = 128  # images that the judge looks at together
+BLOCK = 2**25  # values of the images that are rendered and measured at once: 128 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Judge:
         return self._over(lambda rows: self._distance(self._batch(a, rows), self._batch(b, rows)), len(a))
 
     @torch.inference_mode()
-    def features(self, images: np.ndarray) -> np.ndarray:
+    def features(self, images: np.ndarray | UnitImages) -> np.ndarray:
         """(N, H, W, C) float in [0, 1] → (N, D) pooled features."""
         return self._over(lambda rows: self._features(self._batch(images, rows)), len(images))
 
@@ -58,7 +60,7 @@ class Judge:
         batches = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
         return self.runtime.over_batches(lambda rows: function(rows).cpu(), batches).numpy()
 
-    def _batch(self, images: np.ndarray, rows: slice) -> Tensor:
+    def _batch(self, images: np.ndarray | UnitImages, rows: slice) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(images[rows])).permute(0, 3, 1, 2).to(self.runtime.device)
 
 
@@ -70,6 +72,23 @@ def quality(images: np.ndarray, targets: np.ndarray, judge: Judge) -> dict[str, 
         "ssim": metrics.ssim(images, targets),
         judge.distance_name: float(judge.distance(images, targets).mean()),
     }
+
+
+def rendered_quality(render: Callable[[slice], np.ndarray], targets: UnitImages, judge: Judge) -> dict[str, float]:
+    """`quality` of images that are rendered block by block, so that memory never holds them all.
+
+    Args:
+        render: rows of the targets → (M, H, W, C) float in [0, 1].
+    """
+    size = max(1, BLOCK // targets[:1].size)
+    means: dict[str, float] = {}
+    for start in range(0, len(targets), size):
+        block = targets[start : start + size]
+        done = start + len(block)
+        for name, value in quality(render(slice(start, done)), block, judge).items():
+            mean = means.get(name, 0.0)
+            means[name] = mean + (value - mean) * len(block) / done
+    return means
 
 
 @dataclass(frozen=True)

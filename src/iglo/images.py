@@ -87,6 +87,24 @@ class ImageStore:
         return np.array([position[label] for label in self.labels], dtype=np.int64)
 
 
+class UnitImages:
+    """uint8 images as floats in [0, 1], converted as they are read: memory need not hold them all.
+
+    Args:
+        pixels: (N, H, W, C) uint8, memory-mapped if large.
+    """
+
+    def __init__(self, pixels: np.ndarray):
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """(M, …) float32"""
+        return np.asarray(self.pixels[rows], np.float32) / 255
+
+
 def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     """Names, labels, each kept once however often it occurs, and the number of training images.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from iglo import metrics
+from iglo.images import UnitImages
 
 NEIGHBOURS = 2  # training images shown beside a sample, in each space
 SPACES = {"pixels": "pixels", "features": "the judge's features"}
@@ -25,9 +26,10 @@ class Nearness:
     neighbours: np.ndarray
 
     @classmethod
-    def measure(cls, samples: np.ndarray, train: np.ndarray, unseen: np.ndarray) -> "Nearness":
+    def measure(
+        cls, samples: np.ndarray, train: np.ndarray | UnitImages, unseen: np.ndarray | UnitImages
+    ) -> "Nearness":
         """Of (S, …), (N, …) and (T, …) images or features, of one kind."""
-        samples, train, unseen = (points.reshape(len(points), -1) for points in (samples, train, unseen))
         distances = [metrics.nearest_distances(points, train)[0] for points in (samples, unseen)]
         return cls(*distances, metrics.nearest_indices(samples, train, NEIGHBOURS))
 

@@ -10,30 +10,21 @@ from skimage.metrics import structural_similarity
 
 MSE_FLOOR = 1e-10  # identical images: 100 dB
 RATIO_FLOOR = 1e-12
-AT_ONCE = 2**27  # pixel values whose differences are taken at once: 1 GiB of float64
-DISTANCES = 2**26  # distances held at once: 0.5 GiB of float64
+DISTANCES = 2**25  # distances held at once: 256 MiB of float64
 
 # --- Reconstruction: images beside their targets ---
 
 
 def l1(images: np.ndarray, targets: np.ndarray) -> float:
     """Mean absolute difference, in [0, 1]."""
-    pieces = _chunks(len(images), _images_at_once(images))
-    total = sum(np.abs(np.subtract(images[rows], targets[rows], dtype=np.float64)).sum() for rows in pieces)
-    return float(total / images.size)
+    return float(np.abs(np.subtract(images, targets, dtype=np.float64)).mean())
 
 
 def psnr(images: np.ndarray, targets: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB for a data range of 1: the mean over images of -10 log10(mse), at most 100."""
-    mse = np.empty(len(images))
-    for rows in _chunks(len(images), _images_at_once(images)):
-        squares = np.subtract(images[rows], targets[rows], dtype=np.float64) ** 2
-        mse[rows] = squares.reshape(len(squares), -1).mean(axis=1)
+    squares = np.subtract(images, targets, dtype=np.float64) ** 2
+    mse = squares.reshape(len(squares), -1).mean(axis=1)
     return float(np.mean(-10 * np.log10(np.maximum(mse, MSE_FLOOR))))
-
-
-def _images_at_once(images: np.ndarray) -> int:
-    return max(1, AT_ONCE // images[0].size)
 
 
 def ssim(images: np.ndarray, targets: np.ndarray) -> float:
@@ -198,9 +189,9 @@ def nearest_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Euclidean distance `(N,) float64` of each query to its nearest reference, and that one's index `(N,) int64`.
 
-    queries: `(N, D)`; references: `(M, D)`, memory-mapped if large; exclude_self: query i is reference i and does not
+    queries: `(N, …)`; references: `(M, …)`, read in chunks of rows; exclude_self: query i is reference i and does not
     count as its own neighbour. Of equally near references any may be given. Memory: `chunk` · (M + 2 D) float64, with
-    fewer queries at a time for more than 131,072 references.
+    fewer queries at a time for more than 65,536 references.
     """
     distances = np.empty(len(queries))
     indices = np.empty(len(queries), dtype=np.int64)
@@ -208,7 +199,7 @@ def nearest_distances(
         indices[rows] = squared.argmin(axis=1)
         # measured again by subtraction: exactly 0 for a copy, where ‖q‖² + ‖r‖² − 2 q·r leaves a rest
         difference = np.subtract(queries[rows], references[indices[rows]], dtype=np.float64)
-        distances[rows] = np.linalg.norm(difference, axis=1)
+        distances[rows] = np.linalg.norm(_flat(difference), axis=1)
     return distances, indices
 
 
@@ -226,10 +217,10 @@ def _squared_distances(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """For each chunk of queries its rows and their squared distances to all references, `(chunk, M) float64`."""
     for rows in _chunks(len(queries), max(1, min(chunk, DISTANCES // len(references)))):
-        query = np.asarray(queries[rows], dtype=np.float64)
+        query = _flat(queries[rows])
         squared = np.empty((len(query), len(references)))
         for columns in _chunks(len(references), chunk):
-            reference = np.asarray(references[columns], dtype=np.float64)
+            reference = _flat(references[columns])
             squared[:, columns] = np.sum(reference**2, axis=1) - 2 * query @ reference.T
         squared += np.sum(query**2, axis=1, keepdims=True)
         np.maximum(squared, 0, out=squared)
@@ -237,6 +228,11 @@ def _squared_distances(
             own = np.arange(rows.start, rows.start + len(query))
             squared[own - rows.start, own] = np.inf
         yield rows, squared
+
+
+def _flat(points: np.ndarray) -> np.ndarray:
+    """(M, …) → (M, D) float64"""
+    return np.asarray(points, dtype=np.float64).reshape(len(points), -1)
 
 
 def _chunks(length: int, chunk: int) -> Iterator[slice]:

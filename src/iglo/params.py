@@ -172,7 +172,7 @@ class EvaluateParams(NetworkParams):
 class Params:
     seed: CountOrNone
     method: Literal["glo", "incremental"]  # glo: plain, one stage on all images, at the same number of presentations
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "tf32", "bf16"]
     alpha: Weight  # full: weight of the reconstruction of G(z)
     beta: Weight  # full: weight of the reconstruction of G(z + noise)
     sigma: Weight  # full: standard deviation of the noise, per coordinate
@@ -300,7 +300,7 @@ class ClassContentParams:
     """A code per class and a code per image (Gabbay & Hoshen 2019)."""
 
     seed: CountOrNone
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "tf32", "bf16"]
     sigma: Weight  # standard deviation of the noise on content codes, per coordinate
     decay: Weight  # of the squared length of content codes
     combine: Literal["concat", "film"]  # how both codes reach the generator: side by side | the class in every block

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.decomposition import PCA
 
 from iglo import figures
@@ -15,11 +16,11 @@ from iglo.evaluation import (
     draw_samples,
     interpolations,
     invert,
-    quality,
+    rendered_quality,
     sample_quality,
     split_quality,
 )
-from iglo.images import ImageStore
+from iglo.images import ImageStore, UnitImages
 from iglo.memorisation import NEIGHBOURS, SPACES, Nearness
 from iglo.model import Model, decode
 from iglo.params import Params
@@ -58,12 +59,11 @@ def write_report(
 ) -> dict:
     """Draws a run's figures into `folder` and returns its metrics, nested as in metrics.json.
 
-    Ranks share the work of the networks; the first draws.
+    Ranks share the work of the networks; the first draws. Memory holds the judge's features of all images, and of the
+    images a block at a time.
     """
     seed, section = params.seed, params.evaluate
-    train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
-    reconstructed = decode(model.generator, model.codes, runtime)
-    inverted = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
+    train, test = UnitImages(store.train), UnitImages(store.test)
     paths = interpolations(model, section, seed, runtime)
     samples = {
         name: draw_samples(model, each, section.samples, seed, runtime) for name, each in choice.samplers.items()
@@ -79,10 +79,10 @@ def write_report(
     }
     values = {
         "train": {
-            "recon": quality(reconstructed, train, judge),
-            "encoder": quality(inverted["train"], train, judge),
+            "recon": rendered_quality(lambda rows: decode(model.generator, model.codes[rows], runtime), train, judge),
+            "encoder": rendered_quality(lambda rows: invert(model, store.train[rows], runtime), train, judge),
         },
-        "test": {"encoder": quality(inverted["test"], test, judge)},
+        "test": {"encoder": rendered_quality(lambda rows: invert(model, store.test[rows], runtime), test, judge)},
         "interpolation": continuity(model, paths, train_features, judge, seed, runtime),
         "samples": compared[choice.chosen],
         "samplers": compared,
@@ -96,10 +96,12 @@ def write_report(
         return values
     shown = numpy_generator(seed, "report/train").permutation(len(train))[: BLOCKS * COLUMNS]
     unseen = numpy_generator(seed, "report/test").permutation(len(test))[: BLOCKS * COLUMNS]
+    reconstructed = decode(model.generator, model.codes[torch.from_numpy(shown)], runtime.alone)
+    inverted = [invert(model, part[ids], runtime.alone) for part, ids in ((store.train, shown), (store.test, unseen))]
     draw_stages(folder, model, store.train)
-    draw_reconstructions(folder, train[shown], reconstructed[shown], values["train"]["recon"]["psnr"])
-    draw_encoder(folder, "train", train[shown], inverted["train"][shown], values["train"]["encoder"]["psnr"])
-    draw_encoder(folder, "test", test[unseen], inverted["test"][unseen], values["test"]["encoder"]["psnr"])
+    draw_reconstructions(folder, train[shown], reconstructed, values["train"]["recon"]["psnr"])
+    draw_encoder(folder, "train", train[shown], inverted[0], values["train"]["encoder"]["psnr"])
+    draw_encoder(folder, "test", test[unseen], inverted[1], values["test"]["encoder"]["psnr"])
     draw_interpolations(folder, paths)
     draw_samples_grid(folder, samples[choice.chosen], choice.chosen)
     draw_samplers(folder, samples, choice)
@@ -107,9 +109,7 @@ def write_report(
     draw_nearness(folder, near)
     draw_split(folder, model, store.train, split)
     draw_losses(folder, model.log)
-    draw_overview(
-        folder / "overview.png", train[shown], reconstructed[shown], paths, test[unseen], inverted["test"][unseen]
-    )
+    draw_overview(folder / "overview.png", train[shown], reconstructed, paths, test[unseen], inverted[1])
     return values
 
 
@@ -164,7 +164,7 @@ def draw_samplers(folder: Path, samples: Mapping[str, np.ndarray], choice: Sampl
     _grid(folder / "samplers.png", rows, title)
 
 
-def draw_neighbours(folder: Path, samples: np.ndarray, train: np.ndarray, near: Mapping[str, Nearness]) -> None:
+def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: Mapping[str, Nearness]) -> None:
     """Samples over the training images nearest to them: the first samples, then those that come nearest of all."""
     nearest = np.argsort(near["features"].samples, kind="stable")
     rows = []

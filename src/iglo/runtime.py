@@ -30,7 +30,7 @@ class Runtime:
     """
 
     device: torch.device
-    precision: str  # fp32 | bf16
+    precision: str  # fp32 | tf32 | bf16
     rank: int = 0
     ranks: int = 1
 
@@ -57,7 +57,7 @@ class Runtime:
         return replace(self, rank=0, ranks=1)
 
     def autocast(self) -> AbstractContextManager:
-        if self.precision == "fp32":
+        if self.precision != "bf16":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
@@ -167,6 +167,7 @@ def start(precision: str, together: bool = False) -> Runtime:
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a fifth of a step
     torch.backends.cudnn.benchmark = False
+    allow_tf32(precision == "tf32")
     torch.set_flush_denormal(True)
     if threads := os.environ.get("IGLO_THREADS"):
         if not threads.isdecimal() or int(threads) < 1:
@@ -180,6 +181,11 @@ def start(precision: str, together: bool = False) -> Runtime:
     if not together:
         raise UserError(f"launch: this stage is for one process, got {ranks}; start it with python.")
     return _joined(runtime, int(os.environ["RANK"]), ranks)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether a GPU may round the factors of 32-bit products to 10 bits; left alone, torch does in convolutions."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def _joined(runtime: Runtime, rank: int, ranks: int) -> Runtime:
