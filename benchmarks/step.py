@@ -13,6 +13,7 @@ share of the bf16 matrix product that this machine reaches (reduce-overhead: tor
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -37,8 +38,10 @@ from iglo.latents import Factor, LatentTable, normal_codes
 from iglo.losses import Perceptual
 from iglo.networks import Generator, initialise
 from iglo.objectives import Objective, Reconstruction
+from iglo.observers import Average
 from iglo.optimizers import RowAdam
 from iglo.randomness import numpy_generator, torch_generator
+from iglo.training import fit
 
 BATCH, DIMENSION, SIDE, WIDTH = 75, 100, 64, 64
 PAPER = 6000 * 2000  # images, and how often each is presented
@@ -88,34 +91,57 @@ def reference(images: np.ndarray, device: torch.device) -> Iterator[None]:
         yield
 
 
-def ours(images: np.ndarray, variant: Variant) -> Iterator[None]:
-    """The library's steps: one per `next`."""
-    run, blocks = runtime.start(variant.precision), vgg_blocks("vgg16", "random", 4, 0)
-    distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, run.dtype).to(run.device)
-    codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
-    model = nn.Module()
-    model.generator = run.place(new_generator())
-    model.table = LatentTable(image=Factor(codes, Sphere(10.0))).to(run.device)
-    ids = np.arange(len(images))
-    parts = {"current": Schedule(ids, variant.batch)}
-    batches = Batches(Targets(images, ids, distance, run, cache_gb=8), parts, 0, "bench")
-    objective = Objective([(1.0, Reconstruction())], distance)
-    optimizers = [
-        torch.optim.Adam(model.generator.parameters(), 1e-3, fused=True),
-        RowAdam(list(model.table.factors.values()), 5e-2),
-    ]
-    if variant.compiled != "no":
-        for network in (model.generator, *distance.blocks):
-            network.compile(mode=variant.compiled)
-    rng = torch_generator(0, "noise")
-    for batch in batches.between(0, 10**9):
-        with run.autocast():
-            loss, *_ = objective(model, batch, rng)
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        yield
+class Ours:
+    """The library's training of one variant."""
+
+    def __init__(self, images: np.ndarray, variant: Variant):
+        self.variant, self.run = variant, runtime.start(variant.precision)
+        blocks = vgg_blocks("vgg16", "random", 4, 0)
+        distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, self.run.dtype).to(self.run.device)
+        codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
+        self.model = nn.Module()
+        self.model.generator = self.run.place(new_generator())
+        self.model.table = LatentTable(image=Factor(codes, Sphere(10.0))).to(self.run.device)
+        ids = np.arange(len(images))
+        targets = Targets(images, ids, distance, self.run, cache_gb=8)
+        self.batches = Batches(targets, {"current": Schedule(ids, variant.batch)}, 0, variant.name)
+        self.objective = Objective([(1.0, Reconstruction())], distance)
+        self.optimizers = [
+            torch.optim.Adam(self.model.generator.parameters(), 1e-3, fused=True),
+            RowAdam(list(self.model.table.factors.values()), 5e-2),
+        ]
+        if variant.compiled != "no":
+            for network in (self.model.generator, *distance.blocks):
+                network.compile(mode=variant.compiled, dynamic=False)
+
+    def steps(self) -> Iterator[None]:
+        """The body of the library's loop: a step per `next`."""
+        for batch in self.batches.between(0, 10**9):
+            with self.run.autocast():
+                loss, *_ = self.objective(self.model, batch, self.batches.noise(0))
+            loss.backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            yield
+
+    def train(self, epochs: int) -> float:
+        """Images per second of the whole loop, with the moving average and the log."""
+        runtime.allow_tf32(self.variant.precision == "tf32")
+        average = Average(self.model.generator, 0.99)
+        synchronize()
+        started = time.perf_counter()
+        progress = fit(
+            self.model,
+            self.objective,
+            self.batches,
+            self.optimizers,
+            epochs=epochs,
+            runtime=self.run,
+            observers=[average],
+        )
+        synchronize()
+        return progress.presented / (time.perf_counter() - started)
 
 
 def median_seconds(things: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:
@@ -131,18 +157,6 @@ def median_seconds(things: Sequence[Callable[[], None]], rounds: int, times: int
             if round_ >= 2:
                 kept.append((time.perf_counter() - started) / times)
     return [statistics.median(kept) for kept in seconds]
-
-
-def sustained(step: Callable[[], None], seconds: float) -> float:
-    """Steps per second over at least so many seconds."""
-    synchronize()
-    started, steps = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        for _ in range(10):
-            step()
-        synchronize()
-        steps += 10
-    return steps / (time.perf_counter() - started)
 
 
 def synchronize() -> None:
@@ -187,19 +201,19 @@ def main() -> None:
 
     images = numpy_generator(0, "images").integers(0, 256, (arguments.images, SIDE, SIDE, 3), dtype=np.uint8)
     device = runtime.start("fp32").device
-    variants = [Variant(*each) for each in product(arguments.precision, arguments.batch, arguments.compile)]
-    steps = [stepper(reference(images, device), "fp32")]
-    steps += [stepper(ours(images, variant), variant.precision) for variant in variants]
-    for step in steps:
-        step()  # builds the caches of target features, and compiles
-    plain = stepper(ours(images, Variant("bf16", BATCH, "no")), "bf16")
-    plain()
-    gflop = operations(plain) / BATCH / 1e9  # of an image; a compiled network cannot be counted
-    slow, *fast = median_seconds(steps, arguments.steps, 20 if device.type == "cuda" else 1)
     peak = matrix_rate(device)
-
+    gflop = operations(stepper(Ours(images[:BATCH], Variant("bf16", BATCH, "no")).steps(), "bf16")) / BATCH / 1e9
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{where}, torch {torch.__version__}; {gflop:.1f} GFLOP an image; bf16 product: {peak / 1e12:.2f} TFLOP/s")
+
+    # Many ways in one process: each network is compiled for its one size, and may be as often as there are ways.
+    torch._dynamo.config.recompile_limit = 1000
+    variants = [Variant(*each) for each in product(arguments.precision, arguments.batch, arguments.compile)]
+    trainings = [Ours(images, variant) for variant in variants]
+    steps = [stepper(reference(images, device), "fp32")]
+    steps += [stepper(training.steps(), training.variant.precision) for training in trainings]
+    slow, *fast = median_seconds(steps, arguments.steps, 20 if device.type == "cuda" else 1)
+
     print(f"{'reference':36} {BATCH / slow:9.1f} images/s  {1000 * slow:8.2f} ms a step")
     rates = [variant.batch / seconds for variant, seconds in zip(variants, fast, strict=True)]
     for variant, seconds, rate in zip(variants, fast, rates, strict=True):
@@ -210,8 +224,8 @@ def main() -> None:
     best = int(np.argmax(rates))
     rate, how = rates[best], f"{variants[best].name}, median step"
     if arguments.seconds:
-        rate = sustained(steps[1 + best], arguments.seconds) * variants[best].batch
-        how = f"{variants[best].name}, {rate:.0f} images/s over {arguments.seconds:.0f} s"
+        rate = trainings[best].train(math.ceil(arguments.seconds * rate / len(images)))
+        how = f"{variants[best].name}, {rate:.0f} images/s over {arguments.seconds:.0f} s with the average and the log"
     minutes = PAPER / rate / 60
     print(f"the paper's training, 12 million presentations: {minutes:.1f} minutes = {minutes / 60:.1f} hours ({how})")
 

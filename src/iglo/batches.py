@@ -12,7 +12,7 @@ from iglo.errors import UserError
 from iglo.losses import Distance, Representation
 from iglo.objectives import Batch, Part
 from iglo.randomness import torch_generator
-from iglo.runtime import Runtime
+from iglo.runtime import Runtime, send
 from iglo.variations import Variation
 
 
@@ -50,15 +50,15 @@ class Targets:
         if self.distance is None:
             target = []
         elif self.cache is not None and variation is None:
-            rows = self.row[ids]
-            target = [images, *(level[rows.to(level.device)] for level in self.cache)]
+            rows = send(self.row[ids], self.runtime.device)
+            target = [images, *(level[rows] for level in self.cache)]
         else:
             target = self._represent(images)
-        return Part(ids.to(self.runtime.device), images, target, of)
+        return Part(send(ids, self.runtime.device), images, target, of)
 
     def _read(self, ids: Tensor) -> Tensor:
-        pixels = torch.from_numpy(self.images[ids.numpy()]).permute(0, 3, 1, 2)
-        return pixels.to(self.runtime.device).float().div_(255)
+        pixels = send(torch.from_numpy(self.images[ids.numpy()]), self.runtime.device)
+        return pixels.permute(0, 3, 1, 2).float().div_(255)
 
     @torch.no_grad()
     def _represent(self, images: Tensor) -> Representation:

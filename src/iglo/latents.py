@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iglo.geometry import Euclidean
+from iglo.runtime import send
 
 PCA_IMAGES, PCA_CHUNK = 10_000, 16_384  # images that components are fitted on, and that are transformed at once
 
@@ -75,7 +76,7 @@ class LatentTable(nn.Module):
         """(B, d) → (B, d): the share of each factor that images have in common goes to another image of the batch."""
         shares = []
         for factor, share in zip(self.factors.values(), self.shares(codes), strict=True):
-            order = None if factor.keys is None else torch.randperm(len(share), generator=rng).to(share.device)
+            order = None if factor.keys is None else send(torch.randperm(len(share), generator=rng), share.device)
             shares.append(share if order is None else share[order])
         return torch.cat(shares, dim=1)
 
@@ -83,7 +84,7 @@ class LatentTable(nn.Module):
     def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
         """(B, d) noise N(0, σ²I) for the codes, 0 for factors that have none. Drawn on the CPU, so that a stream is the
         same on every device."""
-        noise = sigma * torch.randn(codes.shape, generator=rng).to(codes.device)
+        noise = sigma * send(torch.randn(codes.shape, generator=rng), codes.device)
         for factor, share in zip(self.factors.values(), self.shares(noise), strict=True):
             if not factor.noisy:
                 share.zero_()

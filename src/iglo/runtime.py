@@ -231,6 +231,13 @@ def _store() -> distributed.Store:
     return distributed.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on the device; the process does not wait for what a GPU has still to do."""
+    if device.type == "cuda":  # no test reaches this
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 @contextmanager
 def deterministic() -> Iterator[None]:
     """Deterministic algorithms within the block, in a process that is somebody else's; afterwards all is as before."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from iglo.runtime import send
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -25,7 +27,7 @@ class Variation:
         """(B, C, H, W) float in [0, 1] → the same shape and range. Drawn on the CPU, so the same on every device."""
         count, channels, height, width = images.shape
         if self.flip:
-            mirrored = (torch.rand(count, 1, 1, 1, generator=rng) < 0.5).to(images.device)
+            mirrored = send(torch.rand(count, 1, 1, 1, generator=rng) < 0.5, images.device)
             images = torch.where(mirrored, images.flip(3), images)
         if self.shift:
             corners = torch.randint(0, 2 * self.shift + 1, (count, 2), generator=rng).tolist()
@@ -34,5 +36,5 @@ class Variation:
             images = torch.stack(cut)
         if self.gain:
             gains = 1 + self.gain * (2 * torch.rand(count, channels, 1, 1, generator=rng) - 1)
-            images = (images * gains.to(images.device)).clamp(0, 1)
+            images = (images * send(gains, images.device)).clamp(0, 1)
         return images
