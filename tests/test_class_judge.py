@@ -51,7 +51,7 @@ def test_it_is_given_no_image_of_the_rest_of_the_pipeline_and_none_that_measures
     seen = []
 
     def stop(network, objective, batches, *_, **__):
-        seen.extend(batch["current"].ids.numpy() for batch in batches.between(0, batches.steps))
+        seen.extend(batch["current"].ids.cpu().numpy() for batch in batches.between(0, batches.steps))
         raise InterruptedError
 
     monkeypatch.setattr(class_judge, "fit", stop)

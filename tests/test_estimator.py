@@ -81,7 +81,7 @@ def test_classic_glo_runs_whole_at_128_pixels():
     read = encode(model.encoder, images, model.shape, runtime)
     drawn = fit_sampler("gaussian", model.codes, model.shape.geometry(), 0).draw(4, generator())
     for codes in (model.codes, read, drawn):
-        torch.testing.assert_close(codes.norm(dim=1), torch.ones(len(codes)), rtol=0, atol=1e-5)
+        torch.testing.assert_close(codes.norm(dim=1).cpu(), torch.ones(len(codes)), rtol=0, atol=1e-5)
     assert decode(model.generator, drawn, runtime).shape == (4, 128, 128, 3)
 
 

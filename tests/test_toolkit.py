@@ -163,7 +163,7 @@ def test_a_path_between_images_is_one_between_their_codes(model, asked):
     a, b = model.encode(IMAGES[:2])
     tensors = torch.from_numpy(IMAGES[:2] / 255).permute(0, 3, 1, 2)
     expected = model.interpolate(a, b, 4)
-    np.testing.assert_array_equal(model.interpolate(*IMAGES[:2], 4, method="encoder"), expected)
+    np.testing.assert_allclose(model.interpolate(*IMAGES[:2], 4, method="encoder"), expected, atol=1)
     np.testing.assert_allclose(model.interpolate(*tensors, 4, method="encoder"), expected, atol=1)
     model.interpolate(*IMAGES[:2], 4)
     assert [options["method"] for _, options in asked] == ["hybrid"] * 2

@@ -135,7 +135,7 @@ def learn_jointly(
         (section.code_weight, CodeRegression(code_distance)),
         (section.code_weight * codes.pairs, RenderedPairs(code_distance, codes.pairs_sigma)),
     ]
-    objective = Objective(terms, distance)
+    objective = Objective(terms, distance, runtime)
     variation = Variation(section.flip, section.shift, section.gain)
     parts = {
         "current": Schedule(kept, codes.batch_size),
@@ -182,7 +182,7 @@ def learn_autoencoder(
     presented = schedule.steps * schedule.filled  # in an epoch
     progress = fit(
         model,
-        Objective([(1.0, Autoencoding()), (penalty, CodePenalty())], distance),
+        Objective([(1.0, Autoencoding()), (penalty, CodePenalty())], distance, runtime),
         Batches(targets, {"current": schedule}, params.seed, "autoencoder"),
         [network_optimizer("adam", nn.ModuleList([model.generator, model.encoder]), params.optimizer.generator_rate)],
         epochs=max(1, round(presentations / presented)),

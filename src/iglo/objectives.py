@@ -4,7 +4,7 @@ Methods differ in their list of terms. Terms that look at a generated image say 
 renders all of them in one pass.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from iglo.losses import Distance, Representation, mean_absolute, mean_square
+from iglo.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -210,14 +211,21 @@ class Objective:
     Args:
         terms: (weight, term) pairs.
         distance: between rendered images and their targets; None where no term renders.
+        runtime: of a training, whose one generator renders batches of one size again and again; None: else.
     """
 
-    def __init__(self, terms: Sequence[tuple[float, RenderedTerm | DirectTerm]], distance: Distance | None = None):
+    def __init__(
+        self,
+        terms: Sequence[tuple[float, RenderedTerm | DirectTerm]],
+        distance: Distance | None = None,
+        runtime: Runtime | None = None,
+    ):
         self.weights = {term.name: weight for weight, term in terms if weight}
         self.parts = {term.name: term.part for weight, term in terms if weight}
         self.rendered = [term for weight, term in terms if weight and hasattr(term, "codes")]
         self.direct = [term for weight, term in terms if weight and not hasattr(term, "codes")]
-        self.distance = distance
+        self.distance, self.runtime = distance, runtime
+        self.replayed: Callable[..., Tensor] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -245,8 +253,28 @@ class Objective:
         if not self.rendered:
             return {}
         codes = [term.codes(model, batch, rng, done) for term in self.rendered]
-        images = model.generator(torch.cat(codes))
-        targets = [batch[term.part].target for term in self.rendered]
-        distances = self.distance.compare(self.distance.represent(images), *targets)
+        targets = [level for term in self.rendered for level in batch[term.part].target]
+        distances = self._rendering(model.generator)(torch.cat(codes), *targets)
         pieces = distances.split([len(piece) for piece in codes])
         return {term.name: piece for term, piece in zip(self.rendered, pieces, strict=True)}
+
+    def _rendering(self, generator: nn.Module) -> Callable[..., Tensor]:
+        if self.runtime is None:
+            return _Rendering(generator, self.distance, len(self.rendered))
+        if self.replayed is None:
+            self.replayed = self.runtime.replayed(_Rendering(generator, self.distance, len(self.rendered)))
+        return self.replayed
+
+
+class _Rendering(nn.Module):
+    """Codes → distances of G(codes) to the images of several parts, whose representations come level by level."""
+
+    def __init__(self, generator: nn.Module, distance: Distance, parts: int):
+        super().__init__()
+        self.generator, self.distance, self.parts = generator, distance, parts
+
+    def forward(self, codes: Tensor, *levels: Tensor) -> Tensor:
+        """(B, d) → (B,)"""
+        count = len(levels) // self.parts
+        targets = [list(levels[start : start + count]) for start in range(0, len(levels), count)]
+        return self.distance.compare(self.distance.represent(self.generator(codes)), *targets)

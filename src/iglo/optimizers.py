@@ -23,13 +23,22 @@ class RowOptimizer(torch.optim.Optimizer):
         for group, geometry in zip(self.param_groups, self.geometries, strict=True):
             (codes,) = group["params"]
             if codes.grad is not None:
-                gradient = codes.grad.coalesce()
-                rows = gradient.indices()[0]
-                codes[rows] = geometry.project(codes[rows] - self._move(codes, rows, gradient.values(), group))
+                rows, gradient = _row_sums(codes.grad)
+                codes[rows] = geometry.project(codes[rows] - self._move(codes, rows, gradient, group))
 
     def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
-        """What to subtract from codes[rows], whose gradient is `gradient`: (R, d)."""
+        """What to subtract from codes[rows], whose gradient is `gradient`: (R, d). A row may come again, with the same
+        gradient."""
         raise NotImplementedError
+
+
+def _row_sums(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """A sparse gradient as the rows that it names, (R,), and the whole gradient of each, (R, d): where a row is named
+    twice, both have the sum. To name each row once, as `coalesce` does, one must wait for the GPU to count them.
+    """
+    rows, values = gradient._indices()[0], gradient._values()
+    slots = torch.searchsorted(rows.sort().values, rows)  # the same one for the same row
+    return rows, torch.zeros_like(values).index_add_(0, slots, values)[slots]
 
 
 class RowAdam(RowOptimizer):

@@ -206,7 +206,7 @@ def learn_plan(
     targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
     progress = fit(
         model,
-        Objective(plan.terms, distance),
+        Objective(plan.terms, distance, runtime),
         Batches(targets, plan.parts, params.seed, name, plan.reshuffle),
         optimizers,
         epochs=epochs,
