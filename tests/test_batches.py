@@ -136,6 +136,20 @@ def test_kept_targets_are_those_made_afresh(precision, kind):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("cache_gb", [0.0, 1e-5, 1.0])
+@pytest.mark.parametrize("distance", [None, L1(), LaplacianL1()])
+def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
+    class Apart(Runtime):
+        apart = True
+
+    images, rows, cpu = tiny_images(70), torch.tensor([69, 3, 64, 3]), torch.device("cpu")
+    runtimes = Runtime(cpu, "fp32"), Apart(cpu, "fp32")
+    near, far = (Targets(images, np.arange(1, 70), distance, runtime, cache_gb) for runtime in runtimes)
+    assert near.pixels is None and (far.pixels is not None) == (cache_gb == 1.0)
+    pairs = zip(near.part(rows).target, far.part(rows).target, strict=True)
+    assert torch.equal(near.part(rows).images, far.part(rows).images) and all(torch.equal(*pair) for pair in pairs)
+
+
 @pytest.mark.parametrize("cache_gb", [0.0, 1.0])
 def test_a_varied_part_is_of_its_images_and_has_their_own_targets(cache_gb):
     distance, images = LaplacianL1().to(RUNTIME.device), tiny_images(14)

@@ -35,7 +35,7 @@ def test_the_average_is_exponential_and_starts_short(network, decay):
         now = [parameter.detach().double() for parameter in network.parameters()]
         pairs, kept = zip(expected or now, now, strict=True), min(decay, (1 + step) / (10 + step))
         expected = [kept * old + (1 - kept) * new for old, new in pairs]
-    averaged = average.averaged.module
+    averaged = average.averaged
     for got, want in zip(averaged.parameters(), expected, strict=True):
         torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
     assert same_bits(dict(averaged.named_buffers()), dict(network.named_buffers()))
@@ -50,7 +50,7 @@ def test_the_average_does_not_remember_the_start(network):
     for value in [1.0] + [0.0] * 50:
         weight.fill_(value)
         average.after_step(None)
-    assert average.averaged.module[0].weight.max() < 1e-6
+    assert average.averaged[0].weight.max() < 1e-6
 
 
 def test_an_average_that_goes_on_is_the_same(network):

@@ -141,7 +141,7 @@ def test_rows_that_do_not_come_have_no_state():
     codes = factor()
     state = train(codes, NOW_AND_THEN).state[codes.codes]
     assert all(not values[[2, 5]].any() and values[[0, 1, 3, 4]].any() for values in state.values())
-    assert state["steps"].flatten().tolist() == [1, 3, 0, 3, 2, 0]
+    assert state["moments"][:, 0].tolist() == [1, 3, 0, 3, 2, 0]
 
 
 def test_the_state_follows_its_codes_to_their_device():

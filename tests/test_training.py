@@ -63,7 +63,7 @@ class Run:
         adam = torch.optim.Adam(network.parameters(), 0.01, betas=(0.5, 0.999), fused=True)
         optimizers = [adam, RowAdam(list(table.factors.values()), 0.1)]
         self.average = Average(network, 0.8)
-        previews = Previews(self.model.album, self.average.averaged.module, "tiny", RUNTIME, 12)
+        previews = Previews(self.model.album, self.average.averaged, "tiny", RUNTIME, 12)
         self.witness = Witness(optimizers, kill_at)
         objective = sum_of(terms, L1().to(RUNTIME.device))
         parts = {"current": Schedule(np.arange(3, 12), 3), "earlier": Schedule(np.arange(3), 2)}

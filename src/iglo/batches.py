@@ -19,9 +19,9 @@ from iglo.variations import Variation
 class Targets:
     """Training images and their representation under a distance, ready for any ids.
 
-    Images stay where they are, in memory or in a memory map, and each batch reads its own. What fits `cache_gb` of
-    their representation is computed once and kept, in the type in which the distance computes; over it, each batch is
-    computed as it comes, with the same result.
+    Images stay where they are, in memory or in a memory map, and each batch reads its own; a device with memory of its
+    own is given them once, if they fit `cache_gb`. So is their representation computed once and kept, in the type in
+    which the distance computes; over it, each batch is computed as it comes, with the same result.
 
     Args:
         images: (N, H, W, C) uint8.
@@ -33,9 +33,14 @@ class Targets:
     ):
         self.runtime, self.distance = runtime, distance
         self.images = np.asarray(images)  # of a memory map a plain view, whose rows are found faster
-        self.row = torch.empty(0, dtype=torch.int64)  # of each id in the cache
+        self.row = torch.full((len(images),), -1)  # of each id in what is kept
+        self.row[ids] = torch.arange(len(ids))
+        self.pixels, left = None, cache_gb * 1e9
+        if runtime.apart and len(ids) * self.images[0].nbytes <= left:
+            self.pixels = send(torch.from_numpy(self.images[ids]), runtime.device)
+            left -= self.pixels.nbytes
         cached = distance is not None and len(ids)
-        self.cache = self._build_cache(torch.from_numpy(ids), cache_gb) if cached else None
+        self.cache = self._build_cache(torch.from_numpy(ids), left) if cached else None
 
     def part(
         self,
@@ -46,39 +51,42 @@ class Targets:
     ) -> Part:
         """The images `ids`, or a variation of them drawn from `rng`, as a part of a batch, or this rank's share `of`
         it."""
-        images = self._read(ids) if variation is None else variation(self._read(ids), rng)
+        rows = send(self.row[ids], self.runtime.device)
+        images = _unit(self._read(ids) if self.pixels is None else self.pixels[rows])
+        if variation is not None:
+            images = variation(images, rng)
         if self.distance is None:
             target = []
         elif self.cache is not None and variation is None:
-            rows = send(self.row[ids], self.runtime.device)
             target = [images, *(level[rows] for level in self.cache)]
         else:
             target = self._represent(images)
         return Part(send(ids, self.runtime.device), images, target, of)
 
     def _read(self, ids: Tensor) -> Tensor:
-        pixels = send(torch.from_numpy(self.images[ids.numpy()]), self.runtime.device)
-        return pixels.permute(0, 3, 1, 2).float().div_(255)
+        return send(torch.from_numpy(self.images[ids.numpy()]), self.runtime.device)
 
     @torch.no_grad()
     def _represent(self, images: Tensor) -> Representation:
         with self.runtime.autocast():
             return self.distance.represent(images)
 
-    def _build_cache(self, ids: Tensor, cache_gb: float) -> list[Tensor] | None:
-        """Every level but the pixels, which are cheap to make; None over the budget."""
-        levels = self._represent(self._read(ids[:1]))[1:]
-        size = sum(level.numel() * level.element_size() for level in levels) * len(ids)
-        if size > cache_gb * 1e9:
+    def _build_cache(self, ids: Tensor, budget: float) -> list[Tensor] | None:
+        """Every level but the pixels, which are cheap to make; None over the budget, in bytes."""
+        levels = self._represent(_unit(self._read(ids[:1])))[1:]
+        if sum(level.nbytes for level in levels) * len(ids) > budget:
             return None
         cache = [level.new_empty(len(ids), *level.shape[1:]) for level in levels]
         cache = [kept.contiguous(memory_format=torch.channels_last) for kept in cache]
         for rows in torch.arange(len(ids)).split(64):
-            for kept, level in zip(cache, self._represent(self._read(ids[rows]))[1:], strict=True):
+            for kept, level in zip(cache, self._represent(_unit(self._read(ids[rows])))[1:], strict=True):
                 kept[rows] = level
-        self.row = torch.full((len(self.images),), -1)
-        self.row[ids] = torch.arange(len(ids))
         return cache
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    """(B, H, W, C) uint8 → (B, C, H, W) float in [0, 1]"""
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
 @dataclass(frozen=True)

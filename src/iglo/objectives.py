@@ -267,14 +267,18 @@ class Objective:
 
 
 class _Rendering(nn.Module):
-    """Codes → distances of G(codes) to the images of several parts, whose representations come level by level."""
+    """Codes → distances of G(codes) to the images of several parts, whose representations come level by level.
+
+    Of its weights only the generator's are parameters: those of the distance never change.
+    """
 
     def __init__(self, generator: nn.Module, distance: Distance, parts: int):
         super().__init__()
-        self.generator, self.distance, self.parts = generator, distance, parts
+        self.generator, self.parts = generator, parts
+        self.represent, self.compare = distance.represent, distance.compare
 
     def forward(self, codes: Tensor, *levels: Tensor) -> Tensor:
         """(B, d) → (B,)"""
         count = len(levels) // self.parts
         targets = [list(levels[start : start + count]) for start in range(0, len(levels), count)]
-        return self.distance.compare(self.distance.represent(self.generator(codes)), *targets)
+        return self.compare(self.represent(self.generator(codes)), *targets)

@@ -1,11 +1,11 @@
 """What watches a run of `fit`: the generator's moving average, previews of the same images, the best epoch."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from iglo.album import Album
 from iglo.runtime import Runtime
@@ -18,24 +18,26 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float):
-        def average(averaged: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
-            kept = min(decay, (1 + steps.item()) / (10 + steps.item()))
-            torch._foreach_lerp_(averaged, current, 1 - kept)
+        self.averaged, self.decay, self.steps = copy.deepcopy(network), decay, 0
+        self.weights = list(self.averaged.parameters()), list(network.parameters())
+        self.statistics = list(self.averaged.buffers()), list(network.buffers())
 
-        self.network = network
-        self.averaged = AveragedModel(network, multi_avg_fn=torch.no_grad()(average))
-
+    @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
-        self.averaged.update_parameters(self.network)
+        kept = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
+        torch._foreach_lerp_(*self.weights, 1 - kept)  # all at once: a GPU starts one kernel instead of dozens
+        torch._foreach_copy_(*self.statistics)
+        self.steps += 1
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
         pass
 
     def state_dict(self) -> dict:
-        return self.averaged.state_dict()
+        return {"steps": self.steps, "averaged": self.averaged.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.averaged.load_state_dict(state)
+        self.steps = state["steps"]
+        self.averaged.load_state_dict(state["averaged"])
 
 
 class Previews:

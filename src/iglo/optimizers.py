@@ -55,19 +55,19 @@ class RowAdam(RowOptimizer):
         super().__init__(factors, {"lr": lr, "betas": betas, "eps": eps})
 
     def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
-        state = self.state[codes]
+        state, dimension = self.state[codes], codes.shape[1]
         if not state:
-            # Not `step`: torch leaves a state of that name on the CPU when it is loaded.
-            state["steps"] = torch.zeros(len(codes), 1, device=codes.device)
-            state["mean"], state["square"] = torch.zeros_like(codes), torch.zeros_like(codes)
+            # Of each row: its steps, and the means of its gradient and of its square.
+            state["moments"] = codes.new_zeros(len(codes), 1 + 2 * dimension)
         beta1, beta2 = group["betas"]
-        step = state["steps"][rows] + 1
-        mean = state["mean"][rows].lerp_(gradient, 1 - beta1)
-        square = state["square"][rows].lerp_(gradient.square(), 1 - beta2)
-        state["steps"][rows], state["mean"][rows], state["square"][rows] = step, mean, square
-        corrected = mean / (1 - beta1**step)
-        scale = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
-        return group["lr"] * corrected / scale
+        moments = state["moments"][rows]
+        steps, mean, square = moments.split([1, dimension, dimension], dim=1)
+        steps += 1
+        mean.lerp_(gradient, 1 - beta1)
+        square.lerp_(gradient.square(), 1 - beta2)
+        state["moments"][rows] = moments
+        scale = (square / (1 - beta2**steps)).sqrt_().add_(group["eps"])
+        return group["lr"] * (mean / (1 - beta1**steps)) / scale
 
 
 class DenseAdam(torch.optim.Adam):

@@ -201,7 +201,7 @@ def learn_plan(
     used = np.unique(np.concatenate([schedule.ids for schedule in plan.parts.values()]))
     used = runtime.held(used, len(images))
     average = Average(model.generator, params.generator.ema)
-    averaged = average.averaged.module  # also what previews and watchers look through
+    averaged = average.averaged  # also what previews and watchers look through
     previews = Previews(model.album, averaged, name, runtime, len(images))
     targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
     progress = fit(

@@ -5,6 +5,7 @@ codes; what the ranks have in common (networks, log, observers) is kept alike.
 """
 
 import atexit
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,11 @@ class Runtime:
         if self.device.type == "cuda":
             return f"{torch.cuda.get_device_name(self.device)}, {self.precision}"
         return f"CPU, {torch.get_num_threads()} of {os.cpu_count()} cores a process, {self.precision}"
+
+    @property
+    def apart(self) -> bool:
+        """Whether the device has a memory of its own, to which batches must travel."""
+        return self.device.type != "cpu"
 
     @property
     def first(self) -> bool:
@@ -160,6 +166,7 @@ class _Replayed:
     def _record(self, inputs: Sequence[Tensor]) -> nn.Module:
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]  # batch norm counts rehearsals too
         samples = tuple(each.detach().clone().requires_grad_(each.requires_grad) for each in inputs)
+        gc.collect()  # an earlier recording that is freed during this one spoils it
         recorded = torch.cuda.make_graphed_callables(copy(self.module), samples)
         for buffer, value in buffers:
             buffer.copy_(value)
@@ -205,6 +212,7 @@ def start(precision: str, together: bool = False) -> Runtime:
             raise UserError(f"IGLO_THREADS: must be a whole number of at least 1, got {threads!r}.")
         torch.set_num_threads(int(threads))
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
+    warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")  # is the one that recorded a graph
     runtime = runtime_on(None, precision)
     ranks = int(os.environ.get("WORLD_SIZE", 1))
     if ranks == 1:
