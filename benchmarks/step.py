@@ -105,7 +105,7 @@ class Ours:
         self.model.table = LatentTable(image=Factor(codes, Sphere(10.0))).to(self.run.device)
         ids = np.arange(len(images))
         targets = Targets(images, ids, distance, self.run, cache_gb=8)
-        self.batches = Batches(targets, {"current": Schedule(ids, variant.batch)}, 0, variant.name)
+        self.batches = Batches(targets, {"current": Schedule(ids, variant.batch)}, 0, "step")
         self.objective = Objective([(1.0, Reconstruction())], distance, None if variant.how == "eager" else self.run)
         self.optimizers = [
             torch.optim.Adam(self.model.generator.parameters(), 1e-3, fused=True),

@@ -1,11 +1,14 @@
-"""What is decided once: precision."""
+"""What is decided once: precision, and how a GPU takes the steps of a training."""
 
 import contextlib
+import copy
 
 import pytest
 import torch
 
+from iglo.networks import Generator, initialise
 from iglo.runtime import runtime_on, start
+from tests.tiny import generator
 
 
 @pytest.mark.parametrize(("precision", "rounded"), [("tf32", True), ("fp32", False), ("bf16", False)])
@@ -22,3 +25,24 @@ def test_only_bf16_computes_in_half_precision():
         with runtime.autocast():
             assert layer(torch.ones(1, 2)).dtype is runtime.dtype is kept
     assert isinstance(runtime_on("cpu", "tf32").autocast(), contextlib.nullcontext)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_replayed_module_does_what_it_does_kernel_by_kernel(precision):
+    """Outputs, gradients and batch norm's statistics, for inputs other than those that it was recorded with."""
+    runtime = runtime_on("cuda", precision)
+    plain = runtime.place(initialise(Generator(6, 16, 3, 8), generator()))
+    recorded = copy.deepcopy(plain)
+    replayed = runtime.replayed(recorded)
+    for step in range(3):
+        codes = torch.randn(5, 6, generator=generator(step)).cuda()
+        for network, call in ((plain, plain), (recorded, replayed)):
+            with runtime.autocast():
+                call(codes.requires_grad_()).square().sum().backward()
+            network.codes_gradient, codes.grad = codes.grad, None
+        assert step == 0 or len(replayed.recorded) == 1
+        torch.testing.assert_close(recorded.codes_gradient, plain.codes_gradient)
+        torch.testing.assert_close(dict(recorded.named_buffers()), dict(plain.named_buffers()))
+        pairs = zip(recorded.parameters(), plain.parameters(), strict=True)
+        assert all(torch.allclose(a.grad, b.grad, 1e-3, 1e-5) for a, b in pairs)
