@@ -4,9 +4,8 @@
 """
 
 import math
-import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from numbers import Integral
 from pathlib import Path
@@ -31,6 +30,7 @@ from iglo.framing import Frame
 from iglo.latents import Factor, LatentTable
 from iglo.model import Model, Shape, decode, encode
 from iglo.params import Params
+from iglo.progress import quiet
 from iglo.randomness import torch_generator
 from iglo.recipes import learn_all, learn_subset, make_distance, start_model
 from iglo.runtime import Runtime, deterministic, runtime_on
@@ -155,7 +155,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises:
             ValueError: X or an argument is not what it must be, or training lost its way.
         """
-        with _value_errors(), _bars(self.verbose), deterministic():
+        with _value_errors(), quiet(not self.verbose), deterministic():
             settings, seed = Settings.of(self), _seed(self.random_state)
             rows, item_shape = self._rows(X, reset=True)
             frame = Frame.of(rows, item_shape, self.image_shape, self.value_range)
@@ -362,21 +362,3 @@ def _value_errors() -> Iterator[None]:
         yield
     except UserError as error:
         raise ValueError(str(error)) from None
-
-
-class _NoTerminal:
-    """A stream that does not say that it is a terminal, and so gets no progress bars."""
-
-    def __init__(self, stream: Any):
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def isatty(self) -> bool:
-        return False
-
-
-def _bars(shown: bool) -> AbstractContextManager:
-    """Progress bars, or none, in what runs within."""
-    return nullcontext() if shown else redirect_stderr(_NoTerminal(sys.stderr))

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from iglo.backbones import load_backbone, resized
 from iglo.files import read_array, write_rows
 from iglo.params import FeatureParams
+from iglo.progress import bar
 from iglo.runtime import Runtime
 
 
@@ -41,8 +41,7 @@ def extract_features(
     starts = range(0, len(images), params.batch_size)
     if out is None:
         return network.name, runtime.over_batches(partial(_features, network, images, params, runtime), starts).numpy()
-    hidden = None if runtime.first else True  # None: where there is no terminal
-    for start in tqdm(starts[runtime.block(len(starts))], desc="features", unit="batch", disable=hidden):
+    for start in bar(starts[runtime.block(len(starts))], desc="features", unit="batch", hidden=not runtime.first):
         write_rows(out, _features(network, images, params, runtime, start).numpy(), start, len(images))
     runtime.meet()
     return network.name, read_array(out, mmap="r")

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from iglo.decoding import BadImageError, decode
 from iglo.errors import UserError
 from iglo.files import whole_folder, write_json
 from iglo.params import DataParams
+from iglo.progress import bar
 from iglo.randomness import numpy_generator
 
 LISTED = 10  # names in an error, groups and names in a report
@@ -181,7 +181,7 @@ def _write_images(
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(_WORKERS) as pool,
-        tqdm(total=wanted, unit="image", disable=None) as progress,
+        bar(total=wanted, unit="image") as progress,
     ):
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on size, which `decode` checks
         for index, result in _decoded(pool, source, order, data):

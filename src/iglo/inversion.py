@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from iglo.batches import Targets
 from iglo.errors import UserError
@@ -16,6 +15,7 @@ from iglo.latents import Factor
 from iglo.losses import Distance
 from iglo.model import Model, encode
 from iglo.optimizers import RowAdam
+from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
 from iglo.training import RATE_SCHEDULES
@@ -77,10 +77,10 @@ def invert(
     factor = Factor(starts.flatten(0, 1).to(runtime.device), model.shape.geometry())
     search = _Search(model.generator.eval(), factor, starts.shape[1], targets, distance, runtime)
     pieces = torch.arange(len(images)).split(batch_size)
-    with tqdm(total=len(images), desc=method, unit="image", disable=None) as bar:
+    with bar(total=len(images), desc=method, unit="image") as shown:
         for ids in pieces:
             search.run(ids, steps, rate, tolerance)
-            bar.update(len(ids))
+            shown.update(len(ids))
     return search.best()
 
 

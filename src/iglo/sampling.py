@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from iglo.errors import UserError
 from iglo.files import read_json, write_json
 from iglo.geometry import Euclidean
+from iglo.progress import bar
 from iglo.randomness import sklearn_seed, torch_generator
 
 JITTER = 1e-6  # added to variances; those of codes are about 1
@@ -189,7 +189,7 @@ def _fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     points = codes.float() / scale
     network = imle_mapping(codes.shape[1], rng)
     adam = torch.optim.Adam(network.parameters(), IMLE_RATE)
-    for _ in tqdm(range(IMLE_ROUNDS), desc="imle", unit="round", disable=None):
+    for _ in bar(range(IMLE_ROUNDS), desc="imle", unit="round"):
         some = points[torch.randperm(len(points), generator=rng)[:IMLE_CODES]]
         pool = torch.randn(IMLE_POOL * len(some), IMLE_NOISE, generator=rng)
         noises = pool[nearest_noises(network, pool, some)]

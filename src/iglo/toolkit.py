@@ -16,7 +16,6 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from iglo import inversion
 from iglo.bundle import Bundle, Loss, load_bundle
@@ -24,6 +23,7 @@ from iglo.errors import UserError
 from iglo.judges import feature_judge
 from iglo.losses import Distance
 from iglo.model import decode, encode
+from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.recipes import make_distance
 from iglo.runtime import Runtime, deterministic, runtime_on
@@ -115,7 +115,7 @@ class LoadedModel:
         with deterministic():
             images = [
                 decode(self.bundle.generator, piece, self.runtime, BATCH)
-                for piece in tqdm(pieces, desc="decoding", unit="batch", disable=None)
+                for piece in bar(pieces, desc="decoding", unit="batch")
             ]
         images = np.concatenate(images)
         return images if floats else np.rint(255 * images).astype(np.uint8)
@@ -128,7 +128,7 @@ class LoadedModel:
         with deterministic():
             codes = [
                 encode(self.bundle.encoder, images[start : start + BATCH], self.shape, self.runtime, BATCH)
-                for start in tqdm(range(0, len(images), BATCH), desc="encoding", unit="batch", disable=None)
+                for start in bar(range(0, len(images), BATCH), desc="encoding", unit="batch")
             ]
         return torch.cat(codes).numpy()
 
@@ -219,7 +219,7 @@ class LoadedModel:
             raise UserError(f"k: must be at most {len(among)}, the number of images to look among, got {k}.")
         points, others = (self._features(each, space) for each in (images, among))
         nearest = []
-        for piece in tqdm(points.split(64), desc="neighbours", unit="batch", disable=None):
+        for piece in bar(points.split(64), desc="neighbours", unit="batch"):
             # by subtraction: exactly 0 for a copy
             distances = torch.cdist(piece, others, compute_mode="donot_use_mm_for_euclid_dist")
             nearest.append(distances.topk(int(k), largest=False))
@@ -301,10 +301,7 @@ class LoadedModel:
         _, features = feature_judge(judge.network, judge.weights, seed, self.runtime.device)
         batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
         with deterministic():
-            found = [
-                features(batch.float() / 255).cpu()
-                for batch in tqdm(batches, desc="features", unit="batch", disable=None)
-            ]
+            found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
         return torch.cat(found).double()
 
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from iglo.batches import Batches
 from iglo.checkpoints import CheckpointFolder
 from iglo.errors import UserError
 from iglo.objectives import Objective
+from iglo.progress import bar
 from iglo.runtime import Runtime
 
 RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that is done → factor of the rates
@@ -99,8 +99,7 @@ def fit(
     running = [statistic for statistic in model.buffers() if statistic.is_floating_point()]
     loss_of = runtime.in_step(partial(objective, model), shared)
     model.train()
-    hidden = None if runtime.first else True  # None: where there is no terminal
-    with tqdm(total=total, initial=progress.step, desc=batches.name, unit="step", disable=hidden) as bar:
+    with bar(total=total, initial=progress.step, desc=batches.name, unit="step", hidden=not runtime.first) as shown:
         for batch in batches.between(progress.step, total):
             for group, rate in zip(_groups(optimizers), rates, strict=True):
                 group["lr"] = rate * RATE_SCHEDULES[schedule](progress.step / total)
@@ -123,7 +122,7 @@ def fit(
             if run.is_due(progress.step):
                 log.look()
                 run.save(model, progress)
-            bar.update()
+            shown.update()
     if checkpoints is not None and checkpoints.keeps_end:
         run.save(model, progress)
     return progress

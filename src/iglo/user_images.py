@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from iglo.decoding import BadImageError, decode
 from iglo.errors import UserError
 from iglo.images import natural_key
+from iglo.progress import bar
 from iglo.sources import folder_source
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's; those of 16 bits begin with "I;"
@@ -39,7 +39,7 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
     images, found = np.empty((len(files), size, size, channels), np.uint8), Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-        for row, file in enumerate(tqdm(files, desc="reading", unit="image", disable=None)):
+        for row, file in enumerate(bar(files, desc="reading", unit="image")):
             try:
                 images[row] = decode(file, size, channels)
             except BadImageError as reason:
