@@ -11,8 +11,8 @@ help:  ## list the targets
 repro: $(VENV)/installed  ## install, then run the whole pipeline
 	dvc repro
 
-test: $(VENV)/installed  ## run the tests
-	python -m pytest
+test: $(VENV)/installed  ## run the tests, on all cores
+	python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/installed  ## lint, formatting, and whether dvc.yaml is whole
 	ruff check .

@@ -14,6 +14,7 @@ from typing import Any
 from iglo.errors import UserError
 from iglo.files import disk_full_is_a_user_error, read_json, write_json
 from iglo.params import Params, load_params
+from iglo.threads import set_threads, thread_count
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun has started
 
@@ -65,12 +66,17 @@ def stage(*names: str, kind: type | None = None) -> Callable:
 def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None) -> None:
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
+        set_threads(thread_count())
         params = load_params(arguments.params, kind)
         result = function(arguments, params)
     seconds = time.perf_counter() - start
     work = result if isinstance(result, Work) else Work(result or 0)
     seconds += work.earlier_seconds
-    timing = {"seconds": round(seconds, 2), "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    timing = {
+        "seconds": round(seconds, 2),
+        "threads": thread_count(),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
     if work.images:
         timing["images_per_s"] = round(work.images / seconds, 1)
     if "times" in arguments and isinstance(params, Params):

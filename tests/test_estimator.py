@@ -4,6 +4,9 @@ import copy
 import pickle
 import pickletools
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 
 import numpy as np
 import pytest
@@ -52,6 +55,51 @@ def shifted(X: np.ndarray) -> np.ndarray:
 @parametrize_with_checks([tiny()])
 def test_what_scikit_learn_asks_of_a_transformer(estimator, check):
     check(estimator)
+
+
+# --- Somebody else's process ---
+
+
+@contextmanager
+def default_type(kind: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+FOREIGN = {
+    "float64": lambda: default_type(torch.float64),
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "no stderr": lambda: redirect_stderr(None),
+}
+
+
+@pytest.mark.parametrize("state", FOREIGN)
+def test_the_state_of_the_process_does_not_matter(state, fitted):
+    """Neither to what is learned nor to what is done with it."""
+    with FOREIGN[state]():
+        model = tiny().fit(DIGITS[:40])
+        again = pickle.loads(pickle.dumps(model))
+        found = model.codes_, again.transform(DIGITS[:5]), again.sample(3)
+    assert all(map(np.array_equal, found, (fitted.codes_, fitted.transform(DIGITS[:5]), fitted.sample(3))))
+
+
+def test_fits_of_several_threads_learn_what_one_learns_alone(fitted):
+    """And the process stays as it is."""
+    before = torch.are_deterministic_algorithms_enabled(), sys.stderr, torch.get_rng_state()
+    models = [tiny() for _ in range(3)]
+    threads = [threading.Thread(target=model.fit, args=(DIGITS[:40],)) for model in models]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert all(np.array_equal(model.codes_, fitted.codes_) for model in models)
+    assert (torch.are_deterministic_algorithms_enabled(), sys.stderr) == before[:2]
+    assert torch.equal(torch.get_rng_state(), before[2])
 
 
 # --- The method ---

@@ -107,7 +107,8 @@ class Paths:
 def interpolations(model: Model, params: EvaluateParams, seed: int, runtime: Runtime) -> Paths:
     """Paths between pairs of training codes drawn by seed, 2K + 1 points each."""
     ids, start, end = _pairs(model, params.pairs, seed)
-    points = model.shape.geometry().interpolate(start, end, torch.linspace(0, 1, 2 * params.steps + 1))
+    times = torch.linspace(0, 1, 2 * params.steps + 1, dtype=torch.float32)
+    points = model.shape.geometry().interpolate(start, end, times)
     images = decode(model.generator, points.flatten(0, 1), runtime)
     return Paths(ids, images.reshape(*points.shape[:2], *images.shape[1:]))
 
@@ -143,7 +144,8 @@ def _pairs(model: Model, count: int, seed: int) -> tuple[np.ndarray, Tensor, Ten
 def _close_pairs(model: Model, count: int, seed: int, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
     """Images at t and t + ε on every path, t drawn by seed."""
     _, start, end = _pairs(model, count, seed)
-    times = torch.rand(count, generator=torch_generator(seed, "interpolation/times")) * (1 - EPSILON)
+    rng = torch_generator(seed, "interpolation/times")
+    times = torch.rand(count, generator=rng, dtype=torch.float32) * (1 - EPSILON)
     geometry = model.shape.geometry()
     images = []
     for shift in (0, EPSILON):

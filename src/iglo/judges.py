@@ -10,6 +10,7 @@ from torch import nn
 
 from iglo.backbones import Backbone, blocks_of, freeze, load_backbone, resized, three_channels
 from iglo.features import load_features
+from iglo.runtime import building
 
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
@@ -81,7 +82,7 @@ class _Outputs(nn.Module):
 
 def _package_metric(network: str, calibrated: bool) -> Any:
     """The package's LPIPS on a random trunk: it would load a real one as a pickle of any objects."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), building():
         warnings.simplefilter("ignore")  # it builds the trunk by torchvision's old options
         return lpips.LPIPS(net=network, lpips=calibrated, pnet_rand=True, verbose=False)
 

@@ -60,7 +60,8 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> Model:
         codes = normal_codes(len(images), latent.dimension, shape.geometry(), rng)
     table = LatentTable(image=Factor(codes, shape.geometry()))
     learned_in = np.zeros(len(images), np.int32)
-    return Model(shape, runtime.place(generator), table.to(runtime.device), learned_in, Album(torch.zeros(0).long()))
+    album = Album(torch.zeros(0, dtype=torch.int64))
+    return Model(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
 
 
 def learn_subset(
