@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test check compare bench clean
+.PHONY: help repro test bits check compare bench clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -13,6 +13,10 @@ repro: $(VENV)/installed  ## install, then run the whole pipeline
 
 test: $(VENV)/installed  ## run the tests, on all cores
 	python -m pytest --numprocesses auto --dist loadfile
+
+KERNELS ?= Haswell
+bits: $(VENV)/installed  ## the tests of equal bits, with other kernels of BLAS
+	for kernel in $(KERNELS); do OPENBLAS_CORETYPE=$$kernel python -m pytest -m bits || exit; done
 
 check: $(VENV)/installed  ## lint, formatting, and whether dvc.yaml is whole
 	ruff check .

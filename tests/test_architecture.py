@@ -18,15 +18,7 @@ FOUNDATIONS = {"iglo", "iglo.errors", "iglo.validation"}  # what the floor may s
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")
-FLOATS = {
-    "zeros",
-    "ones",
-    "empty",
-    "linspace",
-    "rand",
-    "randn",
-    "eye",
-}  # of torch: without a dtype, in the default type
+FLOATS = {"zeros", "ones", "empty", "linspace", "rand", "randn", "eye"}  # of torch, in its default type
 NUMPY_GENERATORS = {"default_rng", "Generator"}
 ESTIMATORS = {"PCA", "KMeans", "MiniBatchKMeans", "GaussianMixture"}
 
@@ -110,13 +102,13 @@ def default_types(code: str) -> list[str]:
 
 def pickles(code: str) -> list[str]:
     """Ways to load what runs code when it is loaded."""
-    found = imported(code, "pickle", "dill", "joblib", "shelve", "cloudpickle")
+    found = imported(code, "pickle", "dill", "joblib.load", "shelve", "cloudpickle")
     for name, _, keywords in calls(code):
         safe = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}.get(name)
         safe = ("weights_only", True) if name.endswith("load_state_dict_from_url") else safe
         if safe and not is_constant(keywords.get(safe[0]), safe[1]):
             found.append(name)
-        if name in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"):
+        if name in ("joblib.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load"):
             found.append(name)
     return found
 
@@ -163,6 +155,7 @@ BREACHES: list[tuple[Rule, str]] = [
     (default_types, "torch.linspace(0, 1, 5)"),
     (pickles, "import pickle"),
     (pickles, "from joblib import load"),
+    (pickles, "joblib.load(path)"),
     (pickles, "torch.load(path)"),
     (pickles, "torch.load(path, weights_only=False)"),
     (pickles, "np.load(path)"),
@@ -179,6 +172,7 @@ KEPT: list[tuple[Rule, str]] = [
     (global_randomness, "torch.randn(3, generator=rng)\nnp.random.default_rng(seed)\nPCA(2, random_state=0)"),
     (global_randomness, "from torch.nn.functional import normalize\nnormalize(x)\nstatistics.normal(x)"),
     (global_randomness, "with torch.random.fork_rng(devices=[]):\n    torch.default_generator.manual_seed(1)"),
+    (pickles, "from joblib import cpu_count"),
     (pickles, "np.load(path, mmap_mode='r', allow_pickle=False)\ntorch.load(path, weights_only=True)\njson.load(file)"),
 ]
 

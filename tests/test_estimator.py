@@ -88,6 +88,7 @@ def test_the_state_of_the_process_does_not_matter(state, fitted):
     assert all(map(np.array_equal, found, (fitted.codes_, fitted.transform(DIGITS[:5]), fitted.sample(3))))
 
 
+@pytest.mark.bits
 def test_fits_of_several_threads_learn_what_one_learns_alone(fitted):
     """And the process stays as it is."""
     before = torch.are_deterministic_algorithms_enabled(), sys.stderr, torch.get_rng_state()

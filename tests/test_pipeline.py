@@ -178,6 +178,7 @@ def leaves(value: Any) -> Iterator[float]:
         yield value
 
 
+@pytest.mark.bits
 def test_the_same_seed_gives_the_same_bits(repository, tiny_run):
     """Of every output but times; one run under DVC, a process a stage, the other in this process."""
     for stage in OWN:
@@ -221,6 +222,7 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
     assert [row["in_a_copy"] for row in table if row["Experiment"] == "more-noise"] == ["1.0"]
 
 
+@pytest.mark.bits
 def test_experiments_side_by_side_end_with_the_bits_of_one_alone(repository, tiny_run, tmp_path):
     """Two workers of the queue, a thread each, and the same stage in this process."""
     sigmas = {"less-noise": 0.25, "yet-more-noise": 0.75}

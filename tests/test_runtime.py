@@ -3,10 +3,12 @@
 import contextlib
 import copy
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
+from iglo.backbones import load_backbone
 from iglo.networks import Generator, initialise
 from iglo.runtime import building, library_call, runtime_on, start
 from tests.tiny import generator
@@ -102,6 +104,14 @@ def test_building_a_network_draws_nothing_from_the_process():
     finally:
         torch.set_default_dtype(kind)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_threads_that_build_at_the_same_time_draw_what_one_draws_alone():
+    def norm(seed: int) -> float:
+        return sum(weights.norm().item() for weights in load_backbone("squeezenet1_1", "random", seed).parameters())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(norm, [1, 2] * 4)) == [norm(1), norm(2)] * 4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")

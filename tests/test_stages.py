@@ -132,6 +132,7 @@ def test_a_wrong_params_file_is_refused(tiny_run, tmp_path, capsys):
     assert_refused(run, stage, capsys, "params.yaml: cannot read the params file")
 
 
+@pytest.mark.bits
 def test_stages_run_without_dvc(tiny_run, tmp_path):
     run = tiny_run.copy(tmp_path)
     lines = ["import sys", "sys.modules['dvc'] = None"]

@@ -74,6 +74,7 @@ def test_all_pools_get_the_number():
         set_threads(1)
 
 
+@pytest.mark.bits
 def test_fits_at_the_same_time_do_not_see_each_others_threads():
     """And the process keeps its numbers, which k-means changes while it works."""
     features = tiny_images(300).reshape(300, -1).astype(np.float32)

@@ -251,7 +251,7 @@ def runtime_on(device: str | None, precision: str = "fp32") -> Runtime:
     """
     name = device or os.environ.get("IGLO_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name).cpu()
+        torch.empty(0, dtype=torch.uint8, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
         asked = "device" if device else "IGLO_DEVICE"
         raise UserError(f"{asked}: torch cannot use {name!r} here ({str(error).splitlines()[0]}).") from None
