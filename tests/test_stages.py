@@ -46,6 +46,7 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
     stage = run.stage(name)
     chain.run(run.folder, stage)
     unbroken = take_away(run, stage)
+    shutil.rmtree(run.folder / ".scratch")
 
     process = chain.start(run.folder, "-m", stage.module, *stage.argv, IGLO_CHECKPOINT_SECONDS="0")
     wait_for_checkpoints(run.folder, process)
@@ -60,8 +61,29 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
     chain.run(run.folder, stage)
     assert resumed_at[-1] == step(before)  # after the whole of what comes first, where there is such
     assert outputs(run, stage) == unbroken
-    assert not list(run.folder.glob(".scratch/*"))
-    assert not list(run.folder.rglob("*.partial*"))
+    assert not list(run.folder.rglob(".partial-*"))
+
+
+@pytest.mark.parametrize("name", ["staged@1", "full", "encoder", "joint"])
+def test_a_finished_stage_whose_outputs_are_gone_writes_them_without_learning_again(
+    name, tiny_run, tmp_path, resumed_at, monkeypatch
+):
+    """As when DVC is killed before it has put them on record: it removes them when it runs the stage again."""
+    run = tiny_run.copy(tmp_path)
+    stage = run.stage(name)
+    whole = take_away(run, stage)
+    chain.run(run.folder, stage)
+    take_away(run, stage)
+    assert not resumed_at
+
+    def learned(*_: object) -> None:
+        raise AssertionError("learned again")
+
+    monkeypatch.setattr("torch.Tensor.backward", learned)
+    chain.run(run.folder, stage)
+    assert resumed_at[-1] > 0 and outputs(run, stage) == whole
+    parts = [path.parent for path in run.folder.glob(".scratch/**/step-*.safetensors")]
+    assert len(parts) == len(set(parts)) == 1 + (name == "staged@1")  # the last of each
 
 
 @pytest.mark.parametrize(
@@ -107,7 +129,7 @@ def test_a_full_disk_leaves_nothing_half_made(name, tiny_run, tmp_path, capsys):
     assert left.items() < whole.items()
     for out in stage.outs:
         assert {file for file in whole if file.startswith(out)} <= left.keys() or not (run.folder / out).exists()
-    assert not list(run.folder.rglob("*.partial*"))
+    assert not list(run.folder.rglob(".partial-*"))
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -38,6 +38,7 @@ from iglo.runtime import Runtime
 
 KEPT = 2
 FORMAT = "2"  # of the files: with a checksum
+HASH = re.compile(r"[0-9a-f]{24}")  # what `fingerprint` gives
 FINISHED = "finished"  # the file in a folder whose run has ended
 HOUR = (
     3600  # seconds that a finished folder stays at least, for an experiment beside this one that DVC has yet to record
@@ -124,9 +125,9 @@ class CheckpointFolder:
         for folder in {path.parent for path in self.path.rglob("step-*.safetensors")}:
             CheckpointFolder(folder)._keep(1)
         (self.path / FINISHED).touch()
-        stage, _, key = self.path.name.rpartition("-")
+        stage = self.path.name.rpartition("-")[0]
         for folder in self.path.parent.glob(f"{glob.escape(stage)}-*"):
-            if folder != self.path and re.fullmatch(r"[0-9a-f]{%d}" % len(key), folder.name[len(stage) + 1 :]):
+            if folder != self.path and HASH.fullmatch(folder.name.removeprefix(f"{stage}-")):
                 _remove_if_finished(folder)
 
     def _keep(self, count: int) -> None:
