@@ -17,6 +17,7 @@ from iglo import locks
 from iglo.checkpoints import FINISHED, HOUR, CheckpointFolder, fingerprint, scratch_root
 from iglo.errors import UserError
 from iglo.params import ClusterParams
+from tests.ranks import Rank
 from tests.tiny import generator, same_bits
 
 STATE = {
@@ -75,19 +76,19 @@ def test_a_truncated_one_is_passed_over_for_the_one_before(folder, length):
         folder.save(step, {"step": step, "value": torch.arange(100)})
     newest = folder.path / "step-000000002.safetensors"
     newest.write_bytes(newest.read_bytes()[:length])
-    with pytest.warns(UserWarning, match="002.safetensors: damaged"):
+    with pytest.warns(UserWarning, match="002.safetensors: not whole, or damaged"):
         assert folder.load()["step"] == 1
     shutil.copy(newest, folder.path / "step-000000001.safetensors")
-    with pytest.warns(UserWarning, match="001.safetensors: damaged"):
+    with pytest.warns(UserWarning, match="001.safetensors: not whole, or damaged"):
         assert folder.load() is None
 
 
 @pytest.mark.parametrize("place", ["header", "tensor", "record", "zeroed", "bare", "later version"])
 def test_a_damaged_one_is_passed_over_for_the_one_before(folder, place):
     """Also where safetensors reads it without a word."""
-    for step in (1, 2):
+    for step in (1, 3):
         folder.save(step, {"step": step, "value": torch.arange(1.0, 4000.0)})
-    newest = folder.path / "step-000000002.safetensors"
+    newest = folder.path / "step-000000003.safetensors"
     data, tensors = bytearray(newest.read_bytes()), {"/value": torch.arange(1.0, 4000.0)}
     if place == "bare":  # of somebody else
         data = save(tensors)
@@ -100,8 +101,10 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(folder, place):
         at = {"header": data.index(b"/value"), "tensor": -5, "record": data.index(b"step") + 4}[place]
         data[at] ^= 1
     newest.write_bytes(data)
-    with pytest.warns(UserWarning, match="002.safetensors: damaged"):
+    with pytest.warns(UserWarning, match="003.safetensors: not whole, or damaged"):
         assert folder.load()["step"] == 1
+    folder.save(2, {"step": 2})
+    assert folder.load()["step"] == 2 and not newest.exists()
 
 
 def test_a_save_that_is_killed_leaves_the_one_before(folder, monkeypatch):
@@ -188,6 +191,14 @@ def test_a_file_system_without_locks_is_not_another_process(folder, monkeypatch)
     monkeypatch.setattr("iglo.locks._lock", no_locks)
     with pytest.warns(UserWarning, match="run: this file system has no locks"), folder.locked():
         folder.save(1, {"step": 1})
+
+
+def test_what_ranks_that_died_have_left_does_not_stand_for_the_end(folder):
+    with folder.locked():
+        folder.save(9, {"step": 9, "rank": 1}, Rank.of(4)[1])
+        folder.save(9, {"step": 9})
+    assert [path.name for path in folder.path.glob("step-*")] == ["step-000000009.safetensors"]
+    assert folder.load() == {"step": 9}
 
 
 @pytest.mark.parametrize("error", [NotADirectoryError, PermissionError])
