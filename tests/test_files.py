@@ -157,7 +157,7 @@ def test_all_is_on_the_disk_before_it_has_its_name_and_the_name_afterwards(place
 
 def test_many_files_are_brought_to_the_disk_at_once(place, monkeypatch):
     calls = []
-    monkeypatch.setattr("iglo.files.MANY", 3)
+    monkeypatch.setattr("iglo.partials.MANY", 3)
     monkeypatch.setattr("os.sync", lambda: calls.append((place / "model" / "old.txt").exists()))
     with whole_folder(place / "model") as folder:
         for index in range(4):
