@@ -4,6 +4,7 @@ import pytest
 
 from iglo import environment
 from iglo.errors import UserError
+from iglo.runtime import start
 
 WRONG = [
     *[("IGLO_CHECKPOINT_SECONDS", value) for value in ("abc", "nan", "1m", "-1", "inf", "1" * 400)],
@@ -38,3 +39,11 @@ def test_a_variable_has_its_value(name, value, read, expected, monkeypatch):
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv(name, value)
     assert read() == expected
+
+
+def test_several_ranks_without_torchrun_are_one_sentence(monkeypatch):
+    for name in environment.BY_TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"^launch: .*, got WORLD_SIZE=2 without RANK, [^\n]*; use torchrun, or unset"):
+        start("fp32", together=True)
