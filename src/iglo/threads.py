@@ -5,7 +5,6 @@ three pools that each follow a variable of their own (IGLO_THREADS, OMP_NUM_THRE
 the bits depend on who started the process.
 """
 
-import os
 import sys
 import threading
 import warnings
@@ -15,9 +14,8 @@ from contextlib import contextmanager
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
-from iglo.errors import UserError
+from iglo import environment
 
-MOST = 1024
 _turn = threading.RLock()
 
 
@@ -25,16 +23,10 @@ def thread_count() -> int:
     """The number that IGLO_THREADS asks for, else OMP_NUM_THREADS; else the physical cores that this process may use.
 
     Raises:
-        UserError: IGLO_THREADS is no whole number from 1 to 1024.
+        UserError: IGLO_THREADS is no number of threads.
     """
-    asked = os.environ.get("IGLO_THREADS")
-    if asked:
-        if not asked.isdecimal() or not 1 <= int(asked) <= MOST:
-            raise UserError(f"IGLO_THREADS: must be a whole number from 1 to {MOST}, got {asked[:40]!r}.")
-        return int(asked)
-    usual = os.environ.get("OMP_NUM_THREADS", "")
-    if usual.isdecimal() and 1 <= int(usual) <= MOST:
-        return int(usual)
+    if asked := environment.threads():
+        return asked
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # joblib cannot tell physical cores from others on every machine
         return cpu_count(only_physical_cores=True)
