@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test check compare bench clean
+.PHONY: help repro test check deps compare bench clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -17,7 +17,11 @@ test: $(VENV)/installed  ## run the tests
 check: $(VENV)/installed  ## lint, formatting, and whether dvc.yaml is whole
 	ruff check .
 	ruff format --check .
+	python -m tools.deps --check
 	dvc dag > /dev/null
+
+deps: $(VENV)/installed  ## write the modules that each stage imports into every dvc.yaml
+	python -m tools.deps
 
 compare: $(VENV)/installed  ## all ways to learn with several seeds, then comparison/report.md; about three hours
 	dvc repro comparison/dvc.yaml

@@ -22,6 +22,7 @@ from torch import nn
 from iglo.sampling import SAMPLERS
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
+from tools import deps, imports
 
 ALL = [stage for file in pipeline.FILES for stage in pipeline.stages(file)]
 OWN = pipeline.stages(params=chain.params())
@@ -58,7 +59,31 @@ def by_name(stage: Stage) -> str:
 
 @pytest.mark.parametrize("stage", ALL, ids=by_name)
 def test_code_dependencies_are_what_the_stage_imports(stage):
-    assert stage.code == pipeline.code_of(stage.module)
+    assert stage.code == imports.code_of(stage.module)
+
+
+def test_the_lists_of_modules_are_rewritten_and_nothing_else_is():
+    text = (
+        "stages:\n  a:\n    wdir: ..\n    cmd: >-\n      python -m stages.fetch --out x\n    deps:\n    - x  # kept\n"
+        "    - stages/gone.py\n    # kept too\n    - src/iglo/gone.py\n    - y\n    outs:\n    - stages/out.py\n"
+    )
+    code = sorted(imports.code_of("stages.fetch"), key=lambda path: (path.startswith("src"), path))
+    expected = text.replace("    - stages/gone.py\n", "".join(f"    - {path}\n" for path in code))
+    folder = ROOT / "comparison"
+    assert deps.with_modules(text, folder) == expected.replace("    - src/iglo/gone.py\n", "")
+    from_inside = deps.with_modules(text.replace("    wdir: ..\n", ""), folder)
+    assert "    - ../stages/fetch.py\n" in from_inside and "    - ../src/iglo/errors.py\n" in from_inside
+
+
+def test_stale_lists_are_found(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "dvc.yaml"
+    file.write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(deps, "FILES", [file])
+    monkeypatch.setattr(deps, "ROOT", tmp_path)
+    assert deps.main(["--check"]) == 0
+    file.write_text(file.read_text().replace("    - src/iglo/params.py\n", "", 1))
+    assert deps.main(["--check"]) == 1 and "dvc.yaml: the modules in deps" in capsys.readouterr().out
+    assert deps.main([]) == 0 and deps.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize("stage", ALL, ids=by_name)
