@@ -19,6 +19,7 @@ import pytest
 import yaml
 from torch import nn
 
+from iglo.headline import HEADLINE, headline
 from iglo.sampling import SAMPLERS
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
@@ -157,7 +158,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in {*files.split("\0")} - {"dvc.lock", "metrics.json", "timing.json", "comparison/dvc.lock"}:
+    for name in {*files.split("\0")} - {"dvc.lock", "metrics.json", "metrics-all.json", "timing.json"}:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
@@ -174,7 +175,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_numbers_times_and_figures(repository):
-    metrics = json.loads((repository / "metrics.json").read_text())
+    metrics = json.loads((repository / "metrics-all.json").read_text())
     assert list(metrics) == ["train", "test", "interpolation", "samples", "samplers", "memorisation", "split"]
     assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder"]
     for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
@@ -186,13 +187,16 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     assert list(metrics["memorisation"]) == ["pixels", "features_random_squeezenet1_1"]
     assert all(list(part) == ["median_ratio", "share_closer"] for part in metrics["memorisation"].values())
     assert all(map(math.isfinite, leaves(metrics)))
+    compared = json.loads((repository / "metrics.json").read_text())
+    assert len(list(leaves(compared))) == len(HEADLINE) == 15 and compared == headline(metrics)
+    assert compared["train"]["recon"]["psnr"] == metrics["train"]["recon"]["psnr"]
     times = json.loads((repository / "timing.json").read_text())
     assert times.keys() == {stage.name.split("@")[0] for stage in OWN}
     assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {"seconds", "peak_mib", "images_per_s"}
     figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
     assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
     assert {"samplers.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
-    with open(repository / "reports" / "curves" / "full.csv", newline="") as file:
+    with open(repository / "reports" / "curves" / "full" / "curve.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
