@@ -15,7 +15,7 @@ AnyParams = Params | ClassContentParams | Comparison
 def networks(params: AnyParams) -> dict[str, NetworkParams]:
     """The networks that the runs of a params file use, by the section that names them, such as `loss`.
 
-    A comparison's sections begin with `base.`, or with `arms.NAME.changes.` where an arm changes them.
+    The section of a comparison begins with `base: `, or with `arms.NAME.changes: ` where an arm changes it.
     """
     if not isinstance(params, Comparison):
         return {name: section for name, section in _sections(params).items() if _is_used(name, params)}
@@ -23,7 +23,7 @@ def networks(params: AnyParams) -> dict[str, NetworkParams]:
     for arm in params.run:
         for name, section in networks(params.params(arm)).items():
             changed = section != _sections(base)[name]
-            found[f"arms.{arm}.changes.{name}" if changed else f"base.{name}"] = section
+            found[f"arms.{arm}.changes: {name}" if changed else f"base: {name}"] = section
     return found
 
 

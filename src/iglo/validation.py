@@ -9,6 +9,8 @@ import math
 import reprlib
 import textwrap
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -128,6 +130,15 @@ def _values_in(node: Node | None, known: dict[int, float]) -> float:
 
 def _in_one_line(message: object) -> str:
     return textwrap.shorten(str(message), 160, placeholder="…").rstrip(".")
+
+
+@contextmanager
+def within(prefix: str) -> Iterator[None]:
+    """Sets a prefix, such as `loss.`, before the messages of the block, which begin with a key of that section."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{prefix}{error}") from None
 
 
 def shown(value: Any) -> str:
