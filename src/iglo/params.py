@@ -333,6 +333,9 @@ class ClassContentParams:
         return self.sigma
 
 
+AnyParams = Params | ClassContentParams | Comparison
+
+
 def load_params(path: str | Path, kind: type | None = None) -> Any:
     """The validated params in the YAML file at `path`.
 
@@ -348,8 +351,8 @@ def load_params(path: str | Path, kind: type | None = None) -> Any:
     return params.params() if kind is None and isinstance(params, Comparison) else params
 
 
-def runs(params: "AnyParams") -> "dict[str, Params | ClassContentParams]":
-    """The runs that a params file asks for, by what precedes their keys in a message: `arms.NAME.changes: ` or nothing."""
+def runs(params: AnyParams) -> dict[str, Params | ClassContentParams]:
+    """The runs of a params file, by what precedes their keys in messages: "arms.NAME.changes: " or nothing."""
     if isinstance(params, Comparison):
         return {f"arms.{arm}.changes: ": params.params(arm) for arm in params.run}
     return {"": params}
@@ -459,5 +462,4 @@ def _check_class_content(params: ClassContentParams) -> None:
         )
 
 
-AnyParams = Params | ClassContentParams | Comparison
 CHECKS = {Params: _check_together, Comparison: _check_comparison, ClassContentParams: _check_class_content}
