@@ -5,16 +5,17 @@ from types import SimpleNamespace
 
 from iglo.errors import UserError
 from iglo.files import write_json
-from iglo.needs import check_memory, check_networks, remarks, weights_on_record
+from iglo.needs import check_memory, check_networks, digests, remarks
 from iglo.params import AnyParams, Comparison
 from stages.common import stage
 
 
 @stage("passed", "features", "loss", "evaluate", kind=object)
 def main(arguments: SimpleNamespace, params: AnyParams) -> None:
-    """Downloads torchvision's weights, checks all weights and sizes, and records which weights each part uses.
+    """Checks networks, weights and sizes, downloads torchvision's weights, and writes the digests of files of weights.
 
-    `passed` holds the same whatever the params are: stages that depend on it come after this one, and do not run again.
+    `passed` holds the same whatever the params are: a stage that depends on it comes after this one, and does not run
+    again when other params are checked.
     """
     check_memory(params)
     try:
@@ -26,8 +27,8 @@ def main(arguments: SimpleNamespace, params: AnyParams) -> None:
         raise UserError(f"{str(error).rstrip('.')}; or take a preset of the comparison: {presets}.") from None
     for remark in remarks(params):
         print(f"warning: {remark}", file=sys.stderr)
-    for name, record in weights_on_record(params).items():
-        write_json(vars(arguments)[name], record)
+    for name, files in digests(params).items():
+        write_json(getattr(arguments, name), files)
     write_json(arguments.passed, {"passed": True})
 
 

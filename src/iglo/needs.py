@@ -88,15 +88,13 @@ def _is_used(name: str, params: Params | ClassContentParams) -> bool:
     return True
 
 
-def weights_on_record(params: AnyParams) -> dict[str, list[dict[str, str]]]:
-    """The networks of `features`, `loss` and `evaluate`, their weights, and the digest of a file of weights."""
-    record: dict[str, list[dict[str, str]]] = {"features": [], "loss": [], "evaluate": []}
-    for name, section in networks(params).items():
-        entry = {"network": section.network, "weights": section.weights}
-        if section.weights not in BUILT_IN:
-            entry["sha256"] = _digest(Path(section.weights))
-        record[name.split()[-1]].append(entry)
-    return record
+def digests(params: AnyParams) -> dict[str, dict[str, str]]:
+    """The SHA-256 of every file of weights by its path, for the sections `features`, `loss` and `evaluate`."""
+    found: dict[str, dict[str, str]] = {"features": {}, "loss": {}, "evaluate": {}}
+    for key, path in named_files(params).items():
+        section = key.split()[-1].partition(".")[0]
+        found[section][str(path)] = found[section].get(str(path)) or _digest(path)
+    return found
 
 
 def _digest(path: Path) -> str:
