@@ -16,6 +16,7 @@ from iglo.params import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import Runtime
 from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
+from iglo.validation import within
 
 EPSILON = 1e-2  # of the perceptual path length, in t
 BATCH = 128  # images that the judge looks at together
@@ -40,8 +41,9 @@ class Judge:
     def make(cls, params: Params, runtime: Runtime) -> "Judge":
         """The network of `params.evaluate`; where the run was trained against it, its names end in `_trained_on`."""
         network, weights, loss = params.evaluate.network, params.evaluate.weights, params.loss
-        distance_name, distance = lpips_distance(network, weights, params.seed, runtime.device)
-        feature_name, features = feature_judge(network, weights, params.seed, runtime.device)
+        with within("evaluate."):
+            distance_name, distance = lpips_distance(network, weights, params.seed, runtime.device)
+            feature_name, features = feature_judge(network, weights, params.seed, runtime.device)
         trained_on = loss.name == "perceptual" and feature_name == backbone_name(loss.network, loss.weights)
         suffix = "_trained_on" if trained_on else ""
         return cls(distance_name + suffix, feature_name + suffix, distance, features, runtime)

@@ -24,13 +24,15 @@ from iglo.params import ClassContentParams, Params
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
 from iglo.training import Progress, Watch, fit
+from iglo.validation import within
 
 
 def make_distance(params: Params | ClassContentParams, runtime: Runtime) -> Distance:
     """The distance that `params.loss` names."""
     loss = params.loss
     if loss.name == "perceptual":
-        blocks = vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed)
+        with within("loss."):
+            blocks = vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed)
         distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, runtime.dtype)
     else:
         distance = PIXEL_DISTANCES[loss.name]()
