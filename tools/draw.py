@@ -88,7 +88,7 @@ def picture(stages: dict[str, dict]) -> str:
 
 
 def _box(name: str, stage: dict, x: int, y: int) -> str:
-    made = ", ".join(dict.fromkeys(_place(path) for path in _outs(stage) if not path.startswith("reports/curves")))
+    made = ", ".join(_shortened([_place(path) for path in _outs(stage) if not path.startswith("reports/curves")]))
     many = " (each round)" if "foreach" in stage else ""
     middle = x + WIDTH // 2
     return (
@@ -96,6 +96,15 @@ def _box(name: str, stage: dict, x: int, y: int) -> str:
         f'<text x="{middle}" y="{y + 18}" text-anchor="middle">{escape(name + many)}</text>\n'
         f'<text x="{middle}" y="{y + 36}" text-anchor="middle" font-size="11" fill="#555">{escape(made)}</text>'
     )
+
+
+def _shortened(paths: list[str]) -> list[str]:
+    """The same, with the folder in place of several files in it."""
+    folders = [path.rpartition("/")[0] if "." in path else "" for path in paths]
+    short = [
+        folder if folder and folders.count(folder) > 1 else path for path, folder in zip(paths, folders, strict=True)
+    ]
+    return list(dict.fromkeys(short))
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
