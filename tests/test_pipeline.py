@@ -101,6 +101,16 @@ def test_every_path_of_a_command_is_declared(stage):
     assert named == {*stage.deps, *stage.outs} - stage.code - found_by_params - checks
 
 
+@pytest.mark.parametrize("stage", ALL, ids=by_name)
+def test_a_stage_depends_on_the_weights_that_it_reads(stage):
+    """By the digests that `check` leaves; a section of which single keys are listed names its network alone."""
+    names = {key.removeprefix("base.").removesuffix(".weights") for key in stage.params if stage.name != "check"}
+    if "loss.name" in stage.params:
+        names.discard("loss")
+    read = names & {"features", "loss", "evaluate"}
+    assert {Path(path).stem for path in stage.deps if "/checked/" in path} - {"passed"} == read
+
+
 def test_no_stage_depends_on_a_folder_of_several_stages():
     """Leftovers of a round that is gone would stay in it unseen."""
     outs = [out for stage in ALL for out in stage.outs]
@@ -141,9 +151,11 @@ def keys(value: Any) -> Iterator[str]:
         yield from keys(inner)
 
 
-def test_dvc_tells_nobody_and_composes_nothing():
+@pytest.mark.parametrize("file", pipeline.FILES, ids=lambda path: path.parent.name)
+def test_every_pipeline_is_a_repository_in_which_dvc_tells_nobody_and_composes_nothing(file):
+    """One of its own, so that DVC in the root speaks of the root pipeline alone."""
     config = configparser.ConfigParser()
-    config.read_string("\n".join(line.strip() for line in (ROOT / ".dvc" / "config").read_text().splitlines()))
+    config.read_string("\n".join(line.strip() for line in (file.parent / ".dvc" / "config").read_text().splitlines()))
     assert config["core"]["analytics"] == "false"
     assert "hydra" not in config
 
@@ -190,6 +202,8 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     assert all(list(part) == ["median_ratio", "share_closer"] for part in metrics["memorisation"].values())
     assert all(map(math.isfinite, leaves(metrics)))
     compared = json.loads((repository / "metrics.json").read_text())
+    shown = json.loads(dvc(repository, "metrics", "show", "--json"))
+    assert shown[""]["data"] == {"metrics.json": {"data": compared}}  # no times, and no other pipeline
     assert len(list(leaves(compared))) == len(HEADLINE) == 15 and compared == headline(metrics)
     assert compared["train"]["recon"]["psnr"] == metrics["train"]["recon"]["psnr"]
     times = json.loads((repository / "timing.json").read_text())
@@ -222,6 +236,7 @@ def test_the_same_seed_gives_the_same_bits(repository, tiny_run):
 def test_a_second_repro_runs_nothing(repository):
     said = dvc(repository, "repro")
     assert "Running stage" not in said and "Data and pipelines are up to date." in said
+    assert dvc(repository, "status").strip() == "Data and pipelines are up to date."
     assert git(repository, "status", "--porcelain") == ""
 
 
@@ -293,6 +308,14 @@ def test_a_misspelt_key_is_refused(repository):
     with pytest.raises(AssertionError, match="sigmaa"):
         dvc(repository, "exp", "run", "--temp", "--set-param", "sigmaa=1")
     assert git(repository, "status", "--porcelain") == ""
+
+
+def test_another_file_of_weights_is_seen(repository):
+    """And what reads none does not run again."""
+    (repository / "data" / "weights" / "other.safetensors").write_bytes(b"other")
+    said = dvc(repository, "repro")
+    (repository / "data" / "weights" / "other.safetensors").unlink()
+    assert [line for line in said.splitlines() if line.startswith("Running stage")] == ["Running stage 'check':"]
 
 
 def test_another_image_is_seen(repository):

@@ -25,7 +25,7 @@ SHOWN = [
         "rev": "abcdef",
         "name": "main",
         **state(1.0, 38.2211),
-        "experiments": [experiment("less", 0.3, 42.2), experiment("none", 0.1, None, status="Failed")],
+        "experiments": [experiment("less", 0.3, 42.2), experiment("none", 0.1, None, status="failed")],
     },
 ]
 
@@ -38,7 +38,7 @@ def test_the_changed_parameter_stands_before_the_numbers():
     rows = {line[-len(heading) :][0]: line[-len(heading) :] for line in cells if len(line) >= len(heading)}
     assert rows["less"][1:3] == ["0.3", "42.2"] and "4.22e-05" in rows["less"]
     assert rows["main"][1:3] == rows["workspace"][1:3] == ["1.0", "38.2"]
-    assert any("none (Failed)" in line and "0.1" in line for line in lines)
+    assert any("none (failed)" in line and "0.1" in line for line in lines)
 
 
 @pytest.mark.parametrize("changed", [1, 3, 9])
