@@ -118,10 +118,19 @@ def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_f
     thinned = pixels[:: max(1, len(pixels) // 500_000)]
     # of Pillow's methods the one with the smallest largest error on photographs: rare bright colours survive
     palette = Image.fromarray(thinned[None]).quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+    _keep_white(palette, pixels)
     first, *others = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
     duration = 10 * max(1, round(100 * seconds_per_frame))
     with whole_file(path) as partial:
         first.save(partial, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
+
+
+def _keep_white(palette: Image.Image, pixels: np.ndarray) -> None:
+    """Makes the brightest colour of a palette white where pixels (N, 3) are: a page's ground shows the difference."""
+    if (pixels == 255).all(axis=1).any():
+        colours = np.reshape(palette.getpalette(), (-1, 3))
+        colours[colours.sum(axis=1).argmax()] = 255
+        palette.putpalette(colours.ravel().tolist())
 
 
 def save_learning(
