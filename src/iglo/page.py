@@ -81,7 +81,7 @@ def _sections(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
 
     The name that a caption belongs to may be a pattern, such as `stage-*.png`.
     """
-    there = {path.name for path in folder.iterdir()}
+    there = {path.name for path in folder.iterdir() if path.suffix in (".png", ".gif")}
     for title, intro, captions in FIGURES:
         found = {}
         for name, caption in captions.items():

@@ -184,7 +184,9 @@ def evenly(count: int, wanted: int) -> np.ndarray:
 
 
 def _flattened(points: np.ndarray) -> np.ndarray:
-    """(N, P) → (N, 2): the first two principal components, a missing one being 0."""
+    """(N, P) → (N, 2): the first two principal components; one that does not exist is 0."""
+    if len(points) == 1:
+        return np.zeros((1, 2))
     components = min(2, *points.shape)
     projection = PCA(components, random_state=0).fit_transform(points)
     return np.pad(projection, ((0, 0), (0, 2 - components)))
