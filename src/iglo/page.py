@@ -166,7 +166,7 @@ def _novelty(values: Values, space: str) -> Values:
     """The novelty in `features_<judge>`, which is among the numbers of samples."""
     key = f"novelty_{space.removeprefix('features_')}"
     samples = values.get("samples", {})
-    return {key: samples[key]} if key in samples else {}
+    return {"novelty": samples[key]} if key in samples else {}
 
 
 def _table(title: str, named: Mapping[str, Values]) -> Table:
