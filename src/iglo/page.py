@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from fnmatch import fnmatchcase
@@ -85,12 +86,18 @@ def _sections(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
     for title, intro, captions in FIGURES:
         found = {}
         for name, caption in captions.items():
-            found |= {each: caption for each in sorted(there) if fnmatchcase(each, name)}
+            matches = sorted((each for each in there if fnmatchcase(each, name)), key=_by_number)
+            found |= {each: caption for each in matches if each not in found}
         there -= found.keys()
         if found:
             yield title, intro, found
     if there:
         yield "More figures", "", dict.fromkeys(sorted(there), "")
+
+
+def _by_number(name: str) -> list[str | int]:
+    """A key for sorting: 2 comes before 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def _pictures(folder: Path, captions: Mapping[str, str]) -> Iterator[Picture]:

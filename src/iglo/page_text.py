@@ -109,7 +109,8 @@ FIGURES = (  # title, introduction, and a caption for every file
             "equal to the originals below, and stay so when a new stage begins.",
             "stages.png": "After every stage. Good: the dB grow from stage to stage, and images of early subsets "
             "are not forgotten. The last stage may lose a little: it also learns to be smooth between codes.",
-            "stage-*.png": "Within one stage, epoch by epoch.",
+            "stage-staged-*.png": "Within one stage of a subset, epoch by epoch.",
+            "stage-*.png": "Within another stage, epoch by epoch.",
             "losses.png": "What is minimised, on a logarithmic scale. Each stage starts at a dashed line. Good: "
             "every curve falls within its stage. A jump where a stage starts is normal: new images come in.",
         },
@@ -187,7 +188,7 @@ code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; white-space: nowrap; font-weight: 600; padding-bottom: .4rem; }
 th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-th:first-child, td.text { text-align: left; }
+th:first-child, .text { text-align: left; }
 thead th { font-weight: 600; }
 thead small { display: block; font-weight: 400; color: var(--soft); }
 tbody th { font-weight: 400; }
@@ -272,7 +273,7 @@ code; the encoder E reads a code from an image.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Parameters">
 <table>
 <caption>Parameters</caption>
-<thead><tr><th scope="col">key</th><th scope="col">value</th></tr></thead>
+<thead><tr><th scope="col">key</th><th scope="col" class="text">value</th></tr></thead>
 <tbody>
 {% for key, value in params %}
 <tr><th scope="row"><code>{{ key }}</code></th><td class="text"><code>{{ value }}</code></td></tr>
