@@ -13,7 +13,7 @@ help:  ## list the targets
 repro: $(VENV)/installed  ## install, then run the whole pipeline
 	dvc repro
 	@echo
-	@echo 'Done. Look at reports/figures/overview.png and metrics.json. To go on in this shell:'
+	@echo 'Done. Open reports/index.html (figures, numbers, parameters), or look at reports/figures/overview.png. To go on:'
 	@echo '    source .venv/bin/activate'
 	@echo '    iglo export && iglo sample --count 16 --out samples.png'
 
