@@ -9,10 +9,10 @@ from iglo.params import Params
 from iglo.recipes import make_distance
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, keep
+from stages.learning import checkpoint_folder, curve_in, keep
 
 
-@stage("images", "model", "out", "curve")
+@stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
     runtime = start(params.precision, together=True)
@@ -21,7 +21,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     distance = make_distance(params, runtime)
     with checkpoint_folder("joint", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve, runtime)
+        return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
 
 
 if __name__ == "__main__":

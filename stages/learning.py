@@ -8,6 +8,7 @@ from pathlib import Path
 from iglo.checkpoints import CheckpointFolder, fingerprint, scratch_root
 from iglo.files import whole_file, whole_folder
 from iglo.model import Model
+from iglo.needs import named_files
 from iglo.params import Params
 from iglo.runtime import Runtime
 from iglo.training import Progress
@@ -22,26 +23,39 @@ def checkpoint_folder(
 
     It keeps the last checkpoint when the block ends well; a later run of the stage removes it.
 
+    A file of weights that the loss names is an input too: when it is replaced in place, the stage starts afresh.
+
     Args:
         inputs: paths of the files and folders that the stage reads.
         runtime: of the ranks that share the folder.
     """
     code = sorted((Path(__file__).parent.parent / "src" / "iglo").glob("*.py"))
-    key = fingerprint([name, params], [*code, *inputs])
+    weights = [path for key, path in named_files(params).items() if key.endswith("loss.weights") and path.is_file()]
+    key = fingerprint([name, params], [*code, *inputs, *weights])
     with CheckpointFolder(scratch_root() / f"{name}-{key}").locked(runtime) as folder:
         yield folder
 
 
-def keep(model: Model, progress: Progress, out: str, curve: str, runtime: Runtime) -> Work:
-    """Writes a trained model and the curve of its training; returns the work that it was."""
-    if runtime.first:
+def curve_in(folder: str, progress: Progress) -> Path | None:
+    """The file of a curve in a folder, which is made. None where nothing was learned: DVC would draw an empty curve."""
+    path = Path(folder) / "curve.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if progress.rows:
+        return path
+    path.unlink(missing_ok=True)
+    return None
+
+
+def keep(model: Model, progress: Progress, out: str, curve: str | Path | None, runtime: Runtime) -> Work:
+    """Writes a trained model and the curve of its training, unless that is None; returns the work that it was."""
+    if runtime.first and curve:
         write_log(curve, progress.rows)
     with whole_folder(out, runtime) as folder:
         model.save(folder)
     return Work(progress.presented, progress.earlier_seconds)
 
 
-def write_log(path: str, rows: list[dict]) -> None:
+def write_log(path: str | Path, rows: list[dict]) -> None:
     """The rows of a run's log as CSV, one column per key."""
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["epoch"])

@@ -38,7 +38,7 @@ from iglo.files import read_json, write_array, write_json
 
 # What `dvc repro` leaves: (model, params, metrics) of either pipeline.
 LEFT = {
-    False: ("models/joint", "params.yaml", "metrics.json"),
+    False: ("models/joint", "params.yaml", "metrics-all.json"),
     True: ("disentangle/work/encoded", "disentangle/params.yaml", "disentangle/metrics.json"),
 }
 SAMPLERS = "models/samplers"

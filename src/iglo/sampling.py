@@ -88,7 +88,8 @@ class SamplerChoice:
     Attributes:
         samplers: by name.
         chosen: a name among them.
-        kernel_distance: of images of each one's codes to held-out images, by name.
+        kernel_distance: by name, from images of each sampler's codes to held-out images; empty where there are too few
+            of them.
     """
 
     samplers: Mapping[str, Sampler]
@@ -106,7 +107,8 @@ class SamplerChoice:
         path = Path(folder) / "samplers.json"
         record = read_json(path)
         try:
-            chosen, distance = record["chosen"], {name: float(record["kernel_distance"][name]) for name in SAMPLERS}
+            chosen, distances = record["chosen"], record["kernel_distance"]
+            distance = {name: float(distances[name]) for name in SAMPLERS} if distances != {} else {}
         except (LookupError, TypeError, ValueError):
             chosen = None
         if chosen not in SAMPLERS:
