@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,6 +89,19 @@ def as_numpy(tensor: Tensor) -> np.ndarray:
     """A tensor of any device; in float32 where numpy has not its type (bfloat16)."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def in_one_array(images: Any) -> Any:
+    """A tensor, or a list of arrays, of tensors or of lists, as one array of the type that they have; else `images`."""
+    if isinstance(images, Tensor):
+        return as_numpy(images)
+    if not isinstance(images, (list, tuple)):
+        return images
+    arrays = [as_numpy(each) if isinstance(each, Tensor) else each for each in images]
+    shapes = {np.shape(each) for each in arrays if hasattr(each, "shape")}
+    if len(shapes) > 1:
+        raise UserError(f"X: all must have one shape, got {' and '.join(map(str, sorted(shapes)[:2]))}.")
+    return np.asarray(arrays)
 
 
 def _named(name: str) -> list[Path]:
