@@ -257,11 +257,9 @@ def _in_8_bits(band: Image.Image, image: Image.Image) -> Image.Image:
     """A band of an image of more than 8 bits, of which the file says more than the band: black on white, and so on."""
     if band.mode not in ("I", "F") and not band.mode.startswith("I;"):
         return band
-    values = np.asarray(band)
     if band.mode == "I":
-        if image.format != "PNG":
-            raise BadImageError("32-bit or signed integers, whose white the file does not say; save 8 or 16 bits")
-        values = values.astype(np.uint16)  # as older Pillows open 16-bit PNGs
+        raise BadImageError("32-bit or signed integers, whose white the file does not say; save 8 or 16 bits")
+    values = np.asarray(band)
     tags = getattr(image, "tag_v2", {})  # of a TIFF file
     grey = to_bytes(values, 4095 if tags.get(BITS) == (12,) else 65535)
     if tags.get(PHOTOMETRIC) == 0:  # 0 is white

@@ -14,4 +14,4 @@ def shown(text: str) -> str:
     A newline cannot break the sentence, a control character cannot reach the terminal, and a name that is not UTF-8
     can be written to any file.
     """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -228,15 +228,15 @@ def _check_enough(count: int, source: Source, data: DataParams, bad: dict[str, s
     train, test = data.train or "at least 1", data.test or "at least 1"
     skipped = f", beside {_listed(bad)} that cannot be used" if bad else ""
     raise UserError(
-        f"data.train, data.test: ask for {train} and {test} images, but {source.where} has {count}{skipped}; "
+        f"data.train, data.test: ask for {train} and {test} images, but {shown(source.where)} has {count}{skipped}; "
         "ask for fewer or add images."
     )
 
 
 def _bad_images(source: Source, bad: dict[str, str]) -> str:
     return (
-        f"{source.where}: every image must be readable, but {_listed(bad)} cannot be used; mend or remove them, or "
-        "set data.on_error to skip to leave them out."
+        f"{shown(source.where)}: every image must be readable, but {_listed(bad)} cannot be used; mend or remove them, "
+        "or set data.on_error to skip to leave them out."
     )
 
 

@@ -7,7 +7,7 @@ from textwrap import shorten
 
 import numpy as np
 
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.files import disk_full_is_a_user_error, whole_folder, write_json
 from iglo.folders import all_files, is_folder
 from iglo.images import Source, natural_key
@@ -106,14 +106,14 @@ def folder_source(root: Path, key: str) -> Source:
         UserError: no such folder, or no images in it; the message begins with `key`, which named the folder.
     """
     if not is_folder(root, key):
-        raise UserError(f"{key}: no folder {str(root)!r}; make it and put images into it, or name another.")
+        raise UserError(f"{shown(key)}: no folder {str(root)!r}; make it and put images into it, or name another.")
     files, ignored = all_files(root)
     images = [name for name in files if name.lower().endswith(EXTENSIONS)]
     ignored += [name for name in files if not name.lower().endswith(EXTENSIONS)]
     if not images:
         raise UserError(
-            f"{key}: no images in {str(root)!r} ({len(ignored)} other files); put PNG, JPEG, WebP, BMP or TIFF files "
-            "into it."
+            f"{shown(key)}: no images in {str(root)!r} ({len(ignored)} other files); put PNG, JPEG, WebP, BMP or "
+            "TIFF files into it."
         )
     images.sort(key=natural_key)
     labels = tuple(name.split("/")[0] if "/" in name else "" for name in images)
