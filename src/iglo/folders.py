@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISDIR
@@ -46,21 +46,15 @@ def all_files(root: Path) -> tuple[list[str], list[str]]:
     starts = [""]  # the root, then the links to folders that were found on the way
     while starts:
         linked = []
-        for start in sorted(starts):
-            waiting = [start]
-            while waiting:
-                folder = waiting.pop()
-                for entry in _entries(root / folder, visited):
-                    name, is_link = f"{folder}/{entry.name}".lstrip("/"), entry.is_symlink()
-                    is_folder = os.path.isdir(entry) if is_link else entry.is_dir()
-                    if entry.name.startswith("."):
-                        hidden.append(name + "/" * is_folder)
-                    elif not is_folder:
-                        (links if is_link else files).append(name)
-                    elif not is_link:
-                        waiting.append(name)
-                    elif not _leads_back(root / name):
-                        linked.append(name)
+        for name, entry in (found for start in sorted(starts) for found in _tree(root, start, visited)):
+            is_link = entry.is_symlink()
+            is_folder = os.path.isdir(entry) if is_link else entry.is_dir()
+            if entry.name.startswith("."):
+                hidden.append(name + "/" * is_folder)
+            elif not is_folder:
+                (links if is_link else files).append(name)
+            elif is_link and not _leads_back(root / name):
+                linked.append(name)
         starts = linked
     return files + _to_other_files(root, sorted(links), files), hidden
 
@@ -75,8 +69,8 @@ def files_of_pattern(name: str) -> list[str]:
         UserError: the folder in which to look cannot be listed.
     """
     path = Path(name)
-    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
-    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else path.parts
+    folder = next(parent for parent in path.parents if os.path.isdir(parent))
+    parts = path.relative_to(folder).parts
     try:
         os.scandir(folder).close()  # glob finds nothing in a folder that it cannot list
     except OSError as error:
@@ -87,6 +81,18 @@ def files_of_pattern(name: str) -> list[str]:
         found = glob.glob(os.path.join(*parts), root_dir=folder)
     matches = (str(folder / match) for match in found)
     return [match for match in matches if os.path.isfile(match)]
+
+
+def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry]]:
+    """What is under the folder `start`, with its path within `root`, but not what is hidden or behind links."""
+    waiting = [start]
+    while waiting:
+        folder = waiting.pop()
+        for entry in _entries(root / folder, visited):
+            name = f"{folder}/{entry.name}".lstrip("/")
+            yield name, entry
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                waiting.append(name)
 
 
 def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry]:
