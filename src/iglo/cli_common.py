@@ -1,5 +1,6 @@
 """What the commands of `iglo` share: mistakes in one sentence, options, and the model that they use."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import click
 
 import iglo
 from iglo.errors import UserError
+from iglo.text import printable
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -21,18 +23,45 @@ class Commands(click.Group):
     """A group whose mistakes, click's own among them, are one sentence and exit code 2."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a terminal may not know every letter
+                stream.reconfigure(errors="backslashreplace")
         try:
-            sys.exit(super().main(*arguments, **options | {"standalone_mode": False}) or 0)
+            with warnings.catch_warnings():
+                _show_own_warnings()
+                status = super().main(*arguments, **options | {"standalone_mode": False}) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            sys.exit(status)
+        except BrokenPipeError:  # who reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+            sys.exit(1)
         except click.ClickException as error:
             message = error.format_message()
         except UserError as error:
             message = str(error)
+        except OSError as error:
+            message = f"{error.filename or 'the system'}: {(error.strerror or str(error)).lower()}"
+        except MemoryError:
+            message = "there is not enough memory for this; ask for fewer images, or for smaller ones"
         except (click.Abort, KeyboardInterrupt):
             click.echo("stopped by the keyboard", err=True)
             sys.exit(130)
-        message = " ".join(message.split())
+        message = printable(" ".join(message.split()))
         click.echo(f"error: {message}{'' if message.endswith(('.', '?')) else '.'}", err=True)
         sys.exit(2)
+
+
+def _show_own_warnings() -> None:
+    """Makes warnings of iglo lines on stderr; those of libraries are none of the user's business."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        if category.__module__.startswith("iglo."):
+            click.echo(f"warning: {printable(message)}", err=True)
+
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = show
 
 
 # --- Options ---
@@ -49,22 +78,30 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
-model_option = click.option("--model", default=EXPORTED, show_default=True, metavar="FOLDER", help="An exported model.")
-device_option = click.option("--device", metavar="NAME", help="cpu, cuda, …  [default: a GPU if there is one]")
+NAMED = click.Path()  # a shell completes it
+
+model_option = click.option(
+    "--model", default=EXPORTED, show_default=True, type=NAMED, metavar="FOLDER", help="An exported model."
+)
+device_option = click.option("--device", metavar="NAME", help="cpu, cuda, ...  [default: a GPU if there is one]")
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same result.")
 out_option = together(
     click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the result goes."),
     click.option("--force", is_flag=True, help="Replace what is there."),
 )
+method_option = click.option(
+    "--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid."
+)
+loss_option = click.option(
+    "--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: what the model was trained with]"
+)
 inversion_options = together(
-    click.option(
-        "--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid."
-    ),
+    method_option,
     click.option("--steps", type=int, help="Of optimisation, at most.  [default: what the method takes]"),
-    click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: what the model was trained with]"),
+    loss_option,
     seed_option,
 )
-images_argument = click.argument("images", nargs=-1, required=True)
+images_argument = click.argument("images", nargs=-1, required=True, type=NAMED)
 classes_option = click.option("--class", "classes", multiple=True, metavar="NAME", help="Repeatable.  [default: all]")
 
 
@@ -72,12 +109,5 @@ classes_option = click.option("--class", "classes", multiple=True, metavar="NAME
 
 
 def load(model: str, device: str | None) -> "LoadedModel":
-    """The exported model; from here to the end of the command its warnings are lines on stderr."""
-    loaded = iglo.load(model, device)
-    from iglo.user_images import ConversionWarning
-
-    click.get_current_context().with_resource(warnings.catch_warnings())
-    warnings.simplefilter("ignore")
-    warnings.simplefilter("always", ConversionWarning)
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
-    return loaded
+    """The exported model."""
+    return iglo.load(model, device)
