@@ -14,7 +14,14 @@ STAGES = sorted((pipeline.ROOT / "stages").glob("*.py"))
 CLI = [path for path in LIBRARY if path.stem.startswith("cli")]
 COMMAND = [path for path in CLI if path.stem in ("cli", "cli_common")]  # know the command line and what DVC leaves
 FLOOR = ("errors", "validation", "params", "runtime", "randomness", "geometry", "losses", "metrics", "files")
-FOUNDATIONS = {"iglo", "iglo.errors", "iglo.validation"}  # what the floor may stand on
+FLOOR += ("locks", "environment")
+FOUNDATIONS = {
+    "iglo",
+    "iglo.errors",
+    "iglo.validation",
+    "iglo.locks",
+    "iglo.environment",
+}  # what the floor may stand on
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")

@@ -1,22 +1,34 @@
-"""Writing that leaves either the whole of a file or folder under its name, or nothing."""
+"""Writing that leaves either the whole of a file or folder under its name, or what was there before.
+
+What is being written lies in a folder of its own beside its place, `.partial-…`, under a name that no other writer has.
+The writer holds a lock in it, so that the next writer knows what a dead one has left, and removes that.
+"""
 
 import errno
 import io
 import json
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from safetensors import SafetensorError
 
+from iglo import locks
 from iglo.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+PARTIAL = ".partial-"  # what the names of folders begin with in which something is being written
+LOCK = "lock"
+DAY = 24 * 3600  # seconds, after which a partial folder counts as left behind where there are no locks
+MANY = 1000  # files, from which one sync of everything is faster than one for each
 
 
 class Team(Protocol):
@@ -27,52 +39,99 @@ class Team(Protocol):
 
     def meet(self) -> None: ...
 
+    def first_says(self, number: int) -> int: ...
+
 
 @contextmanager
-def whole_folder(path: str | Path, team: Team | None = None) -> Iterator[Path]:
-    """A temporary folder beside `path`, moved to `path` when the block ends well and removed when it does not.
+def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[str] = ()) -> Iterator[Path]:
+    """A temporary folder, moved to `path` when the block ends well and removed when it does not.
 
-    An older folder at `path` is replaced. Raises UserError when the disk is full.
+    An older folder at `path` is replaced as a whole, and with several writers the last one's is there as a whole. A
+    folder stays where it is when it is a mount point, the target of a link or the working folder, or when the folder
+    around it cannot be written. Then its members are replaced by those of the same name, and other members stay, for
+    they may be somebody else's.
 
     Args:
         team: processes that all enter the block; the folder is whole when the last of them is through.
+        stale: names of members that go too where the folder stays.
+
+    Raises:
+        UserError: the disk is full.
+        OSError: the folder cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    place = Path(os.path.realpath(path))
+    stays = _stays(Path(path), place)
+    around = place if stays else place.parent
     if team is not None and not team.first:
+        partial = _partial(around, team.first_says(0)) / "whole"
         team.meet()
         with disk_full_is_a_user_error(path):
             yield partial
         team.meet()
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    meet = team.meet if team else lambda: None
-    try:
-        meet()
+    if place.exists() and not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    with _partial_folder(around, team) as folder:
+        partial = folder / "whole"
+        partial.mkdir()
+        if team:
+            team.meet()
         with disk_full_is_a_user_error(path):
             yield partial
-        meet()
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            if team:
+                team.meet()
+            _to_disk(partial, folder)
+        if stays:
+            _replace_members(place, partial, folder, stale)
+        else:
+            _replace_folder(place, partial, folder)
+        _sync(around)
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, moved to `path` when the block ends well and removed when it does not."""
+    """A temporary path, moved to `path` when the block ends well and removed when it does not.
+
+    A link at `path` is replaced, and what it leads to stays as it is.
+
+    Raises:
+        UserError: the disk is full.
+        OSError: the file cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
+    with _partial_folder(path.parent) as folder:
+        partial = folder / path.name
         with disk_full_is_a_user_error(path):
             yield partial
-            _flush_to_disk(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+            _to_disk(partial, folder)
+            try:
+                os.replace(partial, path)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                shutil.copyfile(partial, path)  # a mount point, which nothing can be moved to
+                _sync(path)
+        _sync(path.parent)
+
+
+def check_can_be_written(path: str | Path, folder: bool) -> None:
+    """Raises UserError when `whole_folder`, or else `whole_file`, could not write to `path`."""
+    path = Path(path)
+    place = Path(os.path.realpath(path)) if folder else path
+    try:
+        if place.exists() and place.is_dir() != folder:
+            number = errno.ENOTDIR if folder else errno.EISDIR
+            raise OSError(number, os.strerror(number))
+        if folder and place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with _partial_folder(place if folder and _stays(path, place) else place.parent):
+            pass
+    except OSError as error:
+        at = f" at {error.filename}" if error.filename and PARTIAL not in str(error.filename) else ""
+        raise UserError(
+            f"{path}: cannot be written ({(error.strerror or str(error)).lower()}{at}); "
+            "change who may write there, or remove what is in the way."
+        ) from None
 
 
 @contextmanager
@@ -121,7 +180,8 @@ def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> No
         header, {"descr": kind, "fortran_order": False, "shape": (count, *rows.shape[1:])}
     )
     start = len(header.getvalue()) + first * rows[:1].nbytes
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # binary, which Windows wants to be told
+    with open(os.open(path, flags, 0o666), "r+b") as file:
         if first == 0:
             file.write(header.getvalue())
         file.seek(start)
@@ -141,6 +201,127 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
 
 
-def _flush_to_disk(path: Path) -> None:
-    with open(path, "rb+") as handle:
-        os.fsync(handle.fileno())
+# --- Partial folders ---
+
+
+def _partial(around: Path, token: int) -> Path:
+    return around / f"{PARTIAL}{token:012x}"
+
+
+@contextmanager
+def _partial_folder(around: Path, team: Team | None = None) -> Iterator[Path]:
+    """A new folder in `around` that no other writer has, locked; it is removed in the end."""
+    around.mkdir(parents=True, exist_ok=True)
+    _remove_partials_of_the_dead(around)
+    folder, lock, token = _new_partial(around)
+    try:
+        if team:
+            team.first_says(token)
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_partial(around: Path) -> tuple[Path, locks.Lock, int]:
+    while True:
+        token = secrets.randbits(48)
+        folder = _partial(around, token)
+        try:
+            folder.mkdir(0o700)  # which follows no link
+            return folder, locks.hold(folder / LOCK), token
+        except (FileExistsError, FileNotFoundError, locks.BusyError):
+            if not around.is_dir():
+                raise
+            continue  # another one has that name, or took the new folder for one that a dead writer left
+
+
+def _remove_partials_of_the_dead(around: Path) -> None:
+    for folder in around.glob(f"{PARTIAL}*"):
+        with suppress(OSError, locks.BusyError):
+            about = folder.lstat()
+            if folder.is_symlink() or (hasattr(os, "getuid") and about.st_uid != os.getuid()):
+                continue
+            lock = locks.hold(folder / LOCK)
+            if lock.real or time.time() - about.st_mtime > DAY:
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+
+
+# --- Moving to the final place ---
+
+
+def _stays(path: Path, place: Path) -> bool:
+    """Whether the folder at `place`, to which `path` leads, cannot be replaced as a whole."""
+    if not place.is_dir():
+        return False
+    with suppress(OSError):  # the working folder may be gone
+        if place in (here := Path.cwd()).parents or place == here:
+            return True
+    return path.is_symlink() or os.path.ismount(place) or not os.access(place.parent, os.W_OK)
+
+
+def _replace_folder(place: Path, partial: Path, folder: Path) -> None:
+    """Moves `partial` to `place`; what is there goes into `folder` first, and again when another writer was faster."""
+    while True:
+        with suppress(FileNotFoundError):
+            os.rename(place, folder / f"old-{secrets.token_hex(6)}")
+        try:
+            os.rename(partial, place)
+            return
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+
+
+def _replace_members(place: Path, partial: Path, folder: Path, stale: Collection[str]) -> None:
+    old = folder / "old"
+    old.mkdir()
+    new = sorted(os.listdir(partial))
+    with locks.one_at_a_time(place):
+        for name in {*new, *stale}:
+            with suppress(FileNotFoundError):
+                os.rename(place / name, old / name)
+        for name in new:
+            os.rename(partial / name, place / name)
+
+
+# --- Down to the disk ---
+
+
+def _to_disk(written: Path, folder: Path) -> None:
+    """Gives files the mode that the process gives new ones, and waits until the disk has all of them.
+
+    Some libraries write files that their owner alone may read. The lock has the mode of a new file.
+    """
+    mode = (folder / LOCK).stat().st_mode & 0o777
+    paths = [written, *written.rglob("*")] if written.is_dir() else [written]
+    files = [path for path in paths if path.is_file() and not path.is_symlink()]
+    for file in files:
+        if file.stat().st_mode & 0o777 != mode:
+            with suppress(PermissionError):  # of a file system that knows no modes
+                file.chmod(mode)
+    if len(files) > MANY and hasattr(os, "sync"):
+        os.sync()
+        return
+    for file in files:
+        _sync(file)
+    for path in reversed(paths):  # folders after what they hold
+        if path.is_dir():
+            _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Waits until the disk has a file, or the names in a folder."""
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return  # which Windows cannot do, nor needs
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # of a file system that does not know how
+            raise
+    finally:
+        os.close(descriptor)

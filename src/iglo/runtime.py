@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from iglo import environment
 from iglo.errors import UserError
 
 DIMENSIONS = 8  # at most, of a tensor that ranks exchange
@@ -207,19 +208,17 @@ def start(precision: str, together: bool = False) -> Runtime:
     torch.backends.cudnn.benchmark = False
     allow_tf32(precision == "tf32")
     torch.set_flush_denormal(True)
-    if threads := os.environ.get("IGLO_THREADS"):
-        if not threads.isdecimal() or int(threads) < 1:
-            raise UserError(f"IGLO_THREADS: must be a whole number of at least 1, got {threads!r}.")
-        torch.set_num_threads(int(threads))
+    if count := environment.threads():
+        torch.set_num_threads(count)
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
     warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")  # is the one that recorded a graph
     runtime = runtime_on(None, precision)
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
+    rank, ranks = environment.ranks()
     if ranks == 1:
         return runtime
     if not together:
         raise UserError(f"launch: this stage is for one process, got {ranks}; start it with python.")
-    return _joined(runtime, int(os.environ["RANK"]), ranks)
+    return _joined(runtime, rank, ranks)
 
 
 def allow_tf32(allowed: bool) -> None:
@@ -233,10 +232,29 @@ def _joined(runtime: Runtime, rank: int, ranks: int) -> Runtime:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
+        store = _store()
+        if device.type == "cuda":
+            refuse_shared_gpus(str(torch.cuda.get_device_properties(device).uuid), store, rank, ranks)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, store=_store(), rank=rank, world_size=ranks)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=ranks)
         atexit.register(distributed.destroy_process_group)
     return Runtime(device, runtime.precision, rank, ranks)
+
+
+def refuse_shared_gpus(gpu: str, store: distributed.Store, rank: int, ranks: int) -> None:
+    """Raises UserError when two ranks have one GPU, of which NCCL would say the same in a traceback.
+
+    Args:
+        gpu: what no other GPU has, on any machine.
+        store: where the ranks tell each other.
+    """
+    store.set(f"gpu of rank {rank}", gpu)
+    different = len({store.get(f"gpu of rank {each}") for each in range(ranks)})
+    if different < ranks:
+        raise UserError(
+            f"launch: every rank needs a GPU of its own, got {ranks} ranks for {different} GPU{'s' * (different > 1)}; "
+            "start fewer ranks, or set IGLO_DEVICE=cpu."
+        )
 
 
 def runtime_on(device: str | None, precision: str = "fp32") -> Runtime:

@@ -1,7 +1,6 @@
 """The one loop. It knows nothing of GLO: take a batch, objective(model, batch, rng), backward, step, log."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from iglo.batches import Batches
 from iglo.checkpoints import CheckpointFolder
+from iglo.environment import checkpoint_seconds
 from iglo.errors import UserError
 from iglo.objectives import Objective
 from iglo.progress import bar
@@ -84,7 +84,7 @@ def fit(
 
     Args:
         optimizers: each steps after every batch; their rates follow `schedule` over the whole run.
-        checkpoints: keeps the state every IGLO_CHECKPOINT_SECONDS (default 60).
+        checkpoints: keeps the state every IGLO_CHECKPOINT_SECONDS (default 60), and that of the end.
 
     Raises:
         UserError: a loss is no longer finite.
@@ -123,7 +123,7 @@ def fit(
                 log.look()
                 run.save(model, progress)
             shown.update()
-    if checkpoints is not None and checkpoints.keeps_end:
+    if checkpoints is not None and run.saved_step != progress.step:
         run.save(model, progress)
     return progress
 
@@ -148,13 +148,15 @@ class _Run:
         self.parts = {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(observers)}
         self.by_image = _keys_by_image(model, _numbered(optimizers))
         self.checkpoints, self.runtime = checkpoints, runtime
-        self.every = float(os.environ.get("IGLO_CHECKPOINT_SECONDS", 60))
+        self.every = checkpoint_seconds()
         self.started = self.saved = time.perf_counter()
+        self.saved_step: int | None = None
 
     def resume(self) -> None:
         if self.checkpoints is not None and (state := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
+            self.saved_step = state["progress"]["step"]
 
     def is_due(self, step: int) -> bool:
         if self.checkpoints is None or (self.runtime.ranks > 1 and step % LOOK_EVERY):
@@ -168,7 +170,7 @@ class _Run:
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["progress"]["earlier_seconds"] += time.perf_counter() - self.started
         self.checkpoints.save(progress.step, state, self.runtime, self.by_image)
-        self.saved = time.perf_counter()
+        self.saved, self.saved_step = time.perf_counter(), progress.step
 
 
 def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> set[str]:
