@@ -323,7 +323,7 @@ class LoadedModel:
                 f"loss: the model was trained with {wanted.name}, which does not work here ({reason}); {FALLBACK} is "
                 f"taken instead. Name a loss to choose another.",
                 FallbackWarning,
-                stacklevel=4,
+                stacklevel=3,  # where `invert` was called
             )
         self._warned = True
         return PIXEL_DISTANCES[FALLBACK]().to(self.runtime.device)
