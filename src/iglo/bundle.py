@@ -8,6 +8,7 @@ README.md             the model card
 """
 
 import dataclasses
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -163,8 +164,15 @@ def write_bundle(
 
 
 def is_class_content(folder: str | Path) -> bool:
-    """Whether a trained model's folder says of itself that it holds a model of class and content."""
-    record = read_json(Path(folder) / "model.json")
+    """Whether a trained model's folder says of itself that it holds a model of class and content.
+
+    Raises:
+        UserError: no trained model is there.
+    """
+    path = Path(folder) / "model.json"
+    if not os.path.isfile(path):
+        raise UserError(f"{folder}: holds no trained model (there is no {path.name}); train one, or name its folder.")
+    record = read_json(path)
     return isinstance(record, dict) and "class_content" in record
 
 
@@ -207,7 +215,7 @@ def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, dig
     about = metrics.get(OF, {})
     if about.get("model", digest) != digest:
         warnings.warn(
-            "metrics: were measured on another model, and are not on the model card; run `dvc repro` to measure it.",
+            "metrics: were measured on another model, and are not on the model card; measure this one.",
             RecordWarning,
             stacklevel=3,
         )

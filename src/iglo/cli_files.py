@@ -24,7 +24,6 @@ UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a file
 SECONDS = 0.1  # a frame of an animation stays
 ENLARGED = 128  # px, the side up to which frames are enlarged
 COLUMNS = 12
-WIDEST, LARGEST = 900, 96  # px, up to which the images of a picture are enlarged: all of a row, and each
 
 # --- Reading ---
 
@@ -157,8 +156,8 @@ def class_endings(names: Sequence[str]) -> list[str]:
 
 def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
     """Rows of images, (n, H, W, C) uint8 each, enlarged alike whatever labels stand beside them."""
-    from iglo.figures import save_grid
+    from iglo.figures import GAP, LARGEST, MARGIN, PAGE, save_grid
 
     columns, side = max(map(len, rows)), max(rows[0].shape[1:3])
-    scale = max(1, min(WIDEST // (columns * side), LARGEST // side))
+    scale = max(1, int(min((PAGE - 2 * MARGIN) / columns - GAP, LARGEST) / side))
     save_grid(place, rows, scale=scale, **{key: [printable(text) for text in texts] for key, texts in labels.items()})

@@ -161,9 +161,9 @@ def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.nd
     try:
         with np.errstate(over="ignore"):
             array = np.lib.format.open_memmap(path, mode=mmap or "r")
-        return array if mmap else np.array(array)
     except Exception as error:  # numpy reads a header as Python, and a strange one fails in many ways
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
+    return array if mmap else np.array(array)
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
