@@ -168,10 +168,15 @@ def is_class_content(folder: str | Path) -> bool:
 
     Raises:
         UserError: no trained model is there.
+        OSError: it may not be read.
     """
     path = Path(folder) / "model.json"
-    if not os.path.isfile(path):
-        raise UserError(f"{folder}: holds no trained model (there is no {path.name}); train one, or name its folder.")
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder}: holds no trained model (there is no {path.name}); train one, or name its folder."
+        ) from None
     record = read_json(path)
     return isinstance(record, dict) and "class_content" in record
 

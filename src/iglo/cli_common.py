@@ -78,7 +78,7 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
-NAMED = click.Path()  # a shell completes it
+NAMED = click.Path(readable=False)  # a shell completes it; whether it can be read, the reader says
 
 model_option = click.option(
     "--model", default=EXPORTED, show_default=True, type=NAMED, metavar="FOLDER", help="An exported model."

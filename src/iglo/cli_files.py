@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,15 +66,16 @@ def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[s
 
 
 def read_codes(name: str) -> np.ndarray:
-    if not os.path.exists(name):
-        raise UserError(f"{name}: no such file; name an .npy file of codes.")
-    if not os.path.isfile(name):
-        raise UserError(f"{name}: is no file; name an .npy file of codes.")
     try:
-        with open(name, "rb"):  # so that a file that may not be read is not called damaged
-            pass
+        is_file = stat.S_ISREG(os.stat(name).st_mode)  # a pipe could keep us waiting
+        if is_file:
+            open(name, "rb").close()  # so that a file that may not be read is not called damaged
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; name an .npy file of codes.") from None
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({_reason(error)}); name an .npy file that you may read.") from None
+    if not is_file:
+        raise UserError(f"{name}: is no file; name an .npy file of codes.")
     try:
         return read_array(name)
     except UserError:
