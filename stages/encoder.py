@@ -8,10 +8,10 @@ from iglo.model import Model
 from iglo.params import Params
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, keep
+from stages.learning import checkpoint_folder, curve_in, keep
 
 
-@stage("images", "model", "out", "curve")
+@stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns to invert the generator; the epoch that is best on held-out training images is kept."""
     runtime = start(params.precision, together=True)
@@ -19,7 +19,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     model = Model.load(arguments.model, runtime)
     with checkpoint_folder("encoder", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_encoder(model, images, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve, runtime)
+        return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
 
 
 if __name__ == "__main__":

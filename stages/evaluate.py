@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from iglo.evaluation import Judge
 from iglo.files import read_array, read_json, whole_folder, write_json
+from iglo.headline import headline
 from iglo.images import ImageStore
 from iglo.model import Model
 from iglo.params import Params
@@ -15,7 +16,7 @@ from iglo.sampling import SamplerChoice
 from stages.common import stage
 
 
-@stage("images", "features", "clusters", "model", "samplers", "metrics", "figures", "times")
+@stage("images", "features", "clusters", "model", "samplers", "headline", "metrics", "figures", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
     runtime = start(params.precision, together=True)
@@ -29,6 +30,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     with whole_folder(arguments.figures, runtime) as folder:
         values = write_report(folder, model, store, Split(points, labels, features), choice, judge, params, runtime)
     if runtime.first:
+        write_json(arguments.headline, headline(values))
         clustered_in = {key: known[key] for key in ("network", "weights")}
         about = {"model": folder_digest(arguments.model), "features": clustered_in}
         write_json(arguments.metrics, {**values, OF: about})

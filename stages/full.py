@@ -9,10 +9,10 @@ from iglo.recipes import learn_all, make_distance
 from iglo.run_record import RunRecord, prepared_data
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, keep
+from stages.learning import checkpoint_folder, curve_in, keep
 
 
-@stage("images", "model", "out", "curve")
+@stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns all codes and the generator, from clean and from noisy codes."""
     runtime = start(params.precision, together=True)
@@ -22,7 +22,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     with checkpoint_folder("full", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_all(model, images, distance, params, runtime, checkpoints)
         model.run = RunRecord.of(params, prepared_data(arguments.images))
-        return keep(model, progress, arguments.out, arguments.curve, runtime)
+        return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
 
 
 if __name__ == "__main__":

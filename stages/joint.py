@@ -10,10 +10,10 @@ from iglo.recipes import make_distance
 from iglo.run_record import RunRecord, prepared_data
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, keep
+from stages.learning import checkpoint_folder, curve_in, keep
 
 
-@stage("images", "model", "out", "curve")
+@stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
     runtime = start(params.precision, together=True)
@@ -24,7 +24,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
         progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
         if progress.presented:
             model.run = RunRecord.of(params, prepared_data(arguments.images))
-        return keep(model, progress, arguments.out, arguments.curve, runtime)
+        return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
 
 
 if __name__ == "__main__":

@@ -32,16 +32,26 @@ def checkpoint_folder(
         yield folder
 
 
-def keep(model: Model, progress: Progress, out: str, curve: str, runtime: Runtime) -> Work:
-    """Writes a trained model and the curve of its training; returns the work that it was."""
-    if runtime.first:
+def curve_in(folder: str, progress: Progress) -> Path | None:
+    """The file of a curve in a folder, which is made. None where nothing was learned: DVC would draw an empty curve."""
+    path = Path(folder) / "curve.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if progress.rows:
+        return path
+    path.unlink(missing_ok=True)
+    return None
+
+
+def keep(model: Model, progress: Progress, out: str, curve: str | Path | None, runtime: Runtime) -> Work:
+    """Writes a trained model and the curve of its training, unless that is None; returns the work that it was."""
+    if runtime.first and curve:
         write_log(curve, progress.rows)
     with whole_folder(out, runtime) as folder:
         model.save(folder)
     return Work(progress.presented, progress.earlier_seconds)
 
 
-def write_log(path: str, rows: list[dict]) -> None:
+def write_log(path: str | Path, rows: list[dict]) -> None:
     """The rows of a run's log as CSV, one column per key."""
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["epoch"])

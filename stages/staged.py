@@ -10,10 +10,10 @@ from iglo.params import Params
 from iglo.recipes import learn_subset, make_distance
 from iglo.runtime import start
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, keep
+from stages.learning import checkpoint_folder, curve_in, keep
 
 
-@stage("round", "images", "subset", "model", "out", "curve")
+@stage("round", "images", "subset", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns the codes of one round's subset; the codes of earlier subsets are frozen."""
     runtime, index = start(params.precision, together=True), int(arguments.round) - 1
@@ -24,7 +24,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     inputs = arguments.images, arguments.subset, arguments.model
     with checkpoint_folder(f"staged-{index + 1}", params, *inputs, runtime=runtime) as checkpoints:
         progress = learn_subset(model, images, subset, distance, index, params, runtime, checkpoints)
-        return keep(model, progress, arguments.out, arguments.curve, runtime)
+        return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
 
 
 if __name__ == "__main__":

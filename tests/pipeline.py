@@ -1,20 +1,20 @@
-"""The pipeline as it is written down: what dvc.yaml says with its templates filled in, and what the stages import."""
+"""The pipeline as it is written down: what dvc.yaml says with its templates filled in."""
 
-import ast
 import itertools
 import os
 import re
 import shlex
 from dataclasses import dataclass
-from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-FILES = [ROOT / folder / "dvc.yaml" for folder in ("", "comparison", "disentangle", "disentangle/sweep")]
+from tools import deps
+from tools.imports import ROOT
+
+FILES = deps.FILES
 CELLS = "disentangle/sweep/cells"
 STUDIES = [f"{CELLS}/{study}" for study in ("sigma", "decay", "loss", "content_init")]
 
@@ -127,45 +127,3 @@ def _look_up(path: str, value: Any) -> Any:
     for part in re.findall(r"[^.\[\]]+", path):
         value = value[int(part)] if isinstance(value, list) else value[part]
     return value
-
-
-# --- Imports ---
-
-
-@cache
-def imports(path: Path) -> frozenset[Path]:
-    """Files of this project that a Python file imports, wherever in the file."""
-    names = imported_names(path.read_text(encoding="utf-8"))
-    return frozenset(file for name in names if (file := module_file(name)))
-
-
-def imported_names(code: str) -> set[str]:
-    """Dotted names that code imports, wherever in it; `from a import b` may mean the module a.b, so it gives both."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return names
-
-
-def module_file(name: str) -> Path | None:
-    base = ROOT / ("src" if name.startswith("iglo") else "") / name.replace(".", "/")
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def code_of(module: str) -> set[str]:
-    """A module, all that it imports, directly or not, and their packages, as paths from the root."""
-    seen, queue = set(), [module_file(module)]
-    while queue:
-        file = queue.pop()
-        if file not in seen:
-            seen.add(file)
-            queue += imports(file)
-            queue += [package] if (package := file.parent / "__init__.py").is_file() else []
-    return {str(file.relative_to(ROOT)) for file in seen}

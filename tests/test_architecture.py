@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import pipeline
+from tools import imports
 
 LIBRARY = sorted((pipeline.ROOT / "src" / "iglo").glob("*.py"))
 STAGES = sorted((pipeline.ROOT / "stages").glob("*.py"))
@@ -52,19 +53,19 @@ def calls(code: str) -> Iterator[tuple[str, list[ast.expr], dict[str, ast.expr]]
 
 def imported(code: str, *modules: str) -> list[str]:
     """What code imports of these modules or from within them."""
-    return [name for name in pipeline.imported_names(code) for module in modules if f"{name}.".startswith(f"{module}.")]
+    return [name for name in imports.imported_names(code) for module in modules if f"{name}.".startswith(f"{module}.")]
 
 
 # --- Rules: what in a piece of code breaks them ---
 
 
 def imports_of_siblings(code: str) -> set[str]:
-    modules = {name for name in imported(code, "iglo") if pipeline.module_file(name)}
+    modules = {name for name in imported(code, "iglo") if imports.module_file(name)}
     return modules - FOUNDATIONS
 
 
 def relative_imports(code: str) -> list[str]:
-    return [name for name in pipeline.imported_names(code) if name.startswith(".")]
+    return [name for name in imports.imported_names(code) if name.startswith(".")]
 
 
 def knowledge_of_the_pipeline(code: str) -> list[str]:
@@ -209,13 +210,13 @@ def test_only_runtime_asks_which_device_there_is(path: Path):
 
 
 def test_imports_point_one_way():
-    order = TopologicalSorter({path: pipeline.imports(path) - {path} for path in LIBRARY}).static_order()
+    order = TopologicalSorter({path: imports.imports(path) - {path} for path in LIBRARY}).static_order()
     assert set(LIBRARY) <= set(order)
 
 
 def test_nothing_imports_the_command():
     assert len(COMMAND) == 2
-    assert not [path for path in {*LIBRARY, *STAGES} - {*CLI} if {*CLI} & pipeline.imports(path)]
+    assert not [path for path in {*LIBRARY, *STAGES} - {*CLI} if {*CLI} & imports.imports(path)]
 
 
 def test_a_cycle_is_an_error():
@@ -225,6 +226,6 @@ def test_a_cycle_is_an_error():
 
 def test_a_stage_is_a_module_that_no_other_stage_imports():
     """Stages share common and learning; each is run by its own name."""
-    run = {pipeline.module_file(stage.module) for file in pipeline.FILES for stage in pipeline.stages(file)}
+    run = {imports.module_file(stage.module) for file in pipeline.FILES for stage in pipeline.stages(file)}
     for path in STAGES:
-        assert not pipeline.imports(path) & run - {path}
+        assert not imports.imports(path) & run - {path}

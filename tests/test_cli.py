@@ -166,7 +166,7 @@ def test_export_packs_what_the_pipeline_left(kind, tmp_path, monkeypatch):
     if kind == "glo":
         model = exports.trained(Path("models/joint"))
         exports.fitted(Path("models/samplers"), model_folder=model)
-        Path("metrics.json").write_text(json.dumps(exports.measured(model)))
+        Path("metrics-all.json").write_text(json.dumps(exports.measured(model)))
         which = ()
         assert done("export").stdout == "wrote models/export (5 files)\n"
     else:
@@ -188,11 +188,13 @@ def test_an_export_of_what_an_earlier_iglo_left(tmp_path, monkeypatch):
     exports.fitted(Path("models/samplers"))
     assert refused("export").startswith("models/joint: has no record of its run, for an earlier iglo made it; name the")
     exports.write_params(Path())
-    Path("metrics.json").write_text(json.dumps(exports.METRICS))
+    Path("metrics-all.json").write_text(json.dumps(exports.METRICS))
     result = run("export", "--params", "params.yaml")
-    assert result.exit_code == 0 and result.stderr.startswith("warning: metrics.json: does not say which model it is")
+    assert result.exit_code == 0 and result.stderr.startswith(
+        "warning: metrics-all.json: does not say which model it is"
+    )
     assert "21.75" not in Path("models/export/README.md").read_text()
-    done("export", "--params", "params.yaml", "--metrics", "metrics.json", "--force")
+    done("export", "--params", "params.yaml", "--metrics", "metrics-all.json", "--force")
     assert "21.75" in Path("models/export/README.md").read_text()
 
 

@@ -19,9 +19,11 @@ import pytest
 import yaml
 from torch import nn
 
+from iglo.headline import HEADLINE, headline
 from iglo.sampling import SAMPLERS
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
+from tools import deps, imports
 
 ALL = [stage for file in pipeline.FILES for stage in pipeline.stages(file)]
 OWN = pipeline.stages(params=chain.params())
@@ -58,7 +60,31 @@ def by_name(stage: Stage) -> str:
 
 @pytest.mark.parametrize("stage", ALL, ids=by_name)
 def test_code_dependencies_are_what_the_stage_imports(stage):
-    assert stage.code == pipeline.code_of(stage.module)
+    assert stage.code == imports.code_of(stage.module)
+
+
+def test_the_lists_of_modules_are_rewritten_and_nothing_else_is():
+    text = (
+        "stages:\n  a:\n    wdir: ..\n    cmd: >-\n      python -m stages.fetch --out x\n    deps:\n    - x  # kept\n"
+        "    - stages/gone.py\n    # kept too\n    - src/iglo/gone.py\n    - y\n    outs:\n    - stages/out.py\n"
+    )
+    code = sorted(imports.code_of("stages.fetch"), key=lambda path: (path.startswith("src"), path))
+    expected = text.replace("    - stages/gone.py\n", "".join(f"    - {path}\n" for path in code))
+    folder = ROOT / "comparison"
+    assert deps.with_modules(text, folder) == expected.replace("    - src/iglo/gone.py\n", "")
+    from_inside = deps.with_modules(text.replace("    wdir: ..\n", ""), folder)
+    assert "    - ../stages/fetch.py\n" in from_inside and "    - ../src/iglo/errors.py\n" in from_inside
+
+
+def test_stale_lists_are_found(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "dvc.yaml"
+    file.write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(deps, "FILES", [file])
+    monkeypatch.setattr(deps, "ROOT", tmp_path)
+    assert deps.main(["--check"]) == 0
+    file.write_text(file.read_text().replace("    - src/iglo/params.py\n", "", 1))
+    assert deps.main(["--check"]) == 1 and "dvc.yaml: the modules in deps" in capsys.readouterr().out
+    assert deps.main([]) == 0 and deps.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize("stage", ALL, ids=by_name)
@@ -132,7 +158,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in {*files.split("\0")} - {"dvc.lock", "metrics.json", "timing.json", "comparison/dvc.lock"}:
+    for name in {*files.split("\0")} - {"dvc.lock", "metrics.json", "metrics-all.json", "timing.json"}:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
@@ -149,7 +175,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_numbers_times_and_figures(repository):
-    metrics = json.loads((repository / "metrics.json").read_text())
+    metrics = json.loads((repository / "metrics-all.json").read_text())
     assert list(metrics) == ["train", "test", "interpolation", "samples", "samplers", "memorisation", "split"]
     assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder"]
     for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
@@ -161,13 +187,16 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     assert list(metrics["memorisation"]) == ["pixels", "features_random_squeezenet1_1"]
     assert all(list(part) == ["median_ratio", "share_closer"] for part in metrics["memorisation"].values())
     assert all(map(math.isfinite, leaves(metrics)))
+    compared = json.loads((repository / "metrics.json").read_text())
+    assert len(list(leaves(compared))) == len(HEADLINE) == 15 and compared == headline(metrics)
+    assert compared["train"]["recon"]["psnr"] == metrics["train"]["recon"]["psnr"]
     times = json.loads((repository / "timing.json").read_text())
     assert times.keys() == {stage.name.split("@")[0] for stage in OWN}
     assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {"seconds", "peak_mib", "images_per_s"}
     figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
     assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
     assert {"samplers.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
-    with open(repository / "reports" / "curves" / "full.csv", newline="") as file:
+    with open(repository / "reports" / "curves" / "full" / "curve.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 

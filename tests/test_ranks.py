@@ -97,7 +97,7 @@ def test_the_stages_that_see_images_run_as_ranks(together, tmp_path):
     for stage in pipeline.stages(params=chain.params()):
         if stage.name in ("extract_features", "evaluate"):
             chain.run(tmp_path, stage)
-    for name in ("metrics.json", "data/features/features.npy"):
+    for name in ("metrics-all.json", "data/features/features.npy"):
         assert (tmp_path / name).read_bytes() == (together / name).read_bytes()
 
 
@@ -124,7 +124,7 @@ def test_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(together, tmp_p
     assert not (tmp_path / "models" / "full").exists()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0 and "exitcode: -9" in errors, errors
-    for path in ("models/full", "reports/curves/full.csv"):
+    for path in ("models/full", "reports/curves/full/curve.csv"):
         assert chain.contents(tmp_path / path, tmp_path) == chain.contents(together / path, together)
 
 

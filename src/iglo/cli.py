@@ -43,7 +43,7 @@ from iglo.text import printable
 
 # What `dvc repro` leaves: (model, metrics, prepared images) of either pipeline.
 LEFT = {
-    False: ("models/joint", "metrics.json", "data/prepared"),
+    False: ("models/joint", "metrics-all.json", "data/prepared"),
     True: ("disentangle/work/encoded", "disentangle/metrics.json", "disentangle/work/images"),
 }
 SAMPLERS = "models/samplers"

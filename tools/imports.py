@@ -1,0 +1,47 @@
+"""What a Python file of this project imports, read from its syntax tree."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@cache
+def imports(path: Path) -> frozenset[Path]:
+    """Files of this project that a Python file imports, wherever in the file."""
+    names = imported_names(path.read_text(encoding="utf-8"))
+    return frozenset(file for name in names if (file := module_file(name)))
+
+
+def imported_names(code: str) -> set[str]:
+    """Dotted names that code imports, wherever in it; `from a import b` may mean the module a.b, so it gives both."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module or package of this project, by its dotted name; None for all others."""
+    base = ROOT / ("src" if name.startswith("iglo") else "") / name.replace(".", "/")
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def code_of(module: str) -> set[str]:
+    """A module, all that it imports, directly or not, and their packages, as paths from the root."""
+    seen, queue = set(), [module_file(module)]
+    while queue:
+        file = queue.pop()
+        if file not in seen:
+            seen.add(file)
+            queue += imports(file)
+            queue += [package] if (package := file.parent / "__init__.py").is_file() else []
+    return {file.relative_to(ROOT).as_posix() for file in seen}
