@@ -25,13 +25,13 @@ from iglo.cli_common import (
     method_option,
     model_option,
     out_option,
+    output,
     seed_option,
 )
 from iglo.cli_files import (
     COLUMNS,
     IMAGE_KINDS,
     class_endings,
-    output,
     read,
     read_codes,
     read_training,

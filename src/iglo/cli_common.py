@@ -3,13 +3,15 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import iglo
+from iglo.cli_files import amount, writing
 from iglo.errors import UserError
 from iglo.text import printable
 
@@ -105,9 +107,17 @@ images_argument = click.argument("images", nargs=-1, required=True, type=NAMED)
 classes_option = click.option("--class", "classes", multiple=True, metavar="NAME", help="Repeatable.  [default: all]")
 
 
-# --- The model ---
+# --- Models and results ---
 
 
 def load(model: str, device: str | None) -> "LoadedModel":
     """The exported model."""
     return iglo.load(model, device)
+
+
+@contextmanager
+def output(out: Path, *arguments: Any) -> Iterator[Path]:
+    """A path to write to, as `cli_files.writing`; in the end a line on stdout says what was written."""
+    with writing(out, *arguments) as place:
+        yield place
+    click.echo(f"wrote {printable(out)} ({amount(out)})")

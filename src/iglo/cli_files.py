@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
 from PIL import Image
 
@@ -90,7 +89,7 @@ def _reason(error: OSError) -> str:
 
 
 @contextmanager
-def output(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
+def writing(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
     """A path to write to, which becomes `out` when the block ends well; it is a folder where `out` has no suffix.
 
     Args:
@@ -110,7 +109,6 @@ def output(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern
             yield partial
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({_reason(error)}); name another place.") from None
-    click.echo(f"wrote {printable(out)} ({_amount(out)})")
 
 
 def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]:
@@ -126,7 +124,8 @@ def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]
     return there
 
 
-def _amount(out: Path) -> str:
+def amount(out: Path) -> str:
+    """How much was written, in words."""
     if out.is_dir():
         count = len(os.listdir(out))
         return f"{count} file{'s' * (count != 1)}"
