@@ -98,7 +98,7 @@ def data_record(data: DataParams) -> dict[str, Any]:
     if data.source == "folder":
         return {"source": "folder", "folder": Path(data.path).name}
     if data.source == "git":
-        return {"source": "git", "url": without_password(data.url), "rev": data.rev, "subdir": data.subdir}
+        return {"source": "git", "url": without_place(data.url), "rev": data.rev, "subdir": data.subdir}
     if data.source == "torchvision":
         return {"source": "torchvision", "dataset": data.dataset, "classes": list(data.classes)}
     return {"source": data.source}
@@ -111,12 +111,15 @@ def prepared_data(folder: str | Path) -> dict[str, Any]:
     return {**report.get("data", {}), **{split: counts.get(split, 0) for split in ("train", "test")}}
 
 
-def without_password(url: str) -> str:
+def without_place(url: str) -> str:
+    """The address of a repository without the user's name, password or token, and of a folder its name alone."""
+    if Path(url).is_absolute():
+        return Path(url).name
     try:
         place = urlsplit(url)
     except ValueError:
         return url
-    return place._replace(netloc=place.netloc.rpartition("@")[2]).geturl() if place.password else url
+    return place._replace(netloc=place.netloc.rpartition("@")[2]).geturl() if place.netloc else url
 
 
 def folder_digest(folder: str | Path) -> str:
