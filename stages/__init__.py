@@ -2,6 +2,9 @@
 
 DVC runs queued and temporary experiments in a copy of the tree; an editable install would import the original's code.
 
+A stage trusts the files that it reads. DVC's hashes are their guard: `dvc status` tells which are no longer what the
+stage before has made.
+
 A stage that is stopped says so in one sentence, also when torch is still being imported.
 """
 

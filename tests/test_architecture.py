@@ -15,12 +15,13 @@ STAGES = sorted((pipeline.ROOT / "stages").glob("*.py"))
 CLI = [path for path in LIBRARY if path.stem.startswith("cli") or path.stem == "__main__"]
 COMMAND = [path for path in CLI if path.stem in ("cli", "cli_common")]  # know the command line and what DVC leaves
 FLOOR = ("errors", "validation", "params", "runtime", "randomness", "geometry", "losses", "metrics", "files")
-FLOOR += ("locks", "environment")
+FLOOR += ("locks", "partials", "environment")
 FOUNDATIONS = {
     "iglo",
     "iglo.errors",
     "iglo.validation",
     "iglo.locks",
+    "iglo.partials",
     "iglo.environment",
 }  # what the floor may stand on
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}

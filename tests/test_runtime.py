@@ -6,8 +6,9 @@ import copy
 import pytest
 import torch
 
+from iglo.errors import UserError
 from iglo.networks import Generator, initialise
-from iglo.runtime import runtime_on, start
+from iglo.runtime import refuse_shared_gpus, runtime_on, start
 from tests.tiny import generator
 
 
@@ -46,3 +47,15 @@ def test_a_replayed_module_does_what_it_does_kernel_by_kernel(precision):
         torch.testing.assert_close(dict(recorded.named_buffers()), dict(plain.named_buffers()))
         pairs = zip(recorded.parameters(), plain.parameters(), strict=True)
         assert all(torch.allclose(a.grad, b.grad, 1e-3, 1e-5) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"), [("aab", "3 ranks for 2 GPUs"), ("aa", "2 ranks for 1 GPU;"), ("abc", None)]
+)
+def test_ranks_that_share_a_gpu_are_told_before_nccl_is(gpus, words):
+    """Each may see one GPU alone, so that counting the visible ones tells nothing."""
+    store = torch.distributed.HashStore()
+    for rank, gpu in enumerate(gpus):
+        store.set(f"gpu of rank {rank}", gpu)
+    with pytest.raises(UserError, match=rf"^launch: .*, got {words}") if words else contextlib.nullcontext():
+        refuse_shared_gpus(gpus[0], store, 0, len(gpus))

@@ -13,6 +13,7 @@ a row per image. Another number of ranks finds its rows in them.
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ from iglo.runtime import Runtime
 
 KEPT = 2
 FORMAT = "2"  # of the files: with a checksum
+HASH = re.compile(r"[0-9a-f]{24}")  # what `fingerprint` gives
 FINISHED = "finished"  # the file in a folder whose run has ended
 HOUR = (
     3600  # seconds that a finished folder stays at least, for an experiment beside this one that DVC has yet to record
@@ -124,14 +126,17 @@ class CheckpointFolder:
         for folder in {path.parent for path in self.path.rglob("step-*.safetensors")}:
             CheckpointFolder(folder)._keep(1)
         (self.path / FINISHED).touch()
-        stage, _, key = self.path.name.rpartition("-")
+        stage = self.path.name.rpartition("-")[0]
         for folder in self.path.parent.glob(f"{glob.escape(stage)}-*"):
-            if folder != self.path and re.fullmatch(r"[0-9a-f]{%d}" % len(key), folder.name[len(stage) + 1 :]):
+            if folder != self.path and HASH.fullmatch(folder.name.removeprefix(f"{stage}-")):
                 _remove_if_finished(folder)
 
-    def _keep(self, count: int) -> None:
-        for old in self._saved()[count:]:
-            for path in old:
+    def _keep(self, count: int, step: float = math.inf) -> None:
+        """Removes all but the newest up to this step; those after it were passed over, and so were incomplete ones."""
+        whole = [paths for paths in self._saved() if _is_whole(paths) and _step(paths[0]) <= step]
+        kept = {path for paths in whole[:count] for path in paths}
+        for path in self.path.glob("step-*.safetensors"):
+            if path not in kept:
                 path.unlink()
 
     def save(self, step: int, state: dict, runtime: Runtime = ALONE, by_image: Collection[str] = ()) -> None:
@@ -148,7 +153,7 @@ class CheckpointFolder:
             save_file(tensors, partial, about | {"checksum": _checksum(about, tensors)})
         runtime.meet()
         if runtime.first:
-            self._keep(KEPT)
+            self._keep(KEPT, step)
 
     def load(self, runtime: Runtime = ALONE) -> dict | None:
         """The newest state that all ranks can read whole, or None; a damaged one is passed over for the one before.
@@ -162,7 +167,7 @@ class CheckpointFolder:
             if runtime.all(state is not None):
                 return state
             if runtime.first:
-                warnings.warn(f"{paths[0]}: damaged or of another version; passed over for an older one.", stacklevel=2)
+                warnings.warn(f"{paths[0]}: not whole, or damaged; passed over for an older one.", stacklevel=2)
         return None
 
     def _saved(self) -> list[list[Path]]:
@@ -193,7 +198,7 @@ def _remove_if_finished(folder: Path) -> None:
 
 def _read(paths: list[Path], runtime: Runtime) -> dict:
     """The state in the files of one step, of which this rank takes its own where there is one for each."""
-    if len(paths) != int(NAME.fullmatch(paths[0].name)[3] or 1):
+    if not _is_whole(paths):
         raise ValueError("a rank has not written")
     own = len(paths) == runtime.ranks
     tensors, about = _verified(paths[runtime.rank if own else 0])
@@ -203,6 +208,15 @@ def _read(paths: list[Path], runtime: Runtime) -> dict:
             rows = torch.cat([each[key] for each in (tensors, *others)])
             tensors[key] = rows[runtime.block(len(rows))].clone()
     return _fill(json.loads(about["state"]), tensors)
+
+
+def _step(path: Path) -> int:
+    return int(NAME.fullmatch(path.name)[1])
+
+
+def _is_whole(paths: list[Path]) -> bool:
+    """Whether every rank has written its file of a step."""
+    return len(paths) == int(NAME.fullmatch(paths[0].name)[3] or 1)
 
 
 def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

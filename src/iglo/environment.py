@@ -7,6 +7,7 @@ from iglo.errors import UserError
 
 MOST_THREADS = 4096  # more are a slip of the finger
 MOST_RANKS = 1_000_000
+BY_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # beside WORLD_SIZE
 
 
 def check() -> None:
@@ -41,6 +42,15 @@ def ranks() -> tuple[int, int]:
     """RANK and WORLD_SIZE, which torchrun sets: the place of this process among all, and how many there are."""
     count = whole_number("WORLD_SIZE", 1, 1, MOST_RANKS)
     return (whole_number("RANK", 0, 0, count - 1) if count > 1 else 0), count
+
+
+def check_launched() -> None:
+    """Raises UserError when there are to be several ranks, and torchrun has not started them."""
+    if missing := [name for name in BY_TORCHRUN if not os.environ.get(name)]:
+        raise UserError(
+            f"launch: several ranks are started by torchrun, got WORLD_SIZE={os.environ['WORLD_SIZE']} without "
+            f"{', '.join(missing)}; use torchrun, or unset WORLD_SIZE."
+        )
 
 
 def checkpoint_seconds() -> float:

@@ -1,8 +1,4 @@
-"""Writing that leaves either the whole of a file or folder under its name, or what was there before.
-
-What is being written lies in a folder of its own beside its place, `.partial-…`, under a name that no other writer has.
-The writer holds a lock in it, so that the next writer knows what a dead one has left, and removes that.
-"""
+"""Writing that leaves either the whole of a file or folder under its name, or what was there before."""
 
 import errno
 import io
@@ -11,35 +7,20 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError
 
 from iglo import locks
 from iglo.errors import UserError
+from iglo.partials import PARTIAL, Team, partial_folder, partial_name, sync, to_disk
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
-PARTIAL = ".partial-"  # what the names of folders begin with in which something is being written
-LOCK = "lock"
-DAY = 24 * 3600  # seconds, after which a partial folder counts as left behind where there are no locks
-MANY = 1000  # files, from which one sync of everything is faster than one for each
-
-
-class Team(Protocol):
-    """Processes that write one folder together; the first makes it and moves it to its place."""
-
-    @property
-    def first(self) -> bool: ...
-
-    def meet(self) -> None: ...
-
-    def first_says(self, number: int) -> int: ...
 
 
 @contextmanager
@@ -63,7 +44,7 @@ def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[s
     stays = _stays(Path(path), place)
     around = place if stays else place.parent
     if team is not None and not team.first:
-        partial = _partial(around, team.first_says(0)) / "whole"
+        partial = partial_name(around, team.first_says(0)) / "whole"
         team.meet()
         with disk_full_is_a_user_error(path):
             yield partial
@@ -71,7 +52,7 @@ def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[s
         return
     if place.exists() and not place.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    with _partial_folder(around, team) as folder:
+    with partial_folder(around, team) as folder:
         partial = folder / "whole"
         partial.mkdir()
         if team:
@@ -80,12 +61,12 @@ def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[s
             yield partial
             if team:
                 team.meet()
-            _to_disk(partial, folder)
+            to_disk(partial, folder)
         if stays:
             _replace_members(place, partial, folder, stale)
         else:
             _replace_folder(place, partial, folder)
-        _sync(around)
+        sync(around)
 
 
 @contextmanager
@@ -99,19 +80,19 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         OSError: the file cannot be written.
     """
     path = Path(path)
-    with _partial_folder(path.parent) as folder:
+    with partial_folder(path.parent) as folder:
         partial = folder / path.name
         with disk_full_is_a_user_error(path):
             yield partial
-            _to_disk(partial, folder)
+            to_disk(partial, folder)
             try:
                 os.replace(partial, path)
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
                 shutil.copyfile(partial, path)  # a mount point, which nothing can be moved to
-                _sync(path)
-        _sync(path.parent)
+                sync(path)
+        sync(path.parent)
 
 
 def check_can_be_written(path: str | Path, folder: bool) -> None:
@@ -124,7 +105,7 @@ def check_can_be_written(path: str | Path, folder: bool) -> None:
             raise OSError(number, os.strerror(number))
         if folder and place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        with _partial_folder(place if folder and _stays(path, place) else place.parent):
+        with partial_folder(place if folder and _stays(path, place) else place.parent):
             pass
     except OSError as error:
         at = f" at {error.filename}" if error.filename and PARTIAL not in str(error.filename) else ""
@@ -205,53 +186,6 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
 
 
-# --- Partial folders ---
-
-
-def _partial(around: Path, token: int) -> Path:
-    return around / f"{PARTIAL}{token:012x}"
-
-
-@contextmanager
-def _partial_folder(around: Path, team: Team | None = None) -> Iterator[Path]:
-    """A new folder in `around` that no other writer has, locked; it is removed in the end."""
-    around.mkdir(parents=True, exist_ok=True)
-    _remove_partials_of_the_dead(around)
-    folder, lock, token = _new_partial(around)
-    try:
-        if team:
-            team.first_says(token)
-        yield folder
-    finally:
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _new_partial(around: Path) -> tuple[Path, locks.Lock, int]:
-    while True:
-        token = secrets.randbits(48)
-        folder = _partial(around, token)
-        try:
-            folder.mkdir(0o700)  # which follows no link
-            return folder, locks.hold(folder / LOCK), token
-        except (FileExistsError, FileNotFoundError, locks.BusyError):
-            if not around.is_dir():
-                raise
-            continue  # another one has that name, or took the new folder for one that a dead writer left
-
-
-def _remove_partials_of_the_dead(around: Path) -> None:
-    for folder in around.glob(f"{PARTIAL}*"):
-        with suppress(OSError, locks.BusyError):
-            about = folder.lstat()
-            if folder.is_symlink() or (hasattr(os, "getuid") and about.st_uid != os.getuid()):
-                continue
-            lock = locks.hold(folder / LOCK)
-            if lock.real or time.time() - about.st_mtime > DAY:
-                shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
-
-
 # --- Moving to the final place ---
 
 
@@ -288,44 +222,3 @@ def _replace_members(place: Path, partial: Path, folder: Path, stale: Collection
                 os.rename(place / name, old / name)
         for name in new:
             os.rename(partial / name, place / name)
-
-
-# --- Down to the disk ---
-
-
-def _to_disk(written: Path, folder: Path) -> None:
-    """Gives files the mode that the process gives new ones, and waits until the disk has all of them.
-
-    Some libraries write files that their owner alone may read. The lock has the mode of a new file.
-    """
-    mode = (folder / LOCK).stat().st_mode & 0o777
-    paths = [written, *written.rglob("*")] if written.is_dir() else [written]
-    files = [path for path in paths if path.is_file() and not path.is_symlink()]
-    for file in files:
-        if file.stat().st_mode & 0o777 != mode:
-            with suppress(PermissionError):  # of a file system that knows no modes
-                file.chmod(mode)
-    if len(files) > MANY and hasattr(os, "sync"):
-        os.sync()
-        return
-    for file in files:
-        _sync(file)
-    for path in reversed(paths):  # folders after what they hold
-        if path.is_dir():
-            _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    """Waits until the disk has a file, or the names in a folder."""
-    windows = os.name == "nt"
-    if windows and path.is_dir():
-        return  # which Windows cannot do, nor needs
-    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # of a file system that does not know how
-            raise
-    finally:
-        os.close(descriptor)

@@ -227,6 +227,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def _joined(runtime: Runtime, rank: int, ranks: int) -> Runtime:
+    environment.check_launched()
     device = runtime.device
     if device.type == "cuda":  # no test reaches this: it takes two GPUs
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())

@@ -123,7 +123,7 @@ def fit(
                 log.look()
                 run.save(model, progress)
             shown.update()
-    if checkpoints is not None and run.saved_step != progress.step:
+    if checkpoints is not None:
         run.save(model, progress)
     return progress
 
@@ -150,13 +150,11 @@ class _Run:
         self.checkpoints, self.runtime = checkpoints, runtime
         self.every = checkpoint_seconds()
         self.started = self.saved = time.perf_counter()
-        self.saved_step: int | None = None
 
     def resume(self) -> None:
         if self.checkpoints is not None and (state := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
-            self.saved_step = state["progress"]["step"]
 
     def is_due(self, step: int) -> bool:
         if self.checkpoints is None or (self.runtime.ranks > 1 and step % LOOK_EVERY):
@@ -170,7 +168,7 @@ class _Run:
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["progress"]["earlier_seconds"] += time.perf_counter() - self.started
         self.checkpoints.save(progress.step, state, self.runtime, self.by_image)
-        self.saved, self.saved_step = time.perf_counter(), progress.step
+        self.saved = time.perf_counter()
 
 
 def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> set[str]:
