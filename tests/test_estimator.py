@@ -144,6 +144,56 @@ def test_images_come_back_in_the_shape_and_the_type_that_they_had(shape):
             assert back.shape == images.shape and back.dtype == (np.uint8 if images is X else np.float32)
 
 
+class Columns:
+    """Rows as polars has them: 8-bit columns, whose types are not numpy's."""
+
+    def __init__(self, rows: np.ndarray):
+        self.rows, self.shape = rows, rows.shape
+        self.dtypes = ["UInt8"] * rows.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.rows.astype(dtype or self.rows.dtype)
+
+
+ROWS = (20, 64)
+KINDS = {
+    "list of images": list,
+    "tuple of images": tuple,
+    "tensor": torch.from_numpy,
+    "list of tensors": lambda X: list(torch.from_numpy(X)),
+    "list of rows": lambda X: list(X.reshape(ROWS)),
+    "tensor of rows": lambda X: torch.from_numpy(X.reshape(ROWS)),
+    "frame": lambda X: Columns(X.reshape(ROWS)),
+}
+
+
+@pytest.mark.parametrize("given", KINDS.values(), ids=KINDS)
+def test_what_holds_8_bits_is_taken_as_an_array_of_them_is(given):
+    images = DIGITS[:20].reshape(20, 8, 8).astype(np.uint8)
+    expected, model = tiny().fit(images), tiny().fit(given(images))
+    assert model.value_range_ == (0, 255) and model.sample().dtype == np.uint8
+    np.testing.assert_array_equal(model.codes_, expected.codes_)
+    np.testing.assert_array_equal(model.transform(given(images)), expected.transform(images))
+    assert model.score(given(images)) == expected.score(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_of_floats_have_the_range_of_their_values(dtype):
+    images = torch.tensor(DIGITS[:20].reshape(20, 8, 8), dtype=dtype, requires_grad=True)
+    model = tiny().fit(images)
+    assert model.value_range_ == (0, 16) and model.sample().dtype == np.float32
+
+
+def test_images_of_several_shapes_and_values_without_a_range_are_refused():
+    with pytest.raises(ValueError, match=r"X: all must have one shape, got \(3, 8\) and \(8, 8\)"):
+        tiny().fit([np.zeros((8, 8)), np.zeros((3, 8))])
+    with pytest.raises(ValueError, match=r"X: values must be within ±1\.7e\+38, got -1e\+308 to 1e\+308; scale them"):
+        tiny().fit(np.array([[-1e308, 1e308, 0, 0]] * 4))
+
+
 def test_images_and_their_rows_are_the_same():
     rows = tiny().fit(DIGITS[:20])
     images = tiny().fit(DIGITS[:20].reshape(20, 8, 8))

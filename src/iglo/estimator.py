@@ -38,6 +38,7 @@ from iglo.runtime import Runtime, deterministic, runtime_on
 from iglo.sampling import Sampler, fit_sampler
 from iglo.settings import Settings
 from iglo.training import Progress
+from iglo.user_images import in_one_array
 
 DTYPES = (np.float64, np.float32, np.uint8)  # of X as it is taken; anything else becomes the first
 
@@ -50,8 +51,9 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     back.
 
     X is images, (n, height, width) or (n, height, width, channels), or rows of values, (n, features), at most 128×128
-    pixels of 1 or 3 channels. The networks work on squares of 16, 32, 64 or 128 pixels in 8 bits: a smaller image is
-    enlarged by a whole factor and its edge drawn out, and what comes back has the shape of X again.
+    pixels of 1 or 3 channels. It is an array, a torch tensor, a list of either, or a data frame of rows. The networks
+    work on squares of 16, 32, 64 or 128 pixels in 8 bits: a smaller image is enlarged by a whole factor and its edge
+    drawn out, and what comes back has the shape of X again.
 
     Args:
         n_components: length of a code.
@@ -237,10 +239,12 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""
+        X = in_one_array(X)
         images = getattr(X, "ndim", None) in (3, 4)
         item_shape = tuple(X.shape[1:]) if images else None
         X = X.reshape(len(X), math.prod(item_shape)) if images else X
-        rows = validate_data(self, X, reset=reset, dtype=DTYPES, ensure_min_samples=2 if reset else 1)
+        dtype = np.uint8 if np.asarray(X).dtype == np.uint8 else DTYPES  # of a frame, scikit-learn may not see that
+        rows = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=2 if reset else 1)
         if images and not reset:
             self._learned.frame.check(item_shape)
         return rows, item_shape or rows.shape[1:]
