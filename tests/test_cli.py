@@ -256,7 +256,7 @@ def test_an_input_that_may_not_be_read_is_told_of_the_input(here, monkeypatch, c
     def forbidden(*_):
         raise PermissionError(errno.EACCES, "Permission denied", "images/square-3.png")
 
-    monkeypatch.setattr("iglo.user_images.decode", forbidden)
+    monkeypatch.setattr("iglo.user_images.read_image", forbidden)
     rest = ("--among", "images", "--out", "n.png") if command[0] == "neighbours" else ("--out", "r.npy")
     assert refused(*command, *rest).startswith("images/square-3.png: cannot be read (permission denied); name images")
 
@@ -376,6 +376,7 @@ def test_every_command_shows_an_example():
             "cut/generator.safetensors: truncated, damaged or of another model; export the model again.",
         ),
         ("export --model none --out o", "none: holds no trained model (there is no model.json); train one, or name"),
+        ("sample --out=", "Invalid value for '--out': must name a file or a folder, got an empty name."),
         ("export --params none --out o", "none: cannot read the params file"),
         ("sample --count 1000000000000 --out s", "n: 1000000000000 images take about "),
         ("interpolate codes.npy --steps 1000000000000 --out s", "steps: 12000000000000 images take about "),

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from iglo.class_content import ClassContentModel, ClassContentShape
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.files import read_json, whole_folder, write_json
 from iglo.geometry import Euclidean, make_geometry
 from iglo.model import Model, Shape, load_network, save_network
@@ -32,7 +32,6 @@ from iglo.randomness import torch_generator
 from iglo.run_record import OF, Loss, Network, Provenance, file_digest, folder_digest
 from iglo.runtime import Runtime, runtime_on
 from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
-from iglo.text import printable
 from iglo.validation import Count, CountOrNone, Weight, parse
 
 VERSION = 1
@@ -217,7 +216,9 @@ def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, dig
     """The provenance with the metrics of this model, and with the features of its clusters, which they tell."""
     if metrics is None:
         return provenance
-    about = metrics.get(OF, {})
+    about = metrics.get(OF, {}) if isinstance(metrics, Mapping) else None
+    if not isinstance(about, Mapping):
+        raise UserError("metrics: must be a mapping of names to numbers, as the run wrote them; name another file.")
     if about.get("model", digest) != digest:
         warnings.warn(
             "metrics: were measured on another model, and are not on the model card; measure this one.",
@@ -284,7 +285,7 @@ def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
         return _load_bundle(folder, runtime)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{printable(error.filename or folder)}: cannot be read ({reason}).") from None
+        raise UserError(f"{shown(str(error.filename or folder))}: cannot be read ({reason}).") from None
 
 
 def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
@@ -308,7 +309,7 @@ def _read_record(folder: Path) -> Record:
     path = folder / "model.json"
     if not path.is_file():
         why = "it has no model.json" if folder.is_dir() else "there is no such folder"
-        raise UserError(f"{printable(folder)}: not an exported model ({why}); name a folder that `iglo export` made.")
+        raise UserError(f"{shown(str(folder))}: not an exported model ({why}); name a folder that `iglo export` made.")
     with open(path, "rb") as file:  # so that a file that may not be read is not called damaged
         long = len(file.read(LONGEST_RECORD + 1)) > LONGEST_RECORD
     try:

@@ -16,6 +16,7 @@ from iglo.cli_common import (
     EXPORTED,
     NAMED,
     Commands,
+    OutPath,
     classes_option,
     device_option,
     images_argument,
@@ -38,8 +39,8 @@ from iglo.cli_files import (
     write_grid,
     write_images,
 )
+from iglo.errors import shown
 from iglo.files import read_json, write_array, write_json
-from iglo.text import printable
 
 # What `dvc repro` leaves: (model, metrics, prepared images) of either pipeline.
 LEFT = {
@@ -277,7 +278,7 @@ def info(model: str, device: str | None) -> None:
     """
     values = load(model, device).info()
     for name, value in values.items():
-        click.echo(f"{name:18} {printable(', '.join(value) if isinstance(value, list) else value)}")
+        click.echo(f"{name:18} {shown(', '.join(value) if isinstance(value, list) else str(value))}")
 
 
 @main.command()
@@ -291,7 +292,7 @@ def info(model: str, device: str | None) -> None:
     "--class-content", is_flag=True, help=f"Of the pipeline disentangle: {LEFT[True][0]} and what goes with it."
 )
 @click.option("--onnx", is_flag=True, help="Both networks as ONNX too, checked against torch.")
-@click.option("--out", default=EXPORTED, show_default=True, type=click.Path(path_type=Path), help="The folder to make.")
+@click.option("--out", default=EXPORTED, show_default=True, type=OutPath(path_type=Path), help="The folder to make.")
 @click.option("--force", is_flag=True, help="Replace an exported model that is there.")
 def export(
     model: str | None,
@@ -324,7 +325,7 @@ def _metrics_left(file: str) -> dict[str, Any] | None:
     if not Path(file).is_file():
         return None
     metrics = read_json(file)
-    if "of" in metrics:
+    if isinstance(metrics, dict) and "of" in metrics:
         return metrics
     click.echo(f"warning: {file}: does not say which model it is of, and is left off the model card.", err=True)
     return None

@@ -12,8 +12,7 @@ import click
 
 import iglo
 from iglo.cli_files import amount, writing
-from iglo.errors import UserError
-from iglo.text import printable
+from iglo.errors import UserError, shown
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -49,7 +48,7 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             click.echo("stopped by the keyboard", err=True)
             sys.exit(130)
-        message = printable(" ".join(message.split()))
+        message = shown(" ".join(message.split()))
         click.echo(f"error: {message}{'' if message.endswith(('.', '?')) else '.'}", err=True)
         sys.exit(2)
 
@@ -59,7 +58,7 @@ def _show_own_warnings() -> None:
 
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
         if category.__module__.startswith("iglo."):
-            click.echo(f"warning: {printable(message)}", err=True)
+            click.echo(f"warning: {shown(str(message))}", err=True)
 
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", UserWarning)
@@ -80,6 +79,15 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
+class OutPath(click.Path):
+    """A place to write to. An empty name would be the working folder."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        if value == "":
+            self.fail("must name a file or a folder, got an empty name.", *context)
+        return super().convert(value, *context)
+
+
 NAMED = click.Path(readable=False)  # a shell completes it; whether it can be read, the reader says
 
 model_option = click.option(
@@ -88,7 +96,7 @@ model_option = click.option(
 device_option = click.option("--device", metavar="NAME", help="cpu, cuda, ...  [default: a GPU if there is one]")
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same result.")
 out_option = together(
-    click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the result goes."),
+    click.option("--out", required=True, type=OutPath(path_type=Path), help="Where the result goes."),
     click.option("--force", is_flag=True, help="Replace what is there."),
 )
 method_option = click.option(
@@ -120,4 +128,4 @@ def output(out: Path, *arguments: Any) -> Iterator[Path]:
     """A path to write to, as `cli_files.writing`; in the end a line on stdout says what was written."""
     with writing(out, *arguments) as place:
         yield place
-    click.echo(f"wrote {printable(out)} ({amount(out)})")
+    click.echo(f"wrote {shown(str(out))} ({amount(out)})")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.files import check_can_be_written, read_array, whole_file, whole_folder, write_array
-from iglo.text import printable
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -161,4 +160,4 @@ def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str])
 
     columns, side = max(map(len, rows)), max(rows[0].shape[1:3])
     scale = max(1, int(min((PAGE - 2 * MARGIN) / columns - GAP, LARGEST) / side))
-    save_grid(place, rows, scale=scale, **{key: [printable(text) for text in texts] for key, texts in labels.items()})
+    save_grid(place, rows, scale=scale, **{key: [shown(text) for text in texts] for key, texts in labels.items()})

@@ -182,7 +182,7 @@ def read_json(path: str | Path) -> Any:
     """The value in a JSON file; UserError when there is none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from iglo.class_content import ClassContentShape
+from iglo.markdown import markdown
 from iglo.model import Shape
 from iglo.run_record import Network, Provenance
-from iglo.text import markdown
 
 METHODS = {
     "glo": "generative latent optimization (Bojanowski et al. 2017)",
@@ -83,19 +83,17 @@ def model_card(
 
 
 def _source(data: Mapping[str, Any]) -> str:
-    texts = {key: markdown(value) for key, value in data.items() if isinstance(value, str)}
+    known = {key: markdown(value) for key, value in data.items()}
     match data.get("source"):
         case "digits":
             return "scikit-learn's handwritten digits"
-        case "folder" if texts["folder"]:
-            return f"a folder of images, {texts['folder']}"
         case "folder":
-            return "images in memory"
+            return f"a folder of images, {known['folder']}" if known.get("folder") else "images in memory"
         case "git":
-            return f"{texts['subdir']} of {texts['url']} at revision {texts['rev']}"
+            return f"{known.get('subdir')} of {known.get('url')} at revision {known.get('rev')}"
         case "torchvision":
-            classes = ", ".join(map(markdown, data["classes"]))
-            return f"{texts['dataset']}, by torchvision" + (f", classes {classes}" if classes else "")
+            classes = ", ".join(map(markdown, data.get("classes") or []))
+            return f"{known.get('dataset')}, by torchvision" + (f", classes {classes}" if classes else "")
     return "not on record"
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from iglo import inversion
 from iglo.bundle import Bundle, load_bundle
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.judges import feature_judge
 from iglo.losses import PIXEL_DISTANCES, Distance
 from iglo.model import decode, encode
@@ -31,7 +31,6 @@ from iglo.recipes import make_distance
 from iglo.run_record import Loss, Network
 from iglo.runtime import Runtime, deterministic, runtime_on
 from iglo.sampling import Sampler
-from iglo.text import printable
 from iglo.user_images import read_arrays
 
 BATCH = 256
@@ -339,8 +338,8 @@ class LoadedModel:
         for path in (self.bundle.folder / name, Path(network.weights)):
             if os.path.isfile(path):
                 return dataclasses.replace(network, weights=str(path))
-        folder = printable(self.bundle.folder)
-        raise UserError(f"{key}: there is no file {printable(name)} here; put it into {folder}.")
+        folder = shown(str(self.bundle.folder))
+        raise UserError(f"{key}: there is no file {shown(name)} here; put it into {folder}.")
 
     def _check_memory(self, name: str, count: int) -> None:
         """Refuses a number of images that no memory of this machine holds."""
