@@ -8,6 +8,7 @@ from iglo.files import whole_folder
 from iglo.images import ImageStore
 from iglo.params import ClassContentParams
 from iglo.recipes import make_distance
+from iglo.run_record import RunRecord, prepared_data
 from iglo.runtime import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
@@ -26,6 +27,8 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
             learn_encoder(model, images, params, runtime, checkpoints.part("codes")),
             learn_jointly(model, images, distance, params, runtime, checkpoints.part("joint")),
         ]
+        if parts[1].presented:
+            model.run = RunRecord.of(params, prepared_data(arguments.images))
         with whole_folder(arguments.out) as out:
             model.save(out)
     return Work(sum(part.presented for part in parts), sum(part.earlier_seconds for part in parts))

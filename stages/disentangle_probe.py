@@ -9,6 +9,7 @@ from iglo.class_report import save_probe
 from iglo.files import whole_folder, write_json
 from iglo.images import ImageStore
 from iglo.params import ClassContentParams
+from iglo.run_record import OF, folder_digest
 from iglo.runtime import start
 from stages.common import stage
 
@@ -24,7 +25,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     values = measure(drawn, model, store, judge, params, runtime)
     with whole_folder(arguments.out) as out:
         save_probe(out, drawn)
-    write_json(arguments.metrics, values)
+    write_json(arguments.metrics, {**values, OF: {"model": folder_digest(arguments.model)}})
     return len(store.images)
 
 

@@ -6,6 +6,7 @@ from iglo.class_content import learn_class_content, start_class_content
 from iglo.images import ImageStore
 from iglo.params import ClassContentParams
 from iglo.recipes import make_distance
+from iglo.run_record import RunRecord, prepared_data
 from iglo.runtime import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, keep
@@ -21,6 +22,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     distance = make_distance(params, runtime)
     with checkpoint_folder("class-content", params, arguments.images) as checkpoints:
         progress = learn_class_content(model, images, distance, params, runtime, checkpoints)
+        model.run = RunRecord.of(params, prepared_data(arguments.images))
         return keep(model, progress, arguments.out, arguments.curve, runtime)
 
 

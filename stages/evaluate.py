@@ -11,6 +11,7 @@ from iglo.model import Model
 from iglo.page import write_page
 from iglo.params import Params
 from iglo.report import Split, write_report
+from iglo.run_record import OF, folder_digest
 from iglo.runtime import start
 from iglo.sampling import SamplerChoice
 from stages.common import stage, times_of_stages
@@ -22,7 +23,8 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     runtime = start(params.precision, together=True)
     store = ImageStore.open(arguments.images)
     model = Model.load(arguments.model, runtime.alone)
-    features = read_json(Path(arguments.features) / "features.json")["name"]
+    known = read_json(Path(arguments.features) / "features.json")
+    features = known["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     choice = SamplerChoice.load(arguments.samplers, model.shape.geometry())
     judge = Judge.make(params, runtime)
@@ -30,7 +32,9 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
         values = write_report(folder, model, store, Split(points, labels, features), choice, judge, params, runtime)
     if runtime.first:
         write_json(arguments.headline, headline(values))
-        write_json(arguments.metrics, values)
+        clustered_in = {key: known[key] for key in ("network", "weights")}
+        about = {"model": folder_digest(arguments.model), "features": clustered_in}
+        write_json(arguments.metrics, {**values, OF: about})
         times = times_of_stages(Path(arguments.times), len(params.rounds))
         write_page(arguments.page, Path(arguments.figures), values, params, times)
     return len(store.images)

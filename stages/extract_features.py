@@ -1,5 +1,6 @@
 """Extracts the features in which the images are clustered."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.clustering import everything
@@ -21,6 +22,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
         name, features = extract_features(store.images, params.features, params.seed, runtime, out=file)
         if runtime.first:
             record = {"name": name, "dimension": features.shape[1], "train": store.train_count}
+            record |= {"network": params.features.network, "weights": Path(params.features.weights).name}
             write_json(folder / "features.json", record)
     if runtime.first:
         with whole_folder(arguments.everything) as folder:

@@ -7,6 +7,7 @@ from iglo.images import ImageStore
 from iglo.model import Model
 from iglo.params import Params
 from iglo.recipes import make_distance
+from iglo.run_record import RunRecord, prepared_data
 from iglo.runtime import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, curve_in, keep
@@ -21,6 +22,8 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     distance = make_distance(params, runtime)
     with checkpoint_folder("joint", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
+        if progress.presented:
+            model.run = RunRecord.of(params, prepared_data(arguments.images))
         return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
 
 

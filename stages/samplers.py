@@ -1,5 +1,6 @@
 """Where new codes are drawn from."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from iglo.files import whole_folder
 from iglo.images import ImageStore
 from iglo.model import Model
 from iglo.params import Params
+from iglo.run_record import folder_digest
 from iglo.runtime import start
 from stages.common import stage
 
@@ -20,6 +22,8 @@ def main(arguments: SimpleNamespace, params: Params) -> None:
     test = np.asarray(ImageStore.open(arguments.images).test, np.float32) / 255
     model = Model.load(arguments.model, runtime)
     choice = choose_sampler(model, test, Judge.make(params, runtime), params, runtime)
+    judge = {"network": params.evaluate.network, "weights": params.evaluate.weights}
+    choice = replace(choice, about={"model": folder_digest(arguments.model), "judge": judge})
     with whole_folder(arguments.out) as folder:
         choice.save(folder)
 

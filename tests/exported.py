@@ -12,6 +12,7 @@ from iglo.class_content import start_class_content
 from iglo.model import settle_batch_norm
 from iglo.networks import initialise
 from iglo.recipes import start_model
+from iglo.run_record import RunRecord, data_record, folder_digest
 from iglo.sampling import SAMPLERS, SamplerChoice, fit_sampler
 from tests.tiny import ROOT, RUNTIME, generator, tiny_class_params, tiny_images, tiny_params
 
@@ -21,12 +22,14 @@ CLASS_PARAMS = tiny_class_params()
 METRICS = {"train": {"recon": {"psnr": 21.75}}, "samples": {"kd": 0.5}}
 
 
-def trained(folder: Path, params=PARAMS, encoder: bool = True) -> Path:
-    """A model's folder, as the stages leave it."""
+def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = True, classes=CLASSES) -> Path:
+    """A model's folder, as the stages leave it; without a `record` of its run, as an earlier iglo did."""
     if params is CLASS_PARAMS:
-        model = start_class_content(IMAGES, LABELS, CLASSES, params, RUNTIME)
+        model = start_class_content(IMAGES, LABELS, classes, params, RUNTIME)
     else:
         model = start_model(IMAGES, params, RUNTIME)
+    if record:
+        model.run = RunRecord.of(params, {**data_record(params.data), "train": 12, "test": 5})
     model.log = [{"stage": "full", "epoch": epoch, "presented": 12 * epoch, "reconstruction": 0.1} for epoch in (1, 2)]
     with torch.no_grad():
         for weights in model.generator.parameters():
@@ -44,21 +47,29 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True) -> Path:
     return folder
 
 
-def fitted(folder: Path, params=PARAMS) -> Path:
-    """A folder of samplers, of which the full Gaussian is the chosen one."""
+def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Path:
+    """A folder of samplers, of which the full Gaussian is the chosen one; they say that they are of `model_folder`."""
     model = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
     gaussian = fit_sampler("gaussian", model.codes, sampler_geometry(model.shape), 0)
-    SamplerChoice(dict.fromkeys(SAMPLERS, gaussian), "gaussian", dict.fromkeys(SAMPLERS, 0.5)).save(folder)
+    judge = {"network": params.evaluate.network, "weights": params.evaluate.weights}
+    about = {"model": folder_digest(model_folder), "judge": judge} if model_folder else {}
+    SamplerChoice(dict.fromkeys(SAMPLERS, gaussian), "gaussian", dict.fromkeys(SAMPLERS, 0.5), about).save(folder)
     return folder
 
 
 def export(folder: Path, params=PARAMS, out: str = "export", **options) -> Path:
     """An exported model's folder, below `folder`."""
-    export_model(
-        folder / out, trained(folder / "model", params), fitted(folder / "samplers"), params, METRICS, **options
-    )
+    model = trained(folder / "model", params)
+    samplers = fitted(folder / "samplers", model_folder=model)
+    export_model(folder / out, model, samplers, metrics=measured(model), **options)
     return folder / out
+
+
+def measured(model: Path) -> dict:
+    """The metrics of a model, as they are left beside it."""
+    features = {"network": "pixels", "weights": "random"}
+    return {**METRICS, "of": {"model": folder_digest(model), "features": features}}
 
 
 def write_params(folder: Path, params=PARAMS) -> None:

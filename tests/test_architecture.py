@@ -12,7 +12,7 @@ from tools import imports
 
 LIBRARY = sorted((pipeline.ROOT / "src" / "iglo").glob("*.py"))
 STAGES = sorted((pipeline.ROOT / "stages").glob("*.py"))
-CLI = [path for path in LIBRARY if path.stem.startswith("cli")]
+CLI = [path for path in LIBRARY if path.stem.startswith("cli") or path.stem == "__main__"]
 COMMAND = [path for path in CLI if path.stem in ("cli", "cli_common")]  # know the command line and what DVC leaves
 FLOOR = ("errors", "validation", "params", "runtime", "randomness", "geometry", "losses", "metrics", "files")
 FLOOR += ("locks", "partials", "environment", "threads")

@@ -1,9 +1,14 @@
 """The command `iglo`: what it writes, that it never writes over what is not its own, and what it says of mistakes."""
 
+import dataclasses
+import errno
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,7 @@ from PIL import Image
 
 import iglo
 from iglo.cli import main
+from iglo.images import Source, write_store
 from tests import chain
 from tests import exported as exports
 from tests.exported import IMAGES
@@ -37,15 +43,18 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, prog_name="iglo")
 
 
-def run_apart(*arguments: str) -> tuple[str, str, int]:
+def run_apart(*arguments: str, **variables: str) -> tuple[str, str, int]:
     """stdout, stderr and exit code in a process of its own."""
-    process = chain.start(Path(), "-m", "iglo.cli", *arguments, PYTHONPATH=str(exports.ROOT / "src"))
+    process = chain.start(Path(), "-m", "iglo", *arguments, PYTHONPATH=str(exports.ROOT / "src"), **variables)
     return *process.communicate(), process.returncode
 
 
 def done(*arguments: str) -> Result:
+    """A command that ends well: a line says what it wrote, if anything."""
     result = run(*arguments)
     assert result.exit_code == 0 and not result.stderr, result.stderr
+    if "--out" in arguments:
+        assert re.fullmatch(rf"wrote {arguments[arguments.index('--out') + 1]} \(\d+ (kB|files?)\)\n", result.stdout)
     return result
 
 
@@ -73,7 +82,8 @@ def test_the_same_seed_gives_the_same_samples_as_in_python(here, exported):
     done("sample", "-n", "5", "--seed", "8", "--out", "samples")
     np.testing.assert_array_equal(pictures("samples"), expected)
     assert sorted(os.listdir("samples")) == [f"0000{i}.png" for i in range(5)]
-    assert run_apart("sample", "-n", "5", "--seed", "8", "--out", "samples.npy") == ("", "", 0)
+    said = run_apart("sample", "-n", "5", "--seed", "8", "--out", "samples.npy")
+    assert said == ("wrote samples.npy (1 kB)\n", "", 0)
     np.testing.assert_array_equal(np.load("samples.npy"), expected)
 
 
@@ -91,7 +101,9 @@ def test_codes_and_images_there_and_back(here):
     done("reconstruct", "images/square-1?.png", "images/square-3.png", "--steps", "2", "--seed", "1", "--out", "again")
     np.testing.assert_array_equal(pictures("again"), model.reconstruct(IMAGES[[10, 11, 3]], steps=2, seed=1))
     done("reconstruct", "images", "--method", "encoder", "--out", "again.png")
-    assert Image.open("again.png").width > 12 * 16
+    done("sample", "-n", "12", "--out", "samples.png")
+    heights = [Image.open(name).height for name in ("samples.png", "again.png")]
+    assert 64 <= heights[1] - heights[0] < 80  # another row, as enlarged as the samples
 
 
 def test_interpolations(here):
@@ -152,15 +164,13 @@ def test_info_says_what_a_model_is(here):
 def test_export_packs_what_the_pipeline_left(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if kind == "glo":
-        exports.trained(Path("models/joint"))
-        exports.fitted(Path("models/samplers"))
-        exports.write_params(Path())
-        Path("metrics.json").write_text(json.dumps(exports.METRICS))
+        model = exports.trained(Path("models/joint"))
+        exports.fitted(Path("models/samplers"), model_folder=model)
+        Path("metrics-all.json").write_text(json.dumps(exports.measured(model)))
         which = ()
-        done("export")
+        assert done("export").stdout == "wrote models/export (5 files)\n"
     else:
         exports.trained(Path("disentangle/work/encoded"), exports.CLASS_PARAMS)
-        exports.write_params(Path("disentangle"), exports.CLASS_PARAMS)
         which = ("--class-content",)
         done("export", *which)
         done("export", "--model", "disentangle/work/encoded", "--force")
@@ -169,6 +179,23 @@ def test_export_packs_what_the_pipeline_left(kind, tmp_path, monkeypatch):
     assert "models/export: is there already" in refused("export", *which)
     Path("models/export/mine.txt").touch()
     assert "models/export: holds other things too, such as mine.txt" in refused("export", "--force", *which)
+
+
+def test_an_export_of_what_an_earlier_iglo_left(tmp_path, monkeypatch):
+    """It had no record of its run, and its metrics did not say what they are of."""
+    monkeypatch.chdir(tmp_path)
+    exports.trained(Path("models/joint"), record=False)
+    exports.fitted(Path("models/samplers"))
+    assert refused("export").startswith("models/joint: has no record of its run, for an earlier iglo made it; name the")
+    exports.write_params(Path())
+    Path("metrics-all.json").write_text(json.dumps(exports.METRICS))
+    result = run("export", "--params", "params.yaml")
+    assert result.exit_code == 0 and result.stderr.startswith(
+        "warning: metrics-all.json: does not say which model it is"
+    )
+    assert "21.75" not in Path("models/export/README.md").read_text()
+    done("export", "--params", "params.yaml", "--metrics", "metrics-all.json", "--force")
+    assert "21.75" in Path("models/export/README.md").read_text()
 
 
 def test_images_that_do_not_fit_are_converted_and_it_is_said(here):
@@ -201,11 +228,95 @@ def test_nothing_is_replaced_unless_asked_and_what_is_not_ours_never(here):
     done("sample", "-n", "1", "--out", "empty")
 
 
+def test_the_working_folder_and_a_link_to_a_folder_are_filled(here, monkeypatch):
+    model = str(Path("models/export").resolve())
+    Path("work").mkdir()
+    Path("link").symlink_to("work")
+    monkeypatch.chdir("work")
+    folder = os.stat(".")
+    assert done("sample", "--model", model, "-n", "3", "--out", ".").stdout == "wrote . (3 files)\n"
+    done("sample", "--model", model, "-n", "2", "--force", "--out", ".")
+    assert os.path.samestat(folder, os.stat(os.path.abspath("."))) and os.path.samestat(folder, os.stat("."))
+    assert sorted(os.listdir(".")) == ["00000.png", "00001.png"]
+    monkeypatch.chdir("..")
+    done("sample", "-n", "1", "--force", "--out", "link")
+    assert Path("link").is_symlink() and os.listdir("work") == ["00000.png"]
+
+
+def test_a_name_that_is_too_long_is_told_of_what_has_it(here):
+    name = "a" * 300
+    assert "ile name too long" in refused("encode", name, "--out", "e.npy").partition(name)[2]
+    assert "ile name too long" in refused("info", "--model", name).partition(name)[2]
+    assert refused("sample", "--out", name).startswith(f"{name}: cannot be written (file name too long")
+    assert refused("sample", "--out", f"{name}.png").startswith(f"{name}.png: cannot be written (file name too long")
+
+
+@pytest.mark.parametrize("command", [("encode", "images"), ("reconstruct", "images"), ("neighbours", "images")])
+def test_an_input_that_may_not_be_read_is_told_of_the_input(here, monkeypatch, command):
+    def forbidden(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "images/square-3.png")
+
+    monkeypatch.setattr("iglo.user_images.read_image", forbidden)
+    rest = ("--among", "images", "--out", "n.png") if command[0] == "neighbours" else ("--out", "r.npy")
+    assert refused(*command, *rest).startswith("images/square-3.png: cannot be read (permission denied); name images")
+
+
+# --- Terminals and pipes ---
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_needs_no_letter_that_a_terminal_lacks(name):
+    assert done(name, "--help").stdout.isascii()
+
+
+def test_a_terminal_that_lacks_letters_gets_escapes(here, monkeypatch):
+    folder = exports.trained(Path("trained"), exports.CLASS_PARAMS, classes=("猫", "caf\udce9", "red \x1b[31m"))
+    done("export", "--model", str(folder), "--out", "named")
+    result = CliRunner(charset="latin-1").invoke(main, ["info", "--model", "named"])
+    said = result.stdout
+    assert result.exit_code == 0 and re.search(r"^classes +\\u732b, caf\\udce9, red \\x1b\[31m$", said, re.MULTILINE)
+    assert "猫, caf\\udce9, red \\x1b[31m" in done("info", "--model", "named").stdout
+    assert "猫, caf\\udce9, red \\x1b[31m" in refused("sample", "--model", "named", "--class", "x", "--out", "s")
+    done("convert", "images", "--model", "named", "--out", "c.png")
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake(here):
+    command = f"{shlex.quote(sys.executable)} -m iglo sample --help | true; echo ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(exports.ROOT / "src")}
+    result = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    assert result.stderr == "" and result.stdout in ("0\n", "1\n")
+
+
+def test_the_version_is_one(here):
+    assert run_apart("--version") == (f"iglo, version {iglo.__version__}\n", "", 0)
+
+
+def test_a_shell_completes_commands(here):
+    said, errors, code = run_apart("", _IGLO_COMPLETE="bash_complete", COMP_WORDS="iglo sam", COMP_CWORD="1")
+    assert (said, errors, code) == ("plain,sample\n", "", 0)
+
+
+# --- Training images ---
+
+
+def test_neighbours_among_the_training_images(here):
+    source = Source(
+        "here", tuple(f"t{i}.png" for i in range(16)), ("",) * 16, np.concatenate([IMAGES, IMAGES[:4]])[..., 0]
+    )
+    data = exports.tiny_params(data__train=12, data__test=4, data__shuffle=False).data
+    given = ("neighbours", "images/square-3.png", "--among", "training", "-k", "1", "--out", "near.json")
+    assert refused(*given).startswith("training: the training images are in data/prepared, and it is not here; run the")
+    write_store(source, dataclasses.replace(data, train=11), 0, "data/prepared")
+    assert refused(*given).startswith("training: data/prepared holds training images of another run (11 x 16 x 16 x 1,")
+    write_store(source, data, 0, "data/prepared")
+    done(*given)
+    (near,) = json.loads(Path("near.json").read_text())
+    assert near["nearest"] == [{"image": "t3.png", "distance": 0}]
+
+
 def test_a_folder_that_cannot_be_written_is_named(here):
     Path("file").touch()
-    assert re.match(
-        "file/samples: cannot be written (.*); name another place.", refused("sample", "--out", "file/samples")
-    )
+    assert refused("sample", "--out", "file/samples").startswith("file/samples: cannot be written (")
     assert "file/s.png: cannot be written (" in refused("sample", "--out", "file/s.png")
     assert "file: is a file, and cannot be replaced" in refused("sample", "--force", "--out", "file")
 
@@ -264,7 +375,15 @@ def test_every_command_shows_an_example():
             "info --model cut",
             "cut/generator.safetensors: truncated, damaged or of another model; export the model again.",
         ),
-        ("export --model none --out o", "params.yaml: cannot read the params file"),
+        ("export --model none --out o", "none: holds no trained model (there is no model.json); train one, or name"),
+        ("sample --out=", "Invalid value for '--out': must name a file or a folder, got an empty name."),
+        ("export --params none --out o", "none: cannot read the params file"),
+        ("sample --count 1000000000000 --out s", "n: 1000000000000 images take about "),
+        ("interpolate codes.npy --steps 1000000000000 --out s", "steps: 12000000000000 images take about "),
+        ("decode zip.npy --out d", "zip.npy: not an .npy file of numbers, or truncated"),
+        ("decode claims.npy --out d", "claims.npy: not an .npy file of numbers, or truncated"),
+        ("decode images --out d", "images: is no file; name an .npy file of codes."),
+        ("interpolate images --loss gan --out i", "loss: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'gan'."),
     ],
 )
 def test_a_mistake_is_one_sentence(here, arguments, said):
@@ -275,6 +394,10 @@ def test_a_mistake_is_one_sentence(here, arguments, said):
     os.truncate("cut/generator.safetensors", 1000)
     codes = np.load("codes.npy")
     np.save("nan.npy", np.where(np.arange(72).reshape(12, 6) == 8, np.nan, codes))
+    np.savez("zip.npz", codes)
+    os.rename("zip.npz", "zip.npy")
+    claims = Path("codes.npy").read_bytes().replace(b"(12, 6), ", b"(%d, 6), " % 10**12)
+    Path("claims.npy").write_bytes(claims)
     shutil.copy("codes.npy", "short.npy")
     os.truncate("short.npy", 200)
     Path("broken.png").write_bytes(Path("images/square-0.png").read_bytes()[:60])

@@ -16,6 +16,7 @@ from iglo.class_sweep import changed
 from iglo.errors import UserError
 from iglo.images import ImageStore
 from iglo.params import SweepParams, load_params
+from iglo.run_record import folder_digest
 from tests import chain, pipeline
 from tests.test_pipeline import covers, leaves
 from tests.tiny import RUNTIME, tiny_class_params
@@ -84,6 +85,7 @@ def swept(concatenated):
 
 def test_a_run_leaves_its_numbers(run):
     numbers = json.loads((run / "disentangle/metrics.json").read_text())
+    assert numbers.pop("of") == {"model": folder_digest(run / "disentangle/work/encoded")}
     assert list(numbers) == ["train", "leakage", "conversion", "scratch", "real", "unseen"]
     assert all(map(math.isfinite, leaves(numbers))) and numbers["leakage"]["chance"] < 0.2
     shares = [*numbers["leakage"].values(), numbers["real"]["accuracy"], numbers["conversion"]["recognised"]]

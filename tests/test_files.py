@@ -312,3 +312,45 @@ def test_what_cannot_be_read_is_named(tmp_path, content):
         read_array(array)
     with pytest.raises(UserError, match=r"a\.json: holds no JSON .*run the stage"):
         read_json(record)
+
+
+def header(text: str) -> bytes:
+    """The beginning of an .npy file with this header."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize("mmap", [None, "r", "c"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,)}") + b"8 bytes.",
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 4)}") + b"8 bytes.",
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "9" * 400 + ",)}") + b"8 bytes.",
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}") + b"8 bytes.",
+        header("(" * 9000),
+        header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}") + b"8 bytes.",
+        b"PK\x03\x04 and so on",
+        b"",
+    ],
+    ids=["petabytes", "wraps around", "long", "negative", "deep", "objects", "zip", "empty"],
+)
+def test_an_array_that_claims_what_it_is_not_is_refused(tmp_path, content, mmap):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.npy: holds no array"):
+        read_array(tmp_path / "a.npy", mmap)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((0, 4), np.float32), np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.array(3)]
+)
+def test_arrays_of_every_layout_come_back(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    back = read_array(tmp_path / "a.npy")
+    np.testing.assert_array_equal(back, array)
+    assert type(back) is np.ndarray and back.flags.writeable and back.flags.f_contiguous == array.flags.f_contiguous
+
+
+def test_a_real_zip_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", codes=np.zeros(3))
+    with pytest.raises(UserError, match="holds no array"):
+        read_array(tmp_path / "a.npz")

@@ -1,5 +1,7 @@
 """The folder of a model, there and back; batch norm, and images and codes in batches."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from iglo.errors import UserError
 from iglo.latents import Factor, LatentTable
 from iglo.model import Model, Shape, decode, encode, load_network, save_network, settle_batch_norm
 from iglo.networks import initialise
+from iglo.run_record import Loss, RunRecord
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
 SHAPE = Shape(6, 16, 1, 4, "sphere", None)
@@ -24,6 +27,7 @@ def model():
     table = LatentTable(image=Factor(codes, SHAPE.geometry())).to(RUNTIME.device)
     model = Model(SHAPE, network, table, np.arange(20, dtype=np.int32) % 3, album)
     model.log = [{"stage": "staged 1", "epoch": 1, "reconstruction": 0.1 + 0.2}]
+    model.run = RunRecord("incremental", 3, "bf16", 0.5, Loss("vgg16", "random", "l1", 4), {"source": "digits"})
     settle_batch_norm(model.generator, model.codes)
     return model
 
@@ -33,6 +37,7 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path):
     back = Model.load(tmp_path, RUNTIME)
     assert same_bits(dict(back.state_dict()), dict(model.state_dict()))
     assert same_bits(vars(back.album), vars(model.album)) and back.log == model.log and back.shape == model.shape
+    assert back.run == model.run
     np.testing.assert_array_equal(back.learned_in, model.learned_in)
     assert back.learned_in.dtype == np.int32
     images = [decode(each.generator, each.codes, RUNTIME) for each in (model, back)]
@@ -84,6 +89,17 @@ def test_a_broken_file_is_named(model, tmp_path, name, broken):
     if broken != "missing":
         path.write_bytes(content[: len(content) // 2 if broken == "truncated" else 0])
     with pytest.raises(UserError, match=rf"{name}: holds no [^\n]*run the stage that makes it again\.$"):
+        Model.load(tmp_path, RUNTIME)
+
+
+def test_a_record_of_an_earlier_iglo_has_no_run_and_a_damaged_one_is_named(model, tmp_path):
+    model.save(tmp_path)
+    path = tmp_path / "model.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "run"}))
+    assert Model.load(tmp_path, RUNTIME).run is None
+    path.write_text(json.dumps(record | {"run": record["run"] | {"seed": "x"}}))
+    with pytest.raises(UserError, match=r"model.json: describes no model"):
         Model.load(tmp_path, RUNTIME)
 
 

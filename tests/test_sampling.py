@@ -162,12 +162,15 @@ def test_a_file_that_holds_no_sampler_is_refused(name, damage, tmp_path):
 
 def test_a_choice_comes_back_from_its_folder(tmp_path):
     samplers = {name: fit_sampler(name, skewed_codes(), FREE, 0) for name in SAMPLERS}
-    SamplerChoice(samplers, "gmm", {name: float(len(name)) for name in SAMPLERS}).save(tmp_path)
+    about = {"model": "0123", "judge": {"network": "alex", "weights": "random"}}
+    SamplerChoice(samplers, "gmm", {name: float(len(name)) for name in SAMPLERS}, about).save(tmp_path)
     back = SamplerChoice.load(tmp_path, FREE)
     assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.samplers) == list(SAMPLERS)
-    assert read_json(tmp_path / "samplers.json").keys() == {"chosen", "kernel_distance"}
     dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # where there were too few images
     assert SamplerChoice.load(tmp_path, back.samplers["gmm"].geometry).kernel_distance == {}
+    assert back.about == about and read_json(tmp_path / "samplers.json").keys() == {"chosen", "kernel_distance", "of"}
+    write_json(tmp_path / "samplers.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
+    assert SamplerChoice.load(tmp_path, FREE).about == {}  # of an earlier iglo
     for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):
         write_json(tmp_path / "samplers.json", broken)
         with pytest.raises(UserError, match=r"samplers\.json: names no choice of samplers"):

@@ -1,9 +1,13 @@
 """A loaded model: the same seed gives the same bits, images go in as users have them, and bad input is one sentence."""
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ import iglo
 from iglo import inversion
 from iglo.errors import UserError
 from iglo.model import decode, encode
+from iglo.toolkit import FallbackWarning
 from iglo.user_images import ConversionWarning
 from tests.exported import CLASSES, IMAGES
 from tests.tiny import RUNTIME, tiny_images
@@ -335,14 +340,86 @@ def test_bad_input_of_class_and_content_is_one_sentence(classes, use, said):
         use(classes)
 
 
-def test_weights_that_are_gone_are_named_with_a_way_out(model, monkeypatch):
-    with pytest.raises(UserError, match=r"^vgg: .*; or take another loss, such as l1, which needs no weights\.$"):
+# --- The loss on another machine ---
 
-        def gone(*_):
-            raise UserError("vgg: cannot be read.")
 
-        monkeypatch.setattr("iglo.toolkit.make_distance", gone)
+@pytest.fixture
+def perceptual(exported, tmp_path):
+    """An exported model that was trained with the features of a VGG whose weights lay elsewhere."""
+    folder = Path(shutil.copytree(exported, tmp_path / "perceptual"))
+    record = json.loads((folder / "model.json").read_text())
+    loss = {"name": "perceptual", "network": "vgg11", "weights": "/another/machine/vgg.safetensors", "blocks": 1}
+    (folder / "model.json").write_text(json.dumps(record | {"loss": loss}))
+    return folder
+
+
+def test_without_the_weights_of_its_loss_a_model_takes_another_and_says_so_once(perceptual, asked):
+    model = iglo.load(perceptual)
+    with pytest.warns(
+        FallbackWarning, match=r"^loss: .* there is no file vgg\.safetensors here; put it into "
+    ) as caught:
         model.invert(IMAGES)
+        model.reconstruct(IMAGES)
+        model.interpolate(*IMAGES[:2], 3)
+        model.tour(IMAGES[:3], 1)
+    assert [name for name, _ in asked] == ["L1"] * 5
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert "l1 is taken instead" in str(caught[0].message)
+
+
+def test_a_loss_that_is_asked_for_is_not_replaced(perceptual):
+    model = iglo.load(perceptual)
+    said = (
+        r"^loss\.weights: there is no file vgg\.safetensors here; put it into [^\n]*; or take another loss, such as l1"
+    )
+    with pytest.raises(UserError, match=said):
+        model.invert(IMAGES, loss="perceptual")
+
+
+def test_every_search_takes_the_loss_that_is_asked_for(model, classes, asked):
+    model.interpolate(*IMAGES[:2], 3, loss="l2")
+    model.tour(IMAGES[:3], 1, loss="l1_l2")
+    classes.convert(IMAGES[:1], method="hybrid", loss="lap_l1")
+    assert [name for name, _ in asked] == ["L2", "L2", "L1L2", "LaplacianL1"]
+
+
+def test_weights_in_the_folder_of_the_model_are_taken(perceptual, asked, monkeypatch):
+    made = []
+    monkeypatch.setattr("iglo.toolkit.make_distance", lambda params, runtime: made.append(params.loss))
+    (perceptual / "vgg.safetensors").touch()
+    iglo.load(perceptual).invert(IMAGES)
+    assert [loss.weights for loss in made] == [str(perceptual / "vgg.safetensors")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_weights_that_are_a_pipe_are_not_waited_for(perceptual, asked):
+    os.mkfifo(perceptual / "vgg.safetensors")
+    with pytest.warns(FallbackWarning, match="there is no file"):
+        iglo.load(perceptual).invert(IMAGES)
+
+
+# --- Numbers that no machine can serve ---
+
+
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        (lambda m: m.sample(10**12), "n"),
+        (lambda m: m.draw_codes(10**20), "n"),
+        (lambda m: m.interpolate(CODES[0], CODES[1], 10**12), "steps"),
+        (lambda m: m.tour(CODES, 10**12), "steps"),
+    ],
+)
+def test_more_images_than_memory_holds_are_refused(model, use, name):
+    said = rf"^{name}: \d+ images take about [\d,]+ GiB of memory, and this machine has [\d,]+ GiB; ask for fewer\.$"
+    with pytest.raises(UserError, match=said):
+        use(model)
+
+
+def test_a_model_says_what_it_is(model, classes):
+    said = "<LoadedModel: glo, 16x16x1 images, codes of 6, 12 training images, on "
+    assert repr(model) == f"{said}{model.runtime.device}>"
+    assert ", codes of 7, 3 classes, 12 training" in repr(classes)
 
 
 def test_a_device_that_is_not_there_is_refused(exported):

@@ -4,6 +4,8 @@ import importlib
 import os
 from typing import Any
 
+__version__ = "0.1.0"
+
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when torch is imported
 
 # names offered here, imported when first asked for: torch takes seconds

@@ -7,19 +7,21 @@ generator.onnx, encoder.onnx   where asked for
 README.md             the model card
 """
 
-import hashlib
+import dataclasses
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from iglo.class_content import ClassContentModel, ClassContentShape
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.files import read_json, whole_folder, write_json
 from iglo.geometry import Euclidean, make_geometry
 from iglo.model import Model, Shape, load_network, save_network
@@ -27,9 +29,10 @@ from iglo.model_card import model_card
 from iglo.onnx_files import check_onnx_packages, write_onnx
 from iglo.params import ClassContentParams, Params
 from iglo.randomness import torch_generator
+from iglo.run_record import OF, Loss, Network, Provenance, file_digest, folder_digest
 from iglo.runtime import Runtime, runtime_on
 from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
-from iglo.validation import Count, CountOrNone, Weight, between, parse
+from iglo.validation import Count, CountOrNone, Weight, parse
 
 VERSION = 1
 SHAPES = {"glo": Shape, "class_content": ClassContentShape}
@@ -37,22 +40,12 @@ FILES = (
     *("generator.safetensors", "encoder.safetensors", "sampler.safetensors", "classes.safetensors"),
     *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
 )
+LONGEST_RECORD = 2**24  # bytes of model.json
+LONGEST_REASON = 300  # characters of a message
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network that looks at images: torchvision's name, and imagenet, random or a .safetensors file."""
-
-    network: str
-    weights: str
-
-
-@dataclass(frozen=True)
-class Loss(Network):
-    """The distance that the model was trained with, by which codes of further images are found."""
-
-    name: Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"]
-    blocks: Annotated[int, between(1, 5)]
+class RecordWarning(UserWarning):
+    """Something was left off the model card, for it is not known to belong to the model."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +83,7 @@ class Bundle:
     Attributes:
         sampler: of whole codes; with classes, of content codes.
         class_codes: (K, class) with classes, else None.
+        folder: where it was loaded from.
     """
 
     record: Record
@@ -98,6 +92,7 @@ class Bundle:
     encoder: nn.Module
     sampler: Sampler
     class_codes: Tensor | None
+    folder: Path
 
 
 # --- Writing ---
@@ -107,60 +102,82 @@ def export_model(
     out: str | Path,
     model_folder: str | Path,
     samplers: str | Path | None,
-    params: Params | ClassContentParams,
+    params: Params | ClassContentParams | None = None,
     metrics: Mapping[str, Any] | None = None,
     onnx: bool = False,
 ) -> None:
     """Writes the folder `out`, as a whole or not at all.
 
     Args:
-        model_folder: of a trained model with an encoder.
+        model_folder: of a trained model with an encoder. It has on record what it was made with.
         samplers: the folder of fitted samplers, of which the chosen one is taken. A model of class and content has
             none: its content is drawn from the Gaussian fitted to its content codes.
-        params: of the run that made the model.
-        metrics: for the model card, nested, as that run wrote them.
+        params: of the run, for a model that has no record of it. A record comes before them.
+        metrics: for the model card, nested, as the run wrote them. Those of another model are left out with a warning.
         onnx: also write both networks as ONNX, checked against torch.
 
     Raises:
-        UserError: no such model, no encoder, no sampler, params of another model, or packages for ONNX are missing.
+        UserError: no such model, no encoder, no record, no sampler, samplers of another model, params of another
+            model, or packages for ONNX are missing.
     """
-    runtime = runtime_on("cpu")
-    kind = "class_content" if isinstance(params, ClassContentParams) else "glo"
-    model = (ClassContentModel if kind == "class_content" else Model).load(model_folder, runtime)
-    _check_model(model, model_folder, params)
+    runtime, with_classes = runtime_on("cpu"), is_class_content(model_folder)
+    model = (ClassContentModel if with_classes else Model).load(model_folder, runtime)
+    if model.encoder is None:
+        raise UserError(f"{model_folder}: has no encoder; name the folder of a later stage.")
+    provenance, digest = _provenance(model, model_folder, params), folder_digest(model_folder)
     geometry = sampler_geometry(model.shape)
-    if kind == "class_content":
-        sampler = fit_sampler("gaussian", model.content_codes, geometry, params.seed)
+    if with_classes:
+        sampler = fit_sampler("gaussian", model.content_codes, geometry, provenance.run.seed)
     else:
         choice = SamplerChoice.load(samplers, geometry)
-        sampler = choice.samplers[choice.chosen]
-    write_bundle(out, model, sampler, params, metrics, onnx)
+        sampler, about = choice.samplers[choice.chosen], choice.about
+        if about.get("model", digest) != digest:
+            raise UserError(f"{samplers}: holds samplers of another model than {model_folder}; run their stage again.")
+        provenance = dataclasses.replace(provenance, judge=_network(about.get("judge")) or provenance.judge)
+    write_bundle(out, model, sampler, _with_metrics(provenance, metrics, digest), onnx)
 
 
 def write_bundle(
     out: str | Path,
     model: Model | ClassContentModel,
     sampler: Sampler,
-    params: Params | ClassContentParams,
-    metrics: Mapping[str, Any] | None = None,
+    provenance: Provenance,
     onnx: bool = False,
 ) -> None:
     """Writes the folder `out` of a model in memory; arguments and errors as `export_model`."""
     if onnx:
         check_onnx_packages()
-    kind = "class_content" if isinstance(params, ClassContentParams) else "glo"
     with whole_folder(out) as folder:
         save_network(model.generator, folder / "generator.safetensors")
         save_network(model.encoder, folder / "encoder.safetensors")
         sampler.save(folder / "sampler.safetensors")
-        if kind == "class_content":
+        if isinstance(model, ClassContentModel):
             save_file({"class_codes": model.class_codes.contiguous()}, folder / "classes.safetensors")
-        record = _record(kind, model, sampler, params, {path.name: _digest(path) for path in sorted(folder.iterdir())})
+        digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+        record = _record(model, sampler, provenance, digests)
         write_json(folder / "model.json", asdict(record))
         if onnx:
             write_onnx(folder, model.generator, model.encoder, model.shape)
-        card = model_card(params, len(model.codes), model.log, sampler.name, record.classes, metrics)
+        card = model_card(provenance, model.shape, len(model.codes), model.log, sampler.name, record.classes)
         (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def is_class_content(folder: str | Path) -> bool:
+    """Whether a trained model's folder says of itself that it holds a model of class and content.
+
+    Raises:
+        UserError: no trained model is there.
+        OSError: it may not be read.
+    """
+    path = Path(folder) / "model.json"
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder}: holds no trained model (there is no {path.name}); train one, or name its folder."
+        ) from None
+    record = read_json(path)
+    return isinstance(record, dict) and "class_content" in record
 
 
 def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
@@ -170,9 +187,19 @@ def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
     return shape.geometry()
 
 
-def _check_model(model: Model | ClassContentModel, folder: str | Path, params: Params | ClassContentParams) -> None:
-    if model.encoder is None:
-        raise UserError(f"{folder}: has no encoder; name the folder of a later stage.")
+def _provenance(
+    model: Model | ClassContentModel, folder: str | Path, params: Params | ClassContentParams | None
+) -> Provenance:
+    """What the model has on record; of a model without a record, what the params say."""
+    if model.run is not None:
+        return Provenance(model.run)
+    if params is None:
+        raise UserError(
+            f"{folder}: has no record of its run, for an earlier iglo made it; name the params of that run "
+            "(--params), or run its stage again."
+        )
+    if isinstance(params, ClassContentParams) is not isinstance(model, ClassContentModel):
+        raise UserError(f"params: are those of another kind of model than {folder}; name the params of its run.")
     shape = model.shape
     pairs = {
         "data.image_size": (shape.image_size, params.data.image_size),
@@ -182,21 +209,49 @@ def _check_model(model: Model | ClassContentModel, folder: str | Path, params: P
     for key, (made, given) in pairs.items():
         if made != given:
             raise UserError(f"{key}: is {given}, but {folder} was made with {made}; name the params of its run.")
+    return Provenance.of(params)
+
+
+def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, digest: str) -> Provenance:
+    """The provenance with the metrics of this model, and with the features of its clusters, which they tell."""
+    if metrics is None:
+        return provenance
+    about = metrics.get(OF, {}) if isinstance(metrics, Mapping) else None
+    if not isinstance(about, Mapping):
+        raise UserError("metrics: must be a mapping of names to numbers, as the run wrote them; name another file.")
+    if about.get("model", digest) != digest:
+        warnings.warn(
+            "metrics: were measured on another model, and are not on the model card; measure this one.",
+            RecordWarning,
+            stacklevel=3,
+        )
+        return provenance
+    numbers = {key: value for key, value in metrics.items() if key != OF}
+    return dataclasses.replace(
+        provenance, metrics=numbers, features=_network(about.get("features")) or provenance.features
+    )
+
+
+def _network(record: Any) -> Network | None:
+    return None if record is None else parse(record, Network)
+
+
+def _portable(network: Network) -> Network:
+    """Without the place of a weights file on this machine; a path below the working folder stays."""
+    path = Path(network.weights)
+    inside = not path.is_absolute() and ".." not in path.parts
+    return network if inside else dataclasses.replace(network, weights=path.name)
 
 
 def _record(
-    kind: str,
-    model: Model | ClassContentModel,
-    sampler: Sampler,
-    params: Params | ClassContentParams,
-    digests: dict[str, str],
+    model: Model | ClassContentModel, sampler: Sampler, provenance: Provenance, digests: dict[str, str]
 ) -> Record:
-    codes, loss = model.codes.double(), params.loss
-    judge = None if kind == "class_content" else Network(params.evaluate.network, params.evaluate.weights)
+    codes, judge = model.codes.double(), provenance.judge
+    with_classes = isinstance(model, ClassContentModel)
     return Record(
         format="iglo",
         version=VERSION,
-        kind=kind,
+        kind="class_content" if with_classes else "glo",
         shape=asdict(model.shape),
         encoder_width=model.encoder.width,
         sampler=sampler.name,
@@ -206,10 +261,10 @@ def _record(
             tuple(codes.std(0, correction=0).tolist()),
             codes.norm(dim=1).mean().item(),
         ),
-        loss=Loss(loss.network, loss.weights, loss.name, loss.blocks),
-        judge=judge,
-        seed=params.seed,
-        classes=tuple(model.classes) if kind == "class_content" else (),
+        loss=_portable(provenance.run.loss),
+        judge=None if with_classes or judge is None else _portable(judge),
+        seed=provenance.run.seed,
+        classes=tuple(model.classes) if with_classes else (),
         digests=digests,
     )
 
@@ -220,10 +275,20 @@ def _record(
 def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
     """The model in a folder that `export_model` wrote.
 
+    Nothing is allocated for a network before its weights are known to be in the file.
+
     Raises:
-        UserError: no such folder, a newer format, or a file that is missing or damaged.
+        UserError: no such folder, a newer format, or a file that is missing, cannot be read or is damaged.
     """
     folder = Path(folder)
+    try:
+        return _load_bundle(folder, runtime)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{shown(str(error.filename or folder))}: cannot be read ({reason}).") from None
+
+
+def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
     record = _read_record(folder)
     shape = _parsed(record.shape, SHAPES[record.kind], folder, "shape")
 
@@ -231,23 +296,25 @@ def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
         return _read(folder / f"{name}.safetensors", record, load)
 
     networks = [
-        read("generator", lambda path: load_network(shape.generator(), path)),
-        read("encoder", lambda path: load_network(shape.encoder(record.encoder_width), path)),
+        read("generator", lambda path: _load_network(shape.generator, path)),
+        read("encoder", lambda path: _load_network(lambda: shape.encoder(record.encoder_width), path)),
     ]
     sampler = read("sampler", lambda path: _load_sampler(path, record, shape))
     class_codes = read("classes", lambda path: _load_classes(path, record, shape)) if record.classes else None
     placed = (runtime.place(network.eval().requires_grad_(False)) for network in networks)
-    return Bundle(record, shape, *placed, sampler, class_codes)
+    return Bundle(record, shape, *placed, sampler, class_codes, folder)
 
 
 def _read_record(folder: Path) -> Record:
     path = folder / "model.json"
     if not path.is_file():
         why = "it has no model.json" if folder.is_dir() else "there is no such folder"
-        raise UserError(f"{folder}: not an exported model ({why}); name a folder that `iglo export` made.")
+        raise UserError(f"{shown(str(folder))}: not an exported model ({why}); name a folder that `iglo export` made.")
+    with open(path, "rb") as file:  # so that a file that may not be read is not called damaged
+        long = len(file.read(LONGEST_RECORD + 1)) > LONGEST_RECORD
     try:
-        values = read_json(path)
-    except UserError:
+        values = None if long else read_json(path)
+    except (UserError, RecursionError):
         raise UserError(f"{path}: truncated or damaged; export the model again.") from None
     if not isinstance(values, dict) or values.get("format") != "iglo" or not isinstance(values.get("version"), int):
         raise UserError(
@@ -258,37 +325,55 @@ def _read_record(folder: Path) -> Record:
             f"{folder}: is of format version {values['version']}, newer than this iglo reads ({VERSION}); "
             "install a newer iglo."
         )
-    return _parsed(values, Record, folder)
+    record = _parsed(values, Record, folder)
+    if (record.kind == "class_content") is not bool(record.classes):
+        kind = "must name the classes of this model" if not record.classes else "must be empty in a model without any"
+        raise UserError(f"{path}: describes no model (classes: {kind}); export the model again.")
+    return record
 
 
 def _parsed(values: Any, kind: type, folder: Path, prefix: str = "") -> Any:
     try:
         return parse(values, kind, prefix)
-    except UserError as error:
+    except (UserError, OverflowError, RecursionError) as error:
         reason = str(error).partition(";")[0].rstrip(".")
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
         raise UserError(f"{folder / 'model.json'}: describes no model ({reason}); export the model again.") from None
 
 
 def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: is missing; export the model again.")
+    digest = file_digest(path)  # an OSError is no damage
     try:
-        if _digest(path) != record.digests.get(path.name):
+        if digest != record.digests.get(path.name):
             raise ValueError
         return load(path)
-    except (UserError, OSError, SafetensorError, KeyError, ValueError, RuntimeError, IndexError):
+    except (UserError, OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError, OverflowError):
         raise UserError(f"{path}: truncated, damaged or of another model; export the model again.") from None
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
+    """The network with the weights in the file; ValueError when they are of other sizes, or no weights at all."""
+    with torch.device("meta"):  # shapes alone: no memory, and no random numbers
+        network = make()
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with safe_open(path, "pt") as file:
+        if wanted != {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}:  # noqa: SIM118
+            raise ValueError
+    network = load_network(network.to_empty(device="cpu"), path)
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all() or (name.endswith("running_var") and (tensor < 0).any()):
+            raise ValueError
+    return network
 
 
 def _load_sampler(path: Path, record: Record, shape: Shape | ClassContentShape) -> Sampler:
-    geometry = sampler_geometry(shape)
-    sampler = Sampler.load(path, geometry)
+    sampler = Sampler.load(path, sampler_geometry(shape))
     wanted = shape.content_dimension if record.classes else shape.dimension
     if sampler.name != record.sampler or sampler.draw(1, torch_generator(0, "check")).shape != (1, wanted):
+        raise ValueError
+    if not all(torch.isfinite(array).all() for array in sampler.arrays.values()):
         raise ValueError
     return sampler
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,8 +29,10 @@ from iglo.optimizers import RowAdam, network_optimizer
 from iglo.params import ClassContentParams
 from iglo.randomness import torch_generator
 from iglo.recipes import Plan, learn_plan
+from iglo.run_record import RunRecord, parse_run
 from iglo.runtime import Runtime
 from iglo.training import Progress, Watch
+from iglo.validation import Channels, Count, ImageSize
 
 FEWEST_PER_CLASS = 2  # of one image, nothing says what its class is and what its content
 
@@ -39,12 +41,12 @@ FEWEST_PER_CLASS = 2  # of one image, nothing says what its class is and what it
 class ClassContentShape:
     """All that is needed to build the networks again."""
 
-    class_dimension: int
-    content_dimension: int
-    image_size: int
-    channels: int
-    width: int
-    combine: str
+    class_dimension: Count
+    content_dimension: Count
+    image_size: ImageSize
+    channels: Channels
+    width: Count
+    combine: Literal["concat", "film"]
 
     @property
     def dimension(self) -> int:
@@ -74,6 +76,7 @@ class ClassContentModel(nn.Module):
         album: pictures of the same images along the training.
         log: a row per stage and epoch.
         encoder: from an image to both codes, or None.
+        run: what the stage that last trained the generator was asked for, or None.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class ClassContentModel(nn.Module):
         self.table = LatentTable(**{"class": class_factor, "content": Factor(content_codes, next(free))})
         self.log: list[dict[str, Any]] = []
         self.encoder: PairEncoder | None = None
+        self.run: RunRecord | None = None
 
     @property
     def class_codes(self) -> Tensor:
@@ -129,6 +133,7 @@ class ClassContentModel(nn.Module):
         if width:
             save_network(self.encoder, folder / "encoder.safetensors")
         record = {"class_content": asdict(self.shape), "classes": self.classes, "encoder_width": width, "log": self.log}
+        record["run"] = self.run and asdict(self.run)
         write_json(folder / "model.json", record)
 
     @classmethod
@@ -138,8 +143,8 @@ class ClassContentModel(nn.Module):
         record = read_json(folder / "model.json")
         try:
             shape, classes = ClassContentShape(**record["class_content"]), record["classes"]
-            width, log = record["encoder_width"], record["log"]
-        except (KeyError, TypeError):
+            width, log, run = record["encoder_width"], record["log"], parse_run(record)
+        except (KeyError, TypeError, UserError):
             raise UserError(
                 f"{folder / 'model.json'}: describes no model of class and content; run the stage that makes it again."
             ) from None
@@ -147,7 +152,7 @@ class ClassContentModel(nn.Module):
         generator = runtime.place(load_network(shape.generator(), folder / "generator.safetensors"))
         labels = read_array(folder / "labels.npy")
         model = cls(shape, generator, *codes, labels, classes, Album.load(folder)).to(runtime.device)
-        model.log = log
+        model.log, model.run = log, run
         if width:
             model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
         return model

@@ -11,35 +11,41 @@ from typing import Any
 import click
 import numpy as np
 
+import iglo
 from iglo.cli_common import (
     EXPORTED,
+    NAMED,
     Commands,
+    OutPath,
     classes_option,
     device_option,
     images_argument,
     inversion_options,
     load,
+    loss_option,
+    method_option,
     model_option,
     out_option,
+    output,
     seed_option,
 )
 from iglo.cli_files import (
     COLUMNS,
     IMAGE_KINDS,
     class_endings,
-    is_class_content,
-    output,
     read,
     read_codes,
+    read_training,
     write_grid,
     write_images,
 )
+from iglo.errors import shown
 from iglo.files import read_json, write_array, write_json
 
-# What `dvc repro` leaves: (model, params, metrics) of either pipeline.
+# What `dvc repro` leaves: (model, metrics, prepared images) of either pipeline.
 LEFT = {
-    False: ("models/joint", "params.yaml", "metrics-all.json"),
-    True: ("disentangle/work/encoded", "disentangle/params.yaml", "disentangle/metrics.json"),
+    False: ("models/joint", "metrics-all.json", "data/prepared"),
+    True: ("disentangle/work/encoded", "disentangle/metrics.json", "disentangle/work/images"),
 }
 SAMPLERS = "models/samplers"
 
@@ -49,12 +55,13 @@ SAMPLERS = "models/samplers"
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-@click.version_option(package_name="iglo")
+@click.version_option(iglo.__version__)
 def main() -> None:
     """Use a trained model.
 
     Images are given as folders, files or patterns such as 'frogs/*.png'. What is written follows from the name after
-    --out: a folder of image files, one .png with all of them, a .gif, or an array .npy.
+    --out: a folder of image files, one .png with all of them, a .gif, or an array .npy. A line on stdout says what was
+    written.
 
     \b
     Example:
@@ -98,12 +105,13 @@ def encode(images: tuple[str, ...], model: str, device: str | None, out: Path, f
       iglo encode my-pictures --method encoder --out codes.npy
     """
     loaded = load(model, device)
+    given, _ = read(loaded, images)
     with output(out, force, (".npy",)) as place:
-        write_array(place, loaded.invert(read(loaded, images)[0], **search))
+        write_array(place, loaded.invert(given, **search))
 
 
 @main.command()
-@click.argument("codes", metavar="CODES.npy")
+@click.argument("codes", metavar="CODES.npy", type=NAMED)
 @model_option
 @device_option
 @out_option
@@ -114,9 +122,9 @@ def decode(codes: str, model: str, device: str | None, out: Path, force: bool) -
     Example:
       iglo decode codes.npy --out decoded
     """
-    loaded = load(model, device)
+    loaded, given = load(model, device), read_codes(codes)
     with output(out, force, IMAGE_KINDS) as place:
-        write_images(place, loaded.decode(read_codes(codes)))
+        write_images(place, loaded.decode(given))
 
 
 @main.command()
@@ -133,8 +141,8 @@ def reconstruct(images: tuple[str, ...], model: str, device: str | None, out: Pa
       iglo reconstruct 'my-pictures/*.png' --steps 100 --out reconstructed.png
     """
     loaded = load(model, device)
+    given, _ = read(loaded, images)
     with output(out, force, IMAGE_KINDS) as place:
-        given, _ = read(loaded, images)
         made = loaded.reconstruct(given, **search)
         if place.suffix == ".png":
             pairs = [(given[i : i + COLUMNS], made[i : i + COLUMNS]) for i in range(0, len(given), COLUMNS)]
@@ -145,11 +153,12 @@ def reconstruct(images: tuple[str, ...], model: str, device: str | None, out: Pa
 
 
 @main.command()
-@click.argument("stops", nargs=-1, required=True)
+@click.argument("stops", nargs=-1, required=True, type=NAMED)
 @model_option
 @click.option("--steps", type=int, default=9, show_default=True, help="Images from one stop to the next.")
 @click.option("--closed", is_flag=True, help="Come back to the first; more than two stops always do.")
-@click.option("--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid.")
+@method_option
+@loss_option
 @device_option
 @out_option
 def interpolate(
@@ -157,10 +166,10 @@ def interpolate(
     model: str,
     steps: int,
     closed: bool,
-    method: str,
     device: str | None,
     out: Path,
     force: bool,
+    **search: Any,
 ) -> None:
     """Draw the way from image to image. STOPS are images, or one .npy of codes.
 
@@ -169,18 +178,24 @@ def interpolate(
       iglo interpolate one.png other.png --steps 15 --out between.gif
     """
     loaded = load(model, device)
+    coded = len(stops) == 1 and stops[0].endswith(".npy")
+    points = read_codes(stops[0]) if coded else read(loaded, stops)[0]
     with output(out, force, (*IMAGE_KINDS, ".gif")) as place:
-        coded = len(stops) == 1 and stops[0].endswith(".npy")
-        points = read_codes(stops[0]) if coded else read(loaded, stops)[0]
         if len(points) == 2 and not closed:
-            write_images(place, loaded.interpolate(*points, steps, method))
+            write_images(place, loaded.interpolate(*points, steps, **search))
         else:
-            write_images(place, loaded.tour(points, steps, method))
+            write_images(place, loaded.tour(points, steps, **search))
 
 
 @main.command()
 @images_argument
-@click.option("--among", required=True, metavar="IMAGES", help="Where to look for neighbours.")
+@click.option(
+    "--among",
+    required=True,
+    type=NAMED,
+    metavar="IMAGES",
+    help="Where to look for neighbours; `training` is what the model was trained on.",
+)
 @model_option
 @click.option("-k", type=int, default=5, show_default=True, help="How many neighbours.")
 @click.option("--space", default="pixels", show_default=True, help="Where to measure: pixels or features.")
@@ -196,9 +211,12 @@ def neighbours(
       iglo neighbours samples --among data/images --out neighbours.png
     """
     loaded = load(model, device)
-    with output(out, force, (".png", ".json")) as place:
-        given, names = read(loaded, images)
+    given, names = read(loaded, images)
+    if among == "training":
+        others, other_names = read_training(loaded, LEFT[bool(loaded.classes)][2])
+    else:
         others, other_names = read(loaded, [among])
+    with output(out, force, (".png", ".json")) as place:
         rows, distances = loaded.neighbours(given, others, k, space)
         if place.suffix == ".json":
             found = [
@@ -217,16 +235,17 @@ def neighbours(
 @model_option
 @classes_option
 @click.option("--method", default="encoder", show_default=True, help="Of finding content: encoder or hybrid.")
+@loss_option
 @device_option
 @out_option
 def convert(
     images: tuple[str, ...],
     model: str,
     classes: tuple[str, ...],
-    method: str,
     device: str | None,
     out: Path,
     force: bool,
+    **search: Any,
 ) -> None:
     """Draw images in other classes. Takes a model of class and content.
 
@@ -235,9 +254,9 @@ def convert(
       iglo convert digits --class 3 --class 8 --out converted.png
     """
     loaded = load(model, device)
+    given, _ = read(loaded, images)
     with output(out, force, IMAGE_KINDS) as place:
-        given, _ = read(loaded, images)
-        made = loaded.convert(given, classes or None, method)
+        made = loaded.convert(given, classes or None, **search)
         names = classes or loaded.classes
         if place.suffix == ".png":
             write_grid(place, list(np.concatenate([given[:, None], made], axis=1)), column_labels=["image", *names])
@@ -259,19 +278,21 @@ def info(model: str, device: str | None) -> None:
     """
     values = load(model, device).info()
     for name, value in values.items():
-        click.echo(f"{name:18} {', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"{name:18} {shown(', '.join(value) if isinstance(value, list) else str(value))}")
 
 
 @main.command()
 @click.option("--model", metavar="FOLDER", help=f"A trained model with an encoder.  [default: {LEFT[False][0]}]")
 @click.option("--samplers", default=SAMPLERS, show_default=True, metavar="FOLDER", help="Fitted samplers.")
-@click.option("--params", metavar="FILE", help=f"Of the run that made it.  [default: {LEFT[False][1]}]")
-@click.option("--metrics", metavar="FILE", help=f"For the model card.  [default: {LEFT[False][2]} if there is one]")
+@click.option("--params", metavar="FILE", help="Of the run, for a model that an earlier iglo made.")
+@click.option(
+    "--metrics", metavar="FILE", help=f"For the model card.  [default: {LEFT[False][1]} if it is of this model]"
+)
 @click.option(
     "--class-content", is_flag=True, help=f"Of the pipeline disentangle: {LEFT[True][0]} and what goes with it."
 )
 @click.option("--onnx", is_flag=True, help="Both networks as ONNX too, checked against torch.")
-@click.option("--out", default=EXPORTED, show_default=True, type=click.Path(path_type=Path), help="The folder to make.")
+@click.option("--out", default=EXPORTED, show_default=True, type=OutPath(path_type=Path), help="The folder to make.")
 @click.option("--force", is_flag=True, help="Replace an exported model that is there.")
 def export(
     model: str | None,
@@ -289,15 +310,26 @@ def export(
     Example:
       iglo export --out models/export --onnx
     """
-    from iglo.bundle import FILES, export_model
+    from iglo.bundle import FILES, export_model, is_class_content
     from iglo.params import load_params
 
-    folder, params_file, metrics_file = LEFT[class_content or is_class_content(model)]
-    known = load_params(params or params_file)
-    measured = read_json(metrics or metrics_file) if metrics or Path(metrics_file).is_file() else None
+    folder, metrics_file, _ = LEFT[class_content or (model is not None and is_class_content(model))]
+    known = load_params(params) if params else None
+    measured = read_json(metrics) if metrics else _metrics_left(metrics_file)
     with output(out, force, ("",), re.compile("|".join(map(re.escape, FILES)))) as place:
         export_model(place, model or folder, samplers, known, measured, onnx)
 
 
+def _metrics_left(file: str) -> dict[str, Any] | None:
+    """The metrics in a file that was not asked for; None when it does not say which model they are of."""
+    if not Path(file).is_file():
+        return None
+    metrics = read_json(file)
+    if isinstance(metrics, dict) and "of" in metrics:
+        return metrics
+    click.echo(f"warning: {file}: does not say which model it is of, and is left off the model card.", err=True)
+    return None
+
+
 if __name__ == "__main__":
-    main(prog_name="iglo")
+    main()

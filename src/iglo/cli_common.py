@@ -1,15 +1,18 @@
 """What the commands of `iglo` share: mistakes in one sentence, options, and the model that they use."""
 
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import iglo
-from iglo.errors import UserError
+from iglo.cli_files import amount, writing
+from iglo.errors import UserError, shown
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -21,18 +24,45 @@ class Commands(click.Group):
     """A group whose mistakes, click's own among them, are one sentence and exit code 2."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a terminal may not know every letter
+                stream.reconfigure(errors="backslashreplace")
         try:
-            sys.exit(super().main(*arguments, **options | {"standalone_mode": False}) or 0)
+            with warnings.catch_warnings():
+                _show_own_warnings()
+                status = super().main(*arguments, **options | {"standalone_mode": False}) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            sys.exit(status)
+        except BrokenPipeError:  # who reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+            sys.exit(1)
         except click.ClickException as error:
             message = error.format_message()
         except UserError as error:
             message = str(error)
+        except OSError as error:
+            message = f"{error.filename or 'the system'}: {(error.strerror or str(error)).lower()}"
+        except MemoryError:
+            message = "there is not enough memory for this; ask for fewer images, or for smaller ones"
         except (click.Abort, KeyboardInterrupt):
             click.echo("stopped by the keyboard", err=True)
             sys.exit(130)
-        message = " ".join(message.split())
+        message = shown(" ".join(message.split()))
         click.echo(f"error: {message}{'' if message.endswith(('.', '?')) else '.'}", err=True)
         sys.exit(2)
+
+
+def _show_own_warnings() -> None:
+    """Makes warnings of iglo lines on stderr; those of libraries are none of the user's business."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        if category.__module__.startswith("iglo."):
+            click.echo(f"warning: {shown(str(message))}", err=True)
+
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = show
 
 
 # --- Options ---
@@ -49,35 +79,53 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
-model_option = click.option("--model", default=EXPORTED, show_default=True, metavar="FOLDER", help="An exported model.")
-device_option = click.option("--device", metavar="NAME", help="cpu, cuda, …  [default: a GPU if there is one]")
+class OutPath(click.Path):
+    """A place to write to. An empty name would be the working folder."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        if value == "":
+            self.fail("must name a file or a folder, got an empty name.", *context)
+        return super().convert(value, *context)
+
+
+NAMED = click.Path(readable=False)  # a shell completes it; whether it can be read, the reader says
+
+model_option = click.option(
+    "--model", default=EXPORTED, show_default=True, type=NAMED, metavar="FOLDER", help="An exported model."
+)
+device_option = click.option("--device", metavar="NAME", help="cpu, cuda, ...  [default: a GPU if there is one]")
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same result.")
 out_option = together(
-    click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the result goes."),
+    click.option("--out", required=True, type=OutPath(path_type=Path), help="Where the result goes."),
     click.option("--force", is_flag=True, help="Replace what is there."),
 )
+method_option = click.option(
+    "--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid."
+)
+loss_option = click.option(
+    "--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: what the model was trained with]"
+)
 inversion_options = together(
-    click.option(
-        "--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid."
-    ),
+    method_option,
     click.option("--steps", type=int, help="Of optimisation, at most.  [default: what the method takes]"),
-    click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: what the model was trained with]"),
+    loss_option,
     seed_option,
 )
-images_argument = click.argument("images", nargs=-1, required=True)
+images_argument = click.argument("images", nargs=-1, required=True, type=NAMED)
 classes_option = click.option("--class", "classes", multiple=True, metavar="NAME", help="Repeatable.  [default: all]")
 
 
-# --- The model ---
+# --- Models and results ---
 
 
 def load(model: str, device: str | None) -> "LoadedModel":
-    """The exported model; from here to the end of the command its warnings are lines on stderr."""
-    loaded = iglo.load(model, device)
-    from iglo.user_images import ConversionWarning
+    """The exported model."""
+    return iglo.load(model, device)
 
-    click.get_current_context().with_resource(warnings.catch_warnings())
-    warnings.simplefilter("ignore")
-    warnings.simplefilter("always", ConversionWarning)
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
-    return loaded
+
+@contextmanager
+def output(out: Path, *arguments: Any) -> Iterator[Path]:
+    """A path to write to, as `cli_files.writing`; in the end a line on stdout says what was written."""
+    with writing(out, *arguments) as place:
+        yield place
+    click.echo(f"wrote {shown(str(out))} ({amount(out)})")

@@ -1,8 +1,8 @@
 """What the commands of `iglo` read and write: images and codes; what is there already is not written over."""
 
-import errno
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from iglo.errors import UserError
-from iglo.files import read_array, read_json, whole_file, whole_folder, write_array
+from iglo.errors import UserError, shown
+from iglo.files import check_can_be_written, read_array, whole_file, whole_folder, write_array
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -31,29 +31,64 @@ def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[P
     """Images as the model takes them, (N, H, W, C) uint8, and their files."""
     from iglo.user_images import read_files
 
-    return read_files(names, model.shape.image_size, model.shape.channels)
+    try:
+        return read_files(names, model.shape.image_size, model.shape.channels)
+    except OSError as error:
+        name = error.filename or (names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}")
+        raise UserError(f"{name}: cannot be read ({_reason(error)}); name images that you may read.") from None
+
+
+def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[str]]:
+    """The images that the model was trained on, (N, H, W, C) uint8, and their names.
+
+    An export does not hold them: they are the ones in the folder of prepared images of its run.
+    """
+    from iglo.images import ImageStore
+
+    try:
+        store = ImageStore.open(folder)
+    except UserError:
+        raise UserError(
+            f"training: the training images are in {folder}, and it is not here; run the command where the model was "
+            "trained, or name images. A folder of this name is ./training."
+        ) from None
+    images, shape = np.asarray(store.train), model.shape
+    known = (model.bundle.record.codes.count, shape.image_size, shape.image_size, shape.channels)
+    if images.shape != known:
+        sizes = [" x ".join(map(str, each)) for each in (images.shape, known)]
+        raise UserError(
+            f"training: {folder} holds training images of another run ({sizes[0]}, and the model learned {sizes[1]}); "
+            "name images."
+        )
+    return images, list(store.names[: len(images)])
 
 
 def read_codes(name: str) -> np.ndarray:
-    if not Path(name).is_file():
-        raise UserError(f"{name}: no such file; name an .npy file of codes.")
+    try:
+        is_file = stat.S_ISREG(os.stat(name).st_mode)  # a pipe could keep us waiting
+        if is_file:
+            open(name, "rb").close()  # so that a file that may not be read is not called damaged
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; name an .npy file of codes.") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({_reason(error)}); name an .npy file that you may read.") from None
+    if not is_file:
+        raise UserError(f"{name}: is no file; name an .npy file of codes.")
     try:
         return read_array(name)
     except UserError:
         raise UserError(f"{name}: not an .npy file of numbers, or truncated; `iglo encode` makes such files.") from None
 
 
-def is_class_content(model: str | None) -> bool:
-    """Whether the folder says of itself that it holds a model of class and content."""
-    record = model and Path(model, "model.json")
-    return bool(record) and record.is_file() and "class_content" in read_json(record)
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 # --- Writing ---
 
 
 @contextmanager
-def output(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
+def writing(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
     """A path to write to, which becomes `out` when the block ends well; it is a folder where `out` has no suffix.
 
     Args:
@@ -66,23 +101,34 @@ def output(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern
     if out.suffix not in kinds:
         wanted = ["a folder" if kind == "" else kind for kind in kinds]
         raise UserError(f"out: must be {' or '.join(wanted)}, got '{out}'.")
-    place = Path(os.path.abspath(out))
+    try:
+        there = _replaced(out, force, replaceable)
+        check_can_be_written(out, folder=not out.suffix)
+        with whole_file(out) if out.suffix else whole_folder(out, stale=there) as partial:
+            yield partial
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({_reason(error)}); name another place.") from None
+
+
+def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]:
+    """The names in a folder `out` that are to be replaced."""
     folder = not out.suffix
-    if place.is_dir() != folder and place.exists():
+    if out.is_dir() != folder and out.exists():
         raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
-    there = sorted(os.listdir(place)) if place.is_dir() else [place.name] * place.exists()
+    there = sorted(os.listdir(out)) if out.is_dir() else [out.name] * out.exists()
     if there and not force:
         raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
     if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):
         raise UserError(f"{out}: holds other things too, such as {others[0]}, and is not replaced; name another.")
-    try:
-        with (whole_folder if folder else whole_file)(place) as partial:
-            if not os.access(place.parent, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            yield partial
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{out}: cannot be written ({reason}); name another place.") from None
+    return there
+
+
+def amount(out: Path) -> str:
+    """How much was written, in words."""
+    if out.is_dir():
+        count = len(os.listdir(out))
+        return f"{count} file{'s' * (count != 1)}"
+    return f"{max(1, round(out.stat().st_size / 1000))} kB"
 
 
 def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)) -> None:
@@ -109,6 +155,9 @@ def class_endings(names: Sequence[str]) -> list[str]:
 
 
 def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
-    from iglo.figures import save_grid
+    """Rows of images, (n, H, W, C) uint8 each, enlarged alike whatever labels stand beside them."""
+    from iglo.figures import GAP, LARGEST, MARGIN, PAGE, save_grid
 
-    save_grid(place, rows, **labels)
+    columns, side = max(map(len, rows)), max(rows[0].shape[1:3])
+    scale = max(1, int(min((PAGE - 2 * MARGIN) / columns - GAP, LARGEST) / side))
+    save_grid(place, rows, scale=scale, **{key: [shown(text) for text in texts] for key, texts in labels.items()})

@@ -1,5 +1,8 @@
 """The one exception for a mistake that the user can mend, and how a user's own words are shown in it."""
 
+import sys
+import warnings
+
 
 class UserError(Exception):
     """One sentence for the user: what is wrong, the value received, and what to do.
@@ -15,3 +18,11 @@ def shown(text: str) -> str:
     can be written to any file.
     """
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warns of the line outside this package that led here, however many functions lie between."""
+    level, frame = 0, sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("iglo", "contextlib"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level + 1)

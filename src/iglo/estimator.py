@@ -33,6 +33,7 @@ from iglo.params import Params
 from iglo.progress import quiet
 from iglo.randomness import torch_generator
 from iglo.recipes import learn_all, learn_subset, make_distance, start_model
+from iglo.run_record import Provenance
 from iglo.runtime import Runtime, library_call, runtime_on
 from iglo.sampling import Sampler, fit_sampler
 from iglo.settings import Settings
@@ -236,7 +237,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         learned = self._learned
         params = learned.settings.params(len(self.codes_), learned.frame.side, learned.frame.channels, learned.seed)
         with _value_errors():
-            write_bundle(path, learned.model, learned.sampler, params)
+            write_bundle(path, learned.model, learned.sampler, Provenance.of(params))
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""

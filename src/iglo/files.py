@@ -134,13 +134,17 @@ def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
 def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.ndarray:
     """The array in a .npy file; UserError when there is none.
 
+    The file is mapped first, which fails when it is shorter than its header claims: nothing is allocated for a claim.
+
     Args:
         mmap: r: mapped, to be read only; c: mapped, and what is written stays in memory; None: read into memory.
     """
     try:
-        return np.load(path, mmap_mode=mmap, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with np.errstate(over="ignore"):
+            array = np.lib.format.open_memmap(path, mode=mmap or "r")
+    except Exception as error:  # numpy reads a header as Python, and a strange one fails in many ways
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
+    return array if mmap else np.array(array)
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
@@ -178,7 +182,7 @@ def read_json(path: str | Path) -> Any:
     """The value in a JSON file; UserError when there is none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
 
 

@@ -26,6 +26,7 @@ from iglo.files import whole_folder, write_json
 from iglo.params import DataParams
 from iglo.progress import bar
 from iglo.randomness import numpy_generator
+from iglo.run_record import data_record
 
 LISTED = 10  # names in an error, groups and names in a report
 COLUMNS = ("id", "name", "label", "split")
@@ -161,6 +162,7 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
             writer.writerows(zip(range(len(kept)), names, labels, splits, strict=True))
         report = {
             "source": source.where,
+            "data": data_record(data),  # for the models that learn from them
             "images": dict(Counter(splits)),
             "labels": dict(sorted(Counter(labels).items(), key=lambda item: natural_key(item[0]))),
             "duplicates": _duplicates(digests, names, splits),

@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,19 +18,21 @@ from iglo.files import read_array, read_json, write_array, write_json, write_row
 from iglo.geometry import make_geometry
 from iglo.latents import Factor, LatentTable
 from iglo.networks import Encoder, Generator
+from iglo.run_record import RunRecord, parse_run
 from iglo.runtime import Runtime
+from iglo.validation import Channels, Count, ImageSize, Rate
 
 
 @dataclass(frozen=True)
 class Shape:
     """All that is needed to build the networks again."""
 
-    dimension: int
-    image_size: int
-    channels: int
-    width: int
-    constraint: str
-    radius: float | None
+    dimension: Count
+    image_size: ImageSize
+    channels: Channels
+    width: Count
+    constraint: Literal["none", "ball", "sphere"]
+    radius: Rate | None
 
     def geometry(self):
         return make_geometry(self.constraint, self.radius, self.dimension)
@@ -50,6 +52,7 @@ class Model(nn.Module):
         album: pictures of the same images along the stages.
         log: a row per stage and epoch.
         encoder: from an image to its code, or None.
+        run: what the stage that last trained the generator was asked for, or None.
     """
 
     def __init__(self, shape: Shape, generator: nn.Module, table: LatentTable, learned_in: np.ndarray, album: Album):
@@ -58,6 +61,7 @@ class Model(nn.Module):
         self.learned_in, self.album = learned_in, album
         self.log: list[dict[str, Any]] = []
         self.encoder: Encoder | None = None
+        self.run: RunRecord | None = None
 
     @property
     def codes(self) -> Tensor:
@@ -80,7 +84,13 @@ class Model(nn.Module):
         width = None if self.encoder is None else self.encoder.width
         if width:
             save_network(self.encoder, folder / "encoder.safetensors")
-        write_json(folder / "model.json", {"shape": asdict(self.shape), "encoder_width": width, "log": self.log})
+        record = {
+            "shape": asdict(self.shape),
+            "encoder_width": width,
+            "log": self.log,
+            "run": self.run and asdict(self.run),
+        }
+        write_json(folder / "model.json", record)
 
     @classmethod
     def load(cls, folder: str | Path, runtime: Runtime) -> "Model":
@@ -92,7 +102,8 @@ class Model(nn.Module):
         record = read_json(folder / "model.json")
         try:
             shape, width, log = Shape(**record["shape"]), record["encoder_width"], record["log"]
-        except (KeyError, TypeError):
+            run = parse_run(record)
+        except (KeyError, TypeError, UserError):
             raise UserError(
                 f"{folder / 'model.json'}: describes no model; run the stage that makes it again."
             ) from None
@@ -103,7 +114,7 @@ class Model(nn.Module):
         generator = load_network(shape.generator(), folder / "generator.safetensors")
         table = LatentTable(image=Factor(codes, shape.geometry(), first=block.start))
         model = cls(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
-        model.log = log
+        model.log, model.run = log, run
         if width:
             model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
         return model

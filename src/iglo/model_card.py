@@ -1,10 +1,16 @@
-"""The README of an exported model, written from what is known of its run."""
+"""The README of an exported model, written from what is on record of its run.
+
+Names in it may come from anywhere (class names are names of folders), so none of them is taken as Markdown or HTML.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iglo.params import ClassContentParams, DataParams, Params
+from iglo.class_content import ClassContentShape
+from iglo.markdown import markdown
+from iglo.model import Shape
+from iglo.run_record import Network, Provenance
 
 METHODS = {
     "glo": "generative latent optimization (Bojanowski et al. 2017)",
@@ -25,51 +31,49 @@ or, on the command line, `iglo sample --model FOLDER --count 16 --out samples`.
 
 
 def model_card(
-    params: Params | ClassContentParams,
+    provenance: Provenance,
+    shape: Shape | ClassContentShape,
     train_count: int,
     log: Sequence[Mapping[str, Any]],
     sampler: str,
     classes: Sequence[str] = (),
-    metrics: Mapping[str, Any] | None = None,
 ) -> str:
     """The card as Markdown.
 
     Args:
-        params: of the run.
         train_count: training images.
         log: a row per stage and epoch, with the images `presented` so far in the stage.
-        metrics: nested numbers.
     """
-    data, method = params.data, params.method if isinstance(params, Params) else "class_content"
-    held_out = "all other images" if data.test is None else f"{data.test} images"
-    colours = "grey" if data.channels == 1 else "colour"
+    run, side = provenance.run, shape.image_size
+    colours = "grey" if shape.channels == 1 else "colour"
     lines = [
         "# An image generator made by iglo",
         "",
-        f"{data.image_size}×{data.image_size} pixels, {colours}; trained without a GAN, by {METHODS[method]}.",
+        f"{side}×{side} pixels, {colours}; trained without a GAN, by {METHODS[run.method]}.",
         "",
         "## Data",
         "",
-        f"- Source: {_source(data)}.",
-        f"- {train_count} images for training; held out: {held_out}.",
-        *([f"- Classes: {', '.join(classes)}."] if classes else []),
+        f"- Source: {_source(run.data)}.",
+        f"- {train_count} images for training; held out: {run.data.get('test', 'not on record')}.",
+        *([f"- Classes: {', '.join(map(markdown, classes))}."] if classes else []),
         "",
         "## Training",
         "",
-        f"- Seed {params.seed}, precision {params.precision}, loss `{params.loss.name}`.",
-        f"- Codes for samples are drawn by `{sampler}`.",
+        f"- Seed {run.seed}, precision {run.precision}, loss {markdown(run.loss.name)}.",
+        f"- Standard deviation of the noise on codes: {run.noise:g}.",
+        f"- Codes for samples are drawn by {markdown(sampler)}.",
         "",
         "| stage | epochs | images presented |",
         "|---|---|---|",
-        *(f"| {name} | {epochs} | {presented} |" for name, epochs, presented in _budget(log)),
+        *(f"| {markdown(name)} | {epochs} | {presented} |" for name, epochs, presented in _budget(log)),
         "",
         "## Metrics",
         "",
-        *_metrics(metrics),
+        *_metrics(provenance.metrics),
         "",
         "## Pretrained weights, and their licence",
         "",
-        *(f"- {use}: {network}, {_licence(weights)}" for use, network, weights in _networks(params)),
+        *_licences(provenance),
         "",
         "## Use",
         "",
@@ -78,16 +82,19 @@ def model_card(
     return "\n".join(lines)
 
 
-def _source(data: DataParams) -> str:
-    if data.source == "digits":
-        return "scikit-learn's handwritten digits"
-    if data.source == "folder" and not data.path:
-        return "images in memory"
-    if data.source == "folder":
-        return f"a folder of images, `{Path(data.path).name}`"
-    if data.source == "git":
-        return f"`{data.subdir}` of {data.url} at revision `{data.rev}`"
-    return f"{data.dataset}, by torchvision" + (f", classes {', '.join(data.classes)}" if data.classes else "")
+def _source(data: Mapping[str, Any]) -> str:
+    known = {key: markdown(value) for key, value in data.items()}
+    match data.get("source"):
+        case "digits":
+            return "scikit-learn's handwritten digits"
+        case "folder":
+            return f"a folder of images, {known['folder']}" if known.get("folder") else "images in memory"
+        case "git":
+            return f"{known.get('subdir')} of {known.get('url')} at revision {known.get('rev')}"
+        case "torchvision":
+            classes = ", ".join(map(markdown, data.get("classes") or []))
+            return f"{known.get('dataset')}, by torchvision" + (f", classes {classes}" if classes else "")
+    return "not on record"
 
 
 def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
@@ -98,8 +105,12 @@ def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
 
 def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
     if not metrics:
-        return ["None were given."]
-    return ["| metric | value |", "|---|---|", *(f"| `{key}` | {_value(value)} |" for key, value in _flat(metrics))]
+        return ["None of this model were given."]
+    return [
+        "| metric | value |",
+        "|---|---|",
+        *(f"| {markdown(key)} | {_value(value)} |" for key, value in _flat(metrics)),
+    ]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -111,18 +122,18 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else markdown(value)
 
 
-def _networks(params: Params | ClassContentParams) -> Iterator[tuple[str, str, str]]:
-    """What each network was used for, its name and its weights."""
-    if params.loss.name == "perceptual":
-        yield "Loss", params.loss.network, params.loss.weights
-    else:
-        yield "Loss", "no network", "random"
-    if isinstance(params, Params):
-        yield "Features for clustering", params.features.network, params.features.weights
-        yield "Judge of the metrics", params.evaluate.network, params.evaluate.weights
+def _licences(provenance: Provenance) -> Iterator[str]:
+    run = provenance.run
+    loss = run.loss if run.loss.name == "perceptual" else Network("no network", "random")
+    uses = {"Loss": loss}
+    if run.method != "class_content":
+        uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.judge}
+    for use, network in uses.items():
+        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not on record."
+        yield f"- {use}: {words}"
 
 
 def _licence(weights: str) -> str:
@@ -133,4 +144,4 @@ def _licence(weights: str) -> str:
             "torchvision's ImageNet weights (its code: BSD-3-Clause; trained on ImageNet, whose terms allow "
             "non-commercial research)."
         )
-    return f"weights of `{Path(weights).name}` (the licence of that file)."
+    return f"weights of {markdown(Path(weights).name)} (the licence of that file)."

@@ -361,9 +361,6 @@ def library_call(precision: str = "fp32") -> Iterator[None]:
         _switches.leave(precision)
 
 
-deterministic = library_call
-
-
 @contextmanager
 def building() -> Iterator[None]:
     """Networks that are built within the block have 32-bit weights and leave torch's global generator as it was.

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -90,16 +91,19 @@ class SamplerChoice:
         chosen: a name among them.
         kernel_distance: by name, from images of each sampler's codes to held-out images; empty where there are too few
             of them.
+        about: the digest of the `model` that they belong to, and the `judge` (network, weights) of the distances.
     """
 
     samplers: Mapping[str, Sampler]
     chosen: str
     kernel_distance: Mapping[str, float]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         for name, sampler in self.samplers.items():
             sampler.save(folder / f"{name}.safetensors")
-        write_json(folder / "samplers.json", {"chosen": self.chosen, "kernel_distance": dict(self.kernel_distance)})
+        record = {"chosen": self.chosen, "kernel_distance": dict(self.kernel_distance), "of": dict(self.about)}
+        write_json(folder / "samplers.json", record)
 
     @classmethod
     def load(cls, folder: str | Path, geometry: Euclidean) -> "SamplerChoice":
@@ -109,12 +113,13 @@ class SamplerChoice:
         try:
             chosen, distances = record["chosen"], record["kernel_distance"]
             distance = {name: float(distances[name]) for name in SAMPLERS} if distances != {} else {}
-        except (LookupError, TypeError, ValueError):
+            about = dict(record.get("of", {}))
+        except (LookupError, TypeError, ValueError, AttributeError):
             chosen = None
         if chosen not in SAMPLERS:
             raise UserError(f"{path}: names no choice of samplers; run the stage that makes it again.")
         samplers = {name: Sampler.load(path.with_name(f"{name}.safetensors"), geometry) for name in SAMPLERS}
-        return cls(samplers, chosen, distance)
+        return cls(samplers, chosen, distance, about)
 
 
 # --- Gaussians: weights (K,), means (K, d), and roots (K, d, d) of the covariances, RRᵀ = Σ ---

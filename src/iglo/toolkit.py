@@ -9,6 +9,7 @@ The same seed gives the same bits on one machine and device.
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -18,26 +19,33 @@ import torch
 from torch import Tensor
 
 from iglo import inversion
-from iglo.bundle import Bundle, Loss, load_bundle
-from iglo.errors import UserError
+from iglo.bundle import Bundle, load_bundle
+from iglo.errors import UserError, shown, warn
 from iglo.judges import feature_judge
-from iglo.losses import Distance
+from iglo.losses import PIXEL_DISTANCES, Distance
 from iglo.model import decode, encode
 from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.recipes import make_distance
-from iglo.runtime import Runtime, deterministic, runtime_on
+from iglo.run_record import Loss, Network
+from iglo.runtime import Runtime, library_call, runtime_on
 from iglo.sampling import Sampler
 from iglo.user_images import read_arrays
 
 BATCH = 256
 LOSSES = get_args(Loss.__annotations__["name"])
 SPACES = ("pixels", "features")
+FALLBACK = "l1"  # the distance that needs no weights
 
 Images = np.ndarray | Tensor
 Codes = np.ndarray | Tensor
 
 
+class FallbackWarning(UserWarning):
+    """The weights of the loss are not here, and codes are found by another distance."""
+
+
+@library_call()
 def load(path: str | Path, device: str | None = None) -> "LoadedModel":
     """The exported model in the folder `path`.
 
@@ -61,6 +69,15 @@ class LoadedModel:
     def __init__(self, bundle: Bundle, runtime: Runtime):
         self.bundle, self.runtime = bundle, runtime
         self.shape, self.classes = bundle.shape, bundle.record.classes
+        self._warned = False
+
+    def __repr__(self) -> str:
+        shape, record = self.shape, self.bundle.record
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return (
+            f"<{type(self).__name__}: {record.kind}, {shape.image_size}x{shape.image_size}x{shape.channels} images, "
+            f"codes of {shape.dimension}{classes}, {record.codes.count} training images, on {self.runtime.device}>"
+        )
 
     def info(self) -> dict[str, Any]:
         """What the model is, as plain values."""
@@ -95,12 +112,14 @@ class LoadedModel:
         """
         return self.decode(self.draw_codes(n, seed, sampler, classes))
 
+    @library_call()
     def draw_codes(
         self, n: int, seed: int = 0, sampler: Sampler | None = None, classes: Sequence[str] | None = None
     ) -> np.ndarray:
         """(n, d) codes of n new images; arguments as `sample`."""
         _check_whole("n", n, 1)
         _check_whole("seed", seed, 0)
+        self._check_memory("n", int(n))
         if classes is not None or self.classes:
             labels = self._labels(classes)
         drawn = (sampler or self.bundle.sampler).draw(int(n), torch_generator(int(seed), "samples"))
@@ -109,29 +128,29 @@ class LoadedModel:
             drawn = torch.cat([self.bundle.class_codes[turns], drawn], dim=1)
         return drawn.numpy()
 
+    @library_call()
     def decode(self, codes: Codes, floats: bool = False) -> np.ndarray:
         """(N, d) codes → (N, H, W, C) images: uint8, or with `floats` float32 in [0, 1]; codes are not projected."""
         pieces = torch.from_numpy(self._checked_codes(codes)).split(BATCH)
-        with deterministic():
-            images = [
-                decode(self.bundle.generator, piece, self.runtime, BATCH)
-                for piece in bar(pieces, desc="decoding", unit="batch")
-            ]
-        images = np.concatenate(images)
-        return images if floats else np.rint(255 * images).astype(np.uint8)
+        images = [
+            _as_asked(decode(self.bundle.generator, piece, self.runtime, BATCH), floats)
+            for piece in bar(pieces, desc="decoding", unit="batch")
+        ]
+        return np.concatenate(images)
 
     # --- Images to codes ---
 
+    @library_call()
     def encode(self, images: Images) -> np.ndarray:
         """Images → (N, d) codes, as the encoder reads them; `invert` finds better ones."""
         images = self._images(images)
-        with deterministic():
-            codes = [
-                encode(self.bundle.encoder, images[start : start + BATCH], self.shape, self.runtime, BATCH)
-                for start in bar(range(0, len(images), BATCH), desc="encoding", unit="batch")
-            ]
+        codes = [
+            encode(self.bundle.encoder, images[start : start + BATCH], self.shape, self.runtime, BATCH)
+            for start in bar(range(0, len(images), BATCH), desc="encoding", unit="batch")
+        ]
         return torch.cat(codes).numpy()
 
+    @library_call()
     def invert(
         self,
         images: Images,
@@ -145,7 +164,8 @@ class LoadedModel:
         Args:
             steps: of optimisation, at most; None: as many as the method takes.
             method: encoder; optimize, from random codes; or hybrid, from the encoder's.
-            loss: perceptual, l1, l2, l1_l2 or lap_l1; None: the one that the model was trained with.
+            loss: perceptual, l1, l2, l1_l2 or lap_l1; None: the one that the model was trained with, or l1 with a
+                warning where the weights of that one are not here.
             seed: of the random codes.
         """
         if steps is not None:
@@ -154,10 +174,9 @@ class LoadedModel:
         if method == "encoder":
             return self.encode(images)
         images, distance = self._images(images), self._distance(loss)
-        with deterministic():
-            found = inversion.invert(
-                self.bundle, images, distance, self.runtime, method=method, steps=steps, seed=int(seed)
-            )
+        found = inversion.invert(
+            self.bundle, images, distance, self.runtime, method=method, steps=steps, seed=int(seed)
+        )
         return found.codes.cpu().numpy()
 
     def reconstruct(
@@ -173,35 +192,49 @@ class LoadedModel:
 
     # --- Between images ---
 
-    def interpolate(self, a: Codes | Images, b: Codes | Images, steps: int = 9, method: str = "hybrid") -> np.ndarray:
+    @library_call()
+    def interpolate(
+        self,
+        a: Codes | Images,
+        b: Codes | Images,
+        steps: int = 9,
+        method: str = "hybrid",
+        loss: str | None = None,
+    ) -> np.ndarray:
         """The way from a to b, (steps, H, W, C) uint8 with both ends.
 
         A great circle where codes lie on a sphere, else a straight line.
 
         Args:
             a, b: a code (d,) or one image, (H, W, C) as an array or (C, H, W) as a tensor.
-            method: by which codes of images are found, as in `invert`.
+            method, loss: by which codes of images are found, as in `invert`.
         """
         _check_whole("steps", steps, 2)
-        start, end = (self._stops(_one(stop), method) for stop in (a, b))
+        self._check_memory("steps", int(steps))
+        start, end = (self._stops(_one(stop), method, loss) for stop in (a, b))
         return self._drawn_path(start, end, torch.linspace(0, 1, int(steps), dtype=torch.float32))
 
-    def tour(self, stops: Codes | Images, steps: int = 9, method: str = "hybrid") -> np.ndarray:
+    @library_call()
+    def tour(
+        self, stops: Codes | Images, steps: int = 9, method: str = "hybrid", loss: str | None = None
+    ) -> np.ndarray:
         """The closed path through M stops in their order, (M · steps, H, W, C) uint8.
 
         Args:
             stops: M codes or M images, M at least 2.
             steps: images from each stop on, itself among them.
-            method: as in `interpolate`.
+            method, loss: as in `interpolate`.
         """
         _check_whole("steps", steps, 1)
-        codes = self._stops(stops, method)
+        self._check_memory("steps", int(steps) * len(stops))
+        codes = self._stops(stops, method, loss)
         if len(codes) < 2:
             raise UserError(f"stops: must be at least 2, got {len(codes)}.")
         return self._drawn_path(
             codes, codes.roll(-1, 0), torch.linspace(0, 1, int(steps) + 1, dtype=torch.float32)[:-1]
         )
 
+    @library_call()
     def neighbours(
         self, images: Images, among: Images, k: int = 5, space: str = "pixels"
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -228,15 +261,22 @@ class LoadedModel:
         rows, distances = (torch.cat([getattr(found, name) for found in nearest]) for name in ("indices", "values"))
         return rows.numpy(), distances.numpy()
 
-    def convert(self, images: Images, classes: Sequence[str] | None = None, method: str = "encoder") -> np.ndarray:
+    @library_call()
+    def convert(
+        self,
+        images: Images,
+        classes: Sequence[str] | None = None,
+        method: str = "encoder",
+        loss: str | None = None,
+    ) -> np.ndarray:
         """What each image shows, in every one of the classes, (N, K, H, W, C) uint8; of a model with classes.
 
         Args:
             classes: names; None: all.
-            method: by which the images' content is found, as in `invert`.
+            method, loss: by which the images' content is found, as in `invert`.
         """
         labels = self._labels(classes)
-        content = torch.from_numpy(self.invert(images, method=method))[:, self.shape.class_dimension :]
+        content = torch.from_numpy(self.invert(images, method=method, loss=loss))[:, self.shape.class_dimension :]
         codes = [self.bundle.class_codes[labels].repeat(len(content), 1), content.repeat_interleave(len(labels), 0)]
         drawn = self.decode(torch.cat(codes, dim=1))
         return drawn.reshape(len(content), len(labels), *drawn.shape[1:])
@@ -275,19 +315,55 @@ class LoadedModel:
         if loss is not None and loss not in LOSSES:
             raise UserError(f"loss: must be one of {', '.join(LOSSES)}, got {loss!r}.")
         record = self.bundle.record
-        trained = record.loss if loss is None else dataclasses.replace(record.loss, name=loss)
+        wanted = record.loss if loss is None else dataclasses.replace(record.loss, name=loss)
         try:
-            return make_distance(dataclasses.replace(record, loss=trained), self.runtime)
+            if wanted.name == "perceptual":
+                wanted = self._with_weights(wanted, "loss.weights")
+            return make_distance(dataclasses.replace(record, loss=wanted), self.runtime)
         except UserError as error:
             reason = str(error).rstrip(".")
-            raise UserError(f"{reason}; or take another loss, such as l1, which needs no weights.") from None
+        if loss is not None:
+            raise UserError(f"{reason}; or take another loss, such as {FALLBACK}, which needs no weights.")
+        if not self._warned:
+            warn(
+                f"loss: the model was trained with {wanted.name}, which does not work here ({reason}); {FALLBACK} is "
+                f"taken instead. Name a loss to choose another.",
+                FallbackWarning,
+            )
+        self._warned = True
+        return PIXEL_DISTANCES[FALLBACK]().to(self.runtime.device)
+
+    def _with_weights(self, network: Network, key: str) -> Any:
+        """The network with the path of its weights here: in the model's folder, or as the path was when it was made.
+
+        A file is all that is opened: another thing of that name, such as a pipe, could keep us waiting.
+        """
+        if network.weights in ("imagenet", "random"):
+            return network
+        name = Path(network.weights).name
+        for path in (self.bundle.folder / name, Path(network.weights)):
+            if os.path.isfile(path):
+                return dataclasses.replace(network, weights=str(path))
+        folder = shown(str(self.bundle.folder))
+        raise UserError(f"{key}: there is no file {shown(name)} here; put it into {folder}.")
+
+    def _check_memory(self, name: str, count: int) -> None:
+        """Refuses a number of images that no memory of this machine holds."""
+        shape = self.shape
+        image = shape.image_size**2 * shape.channels
+        needed, there = count * (2 * image + 8 * shape.dimension), _memory()  # twice: in pieces, and together
+        if needed > there:
+            raise UserError(
+                f"{name}: {count} images take about {needed / 2**30:,.0f} GiB of memory, and this machine has "
+                f"{there / 2**30:,.0f} GiB; ask for fewer."
+            )
 
     # --- Parts ---
 
-    def _stops(self, stops: Codes | Images, method: str) -> Tensor:
+    def _stops(self, stops: Codes | Images, method: str, loss: str | None) -> Tensor:
         """(M, d) codes of M codes or images."""
         stops = stops if isinstance(stops, Tensor) else np.asarray(stops)
-        codes = self._checked_codes(stops) if stops.ndim == 2 else self.invert(stops, method=method)
+        codes = self._checked_codes(stops) if stops.ndim == 2 else self.invert(stops, method=method, loss=loss)
         return torch.from_numpy(codes)
 
     def _drawn_path(self, start: Tensor, end: Tensor, times: Tensor) -> np.ndarray:
@@ -300,11 +376,24 @@ class LoadedModel:
         judge, seed = self.bundle.record.judge, self.bundle.record.seed
         if judge is None:
             raise UserError("space: 'features' needs a network, and this model has none on record; take 'pixels'.")
+        judge = self._with_weights(judge, "judge.weights")
         _, features = feature_judge(judge.network, judge.weights, seed, self.runtime.device)
         batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
-        with deterministic():
-            found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
+        found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
         return torch.cat(found).double()
+
+
+def _as_asked(images: np.ndarray, floats: bool) -> np.ndarray:
+    """Images in [0, 1], in 8 bits unless `floats`."""
+    return images if floats else np.rint(255 * images).astype(np.uint8)
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory; where they cannot be asked for, more than any has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**44
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iglo.decoding import BadImageError, Shape, decode, read_image, to_bytes
-from iglo.errors import UserError, shown
+from iglo.errors import UserError, shown, warn
 from iglo.folders import files_of_pattern, is_folder, status
 from iglo.images import natural_key, no_memory
 from iglo.progress import bar
@@ -122,11 +122,10 @@ def _named(name: str) -> list[Path]:
 def _tell_left_out(name: str, ignored: Sequence[str]) -> None:
     files = [file for file in ignored if not Path(file).name.startswith(".")]  # hidden files are never meant
     if files:
-        warnings.warn(
+        warn(
             f"{shown(name)}: {len(files)} of the files in it were left out, whose names do not end as those of images "
             f"do (the first is {shown(files[0])}); give the name of each that is an image.",
             ConversionWarning,
-            stacklevel=4,
         )
 
 
@@ -142,10 +141,9 @@ def _warn(name: str, found: Found, size: int, channels: int) -> None:
         f"resized to {size}×{size}": any(min(height, width) != size for height, width, _ in odd),
     }
     height, width, count = odd[0]
-    warnings.warn(
+    warn(
         f"{shown(name)}: {sum(found[shape] for shape in odd)} of {found.total()} images are not as the model takes "
         f"them (the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
         f"{', '.join(words for words, holds in done.items() if holds)}.",
         ConversionWarning,
-        stacklevel=5,  # where a method of the loaded model was called
     )

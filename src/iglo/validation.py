@@ -59,6 +59,7 @@ CountOrNone = Annotated[int, at_least(0)]
 Rate = Annotated[float, above(0)]
 Weight = Annotated[float, at_least(0)]
 Share = Annotated[float, between(0, 1)]
+Channels = Annotated[int, Check("1 or 3", lambda v: v in (1, 3))]
 ImageSize = Annotated[int, Check("a power of two from 16 to 128", lambda v: _is_power_of_two(v) and 16 <= v <= 128)]
 
 

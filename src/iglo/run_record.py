@@ -1,0 +1,140 @@
+"""What is on record of a run: the values that a model was made with, and which model other files belong to.
+
+The stages write these records into their outputs. So an export tells what was run, whatever params.yaml says now.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from iglo.files import read_json
+from iglo.params import ClassContentParams, DataParams, Params
+from iglo.validation import CountOrNone, Weight, between, parse
+
+OF = "of"  # the key of a metrics file or a samplers file that says which model it is about
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that looks at images: torchvision's name, and imagenet, random or a .safetensors file."""
+
+    network: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class Loss(Network):
+    """The distance that the model was trained with, by which codes of further images are found."""
+
+    name: Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"]
+    blocks: Annotated[int, between(1, 5)]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The values of the stage that last trained the generator.
+
+    Attributes:
+        noise: standard deviation of the noise on codes with which that stage ended, per coordinate.
+        data: where the images come from, as `data_record` says it, and how many there are to train and to test.
+    """
+
+    method: Literal["glo", "incremental", "class_content"]
+    seed: CountOrNone
+    precision: Literal["fp32", "tf32", "bf16"]
+    noise: Weight
+    loss: Loss
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, params: Params | ClassContentParams, data: Mapping[str, Any]) -> "RunRecord":
+        loss = params.loss
+        return cls(
+            method="class_content" if isinstance(params, ClassContentParams) else params.method,
+            seed=params.seed,
+            precision=params.precision,
+            noise=params.last_sigma,
+            loss=Loss(loss.network, loss.weights, loss.name, loss.blocks),
+            data=dict(data),
+        )
+
+
+def parse_run(record: Mapping[str, Any]) -> RunRecord | None:
+    """The run that a model's record tells of; None where an earlier iglo made the model. UserError when damaged."""
+    run = record.get("run")
+    return None if run is None else parse(run, RunRecord, "run")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that a model card tells of how a model came to be.
+
+    Attributes:
+        judge: the network that judged samples and metrics; None: there was none, or it is not on record.
+        features: the network in whose features the images were clustered; None as for `judge`.
+        metrics: nested numbers.
+    """
+
+    run: RunRecord
+    judge: Network | None = None
+    features: Network | None = None
+    metrics: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, params: Params | ClassContentParams) -> "Provenance":
+        """What is known when the params are those of the run for certain."""
+        record = RunRecord.of(params, data_record(params.data))
+        if isinstance(params, ClassContentParams):
+            return cls(record)
+        judge, features = params.evaluate, params.features
+        return cls(record, Network(judge.network, judge.weights), Network(features.network, features.weights))
+
+
+def data_record(data: DataParams) -> dict[str, Any]:
+    """Where the images come from: the keys that the source uses, without a folder's place and a URL's password."""
+    if data.source == "folder":
+        return {"source": "folder", "folder": Path(data.path).name}
+    if data.source == "git":
+        return {"source": "git", "url": without_place(data.url), "rev": data.rev, "subdir": data.subdir}
+    if data.source == "torchvision":
+        return {"source": "torchvision", "dataset": data.dataset, "classes": list(data.classes)}
+    return {"source": data.source}
+
+
+def prepared_data(folder: str | Path) -> dict[str, Any]:
+    """What the folder of prepared images has on record: `data_record`, and the counts `train` and `test`."""
+    report = read_json(Path(folder) / "report.json")
+    counts = report.get("images", {})
+    return {**report.get("data", {}), **{split: counts.get(split, 0) for split in ("train", "test")}}
+
+
+def without_place(url: str) -> str:
+    """The address of a repository without the user's name, password or token, and of a folder its name alone."""
+    if Path(url).is_absolute():
+        return Path(url).name
+    try:
+        place = urlsplit(url)
+    except ValueError:
+        return url
+    return place._replace(netloc=place.netloc.rpartition("@")[2]).geturl() if place.netloc else url
+
+
+def folder_digest(folder: str | Path) -> str:
+    """The beginning of a SHA-256 of the names and contents of a folder's files."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
