@@ -74,6 +74,8 @@ class Targets:
     def _build_cache(self, ids: Tensor, budget: float) -> list[Tensor] | None:
         """Every level but the pixels, which are cheap to make; None over the budget, in bytes."""
         levels = self._represent(_unit(self._read(ids[:1])))[1:]
+        if not levels:  # pixels are all that is compared, so that there is no reason to read the images now
+            return []
         if sum(level.nbytes for level in levels) * len(ids) > budget:
             return None
         cache = [level.new_empty(len(ids), *level.shape[1:]) for level in levels]
