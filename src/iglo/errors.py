@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Stages print it and exit with status 1; a traceback is kept for defects of our own.
     """
+
+
+class TrainingWarning(UserWarning):
+    """One sentence for the user: a training has ended, what it has learned is of no use, and what to do."""
