@@ -11,6 +11,7 @@ from torch import Tensor
 from iglo.errors import UserError
 from iglo.losses import Distance, Representation
 from iglo.objectives import Batch, Part
+from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime, send
 from iglo.variations import Variation
@@ -80,7 +81,8 @@ class Targets:
             return None
         cache = [level.new_empty(len(ids), *level.shape[1:]) for level in levels]
         cache = [kept.contiguous(memory_format=torch.channels_last) for kept in cache]
-        for rows in torch.arange(len(ids)).split(64):
+        pieces = torch.arange(len(ids)).split(64)
+        for rows in bar(pieces, desc="targets", unit="batch", hidden=not self.runtime.first):
             for kept, level in zip(cache, self._represent(_unit(self._read(ids[rows])))[1:], strict=True):
                 kept[rows] = level
         return cache

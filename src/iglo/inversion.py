@@ -204,12 +204,12 @@ def optimise_codes(
         For each of `steps`, the (N, d) codes after that many steps.
     """
     targets = Targets(images, np.arange(len(images)), distance, runtime)
-    generator = model.generator.eval()
-    pieces = [
+    generator, pieces = model.generator.eval(), torch.arange(len(images)).split(batch_size)
+    found = [
         _optimise(generator, targets.part(ids).target, start[ids], model, distance, steps, runtime, rate)
-        for ids in torch.arange(len(images)).split(batch_size)
+        for ids in bar(pieces, desc="optimising codes", unit="batch", hidden=not runtime.first)
     ]
-    return [torch.cat(codes) for codes in zip(*pieces, strict=True)]
+    return [torch.cat(codes) for codes in zip(*found, strict=True)]
 
 
 def _optimise(generator, target, start, model, distance, steps, runtime, rate) -> list[Tensor]:
