@@ -23,8 +23,9 @@ def bar(work: Iterable[Any] | None = None, *, hidden: bool = False, **options: A
         hidden: show nothing, for the ranks after the first.
         options: of tqdm: total, initial, desc, unit.
     """
-    shown = not (hidden or _silent())
-    return tqdm(work, **options) if shown and _on_terminal() else _Lines(work, disable=not shown, **options)
+    if hidden or _silent():
+        return _Lines(work, disable=True, **options)
+    return (tqdm if _on_terminal() else _Lines)(work, **options)
 
 
 def say(text: str) -> None:
