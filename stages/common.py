@@ -4,14 +4,16 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from iglo import environment
-from iglo.errors import UserError
+from iglo.errors import TrainingWarning, UserError
 from iglo.files import check_can_be_written, disk_full_is_a_user_error, read_json, write_json
 from iglo.params import Params, load_params
 from iglo.threads import set_threads, thread_count
@@ -56,7 +58,8 @@ def stage(*names: str, kind: type | None = None) -> Callable:
             parser.add_argument("--params", default="params.yaml")
             arguments = parser.parse_args(argv)
             try:
-                _timed(function, arguments, kind)
+                with _plain_warnings():
+                    _timed(function, arguments, kind)
             except UserError as error:
                 if not FIRST:
                     time.sleep(5)  # what all ranks have to say, the first says, and torchrun stops the others
@@ -69,6 +72,22 @@ def stage(*names: str, kind: type | None = None) -> Callable:
         return main
 
     return decorate
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """A TrainingWarning is a line on stderr; other warnings stay as they are."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning, category: type[Warning], *rest: Any, **options: Any) -> None:
+            if issubclass(category, TrainingWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *rest, **options)
+
+        warnings.showwarning = shown
+        yield
 
 
 def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None) -> None:

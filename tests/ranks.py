@@ -191,7 +191,12 @@ def draws(_: Path, runtime: Runtime) -> dict:
     part = model_of(runtime.alone, normalised=True)
     settle_batch_norm(part.generator, model.codes)
     means = [each.generator.body[1].running_mean for each in (model, whole, part)]
+    apart = torch.randn(40, 6, 2, 2, generator=generator())  # images sorted by class: the ranks' means lie apart
+    apart[:20] += 5
+    norm = nn.BatchNorm2d(6)
+    settle_batch_norm(norm, apart[runtime.block(40)], runtime)
     return {
+        "variance": float((norm.running_var / apart.transpose(0, 1).flatten(1).var(1) - 1).abs().max()),
         "noises": len(torch.unique(drawn.round(decimals=4))),
         "drawn": drawn.numel(),
         "settled": float((means[0] - means[1]).abs().max()),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from iglo.batches import Batches, Schedule, Targets
-from iglo.losses import L1, LaplacianL1, Perceptual
+from iglo.losses import L1, L1L2, L2, LaplacianL1, Perceptual
 from iglo.networks import initialise
 from iglo.runtime import Runtime
 from iglo.variations import Variation
@@ -176,6 +176,16 @@ def test_variations_are_fresh_at_every_step(targets):
     batches = make(targets, varied=Schedule(one, 1, Variation(False, 0, 0.5)), other=Schedule(CURRENT, 1))
     sums = [batch["varied"].images.sum().item() for batch in batches.between(0, 22)]
     assert len(set(sums)) == 22
+
+
+@pytest.mark.parametrize("distance", [L1(), L2(), L1L2()], ids=["l1", "l2", "l1_l2"])
+def test_nothing_is_computed_beforehand_where_pixels_are_all_that_is_compared(distance, monkeypatch):
+    read, whole = [], Targets._read
+    monkeypatch.setattr(Targets, "_read", lambda self, ids: read.extend(ids.tolist()) or whole(self, ids))
+    targets = Targets(tiny_images(200), np.arange(200), distance, RUNTIME, cache_gb=1.0)
+    assert len(read) <= 1
+    part = targets.part(torch.tensor([7]))
+    assert len(part.target) == 1 and torch.equal(part.target[0], part.images)
 
 
 def test_the_budget_is_kept_to_the_byte():

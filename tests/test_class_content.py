@@ -116,14 +116,14 @@ def test_learning_lowers_the_loss_and_moves_every_code(learned):
     assert (model.class_codes != start.class_codes).any(1).all()
     assert (model.content_codes != start.content_codes).any(1).all()
     rows = [row for row in model.log if row["stage"] == "train"]
-    assert [[*row] for row in rows] == [["stage", "epoch", "presented", "reconstruction", "decay"]] * 3
+    assert [[*row] for row in rows] == [["stage", "epoch", "presented", "loss", "reconstruction", "decay"]] * 3
     assert rows[-1]["presented"] == 36 and rows[-1]["reconstruction"] < rows[0]["reconstruction"]
 
 
 def test_without_noise_and_decay_reconstruction_is_all_there_is():
     model = begin()
     learn(model, tiny_class_params(sigma=0.0, decay=0.0))
-    assert [*model.log[-1]] == ["stage", "epoch", "presented", "reconstruction"]
+    assert [*model.log[-1]] == ["stage", "epoch", "presented", "loss", "reconstruction"]
     shown = decode(model.generator, model.codes[model.album.ids], RUNTIME)
     np.testing.assert_allclose(model.album.frames[-1].numpy(), shown * 255, atol=0.51)
 

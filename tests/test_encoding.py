@@ -139,7 +139,7 @@ def test_the_encoder_learns_and_leaves_generator_and_codes_alone(pairs, plain):
     assert all(weights.grad is None for weights in model.generator.parameters())
     names = ["code_regression"] + ["rendered_pairs"] * (pairs > 0)
     for row in (progress.rows[0], model.log[-1]):
-        assert [name for name in row if name not in ("stage", "epoch", "presented")] == [*names, "held_out"]
+        assert [name for name in row if name not in ("stage", "epoch", "presented")] == ["loss", *names, "held_out"]
     assert progress.rows[-1]["code_regression"] < 0.5 * progress.rows[0]["code_regression"]
     assert model.log[-1]["stage"] == "encoder" and len(progress.rows) == 60
     similar = torch.cosine_similarity(encode(model.encoder, IMAGES, model.shape, RUNTIME), model.codes.cpu())
@@ -184,7 +184,7 @@ def test_the_log_of_joint_learning_has_its_terms_and_counts_rendered_images(mode
     """An epoch is three batches of four; a batch is drawn from its codes and from the encoder's."""
     progress = jointly(model)
     terms = ["autoencoding", "preservation", "code_regression", "rendered_pairs"]
-    assert [[*row] for row in model.log[-3:]] == [["stage", "epoch", "presented", *terms, "held_out"]] * 3
+    assert [[*row] for row in model.log[-3:]] == [["stage", "epoch", "presented", "loss", *terms, "held_out"]] * 3
     assert model.log[-1]["stage"] == "joint"
     assert [row["presented"] for row in progress.rows] == [24, 48, 72]
 

@@ -13,6 +13,7 @@ from iglo.latents import Factor, LatentTable
 from iglo.losses import L1, L2, LaplacianL1
 from iglo.model import Model, Shape, decode, encode, settle_batch_norm
 from iglo.networks import initialise
+from iglo.optimizers import RowAdam
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
 IMAGES = tiny_images(6)
@@ -189,6 +190,19 @@ def test_a_found_code_depends_on_neither_batch_nor_neighbours(whole):
     torch.testing.assert_close(pieces.codes, together.codes, rtol=0, atol=1e-4)
     assert torch.equal(inverted(whole, **options).codes, together.codes)
     assert not torch.equal(inverted(whole, seed=1, **options).codes, together.codes)
+
+
+def test_a_block_of_images_has_tables_of_its_own_rows_alone(whole, monkeypatch):
+    """Tables of all starts for each block would take memory and time that grow with the square of the images."""
+    lengths, step = set(), RowAdam.step
+
+    def watched(self):
+        step(self)
+        lengths.update(len(state["moments"]) for state in self.state.values())
+
+    monkeypatch.setattr(RowAdam, "step", watched)
+    found = inverted(whole, tiny_images(11), method="optimize", steps=3, restarts=2, batch_size=4)
+    assert lengths == {2 * 4, 2 * 3} and len(found.codes) == len(found.loss) == len(found.steps) == 11
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,27 @@ def test_half_precision_features_are_summed_in_full():
 def test_perceptual_in_half_precision_is_close():
     a, b = images(), images(seed=1)
     torch.testing.assert_close(perceptual(torch.bfloat16)(a, b), perceptual()(a, b), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("name", PIXEL_DISTANCES)
+def test_pixels_are_compared_in_full_precision_where_networks_are_not(name):
+    """bfloat16 loses a residual of 0.003: value and gradient are those without autocast."""
+    target, distance = images(), DISTANCES[name]
+    residual = 0.003 * torch.randn(target.shape, generator=generator(5))
+    found = []
+    for half in (False, True):
+        drawn = (target + residual).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            value = distance.compare(distance.represent(drawn), distance.represent(target))
+        value.sum().backward()
+        found.append((value.detach(), drawn.grad))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+def test_the_pixels_of_a_perceptual_distance_are_compared_in_full_precision():
+    """Its blocks are cut away, so that the pixels are all that is left."""
+    target, bare = images(), Perceptual([], MEAN, STD, torch.bfloat16)
+    drawn = target + 0.003
+    with torch.autocast("cpu", torch.bfloat16):
+        value = bare(drawn, target)
+    torch.testing.assert_close(value, (drawn - target).abs().mean((1, 2, 3)))

@@ -300,3 +300,23 @@ def assert_one_sentence(text: str, *words: str) -> None:
     assert text.startswith("error: ") and text.endswith((".\n", "?\n")) and text.count("\n") == 1, text
     for some in words:
         assert some in text
+
+
+def test_a_training_in_vain_is_one_line_of_warning(tiny_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("iglo.outcome.FEWEST_STEPS", 1)
+    run = tiny_run.copy(tmp_path, **{"optimizer.generator_rate": 1e6})
+    chain.run(run.folder, run.stage("full"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: full: after 6 steps its images") and "lower optimizer.generator_rate" in line
+
+
+@pytest.mark.parametrize(("name", "rate"), [("full", "optimizer.generator_rate"), ("joint", "joint.rate")])
+def test_a_training_that_its_last_step_spoils_leaves_no_model(name, rate, tiny_run, tmp_path, capsys):
+    run = tiny_run.copy(tmp_path, **{rate: 1e38})
+    stage = run.stage(name)
+    take_away(run, stage)
+    with pytest.raises(SystemExit, match="1"):
+        chain.run(run.folder, stage)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {name}: ") and "no longer finite" in line and "checkpoint is kept" not in line
+    assert not outputs(run, stage)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from iglo import progress
 from iglo.album import Album
 from iglo.batches import Batches, Schedule, Targets
 from iglo.checkpoints import CheckpointFolder
@@ -19,7 +20,7 @@ from iglo.networks import initialise
 from iglo.objectives import Continuity, Objective, Preservation, Reconstruction
 from iglo.observers import Average, Previews
 from iglo.optimizers import RowAdam
-from iglo.training import LOOK_EVERY, RATE_SCHEDULES, fit
+from iglo.training import LOOK_EVERY, RATE_SCHEDULES, fit, require_finite
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
 EPOCHS, STEPS = 4, 3
@@ -108,7 +109,7 @@ def test_the_log_has_a_row_per_epoch(whole):
     rows = whole.progress.rows
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [row["presented"] for row in rows] == [STEPS * (3 + 2 + 3) * epoch for epoch in (1, 2, 3, 4)]
-    assert list(rows[0]) == ["epoch", "presented", "reconstruction", "preservation", "continuity"]
+    assert list(rows[0]) == ["epoch", "presented", "loss", "reconstruction", "preservation", "continuity"]
     assert whole.progress.step == EPOCHS * STEPS and whole.model.album.places == [("tiny", 1), ("tiny", 2)]
 
 
@@ -209,6 +210,71 @@ def test_a_loss_that_is_lost_leaves_a_good_checkpoint(checkpoints):
     state = checkpoints.load()
     assert state["progress"]["step"] == 4
     assert all(values.isfinite().all() for values in state["model"].values())
+
+
+class Spoiling:
+    """A term that is always a number, and whose gradient is none at its `bad`-th call."""
+
+    name, part = "spoiling", "current"
+
+    def __init__(self, bad):
+        self.bad, self.calls = bad, 0
+
+    def __call__(self, model, batch, rng, done):
+        self.calls += 1
+        codes = model.table(batch["current"].ids)
+        return (codes * (0.0 if self.calls == self.bad else 1.0)).square().sum(1).sqrt()
+
+
+def test_weights_that_the_last_step_spoils_are_an_error(checkpoints):
+    """No loss would tell of them. The step before the last is kept where there are checkpoints, and is said to be."""
+    terms, last = [(1.0, Reconstruction())], EPOCHS * STEPS
+    problem = (
+        rf"^tiny: the weights are no longer finite after step {last}; try a lower learning rate or precision: fp32"
+    )
+    with pytest.raises(UserError, match=rf"{problem}\.$"):
+        Run(terms=[*terms, (1.0, Spoiling(last))])
+    with pytest.raises(UserError, match=rf"{problem}; the last good checkpoint is kept\.$"):
+        Run(terms=[*terms, (1.0, Spoiling(last))], checkpoints=checkpoints)
+    state = checkpoints.load()
+    assert state["progress"]["step"] == last - 1 and all(values.isfinite().all() for values in state["model"].values())
+    assert Run(terms=[*terms, (1.0, Spoiling(last + 1))]).progress.step == last
+
+
+def test_a_checkpoint_is_promised_only_where_there_is_one(checkpoints):
+    for kill_at, kept in ((1, False), (2, True)):
+        with pytest.raises(UserError) as error:
+            Run(terms=[(1.0, Reconstruction()), (1.0, Spike(kill_at))], checkpoints=checkpoints)
+        assert ("checkpoint is kept" in str(error.value)) is kept is (checkpoints.load() is not None)
+
+
+def test_statistics_of_batch_norm_are_looked_at_too():
+    model = Run(epochs=1).model
+    require_finite(model, "full", RUNTIME)
+    model.generator.body[1].running_var[2] = math.inf
+    with pytest.raises(UserError, match=r"^full: the weights are no longer finite at its end; try a lower [^\n]*\.$"):
+        require_finite(model, "full", RUNTIME)
+
+
+def test_the_loss_of_the_log_is_the_weighted_sum_of_the_terms(whole):
+    for row in whole.progress.rows:
+        assert row["loss"] == pytest.approx(row["reconstruction"] + row["preservation"] + 0.5 * row["continuity"])
+
+
+def test_a_run_that_goes_on_says_from_where(checkpoints, capsys):
+    Run(kill_at=5, checkpoints=checkpoints)
+    assert capsys.readouterr().err == ""
+    Run(checkpoints=checkpoints)
+    assert capsys.readouterr().err == "tiny: goes on after step 4 of 12\n"
+
+
+def test_the_progress_of_a_run_shows_epoch_and_loss(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 1e-9)
+    run = Run()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("tiny: step 1/12, epoch 1/4, ") and "loss" not in lines[0]
+    loss = run.progress.rows[-1]["loss"]
+    assert lines[-1].startswith(f"tiny: step 12/12, epoch 4/4, loss {loss:.4g}, ") and "done in" in lines[-1]
 
 
 @pytest.mark.parametrize(

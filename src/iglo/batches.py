@@ -11,6 +11,7 @@ from torch import Tensor
 from iglo.errors import UserError
 from iglo.losses import Distance, Representation
 from iglo.objectives import Batch, Part
+from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime, send
 from iglo.variations import Variation
@@ -74,11 +75,14 @@ class Targets:
     def _build_cache(self, ids: Tensor, budget: float) -> list[Tensor] | None:
         """Every level but the pixels, which are cheap to make; None over the budget, in bytes."""
         levels = self._represent(_unit(self._read(ids[:1])))[1:]
+        if not levels:  # pixels are all that is compared, so that there is no reason to read the images now
+            return []
         if sum(level.nbytes for level in levels) * len(ids) > budget:
             return None
         cache = [level.new_empty(len(ids), *level.shape[1:]) for level in levels]
         cache = [kept.contiguous(memory_format=torch.channels_last) for kept in cache]
-        for rows in torch.arange(len(ids)).split(64):
+        pieces = torch.arange(len(ids)).split(64)
+        for rows in bar(pieces, desc="targets", unit="batch", hidden=not self.runtime.first):
             for kept, level in zip(cache, self._represent(_unit(self._read(ids[rows])))[1:], strict=True):
                 kept[rows] = level
         return cache

@@ -110,7 +110,7 @@ def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> No
     """The terms of the training's objective as they enter it: each times its weight, by default 1."""
     rows = [row for row in log if row["stage"] == "train"]
     epochs = np.array([row["epoch"] for row in rows])
-    terms = [key for key in rows[0] if key not in ("stage", "epoch", "presented")]
+    terms = [key for key in rows[0] if key not in ("stage", "epoch", "presented", "loss")]
     curves = {}
     for term in terms:
         weight = weights.get(term, 1.0)

@@ -1,5 +1,8 @@
 """Learning the way from an image to its code: from the codes, together with the generator, or instead of the codes."""
 
+import math
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
@@ -17,15 +20,17 @@ from iglo.objectives import (
     CodePenalty,
     CodeRegression,
     Objective,
+    Part,
     Preservation,
     RenderedPairs,
 )
 from iglo.observers import Best
 from iglo.optimizers import network_optimizer
+from iglo.outcome import warn_if_useless, warn_of_useless_images
 from iglo.params import Params
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
-from iglo.training import Progress, Watch, fit
+from iglo.training import Progress, Watch, fit, lost, require_finite
 from iglo.variations import Variation
 
 START_RATE = 1e-3  # of Adam, falling with a cosine
@@ -62,7 +67,12 @@ def learn_encoder(
         observers=[best],
         checkpoints=checkpoints,
     )
-    return _keep_best(model, progress, best, "encoder")
+    _keep_best(model, progress, best, "encoder", runtime)
+    codes = model.codes_of(runtime.held(held, len(images)))
+    of_mean = _distance_to_the_mean(codes, len(held), code_distance, runtime)
+    if runtime.first:
+        warn_if_useless("encoder", progress, min(best.scores), of_mean, "codes", "encoder.rate")
+    return progress
 
 
 def start_codes(
@@ -154,7 +164,10 @@ def learn_jointly(
         observers=[best],
         checkpoints=checkpoints,
     )
-    return _keep_best(model, progress, best, "joint")
+    _keep_best(model, progress, best, "joint", runtime)
+    own = runtime.held(held, len(images))
+    warn_of_useless_images("joint", progress, model.generator, partial(_read, model), targets, own, "joint.rate")
+    return progress
 
 
 def learn_autoencoder(
@@ -193,6 +206,9 @@ def learn_autoencoder(
     )
     model.table.factors["image"].codes.data.copy_(encode(model.encoder, images, model.shape, runtime))
     settle_batch_norm(model.generator, model.codes)
+    require_finite(model, "autoencoder", runtime)
+    key = "optimizer.generator_rate"
+    warn_of_useless_images("autoencoder", progress, model.generator, partial(_read, model), targets, ids, key)
     model.log += [{"stage": "autoencoder", **row} for row in progress.rows]
     return progress
 
@@ -212,12 +228,27 @@ def _held_out(count: int, params: Params) -> tuple[np.ndarray, np.ndarray]:
     return held, kept
 
 
-def _keep_best(model: Model, progress: Progress, best: Best, name: str) -> Progress:
+def _keep_best(model: Model, progress: Progress, best: Best, name: str, runtime: Runtime) -> None:
+    """Restores the best epoch and puts all of them on record."""
     for row, score in zip(progress.rows, best.scores, strict=True):
+        if not math.isfinite(score):
+            raise lost(name, f"the loss on held-out images is no longer finite in epoch {row['epoch']}")
         row["held_out"] = score
     best.restore()
+    require_finite(model, name, runtime)
     model.log += [{"stage": name, **row} for row in progress.rows]
-    return progress
+
+
+def _read(model: Model, part: Part) -> torch.Tensor:
+    """(B, d) the codes that the encoder, in evaluation mode, reads from the images of a part."""
+    return model.table.project(part.encoded(model.encoder.eval()))
+
+
+def _distance_to_the_mean(codes: torch.Tensor, count: int, distance: CodeDistance, runtime: Runtime) -> float:
+    """The mean distance of `count` codes, of which each rank has its own (B, d), to their mean."""
+    mean = runtime.total(codes.sum(0)) / count
+    of_own = distance(codes, mean.expand_as(codes)).sum() if len(codes) else torch.zeros((), device=codes.device)
+    return float(runtime.total(of_own)) / count
 
 
 @torch.no_grad()

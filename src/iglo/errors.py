@@ -4,6 +4,10 @@ import sys
 import warnings
 
 
+class TrainingWarning(UserWarning):
+    """One sentence for the user: a training has ended, what it has learned is of no use, and what to do."""
+
+
 class UserError(Exception):
     """One sentence for the user: what is wrong, the value received, and what to do.
 

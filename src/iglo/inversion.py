@@ -74,14 +74,15 @@ def invert(
     steps = _checked(model, method, steps, restarts)
     targets = Targets(images, np.arange(len(images)), distance, runtime)
     starts = _starts(model, images, method, restarts, seed, runtime)
-    factor = Factor(starts.flatten(0, 1).to(runtime.device), model.shape.geometry())
-    search = _Search(model.generator.eval(), factor, starts.shape[1], targets, distance, runtime)
-    pieces = torch.arange(len(images)).split(batch_size)
+    generator, geometry, found = model.generator.eval(), model.shape.geometry(), []
     with bar(total=len(images), desc=method, unit="image") as shown:
-        for ids in pieces:
-            search.run(ids, steps, rate, tolerance)
+        for ids in torch.arange(len(images)).split(batch_size):
+            factor = Factor(starts[ids].flatten(0, 1).to(runtime.device), geometry)
+            search = _Search(generator, factor, ids, targets, distance, runtime)
+            search.run(steps, rate, tolerance)
+            found.append(search.best())
             shown.update(len(ids))
-    return search.best()
+    return Inverted(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 def _checked(model: Model, method: str, steps: int | None, restarts: int) -> int:
@@ -108,27 +109,31 @@ def _starts(model: Model, images: np.ndarray, method: str, restarts: int, seed: 
 
 
 class _Search:
-    """The codes of R starts for each image, and the best that has been seen of each.
+    """The codes of R starts for each of B images, and the best that has been seen of each start.
 
-    A row of `factor` is a start; image i has the rows i·R to (i + 1)·R − 1.
+    A row of `factor` is a start; the b-th image has the rows b·R to (b + 1)·R − 1.
+
+    Args:
+        factor: B·R starting codes, which the search moves.
+        ids: (B,) int64, the images among those of `targets`.
     """
 
     def __init__(
-        self, generator: nn.Module, factor: Factor, starts: int, targets: Targets, distance: Distance, runtime: Runtime
+        self, generator: nn.Module, factor: Factor, ids: Tensor, targets: Targets, distance: Distance, runtime: Runtime
     ):
-        self.generator, self.factor, self.starts = generator, factor, starts
+        self.generator, self.factor, self.ids, self.starts = generator, factor, ids, len(factor.codes) // len(ids)
         self.targets, self.distance, self.runtime = targets, distance, runtime
         rows, device = len(factor.codes), factor.codes.device
         self.codes = factor.codes.detach().clone()
         self.loss = torch.full((rows,), math.inf, dtype=torch.float32, device=device)
         self.found = torch.zeros(rows, dtype=torch.int64, device=device)  # the step of the best
 
-    def run(self, ids: Tensor, steps: int, rate: float, tolerance: float) -> None:
-        """Optimises the codes of the images `ids`, each until it stops improving."""
+    def run(self, steps: int, rate: float, tolerance: float) -> None:
+        """Optimises the codes, each until it stops improving."""
         adam = RowAdam([self.factor], scaled(rate, self.factor.geometry, self.factor.codes.shape[1]), BETAS)
         (group,) = adam.param_groups
         full_rate, trial = group["lr"], math.ceil(TRIAL * steps)
-        rows = (ids[:, None] * self.starts + torch.arange(self.starts)).flatten().to(self.codes.device)
+        rows = torch.arange(len(self.loss), device=self.loss.device)
         target, earlier = self._targets(rows), None
         for step in range(steps + 1):
             with self.runtime.autocast():
@@ -137,7 +142,7 @@ class _Search:
             self._note(rows, loss.detach(), step)
             kept = rows
             if step == trial and self.starts > 1:
-                kept = self._best_of(ids)
+                kept = self._best_rows()
             elif step % LOOK_EVERY == 0 and tolerance and step:
                 kept = rows[self.loss[rows] <= (1 - tolerance) * earlier[rows]]
             if step % LOOK_EVERY == 0:
@@ -150,17 +155,18 @@ class _Search:
             if len(kept) < len(rows):
                 rows, target = kept, self._targets(kept)
 
-    def best(self) -> Inverted:
-        rows = self._best_of(torch.arange(len(self.loss) // self.starts))
-        return Inverted(*(values[rows].cpu() for values in (self.codes, self.loss, self.found)))
+    def best(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes, losses and steps of the best start of each image."""
+        rows = self._best_rows()
+        return tuple(values[rows].cpu() for values in (self.codes, self.loss, self.found))
 
-    def _best_of(self, ids: Tensor) -> Tensor:
-        """(M,) the row of the best start of each image."""
-        ids = ids.to(self.loss.device)
-        return ids * self.starts + self.loss.view(-1, self.starts)[ids].argmin(1)
+    def _best_rows(self) -> Tensor:
+        """(B,) the row of the best start of each image."""
+        best = self.loss.view(-1, self.starts).argmin(1)
+        return torch.arange(len(best), device=best.device) * self.starts + best
 
     def _targets(self, rows: Tensor):
-        return self.targets.part((rows // self.starts).cpu()).target
+        return self.targets.part(self.ids[(rows // self.starts).cpu()]).target
 
     def _note(self, rows: Tensor, loss: Tensor, step: int) -> None:
         better = loss < self.loss[rows]
@@ -198,12 +204,12 @@ def optimise_codes(
         For each of `steps`, the (N, d) codes after that many steps.
     """
     targets = Targets(images, np.arange(len(images)), distance, runtime)
-    generator = model.generator.eval()
-    pieces = [
+    generator, pieces = model.generator.eval(), torch.arange(len(images)).split(batch_size)
+    found = [
         _optimise(generator, targets.part(ids).target, start[ids], model, distance, steps, runtime, rate)
-        for ids in torch.arange(len(images)).split(batch_size)
+        for ids in bar(pieces, desc="optimising codes", unit="batch", hidden=not runtime.first)
     ]
-    return [torch.cat(codes) for codes in zip(*pieces, strict=True)]
+    return [torch.cat(codes) for codes in zip(*found, strict=True)]
 
 
 def _optimise(generator, target, start, model, distance, steps, runtime, rate) -> list[Tensor]:

@@ -98,11 +98,13 @@ class LaplacianL1(Distance):
         self.register_buffer("kernel", torch.outer(line, line)[None, None])
 
     def represent(self, images: Tensor) -> Representation:
-        pyramid, current = [], images
-        for _ in range(self.levels):
-            smaller = self._blur(current)[:, :, ::2, ::2]
-            pyramid.append(current - F.interpolate(smaller, scale_factor=2, mode="bilinear", align_corners=False))
-            current = smaller
+        """In float32 whatever autocast says: rounded to bfloat16, a level is as coarse as the differences in it."""
+        with torch.autocast(images.device.type, enabled=False):
+            pyramid, current = [], images.float()
+            for _ in range(self.levels):
+                smaller = self._blur(current)[:, :, ::2, ::2]
+                pyramid.append(current - F.interpolate(smaller, scale_factor=2, mode="bilinear", align_corners=False))
+                current = smaller
         return [images, *pyramid, current]
 
     def compare(self, a: Representation, *b: Representation) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from iglo.album import Album
@@ -145,9 +146,21 @@ def settle_batch_norm(
     update_bn([codes[start::batches] for start in range(batches)], generator)
     if runtime is not None and runtime.ranks > 1:
         share = len(codes) / int(runtime.total(torch.tensor(len(codes))))
-        for statistic in generator.buffers():
-            if statistic.is_floating_point():
-                runtime.total(statistic.mul_(share))
+        for norm in generator.modules():
+            if isinstance(norm, _BatchNorm):
+                _join_statistics(norm, share, runtime)
+
+
+def _join_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
+    """Mean and variance over the codes of all ranks: a rank's own variance, and the spread between the ranks' means.
+
+    Args:
+        share: of all codes, which this rank has.
+    """
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    first, second = runtime.total(torch.stack([mean, variance + mean.square()]) * share)
+    norm.running_mean.copy_(first)
+    norm.running_var.copy_(second - first.square())
 
 
 @torch.inference_mode()

@@ -1,26 +1,43 @@
-"""Progress bars of long work: one place decides whether they are shown."""
+"""The progress of long work: one place decides what of it is shown, and how."""
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 from tqdm import tqdm
 
+EVERY = 30.0  # seconds between two lines, where stderr is no terminal
+
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)  # of this thread, so that threads do not disturb others
 
 
 def bar(work: Iterable[Any] | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
-    """A tqdm bar on stderr where that is a terminal, and a silent one elsewhere and within `quiet`.
+    """The progress of `work` on stderr: a tqdm bar on a terminal, elsewhere a line every EVERY seconds and at the end.
+
+    Work that takes less than EVERY seconds writes no line. Within `quiet`, and without a stderr, nothing is shown.
 
     Args:
-        work: what the bar counts while it is iterated; None: the caller calls `update`.
+        work: what is counted while it is iterated; None: the caller calls `update`.
         hidden: show nothing, for the ranks after the first.
         options: of tqdm: total, initial, desc, unit.
     """
-    silent = hidden or _quiet.get() or sys.stderr is None
-    return tqdm(work, disable=True if silent else None, **options)
+    if hidden or _silent():
+        return _Lines(work, disable=True, **options)
+    return (tqdm if _on_terminal() else _Lines)(work, **options)
+
+
+def say(text: str) -> None:
+    """Writes a line to stderr, above the bars of a terminal; nothing within `quiet` or without a stderr."""
+    if _silent():
+        return
+    with suppress(OSError, ValueError):  # work goes on when nobody reads its log any more
+        if _on_terminal():
+            tqdm.write(text, sys.stderr)
+        else:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
 @contextmanager
@@ -31,3 +48,46 @@ def quiet(silent: bool = True) -> Iterator[None]:
         yield
     finally:
         _quiet.reset(token)
+
+
+def _silent() -> bool:
+    return _quiet.get() or sys.stderr is None
+
+
+def _on_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # a stand-in for a stream, and one that is closed
+        return False
+
+
+class _Lines(tqdm):
+    """Progress as lines, for a log: `full: step 800/4800, epoch 10/60, loss 0.213, 31.2 step/s, 02:08 left`."""
+
+    monitor_interval = 0  # tqdm's watching thread has nothing to do for lines
+
+    def __init__(self, work: Iterable[Any] | None, **options: Any):
+        super().__init__(work, mininterval=EVERY, miniters=1, delay=EVERY, **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """What tqdm calls when the time has come."""
+        told = self.format_dict
+        rate = told["rate"] or (self.n - self.initial) / max(told["elapsed"], 1e-9)
+        left = self.format_interval((self.total - self.n) / rate) if self.total and rate else "?"
+        say(self._line(rate, f"{left} left"))
+
+    def close(self) -> None:
+        """Tells the end of work that has come to its end, and leaves that of other work to whoever stopped it."""
+        if self.disable:
+            return
+        elapsed = self.format_dict["elapsed"]
+        if elapsed >= EVERY and self.n >= (self.total or 0):
+            say(self._line((self.n - self.initial) / elapsed, f"done in {self.format_interval(elapsed)}"))
+        self.disable = True
+        self._decr_instances(self)
+
+    def _line(self, rate: float, time: str) -> str:
+        name = f"{self.desc.removesuffix(': ')}: " if self.desc else ""
+        count = f"{self.unit} {self.n}" + (f"/{self.total}" if self.total else "")
+        more = [self.postfix] if self.postfix else []
+        return name + ", ".join([count, *more, f"{rate:.3g} {self.unit}/s", time])

@@ -20,10 +20,11 @@ from iglo.networks import initialise
 from iglo.objectives import Continuity, Objective, Preservation, Reconstruction
 from iglo.observers import Average, Previews
 from iglo.optimizers import code_optimizer, network_optimizer
+from iglo.outcome import warn_of_useless_images
 from iglo.params import ClassContentParams, Params
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
-from iglo.training import Progress, Watch, fit
+from iglo.training import Progress, Watch, fit, require_finite
 from iglo.validation import within
 
 
@@ -223,8 +224,9 @@ def learn_plan(
     )
     settle_batch_norm(averaged, model.codes_of(used), runtime)
     model.generator.load_state_dict(averaged.state_dict())
+    require_finite(model, name, runtime)
+    codes_of, key = (lambda part: model.table(part.ids)), "optimizer.generator_rate"
+    warn_of_useless_images(name, progress, model.generator, codes_of, targets, used, key)
     previews.take(model, epochs)
     model.log += [{"stage": name, **row} for row in progress.rows]
-    for row in progress.rows:
-        row["loss"] = sum(weight * row[term] for term, weight in objective.weights.items())
     return progress

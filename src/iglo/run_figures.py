@@ -151,7 +151,7 @@ def draw_losses(folder: Path, log: list[dict]) -> None:
     for stage in dict.fromkeys(row["stage"] for row in log):
         rows = [row for row in log if row["stage"] == stage]
         marks.append((offset, stage))
-        for term in rows[0].keys() - {"stage", "epoch", "presented"}:
+        for term in rows[0].keys() - {"stage", "epoch", "presented", "loss"}:
             x, y = curves.setdefault(term, ([], []))
             x += [offset + row["presented"] for row in rows] + [np.nan]
             y += [row[term] for row in rows] + [np.nan]

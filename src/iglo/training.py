@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from iglo.checkpoints import CheckpointFolder
 from iglo.environment import checkpoint_seconds
 from iglo.errors import UserError
 from iglo.objectives import Objective
-from iglo.progress import bar
+from iglo.progress import bar, say
 from iglo.runtime import Runtime
 
 RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that is done → factor of the rates
@@ -87,14 +87,16 @@ def fit(
         checkpoints: keeps the state every IGLO_CHECKPOINT_SECONDS (default 60), and that of the end.
 
     Raises:
-        UserError: a loss is no longer finite.
+        UserError: a loss, a weight or a statistic of batch norm is no longer finite.
     """
     progress = Progress()
     rates = [group["lr"] for group in _groups(optimizers)]  # a resume brings back what the schedule had made of them
-    run = _Run(model, progress, optimizers, observers, checkpoints, runtime)
+    run = _Run(batches.name, model, progress, optimizers, observers, checkpoints, runtime)
     run.resume()
-    log = _Log(objective.names, progress, batches, runtime)
+    log = _Log(objective.weights, run, batches.steps)
     total = epochs * batches.steps
+    if progress.step and runtime.first:
+        say(f"{batches.name}: goes on after step {progress.step} of {total}")
     shared = [weights for group in _groups(optimizers) for weights in group["params"] if not by_image(weights)]
     running = [statistic for statistic in model.buffers() if statistic.is_floating_point()]
     loss_of = runtime.in_step(partial(objective, model), shared)
@@ -117,14 +119,16 @@ def fit(
             log.add(terms)
             if progress.step % batches.steps == 0:
                 log.end_epoch()
+                run.check(model)
                 for observer in observers:
                     observer.after_epoch(model, progress.step // batches.steps)
             if run.is_due(progress.step):
                 log.look()
-                run.save(model, progress)
+                run.save(model)
+            shown.set_postfix_str(f"epoch {math.ceil(progress.step / batches.steps)}/{epochs}{log.told}", refresh=False)
             shown.update()
     if checkpoints is not None:
-        run.save(model, progress)
+        run.save(model)
     return progress
 
 
@@ -133,11 +137,41 @@ def by_image(weights: Tensor) -> bool:
     return getattr(weights, "by_image", False)
 
 
+def require_finite(model: nn.Module, name: str, runtime: Runtime) -> None:
+    """Raises UserError where a weight, a code or a statistic of batch norm is not finite, on any rank.
+
+    Args:
+        name: of the training that has just ended.
+    """
+    if not runtime.all(_finite(model)):
+        raise lost(name, "the weights are no longer finite at its end")
+
+
+def lost(name: str, what: str, kept: bool = False) -> UserError:
+    """The error of a training that has lost its way.
+
+    Args:
+        kept: whether there is a checkpoint of it.
+    """
+    checkpoint = "; the last good checkpoint is kept" if kept else ""
+    return UserError(f"{name}: {what}; try a lower learning rate or precision: fp32{checkpoint}.")
+
+
+def _finite(model: nn.Module) -> bool:
+    tensors = [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())  # a GPU is waited for once
+
+
 class _Run:
-    """The checkpointed parts of a run, and its clock."""
+    """The checkpointed parts of a run, and its clock.
+
+    Attributes:
+        kept: whether there is a checkpoint of it.
+    """
 
     def __init__(
         self,
+        name: str,
         model: nn.Module,
         progress: Progress,
         optimizers: Sequence[torch.optim.Optimizer],
@@ -145,30 +179,41 @@ class _Run:
         checkpoints: CheckpointFolder | None,
         runtime: Runtime,
     ):
+        self.name, self.progress = name, progress
         self.parts = {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(observers)}
         self.by_image = _keys_by_image(model, _numbered(optimizers))
         self.checkpoints, self.runtime = checkpoints, runtime
         self.every = checkpoint_seconds()
         self.started = self.saved = time.perf_counter()
+        self.kept = False
 
     def resume(self) -> None:
         if self.checkpoints is not None and (state := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
+            self.kept = True
+
+    def check(self, model: nn.Module) -> None:
+        """Raises UserError where the last step has spoilt weights; no loss would tell of the last step of all."""
+        if not self.runtime.all(_finite(model)):
+            raise self.lost(f"the weights are no longer finite after step {self.progress.step}")
+
+    def lost(self, what: str) -> UserError:
+        return lost(self.name, what, self.kept)
 
     def is_due(self, step: int) -> bool:
         if self.checkpoints is None or (self.runtime.ranks > 1 and step % LOOK_EVERY):
             return False
         return bool(self.runtime.first_says(time.perf_counter() - self.saved >= self.every))
 
-    def save(self, model: nn.Module, progress: Progress) -> None:
+    def save(self, model: nn.Module) -> None:
         """Keeps the state, but for weights that a bad gradient has spoilt; the next loss will tell of them."""
-        if not self.runtime.all(all(bool(weights.isfinite().all()) for weights in model.parameters())):
+        if not self.runtime.all(_finite(model)):
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["progress"]["earlier_seconds"] += time.perf_counter() - self.started
-        self.checkpoints.save(progress.step, state, self.runtime, self.by_image)
-        self.saved = time.perf_counter()
+        self.checkpoints.save(self.progress.step, state, self.runtime, self.by_image)
+        self.saved, self.kept = time.perf_counter(), True
 
 
 def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> set[str]:
@@ -181,14 +226,20 @@ def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer
 
 
 class _Log:
-    """Means of the terms over each epoch; looks at them every few steps and stops a run that has lost its way."""
+    """Means of the terms over each epoch; looks at them every few steps and stops a run that has lost its way.
 
-    def __init__(self, names: list[str], progress: Progress, batches: Batches, runtime: Runtime):
-        self.names, self.progress, self.batches, self.runtime = names, progress, batches, runtime
+    Attributes:
+        told: the loss of the steps that were looked at last, as words for the progress bar.
+    """
+
+    def __init__(self, weights: Mapping[str, float], run: _Run, steps: int):
+        self.weights, self.run, self.steps = weights, run, steps
+        self.progress, self.runtime = run.progress, run.runtime
         self.pending: list[Tensor] = []
+        self.told = ""
 
     def add(self, terms: dict[str, Tensor]) -> None:
-        self.pending.append(torch.stack([terms[name] for name in self.names]))
+        self.pending.append(torch.stack([terms[name] for name in self.weights]))
         if len(self.pending) == LOOK_EVERY:
             self.look()
 
@@ -199,21 +250,23 @@ class _Log:
         self.pending = []
         if not values.isfinite().all():
             step, term = (~values.isfinite()).nonzero()[0].tolist()
-            raise UserError(
-                f"{self.batches.name}: the {self.names[term]} loss is no longer finite at step "
-                f"{self.progress.step - len(values) + step + 1}; try a lower learning rate or precision: fp32. "
-                "The last good checkpoint is kept."
-            )
-        for name, value in zip(self.names, values.sum(0).tolist(), strict=True):
+            step += self.progress.step - len(values) + 1
+            raise self.run.lost(f"the {list(self.weights)[term]} loss is no longer finite at step {step}")
+        sums = dict(zip(self.weights, values.sum(0).tolist(), strict=True))
+        for name, value in sums.items():
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+        self.told = f", loss {self._weighted(sums) / len(values):.4g}"
 
     def end_epoch(self) -> None:
+        """A row of the log: `loss` is what is minimised, the weighted sum of the terms."""
         self.look()
-        steps = self.batches.steps
-        means = {name: self.progress.sums[name] / steps for name in self.names}
-        epoch = self.progress.step // steps
-        self.progress.rows.append({"epoch": epoch, "presented": self.progress.presented, **means})
+        means = {name: value / self.steps for name, value in self.progress.sums.items()}
+        row = {"epoch": self.progress.step // self.steps, "presented": self.progress.presented}
+        self.progress.rows.append({**row, "loss": self._weighted(means), **means})
         self.progress.sums = {}
+
+    def _weighted(self, values: Mapping[str, float]) -> float:
+        return sum(weight * values[name] for name, weight in self.weights.items())
 
 
 def _groups(optimizers: Sequence[torch.optim.Optimizer]) -> list[dict]:

@@ -1,0 +1,102 @@
+"""What long work tells of itself: bars on a terminal, lines in a log, nothing where nobody is to read it."""
+
+import io
+import re
+import sys
+
+import pytest
+
+from iglo import progress
+from iglo.progress import bar, quiet, say
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Gone(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Lines are written as if half a minute were no time."""
+    monkeypatch.setattr(progress, "EVERY", 1e-9)
+
+
+def told(monkeypatch, stream: io.StringIO, steps: int = 3, total: int = 3, hidden: bool = False) -> str:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with bar(total=total, initial=1, desc="full", unit="step", hidden=hidden) as shown:
+        for step in range(1, steps):
+            shown.set_postfix_str(f"epoch {step}/2, loss 0.25", refresh=False)
+            shown.update()
+    return stream.getvalue()
+
+
+def test_a_log_has_a_line_with_count_loss_rate_and_time_left_and_one_at_the_end(at_once, monkeypatch):
+    first, second, last = told(monkeypatch, io.StringIO()).splitlines()
+    number, clock = r"[\d.e+]+", r"\d\d:\d\d"
+    for line, pattern in (
+        (first, rf"full: step 2/3, epoch 1/2, loss 0\.25, {number} step/s, {clock} left"),
+        (second, rf"full: step 3/3, epoch 2/2, loss 0\.25, {number} step/s, 00:00 left"),
+        (last, rf"full: step 3/3, epoch 2/2, loss 0\.25, {number} step/s, done in {clock}"),
+    ):
+        assert re.fullmatch(pattern, line), line
+
+
+def test_work_that_stops_early_has_no_line_of_its_end(at_once, monkeypatch):
+    assert "done" not in told(monkeypatch, io.StringIO(), steps=2)
+
+
+def test_the_time_left_is_by_the_rate_and_lines_come_by_the_clock(monkeypatch):
+    """A step takes 20 s here: of four, the second and the fourth end half a minute after a line."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    shown = bar(total=4, desc="encoding", unit="batch")
+    now = shown.start_t
+    shown._time = lambda: now
+    for _ in range(4):
+        now += 20
+        shown.update()
+    shown.close()
+    assert sys.stderr.getvalue().splitlines() == [
+        "encoding: batch 2/4, 0.05 batch/s, 00:40 left",
+        "encoding: batch 4/4, 0.05 batch/s, 00:00 left",
+        "encoding: batch 4/4, 0.05 batch/s, done in 01:20",
+    ]
+
+
+def test_short_work_writes_nothing_to_a_log(monkeypatch):
+    assert told(monkeypatch, io.StringIO()) == ""
+    assert list(bar(range(5), desc="decoding", unit="batch")) == [0, 1, 2, 3, 4] and not sys.stderr.getvalue()
+
+
+def test_a_terminal_has_a_bar_that_shows_the_loss(monkeypatch):
+    shown = told(monkeypatch, Terminal())
+    assert "full: 100%" in shown and "loss 0.25" in shown and "\r" in shown
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_nothing_is_shown_of_other_ranks_and_of_quiet_work(stream, at_once, monkeypatch):
+    assert told(monkeypatch, stream(), hidden=True) == ""
+    with quiet():
+        assert told(monkeypatch, stream()) == ""
+        say("hush")
+    assert sys.stderr.getvalue() == ""
+    say("heard")
+    assert sys.stderr.getvalue() == "heard\n"
+
+
+def test_work_goes_on_without_anybody_who_reads(at_once, monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, Gone(), closed):
+        monkeypatch.setattr(sys, "stderr", stream)
+        say("to nobody")
+        with bar(total=2, desc="full", unit="step") as shown:
+            shown.update(2)
+        assert shown.n == 2 if stream is not None else shown.disable
+        assert list(bar([7, 8])) == [7, 8]
