@@ -214,7 +214,17 @@ def test_an_animation_of_paths_has_as_many_as_there_is_room_for(monkeypatch, sid
     figures.save_paths("unused", np.zeros((8, 21, side, side, 1), np.uint8), 0.1)
     pitch = max(figures.ANIMATED, side) + figures.GAP
     assert (frames[0].shape[1] - 2 * figures.MARGIN) // pitch + 1 == shown
-    assert sum(frame[..., 0].size for frame in frames) < 2 * figures.PATH_PIXELS
+    assert sum(frame[..., 0].size for frame in frames) < 2 * figures.ROOM
+
+
+@pytest.mark.parametrize(("side", "shown"), [(16, 12), (128, 6)])
+def test_an_animation_of_learning_has_as_many_images_as_there_is_room_for(monkeypatch, side, shown):
+    frames = []
+    monkeypatch.setattr(figures, "save_animation", lambda path, stills, seconds: frames.extend(stills))
+    images = np.zeros((12, side, side, 1), np.uint8)
+    figures.save_learning("unused", [(f"epoch {number}", images) for number in range(22)], images, 0.5)
+    expected = figures.grid([images[:shown]] * 2, "epoch 0", ["drawn", "original"], scale=max(1, 64 // side))
+    assert frames[0].shape == expected.shape
 
 
 # --- Files ---

@@ -108,6 +108,14 @@ def test_the_page_has_every_figure_number_parameter_and_time(folder):
     assert cells[cells.index("in all") + 1] == "87.1"
 
 
+def test_stages_come_in_their_order(folder):
+    for stage in ("full", "staged-10", "staged-2"):
+        Image.new("L", (8, 8)).save(folder / f"stage-{stage}.png")
+    text = page_of(folder)
+    places = [text.index(f"<code>stage-{stage}.png</code>") for stage in ("staged-2", "staged-10", "full")]
+    assert places == sorted(places)
+
+
 def test_what_users_name_is_text(folder):
     params = tiny_params(
         data__path=HOSTILE, data__source="torchvision", data__dataset=HOSTILE, data__classes=(HOSTILE,)

@@ -18,7 +18,8 @@ LARGEST = 96  # px, the side up to which a small image is enlarged
 SMALLEST_TITLE = 420  # px, the width that a title may take where its images are narrower
 ANIMATED = 64  # px, the side up to which a small image is enlarged in an animation
 RESTS = 4  # frames for which an animation rests
-PATHS, PATH_PIXELS = 8, 2_500_000  # of an animation of paths, at most: about 2 MB
+PATHS = 8  # of an animation, at most
+ROOM = 2_500_000  # pixels that change in all frames of an animation, about: 2 MB of photographs
 GAP = 4  # px between images
 MARGIN = 12  # px around a grid
 LABEL_WIDTH = 150  # px at which row labels wrap
@@ -141,12 +142,17 @@ def save_learning(
 ) -> None:
     """A GIF of how the same images are drawn as learning goes on, over the originals; it rests on the last frame.
 
+    The first images are shown, as many as the file has room for.
+
     Args:
         named_frames: (title, (K, H, W, C)) in the order of time.
         originals: (K, H, W, C).
     """
-    scale = max(1, ANIMATED // originals.shape[1])
-    stills = [grid([frame, originals], name, ["drawn", "original"], scale=scale) for name, frame in named_frames]
+    scale, shown = _fitting(originals.shape[1], len(named_frames))
+    stills = [
+        grid([frame[:shown], originals[:shown]], name, ["drawn", "original"], scale=scale)
+        for name, frame in named_frames
+    ]
     save_animation(path, [*stills, *[stills[-1]] * RESTS], seconds_per_frame)
 
 
@@ -156,12 +162,16 @@ def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -
     Args:
         images: (P, T, H, W, C): P paths of T points. The first paths are shown, as many as the file has room for.
     """
-    points, height, width = images.shape[1:4]
-    scale = max(1, ANIMATED // height)
-    room = PATH_PIXELS // (2 * points * height * width * scale**2)
-    stills = [grid([frame], scale=scale) for frame in images[: min(max(room, 1), PATHS)].swapaxes(0, 1)]
+    scale, shown = _fitting(images.shape[2], 2 * images.shape[1])
+    stills = [grid([frame], scale=scale) for frame in images[: min(shown, PATHS)].swapaxes(0, 1)]
     there_and_back = [*[stills[0]] * RESTS, *stills, *[stills[-1]] * RESTS, *stills[-2:0:-1]]
     save_animation(path, there_and_back, seconds_per_frame)
+
+
+def _fitting(side: int, frames: int) -> tuple[int, int]:
+    """How often each pixel of an animation is repeated, and for how many images there is room beside one another."""
+    scale = max(1, ANIMATED // side)
+    return scale, max(1, ROOM // (frames * (side * scale) ** 2))
 
 
 def _on_white(image: np.ndarray, height: int, width: int) -> np.ndarray:

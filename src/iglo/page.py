@@ -16,7 +16,8 @@ from PIL import Image
 from iglo.files import whole_file
 from iglo.page_text import FIGURES, MEASURES, TEMPLATE, Measure
 
-WIDEST = 1400  # px of an embedded picture
+WIDE = 1700  # px: a picture that is wider is a plot, with twice the pixels that it is shown with
+WIDEST = 1000  # px of a picture with a little loss: the page is not wider
 LARGE = 150_000  # bytes of a picture, above which a little loss is allowed
 Values = Mapping[str, Any]
 
@@ -104,7 +105,7 @@ def _pictures(folder: Path, captions: Mapping[str, str]) -> Iterator[Picture]:
     for name, caption in captions.items():
         with Image.open(folder / name) as image:
             width, height = image.size
-            scale = 2 if width > WIDEST else 1  # a plot has twice the pixels that it is shown with
+            scale = 2 if width > WIDE else 1
             sources = [_address("webp", _small(image))]
             if image.format == "GIF":
                 image.seek(image.n_frames - 1)
@@ -118,7 +119,7 @@ def _small(image: Image.Image) -> bytes:
     exact = _webp(image, lossless=True)
     if len(exact) <= LARGE:
         return exact
-    image.thumbnail((WIDEST, 8 * WIDEST))
+    image.thumbnail((WIDEST, 16 * WIDEST))
     return min(exact, _webp(image, quality=85), key=len)
 
 
