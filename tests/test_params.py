@@ -125,6 +125,7 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("full.epochs", -1, "at least 0, got -1"),
         ("encoder.held_out", 1.0, "greater than 0 and less than 1, got 1.0"),
         ("encoder.held_out", 0, "greater than 0 and less than 1, got 0.0"),
+        ("encoder.held_out", 0.9999, "leave at least one of the 1500 training images, got 0.9999; lower it"),
         ("encoder.mode", "both", "one of codes, joint, got 'both'"),
         ("encoder.epochs", 0, "at least 1, got 0"),
         ("encoder.pairs", -1, "at least 0, got -1"),
@@ -387,6 +388,7 @@ def test_every_arm_of_a_comparison_is_its_base_changed(path):
         ("seeds", [0, 0], r"seeds: must be one or more different numbers, got \[0, 0\]\."),
         ("seeds", [], r"seeds: must be one or more different numbers, got \[\]\."),
         ("budget", 0, r"budget: must be at least 1, got 0\."),
+        ("measure.probes", 48_001, r"measure\.probes: must be at most budget, 48000, got 48001\."),
         ("measure.steps", [10, 50], r"measure\.steps: must start with 0 and increase, got \[10, 50\]\."),
         ("measure.steps", [0, 50, 10], r"measure\.steps: must start with 0 and increase, got \[0, 50, 10\]\."),
         ("arms.glo.learner", "gan", r"arms\.glo\.learner: must be one of stages, autoencoder, got 'gan'\."),
@@ -442,15 +444,17 @@ def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class
         ("sweep.sigma", [0.1, -1], "sweep.sigma.1: must be at least 0, got -1.0."),
         ("sweep.loss", ["l1", "l3"], "sweep.loss.1: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'l3'."),
         ("joint.shift", 32, "joint.shift: must be less than data.image_size, got 32."),
+        ("data", {"train": None, "test": None}, "data.train, data.test: at most one may be null, got null and null."),
         (
             "data.test",
             400,
-            "data.test: must be more than probe.unseen + judge.held_out, since the rest is what the judge learns from, "
-            "got 400.",
+            "data.test: must be more than probe.unseen + judge.held_out, 400 images, since the rest is what the judge "
+            "learns from, got 400.",
         ),
     ],
 )
 def test_a_mistake_in_class_and_content_is_named(class_content, tmp_path, key, value, message):
+    value = {**class_content[key], **value} if isinstance(value, dict) else value
     assert refusal(tmp_path / "params.yaml", changed(class_content, key, value)) == message
 
 

@@ -397,16 +397,35 @@ def _check_together(params: Params) -> None:
         if last != (item.per_cluster is None):
             need = "null, so that the last round takes all that is left" if last else "a number, since rounds follow"
             raise UserError(f"rounds.{index}.per_cluster: must be {need}, got {item.per_cluster!r}.")
-    if params.data.train is None and params.data.test is None:
-        raise UserError("data.train, data.test: at most one may be null, got null and null.")
     if params.alpha == 0 and params.beta == 0:
         raise UserError("alpha, beta: at least one must be greater than 0, got 0 and 0.")
     if params.joint.shift >= params.data.image_size:
         raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
     if params.encoder.l1 == 0 and params.encoder.l2 == 0:
         raise UserError("encoder.l1, encoder.l2: at least one must be greater than 0, got 0 and 0.")
-    if params.data.train is not None:
-        check_rounds(rounds, params.data.train)
+    check_counts(params, params.data.train, params.data.test)
+
+
+def check_counts(params: Params | ClassContentParams, train: int | None, test: int | None) -> None:
+    """Raises UserError where a run has too few training or test images; None: not known yet."""
+    if train is None and test is None:
+        raise UserError("data.train, data.test: at most one may be null, got null and null.")
+    if train is not None:
+        if isinstance(params, Params):
+            check_rounds(params.rounds, train)
+        share = params.encoder.held_out
+        if max(1, round(share * train)) >= train:
+            raise UserError(
+                f"encoder.held_out: must leave at least one of the {train} training images, got {share}; lower it, or "
+                "use more images."
+            )
+    if test is not None and isinstance(params, ClassContentParams):
+        taken = params.probe.unseen + params.judge.held_out
+        if test <= taken:
+            raise UserError(
+                f"data.test: must be more than probe.unseen + judge.held_out, {taken} images, since the rest is what "
+                f"the judge learns from, got {test}."
+            )
 
 
 def check_rounds(rounds: Sequence[RoundParams], count: int) -> None:
@@ -426,12 +445,12 @@ def check_rounds(rounds: Sequence[RoundParams], count: int) -> None:
         left -= item.clusters * (item.per_cluster or 0)
 
 
-def check_rounds_of_runs(path: str | Path, images: int) -> None:
-    """`check_rounds` for every run of the params file at `path`, when it is known how many images there are."""
+def check_counted(path: str | Path, images: int) -> None:
+    """`check_counts` for every run of the params file at `path`, when it is known how many images there are."""
     for prefix, params in runs(load_params(path, object)).items():
-        if isinstance(params, Params) and params.data.train is None:
-            with within(prefix):
-                check_rounds(params.rounds, images - params.data.test)
+        train, test = params.data.train, params.data.test
+        with within(prefix):
+            check_counts(params, images - test if train is None else train, images - train if test is None else test)
 
 
 def _check_comparison(comparison: Comparison) -> None:
@@ -444,6 +463,10 @@ def _check_comparison(comparison: Comparison) -> None:
     steps = comparison.measure.steps
     if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
+    if comparison.measure.probes > comparison.budget:
+        raise UserError(
+            f"measure.probes: must be at most the budget, {comparison.budget}, got {comparison.measure.probes}."
+        )
     for arm in (None, *comparison.arms):
         place = f"arms.{arm}.changes" if arm else "base"
         with within(f"{place}: "):
@@ -455,11 +478,7 @@ def _check_comparison(comparison: Comparison) -> None:
 def _check_class_content(params: ClassContentParams) -> None:
     if params.joint.shift >= params.data.image_size:
         raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
-    if params.data.test is not None and params.data.test <= params.probe.unseen + params.judge.held_out:
-        raise UserError(
-            "data.test: must be more than probe.unseen + judge.held_out, since the rest is what the judge learns from, "
-            f"got {params.data.test}."
-        )
+    check_counts(params, params.data.train, params.data.test)
 
 
 CHECKS = {Params: _check_together, Comparison: _check_comparison, ClassContentParams: _check_class_content}
