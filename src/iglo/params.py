@@ -465,7 +465,7 @@ def _check_comparison(comparison: Comparison) -> None:
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
     if comparison.measure.probes > comparison.budget:
         raise UserError(
-            f"measure.probes: must be at most the budget, {comparison.budget}, got {comparison.measure.probes}."
+            f"measure.probes: must be at most budget, {comparison.budget}, got {comparison.measure.probes}."
         )
     for arm in (None, *comparison.arms):
         place = f"arms.{arm}.changes" if arm else "base"
