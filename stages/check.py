@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from iglo.errors import UserError
 from iglo.files import write_json
-from iglo.needs import check_memory, check_networks, digests, remarks
+from iglo.needs import check_folder, check_memory, check_networks, digests, remarks
 from iglo.params import AnyParams, Comparison
 from stages.common import stage
 
@@ -20,11 +20,15 @@ def main(arguments: SimpleNamespace, params: AnyParams) -> None:
     check_memory(params)
     try:
         check_networks(params)
+        check_folder(params)
     except UserError as error:
         if not isinstance(params, Comparison):
             raise
-        presets = "presets/digits.yaml needs no file of weights, and presets/imagenet.yaml downloads them"
-        raise UserError(f"{str(error).rstrip('.')}; or take a preset of the comparison: {presets}.") from None
+        presets = (
+            "or take a preset in comparison/: `cp presets/digits.yaml params.yaml` needs no files, and "
+            "`cp presets/imagenet.yaml params.yaml` downloads images and weights"
+        )
+        raise UserError(f"{str(error).rstrip('.')}; {presets}.") from None
     for remark in remarks(params):
         print(f"warning: {remark}", file=sys.stderr)
     for name, files in digests(params).items():

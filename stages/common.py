@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -11,10 +10,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from iglo import environment
 from iglo.errors import UserError
-from iglo.files import disk_full_is_a_user_error, read_json, write_json
+from iglo.files import check_can_be_written, disk_full_is_a_user_error, read_json, write_json
 from iglo.params import Params, load_params
+from iglo.threads import set_threads, thread_count
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+FOLDERS = ("out", "everything", "figures")  # options that name what a stage writes
+FILES = ("curve", "report", "metrics", "timing")
 FIRST = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun has started
 
 
@@ -32,7 +40,8 @@ def stage(*names: str, kind: type | None = None) -> Callable:
     The params are of `kind`, or of what the file holds.
 
     The function returns how many images went through it, as a number or as Work, or None where a rate means nothing.
-    `--timing` names the file that receives seconds, images per second and the largest resident set in MiB; with
+    `--timing` names the file that receives seconds, images per second and the largest resident set in MiB (which
+    Windows does not tell); with
     `times` among the names, the file receives those of all stages, from the folder of that option.
     """
 
@@ -65,21 +74,39 @@ def stage(*names: str, kind: type | None = None) -> Callable:
 def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None) -> None:
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
+        _check_first(arguments)
+        set_threads(thread_count())
         params = load_params(arguments.params, kind)
         result = function(arguments, params)
     seconds = time.perf_counter() - start
     work = result if isinstance(result, Work) else Work(result or 0)
     seconds += work.earlier_seconds
-    timing = {"seconds": round(seconds, 2), "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    timing: dict[str, Any] = {"seconds": round(seconds, 2), "threads": thread_count()}
+    if resource is not None:
+        timing["peak_mib"] = peak_mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sys.platform)
     if work.images:
         timing["images_per_s"] = round(work.images / seconds, 1)
     if "times" in arguments and isinstance(params, Params):
-        timing = {**_times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
+        timing = {**times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
     if FIRST:
         write_json(arguments.timing, timing)
 
 
-def _times_of_stages(folder: Path, rounds: int) -> dict:
+def _check_first(arguments: argparse.Namespace) -> None:
+    """Finds, before a long run, variables that make no sense and places that cannot be written."""
+    environment.check()
+    if FIRST:
+        for name, path in vars(arguments).items():
+            if name in FOLDERS or name in FILES:
+                check_can_be_written(path, folder=name in FOLDERS)
+
+
+def peak_mib(largest: int, platform: str) -> int:
+    """MiB of the largest resident set, which macOS counts in bytes and other systems in KiB."""
+    return largest // 2**20 if platform == "darwin" else largest // 2**10
+
+
+def times_of_stages(folder: Path, rounds: int) -> dict:
     """{"full": …, "staged": {"1": …}} from full.json and staged/1.json, but for rounds that are no more."""
     times: dict = {}
     for path in sorted(folder.rglob("*.json"), key=lambda path: path.parts):

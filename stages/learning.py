@@ -19,7 +19,9 @@ from stages.common import Work
 def checkpoint_folder(
     name: str, params: Params, *inputs: str, runtime: Runtime | None = None
 ) -> Iterator[CheckpointFolder]:
-    """The locked scratch folder of a stage, keyed by its params, inputs and code; removed when the block ends well.
+    """The locked scratch folder of a stage, keyed by its params, inputs and code.
+
+    It keeps the last checkpoint when the block ends well; a later run of the stage removes it.
 
     A file of weights that the loss names is an input too: when it is replaced in place, the stage starts afresh.
 

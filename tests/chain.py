@@ -122,7 +122,8 @@ class Recorder:
 def keys_read(folder: Path, stage: pipeline.Stage) -> set[str]:
     """Runs a stage and returns the dotted keys of params.yaml that it reads.
 
-    The key of the checkpoint folder is a hash of all params, which is not to depend on them: here it is a constant.
+    The key of the checkpoint folder is a hash of all params, which is not to depend on them: here it is a constant,
+    and the folder is removed, so that the next run learns again.
     """
     read: set[str] = set()
 
@@ -138,6 +139,7 @@ def keys_read(folder: Path, stage: pipeline.Stage) -> set[str]:
         patch.setattr("stages.learning.named_files", lambda params: {})
         patch.setattr("stages.disentangle_sweep.changed", changed_unread)
         run(folder, stage)
+    shutil.rmtree(folder / ".scratch", ignore_errors=True)
     return read
 
 

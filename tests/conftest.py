@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
+from iglo.threads import set_threads
 from tests import chain
 from tests import exported as exports
 from tests.tiny import tiny_images
 
-torch.set_num_threads(1)  # the tensors are tiny, and tests may run side by side
+os.environ["IGLO_THREADS"] = "1"  # the tensors are tiny, and tests run side by side
+set_threads(1)
 
 
 @pytest.fixture

@@ -15,10 +15,20 @@ STAGES = sorted((pipeline.ROOT / "stages").glob("*.py"))
 CLI = [path for path in LIBRARY if path.stem.startswith("cli")]
 COMMAND = [path for path in CLI if path.stem in ("cli", "cli_common")]  # know the command line and what DVC leaves
 FLOOR = ("errors", "validation", "params", "runtime", "randomness", "geometry", "losses", "metrics", "files")
-FOUNDATIONS = {"iglo", "iglo.errors", "iglo.validation"}  # what the floor may stand on
+FLOOR += ("locks", "partials", "environment", "threads")
+FOUNDATIONS = {
+    "iglo",
+    "iglo.errors",
+    "iglo.validation",
+    "iglo.locks",
+    "iglo.partials",
+    "iglo.environment",
+    "iglo.threads",
+}  # what the floor may stand on
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")
+FLOATS = {"zeros", "ones", "empty", "linspace", "rand", "randn", "eye"}  # of torch, in its default type
 NUMPY_GENERATORS = {"default_rng", "Generator"}
 ESTIMATORS = {"PCA", "KMeans", "MiniBatchKMeans", "GaussianMixture"}
 
@@ -94,15 +104,21 @@ def global_randomness(code: str) -> list[str]:
     return found
 
 
+def default_types(code: str) -> list[str]:
+    """Tensors in the process's default type, which a user may have changed."""
+    made = [(name, keywords) for name, _, keywords in calls(code) if name.startswith("torch.")]
+    return [name for name, keywords in made if name.removeprefix("torch.") in FLOATS and "dtype" not in keywords]
+
+
 def pickles(code: str) -> list[str]:
     """Ways to load what runs code when it is loaded."""
-    found = imported(code, "pickle", "dill", "joblib", "shelve", "cloudpickle")
+    found = imported(code, "pickle", "dill", "joblib.load", "shelve", "cloudpickle")
     for name, _, keywords in calls(code):
         safe = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}.get(name)
         safe = ("weights_only", True) if name.endswith("load_state_dict_from_url") else safe
         if safe and not is_constant(keywords.get(safe[0]), safe[1]):
             found.append(name)
-        if name in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"):
+        if name in ("joblib.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load"):
             found.append(name)
         if name.endswith("YAML") and ast.unparse(keywords.get("typ", ast.Constant(None))) != "'safe'":
             found.append(name)
@@ -114,7 +130,7 @@ def is_constant(node: ast.expr | None, value: bool) -> bool:
 
 
 Rule = Callable[[str], object]
-EVERYWHERE: list[Rule] = [relative_imports, global_randomness, pickles]
+EVERYWHERE: list[Rule] = [relative_imports, global_randomness, default_types, pickles]
 IN_THE_LIBRARY: list[Rule] = [knowledge_of_the_pipeline]
 BREACHES: list[tuple[Rule, str]] = [
     (imports_of_siblings, "from iglo.files import whole_file"),
@@ -147,8 +163,11 @@ BREACHES: list[tuple[Rule, str]] = [
     (global_randomness, "f(x).uniform_()"),
     (global_randomness, "torch.randn_like(x)"),
     (global_randomness, "cluster.KMeans(8)"),
+    (default_types, "torch.zeros(3)"),
+    (default_types, "torch.linspace(0, 1, 5)"),
     (pickles, "import pickle"),
     (pickles, "from joblib import load"),
+    (pickles, "joblib.load(path)"),
     (pickles, "torch.load(path)"),
     (pickles, "torch.load(path, weights_only=False)"),
     (pickles, "np.load(path)"),
@@ -163,9 +182,11 @@ KEPT: list[tuple[Rule, str]] = [
     (imports_of_siblings, "import torch\nfrom iglo.errors import UserError"),
     (knowledge_of_the_pipeline, '"""Written to metrics.json by a stage."""\nimport sys\nsys.executable'),
     (questions_about_the_device, "torch.backends.cudnn.benchmark = False"),
+    (default_types, "torch.zeros(3, dtype=torch.int64)\ncodes.new_zeros(3)\nnp.zeros(3)"),
     (global_randomness, "torch.randn(3, generator=rng)\nnp.random.default_rng(seed)\nPCA(2, random_state=0)"),
     (global_randomness, "from torch.nn.functional import normalize\nnormalize(x)\nstatistics.normal(x)"),
     (global_randomness, "with torch.random.fork_rng(devices=[]):\n    torch.default_generator.manual_seed(1)"),
+    (pickles, "from joblib import cpu_count"),
     (pickles, "np.load(path, mmap_mode='r', allow_pickle=False)\ntorch.load(path, weights_only=True)\njson.load(file)"),
     (pickles, "YAML(typ='safe').load(text)"),
 ]

@@ -1,14 +1,23 @@
 """States that come back exactly, the newest whole one, for one process at a time."""
 
+import errno
+import os
 import shutil
+import time
 from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
-from iglo.checkpoints import CheckpointFolder, fingerprint, scratch_root
+from iglo import locks
+from iglo.checkpoints import FINISHED, HOUR, CheckpointFolder, fingerprint, scratch_root
 from iglo.errors import UserError
 from iglo.params import ClusterParams
+from tests.ranks import Rank
 from tests.tiny import generator, same_bits
 
 STATE = {
@@ -67,9 +76,35 @@ def test_a_truncated_one_is_passed_over_for_the_one_before(folder, length):
         folder.save(step, {"step": step, "value": torch.arange(100)})
     newest = folder.path / "step-000000002.safetensors"
     newest.write_bytes(newest.read_bytes()[:length])
-    assert folder.load()["step"] == 1
+    with pytest.warns(UserWarning, match="002.safetensors: not whole, or damaged"):
+        assert folder.load()["step"] == 1
     shutil.copy(newest, folder.path / "step-000000001.safetensors")
-    assert folder.load() is None
+    with pytest.warns(UserWarning, match="001.safetensors: not whole, or damaged"):
+        assert folder.load() is None
+
+
+@pytest.mark.parametrize("place", ["header", "tensor", "record", "zeroed", "bare", "later version"])
+def test_a_damaged_one_is_passed_over_for_the_one_before(folder, place):
+    """Also where safetensors reads it without a word."""
+    for step in (1, 3):
+        folder.save(step, {"step": step, "value": torch.arange(1.0, 4000.0)})
+    newest = folder.path / "step-000000003.safetensors"
+    data, tensors = bytearray(newest.read_bytes()), {"/value": torch.arange(1.0, 4000.0)}
+    if place == "bare":  # of somebody else
+        data = save(tensors)
+    elif place == "later version":
+        with safe_open(newest, "pt") as handle:
+            data = save(tensors, handle.metadata() | {"format": "3"})
+    elif place == "zeroed":
+        data[-8192:-4096] = bytes(4096)
+    else:
+        at = {"header": data.index(b"/value"), "tensor": -5, "record": data.index(b"step") + 4}[place]
+        data[at] ^= 1
+    newest.write_bytes(data)
+    with pytest.warns(UserWarning, match="003.safetensors: not whole, or damaged"):
+        assert folder.load()["step"] == 1
+    folder.save(2, {"step": 2})
+    assert folder.load()["step"] == 2 and not newest.exists()
 
 
 def test_a_save_that_is_killed_leaves_the_one_before(folder, monkeypatch):
@@ -94,13 +129,90 @@ def test_one_process_at_a_time(folder):
         assert folder.load() == {"step": 1}  # the loser takes nothing with it
 
 
-def test_the_folder_goes_on_success_and_stays_on_failure(folder):
+def test_the_end_stays_for_a_run_that_is_started_again(folder):
     with pytest.raises(RuntimeError), folder.locked() as held:
         held.save(1, {"step": 1})
         raise RuntimeError
     with folder.locked() as held:
         assert held.load() == {"step": 1}
-    assert not folder.path.exists()
+        for part in (held, held.part("start")):
+            part.save(2, {"step": 2})
+            part.save(3, {"step": 3})
+    with folder.locked() as held:
+        assert held.load() == held.part("start").load() == {"step": 3}
+    kept = sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("step-*"))
+    assert kept == ["start/step-000000003.safetensors", "step-000000003.safetensors"]
+
+
+def test_a_later_run_removes_what_earlier_ones_of_the_stage_have_finished_and_nothing_else(tmp_path):
+    """Experiments side by side share the folder: one may be held, broken off, or not yet put on record by DVC."""
+
+    def run(name: str, age: float = 2 * HOUR, ends: bool = True) -> CheckpointFolder:
+        folder = CheckpointFolder(tmp_path / name)
+        with suppress(RuntimeError), folder.locked():
+            folder.save(1, {"step": 1})
+            if not ends:
+                raise RuntimeError
+        if ends:
+            os.utime(folder.path / FINISHED, (time.time() - age,) * 2)
+        return folder
+
+    names = {kind: f"full-{number:024x}" for number, kind in enumerate(("old", "held", "broken", "new", "this"))}
+    run(names["old"])
+    run(names["new"], age=60)
+    run(names["broken"], ends=False)
+    others = ["full", f"fuller-{1:024x}", f"full-2-{1:024x}", "full-notes"]
+    for other in others:
+        run(other)
+    with run(names["held"]).locked():
+        run(names["this"])
+        left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([*others, *(names[kind] for kind in ("held", "broken", "new", "this"))])
+
+
+def test_a_folder_that_is_removed_while_a_run_starts_is_made_anew(folder, monkeypatch):
+    hold, removals = locks.hold, []
+
+    def removed(path: Path) -> locks.Lock:
+        if not removals:
+            removals.append(shutil.rmtree(path.parent))
+        return hold(path)
+
+    monkeypatch.setattr("iglo.locks.hold", removed)
+    with folder.locked():
+        folder.save(1, {"step": 1})
+    assert removals and folder.load() == {"step": 1}
+
+
+def test_a_file_system_without_locks_is_not_another_process(folder, monkeypatch):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("iglo.locks._lock", no_locks)
+    with pytest.warns(UserWarning, match="run: this file system has no locks"), folder.locked():
+        folder.save(1, {"step": 1})
+
+
+def test_what_ranks_that_died_have_left_does_not_stand_for_the_end(folder):
+    with folder.locked():
+        folder.save(9, {"step": 9, "rank": 1}, Rank.of(4)[1])
+        folder.save(9, {"step": 9})
+    assert [path.name for path in folder.path.glob("step-*")] == ["step-000000009.safetensors"]
+    assert folder.load() == {"step": 9}
+
+
+@pytest.mark.parametrize("error", [NotADirectoryError, PermissionError])
+def test_a_scratch_folder_that_cannot_be_written_is_one_sentence(folder, monkeypatch, error):
+    if error is NotADirectoryError:
+        folder.path.parent.write_text("a file")
+    else:
+
+        def denied(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr("pathlib.Path.mkdir", denied)
+    with pytest.raises(UserError, match=r"run: cannot be written \([a-z ]*\); change .*way\.$"), folder.locked():
+        pass
 
 
 def test_a_fingerprint_depends_on_values_names_and_content(tmp_path):

@@ -4,6 +4,9 @@ import copy
 import pickle
 import pickletools
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 
 import numpy as np
 import pytest
@@ -52,6 +55,52 @@ def shifted(X: np.ndarray) -> np.ndarray:
 @parametrize_with_checks([tiny()])
 def test_what_scikit_learn_asks_of_a_transformer(estimator, check):
     check(estimator)
+
+
+# --- Somebody else's process ---
+
+
+@contextmanager
+def default_type(kind: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+FOREIGN = {
+    "float64": lambda: default_type(torch.float64),
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "no stderr": lambda: redirect_stderr(None),
+}
+
+
+@pytest.mark.parametrize("state", FOREIGN)
+def test_the_state_of_the_process_does_not_matter(state, fitted):
+    """Neither to what is learned nor to what is done with it."""
+    with FOREIGN[state]():
+        model = tiny().fit(DIGITS[:40])
+        again = pickle.loads(pickle.dumps(model))
+        found = model.codes_, again.transform(DIGITS[:5]), again.sample(3)
+    assert all(map(np.array_equal, found, (fitted.codes_, fitted.transform(DIGITS[:5]), fitted.sample(3))))
+
+
+@pytest.mark.bits
+def test_fits_of_several_threads_learn_what_one_learns_alone(fitted):
+    """And the process stays as it is."""
+    before = torch.are_deterministic_algorithms_enabled(), sys.stderr, torch.get_rng_state()
+    models = [tiny() for _ in range(3)]
+    threads = [threading.Thread(target=model.fit, args=(DIGITS[:40],)) for model in models]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert all(np.array_equal(model.codes_, fitted.codes_) for model in models)
+    assert (torch.are_deterministic_algorithms_enabled(), sys.stderr) == before[:2]
+    assert torch.equal(torch.get_rng_state(), before[2])
 
 
 # --- The method ---
@@ -142,6 +191,56 @@ def test_images_come_back_in_the_shape_and_the_type_that_they_had(shape):
         assert model.n_features_in_ == np.prod(shape) and model.transform(images).dtype == np.float32
         for back in (model.inverse_transform(model.codes_), model.sample(12)):
             assert back.shape == images.shape and back.dtype == (np.uint8 if images is X else np.float32)
+
+
+class Columns:
+    """Rows as polars has them: 8-bit columns, whose types are not numpy's."""
+
+    def __init__(self, rows: np.ndarray):
+        self.rows, self.shape = rows, rows.shape
+        self.dtypes = ["UInt8"] * rows.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.rows.astype(dtype or self.rows.dtype)
+
+
+ROWS = (20, 64)
+KINDS = {
+    "list of images": list,
+    "tuple of images": tuple,
+    "tensor": torch.from_numpy,
+    "list of tensors": lambda X: list(torch.from_numpy(X)),
+    "list of rows": lambda X: list(X.reshape(ROWS)),
+    "tensor of rows": lambda X: torch.from_numpy(X.reshape(ROWS)),
+    "frame": lambda X: Columns(X.reshape(ROWS)),
+}
+
+
+@pytest.mark.parametrize("given", KINDS.values(), ids=KINDS)
+def test_what_holds_8_bits_is_taken_as_an_array_of_them_is(given):
+    images = DIGITS[:20].reshape(20, 8, 8).astype(np.uint8)
+    expected, model = tiny().fit(images), tiny().fit(given(images))
+    assert model.value_range_ == (0, 255) and model.sample().dtype == np.uint8
+    np.testing.assert_array_equal(model.codes_, expected.codes_)
+    np.testing.assert_array_equal(model.transform(given(images)), expected.transform(images))
+    assert model.score(given(images)) == expected.score(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_of_floats_have_the_range_of_their_values(dtype):
+    images = torch.tensor(DIGITS[:20].reshape(20, 8, 8), dtype=dtype, requires_grad=True)
+    model = tiny().fit(images)
+    assert model.value_range_ == (0, 16) and model.sample().dtype == np.float32
+
+
+def test_images_of_several_shapes_and_values_without_a_range_are_refused():
+    with pytest.raises(ValueError, match=r"X: all must have one shape, got \(3, 8\) and \(8, 8\)"):
+        tiny().fit([np.zeros((8, 8)), np.zeros((3, 8))])
+    with pytest.raises(ValueError, match=r"X: values must be within ±1\.7e\+38, got -1e\+308 to 1e\+308; scale them"):
+        tiny().fit(np.array([[-1e308, 1e308, 0, 0]] * 4))
 
 
 def test_images_and_their_rows_are_the_same():

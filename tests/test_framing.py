@@ -64,6 +64,34 @@ def test_equal_values_have_a_frame():
     np.testing.assert_array_equal(frame.samples(frame.images(rows) / 255), rows)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [-1.7e38, -1e17, 0.0, 1e17, 1.7e38])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_values_of_any_size_have_a_frame(value, dtype):
+    rows = np.full((2, 4), value, dtype)
+    frame = Frame.of(rows, (4,))
+    np.testing.assert_allclose(frame.samples(frame.images(rows) / 255), rows, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_range_comes_back_finite_and_a_larger_one_is_refused(dtype):
+    rows = np.array([[-1.7e38, 0, 0, 1.7e38]], dtype)
+    frame = Frame.of(rows, (4,))
+    np.testing.assert_allclose(frame.samples(frame.images(rows) / 255), rows, atol=1e36)
+    for high in (2e38, 1e308):  # once: infinity, in silence
+        with pytest.raises(UserError, match=r"X: values must be within ±1\.7e\+38, got -"):
+            Frame.of(np.array([[-high, 0, 0, high]]), (4,))
+        with pytest.raises(UserError, match=r"X: values must be within ±1\.7e\+38, got 0 to "):
+            frame.images(np.array([[0, 0, 0, high]]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_far_beyond_a_narrow_range_are_clipped():
+    frame = Frame.of(np.zeros((2, 4)), (4,), value_range=(0, 1e-300))
+    assert frame.images(np.array([[1e38, 0, 0, 0]]))[0, 0, 0] == 255
+
+
 def test_a_given_shape_is_taken():
     rows = samples(2, 12)
     assert Frame.of(rows, (12,)).image_shape == (2, 2, 3)
@@ -92,6 +120,8 @@ def test_every_vector_fills_the_smallest_square(features: int):
         ((128 * 128 + 1,), {}, "X: images must be at most 128×128, got 129×129"),
         ((12,), {"value_range": (1, 1)}, "value_range: must be"),
         ((12,), {"value_range": (0, np.inf)}, "value_range: must be"),
+        ((12,), {"value_range": (np.nan, 1)}, "value_range: must be"),
+        ((12,), {"value_range": (-1e308, 1e308)}, "value_range: must be"),
         ((12,), {"value_range": ("0", "1")}, "value_range: must be"),
         ((12,), {"value_range": 255}, "value_range: must be"),
     ],

@@ -1,23 +1,31 @@
 import dataclasses
+import errno
 import importlib.util
 import json
 import os
 import pickle
 import struct
 import subprocess
+import sys
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, ImageFile
 from torchvision import datasets
 
-from iglo.decoding import BadImageError, decode
+from iglo import decoding
+from iglo.decoding import FORMATS, BadImageError, PixelRoom, decode
 from iglo.errors import UserError
 from iglo.images import ImageStore, natural_key, write_store
 from iglo.params import DataParams, Params, load_params
-from iglo.sources import fetch, open_source
+from iglo.sources import EXTENSIONS, fetch, folder_source, open_source
 from stages.fetch import main as fetch_main
 from stages.prepare import main as prepare_main
 
@@ -88,13 +96,95 @@ def test_16_bits_keep_their_range(tmp_path, extension):
     np.testing.assert_array_equal(out[..., 0], levels)
 
 
-def test_floats_and_wide_integers(tmp_path):
+def test_floats_are_in_0_to_1_but_for_rounding(tmp_path):
     ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
-    for pixels in (ramp, ramp * 255, np.round(ramp * 65535).astype(np.int32)):
+    over = np.where(ramp == 1, np.float32(1.0000001), ramp)  # one pixel once turned all others black
+    assert over.max() > 1
+    for pixels in (ramp, over):
         np.testing.assert_array_equal(decode(save(tmp_path / "a.tiff", pixels), 16, 1).ravel(), np.arange(256))
-    ramp[0, 0] = np.nan
-    with pytest.raises(BadImageError, match="no range of grey levels"):
-        decode(save(tmp_path / "a.tiff", ramp), 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (np.full((16, 16), 1.01, np.float32), r"floats must be in \[0, 1\], got 1\.01 to 1\.01"),
+        (np.full((16, 16), np.nan, np.float32), r"floats must be in \[0, 1\], got nan"),
+        (np.full((16, 16), 200, np.int32), "32-bit or signed integers, whose white the file does not say"),
+    ],
+)
+def test_values_that_say_nothing_of_white_are_refused(tmp_path, pixels, reason):
+    with pytest.raises(BadImageError, match=reason):
+        decode(save(tmp_path / "a.tiff", pixels), 16, 1)
+
+
+def tiff(path: Path, pixels: np.ndarray, bits: int, kind: int, photometric: int = 1) -> Path:
+    """An uncompressed little-endian TIFF of 16×16 samples of `bits`: 1 unsigned, 2 signed, 3 floating point."""
+    tags = {256: 16, 257: 16, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 16, 279: pixels.nbytes}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in (tags | {339: kind}).items()]
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + pixels.nbytes) + pixels.tobytes() + directory)
+    return path
+
+
+def test_tiffs_whose_black_or_white_is_another(tmp_path):
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    inverted = tiff(tmp_path / "a.tiff", levels * 257, bits=16, kind=1, photometric=0)
+    np.testing.assert_array_equal(decode(inverted, 16, 1)[..., 0], 255 - levels)
+    floats = tiff(tmp_path / "b.tiff", (levels / 255).astype(np.float32), bits=32, kind=3, photometric=0)
+    np.testing.assert_array_equal(decode(floats, 16, 1)[..., 0], 255 - levels)
+    packed = np.array([0xFF, 0xFF, 0xFF, 0x80, 0x08, 0x00] * 64, np.uint8)  # samples of 12 bits: 4095, 4095, 2056, 2048
+    twelve = tiff(tmp_path / "c.tiff", packed, bits=12, kind=1)
+    assert decode(twelve, 16, 1)[0, :4, 0].tolist() == [255, 255, 128, 128]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "reason"),
+    [
+        (np.int16, 2, "32-bit or signed integers"),
+        (np.uint32, 1, "32-bit or signed integers"),
+        (np.float64, 3, "a TIFF file that is damaged, or of a kind that Pillow cannot read, such as 64-bit floats"),
+    ],
+)
+def test_tiffs_of_other_kinds_are_refused_by_name(tmp_path, dtype, kind, reason):
+    pixels = np.ones((16, 16), dtype)
+    with pytest.raises(BadImageError, match=reason):
+        decode(tiff(tmp_path / "a.tiff", pixels, 8 * pixels.itemsize, kind), 16, 1)
+
+
+def png(path: Path, pixels: np.ndarray, depth: int, colour: int, **chunks: bytes) -> Path:
+    """A PNG of rows of bytes: colour 0 is grey, 2 is RGB; `chunks` come before the pixels."""
+
+    def chunk(name: str, content: bytes) -> bytes:
+        checksum = zlib.crc32(name.encode() + content)
+        return struct.pack(">I", len(content)) + name.encode() + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">2I5B", 16, len(pixels), depth, colour, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+    ordered = {"IHDR": header, **chunks, "IDAT": rows, "IEND": b""}
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*item) for item in ordered.items()))
+    return path
+
+
+@pytest.mark.parametrize(("depth", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])
+def test_a_colour_that_a_png_declares_transparent_is_white_at_any_depth(tmp_path, depth, colour):
+    """The upper half has the least level but 0 that the depth has, which is transparent; the lower is black."""
+    values, level = (1, 3)[colour == 2], 1000 if depth == 16 else 1
+    if depth < 8:
+        row = np.full(16 * depth // 8, sum(1 << shift for shift in range(0, 8, depth)), np.uint8)
+    else:
+        row = np.full(16 * values, level)
+    pixels = np.concatenate([np.tile(row, (8, 1)), np.zeros((8, len(row)))]).astype(">u2" if depth == 16 else np.uint8)
+    out = decode(png(tmp_path / "a.png", pixels, depth, colour, tRNS=struct.pack(">H", level) * values), 16, 1)
+    assert (out[:8] == 255).all() and (out[8:] == 0).all()
+
+
+@pytest.mark.parametrize("chunk", ["zTXt", "iTXt", "iCCP"])
+def test_an_image_with_much_text_is_an_image(tmp_path, chunk):
+    packed = zlib.compress(bytes(2 * 1024 * 1024))
+    content = {"zTXt": b"Comment\0\0", "iTXt": b"Comment\0\1\0\0\0", "iCCP": b"profile\0\0"}[chunk] + packed
+    pixels = noise(16, 16)
+    found = decode(png(tmp_path / "a.png", pixels, 8, 0, **{chunk: content}), 16, 1)
+    np.testing.assert_array_equal(found[..., 0], pixels)
 
 
 def test_grey_and_cmyk_have_the_channels_asked_for(tmp_path):
@@ -221,12 +311,219 @@ def test_folder_labels_extensions_and_ignored_files(data, tmp_path):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"")
     (root / "dogs" / "loop").symlink_to(root)
+    (root / "up").symlink_to(root.parent)
     store, report = prepare(data, tmp_path)
     assert store.names == ("cats/2019/a.JPG", "cats/b.jpeg", "dogs/9.Bmp", "dogs/10.TIFF", "dogs/x.webp", "top.png")
     assert store.labels == ("cats", "cats", "dogs", "dogs", "dogs", "")
     assert store.classes == ("", "cats", "dogs") and store.label_ids.tolist() == [1, 1, 2, 2, 2, 0]
     assert report["labels"] == {"": 1, "cats": 2, "dogs": 3}
     assert report["ignored"] == {"count": 3, "first": [".cache/", ".hidden.png", "notes.txt"]}
+
+
+def test_every_extension_of_the_formats_is_taken():
+    """.jfif and .jpe among them. Newer Pillows may know more than the oldest."""
+    known = {extension for extension, name in Image.registered_extensions().items() if name in FORMATS}
+    assert {".jfif", ".jpe", ".jpg", ".png", ".webp", ".tif"} <= known <= set(EXTENSIONS)
+
+
+@pytest.mark.parametrize("links", [1, 2])
+def test_links_between_folders_multiply_nothing(tmp_path, links):
+    """With two links each, the walk once never ended."""
+    root = tmp_path / "pics"
+    for folder, other in ("ab", "ba"):
+        for number in range(4):
+            save(root / folder / f"{number}.png", noise(16, 16))
+        for number in range(links):
+            (root / folder / f"link{number}").symlink_to(f"../{other}")
+    (root / "a" / "0-again.png").symlink_to("0.png")  # a link to a file that is there anyway
+    source = folder_source(root, "data.path")
+    assert source.names == tuple(f"{folder}/{number}.png" for folder in "ab" for number in range(4))
+    assert source.labels == ("a",) * 4 + ("b",) * 4
+
+
+def test_links_out_of_the_folder_are_followed_once(tmp_path):
+    outside, root = tmp_path / "outside", tmp_path / "pics"
+    for name in ("x/1.png", "x/2.png", "y/3.png"):
+        save(outside / name, noise(16, 16))
+    root.mkdir()
+    for name, target in (("all", ""), ("x", "x"), ("3.png", "y/3.png"), ("4.png", "../outside/y/3.png")):
+        (root / name).symlink_to(outside / target)
+    assert folder_source(root, "data.path").names == ("all/x/1.png", "all/x/2.png", "all/y/3.png")
+    (root / "all").unlink()
+    assert folder_source(root, "data.path").names == ("3.png", "x/1.png", "x/2.png")
+
+
+def test_the_order_of_a_folder_is_not_the_disks(tmp_path, monkeypatch):
+    root = tmp_path / "pics"
+    for name in ("b/1.png", "a/1.png", "a/10.png", "a/2.png"):
+        save(root / name, noise(16, 16))
+    for name in ("l1", "l0"):
+        (root / name).symlink_to(tmp_path / "outside")
+    save(tmp_path / "outside" / "1.png", noise(16, 16))
+    names = folder_source(root, "data.path").names
+    scandir = os.scandir
+
+    @contextmanager
+    def reversed_entries(path):
+        with scandir(path) as entries:
+            yield reversed(list(entries))
+
+    monkeypatch.setattr(os, "scandir", reversed_entries)
+    expected = ("a/1.png", "a/2.png", "a/10.png", "b/1.png", "l0/1.png")
+    assert folder_source(root, "data.path").names == names == expected
+
+
+def test_names_of_any_bytes_come_back_and_are_told_on_one_line(data, tmp_path):
+    odd = [
+        os.fsdecode(name)
+        for name in (b"caf\xe9", b"a,b", b'"q"', b"new\nline", b"cr\rend", b"esc\x1b[31m", b"\xe7\x8c\xab")
+    ]
+    for name in odd:
+        save(Path(data.path, name, "1.png"), noise(16, 16, 3))
+    store, report = prepare(data, tmp_path)
+    assert set(store.classes) == set(odd) == set(report["labels"])
+    assert set(store.names) == {f"{name}/1.png" for name in odd}
+    for name in odd:
+        Path(data.path, name, "1.png").write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        prepare(data, tmp_path)
+    said = str(error.value)
+    assert said.isprintable() and r"caf\udce9/1.png" in said and r"new\nline/1.png" in said and "猫/1.png" in said
+
+
+@pytest.mark.parametrize("key", ["path", "root"])
+def test_a_name_that_the_file_system_refuses_is_one_sentence(data, key):
+    celeba = {"source": "torchvision", "dataset": "CelebA"} if key == "root" else {}
+    for name in ("a" * 300, "null\0"):
+        with pytest.raises(UserError, match=rf"^data\.{key}: cannot be read .*(too long|null)"):
+            open_source(dataclasses.replace(data, **celeba | {key: name}), "raw")
+
+
+def denied(monkeypatch, call: str, place: Path) -> None:
+    """As another user would find it, whoever runs the test."""
+    known = getattr(os, call)
+
+    def refuse(path, *arguments, **options):
+        if os.path.abspath(path) == str(place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return known(path, *arguments, **options)
+
+    monkeypatch.setattr(os, call, refuse)
+
+
+def test_a_folder_that_may_not_be_read_is_one_sentence(data, tmp_path, monkeypatch):
+    save(Path(data.path, "a", "b", "1.png"), noise(16, 16))
+    with monkeypatch.context() as patch:
+        denied(patch, "scandir", Path(data.path, "a", "b"))
+        with pytest.raises(UserError, match=r"a/b: cannot list the folder \(permission denied\)"):
+            open_source(data, "raw")
+    denied(monkeypatch, "stat", Path(data.path))
+    with pytest.raises(UserError, match=r"data\.path: cannot be read '.*' \(permission denied\)"):
+        open_source(data, "raw")
+
+
+# --- Memory ---
+
+
+def test_threads_wait_until_there_is_room():
+    room, most, held = PixelRoom(10), [0], [0]
+    lock = threading.Lock()
+
+    def work(pixels: int) -> None:
+        with room.hold(pixels):
+            with lock:
+                held[0] += min(pixels, 10)
+                most[0] = max(most[0], held[0])
+            time.sleep(0.002)
+            with lock:
+                held[0] -= min(pixels, 10)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [4, 3, 4, 1000, 4, 4, 2, 10] * 3))  # 1000 is more than all, and goes in alone
+    assert held[0] == 0 and 8 <= most[0] <= 10
+
+
+def test_a_large_image_is_decoded_alone(data, tmp_path, monkeypatch):
+    """Whatever its format: WebP is decoded when it is opened, JPEG at less than its size."""
+    room = PixelRoom(40 * 40)
+    monkeypatch.setattr(decoding, "_room", room)
+    held = []
+    hold = PixelRoom.hold
+    monkeypatch.setattr(PixelRoom, "hold", lambda self, pixels: held.append(pixels) or hold(self, pixels))
+    kinds = (("webp", {}), ("webp", {"lossless": True}), ("png", {}), ("tiff", {}), ("bmp", {}), ("jpg", {}))
+    for extension, options in kinds:
+        decode(save(tmp_path / f"a.{extension}", noise(320, 200, 3), **options), 16, 3)
+    turned = save(tmp_path / "b.webp", noise(320, 200, 4), exif=Image.Exif())
+    decode(turned, 16, 3)
+    assert held == [320 * 200] * 5 + [160 * 100] + [320 * 200]
+
+
+def test_a_large_webp_is_refused_before_it_takes_memory(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.webp", noise(50, 50, 3))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(BadImageError, match="2500 pixels, more than 2000"):
+        decode(path, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), OSError("out of memory when reading image file"), OSError(errno.ENOMEM, "no memory")]
+)
+def test_want_of_memory_is_not_damage(data, tmp_path, monkeypatch, failure):
+    """Were the image left out, the data set would depend on the memory that other programs leave."""
+
+    def fail(image):
+        raise failure
+
+    save_many(data, 3)
+    monkeypatch.setattr(Image.Image, "load", fail)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(UserError, match=r"frog-1\.png: there is not enough memory"):
+        prepare(dataclasses.replace(data, on_error="skip"), tmp_path)
+
+
+def test_a_failure_with_too_little_memory_may_not_be_damage(data, tmp_path, monkeypatch):
+    """libjpeg says `broken data stream` for both."""
+    save_many(data, 2)
+    truncated(Path(data.path, "half.jpg"))
+    with pytest.raises(UserError, match=r"half\.jpg \(damaged"):
+        prepare(data, tmp_path)
+    monkeypatch.setattr(decoding, "BYTES", 2**24)
+    with pytest.raises(UserError, match=r"half\.jpg: there is not enough memory"):
+        prepare(dataclasses.replace(data, on_error="skip"), tmp_path)
+
+
+def test_a_large_image_takes_little_memory(tmp_path):
+    """float32, 16 bits, and alpha: less than 10 bytes for each pixel, where there were 32, 28 and 16."""
+    script = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from iglo.decoding import decode
+decode(np.zeros((16, 16), np.uint8), 16, 3)
+used = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
+for name in sys.argv[1:]:
+    decode(Path(name), 16, 3)
+    used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print((used[-1] - used[0]) * (1 if sys.platform == "darwin" else 1024))
+"""
+    side = 2000
+    names = [
+        save(tmp_path / "a.tiff", np.zeros((side, side), np.float32), compression="tiff_adobe_deflate"),
+        save(tmp_path / "b.png", np.zeros((side, side), np.uint16)),
+        save(tmp_path / "c.png", np.zeros((side, side, 4), np.uint8), compress_level=1),
+    ]
+    done = subprocess.run([sys.executable, "-c", script, *map(str, names)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 12 * side**2
+
+
+def test_a_jpeg_that_is_far_larger_is_decoded_smaller_and_looks_the_same(tmp_path):
+    rows, columns = np.indices((512, 520)) / 40
+    scene = np.stack([np.sin(rows) * np.cos(columns), np.sin(rows + 1), np.cos(columns * 2)], axis=2)
+    path = save(tmp_path / "a.jpg", np.round(127.5 * (1 + scene)).astype(np.uint8), quality=95)
+    found, whole = decode(path, 64, 3), decode(np.asarray(Image.open(path)), 64, 3)
+    assert not np.array_equal(found, whole) and abs(found.astype(int) - whole).max() <= 3
+    np.testing.assert_array_equal(decode(path, 65, 3), decode(np.asarray(Image.open(path)), 65, 3))  # 512 < 8 * 65
 
 
 def test_folder_without_images_or_that_is_not_there(data):

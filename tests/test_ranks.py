@@ -92,7 +92,7 @@ def test_the_stages_that_see_images_run_as_ranks(together, tmp_path):
     assert found(together, "stages")["launched"] == [
         "extract_features", "staged@0", "staged@1", "full", "encoder", "joint", "evaluate"
     ]  # fmt: skip
-    assert not list((together / ".scratch").iterdir())
+    assert all((folder / "finished").exists() for folder in (together / ".scratch").iterdir())
     shutil.copytree(together, tmp_path, dirs_exist_ok=True)
     for stage in pipeline.stages(params=chain.params()):
         if stage.name in ("extract_features", "evaluate"):
@@ -112,7 +112,8 @@ def test_torchrun_takes_the_options_of_a_stage_for_what_they_are():
 
 def test_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(together, tmp_path):
     shutil.copytree(together, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "models" / "full")
+    for folder in ("models/full", ".scratch"):
+        shutil.rmtree(tmp_path / folder)
     (stage,) = (stage for stage in pipeline.stages(params=chain.params()) if stage.name == "full")
     arguments = ["--max-restarts=1", "-m", stage.module, *stage.argv]
     process = torchrun(tmp_path, *arguments, IGLO_CHECKPOINT_SECONDS="0")

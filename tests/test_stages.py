@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from iglo.checkpoints import CheckpointFolder
 from iglo.runtime import Runtime
+from stages.common import peak_mib
 from tests import chain, pipeline
 
 LONG = {  # steps enough to be stopped in between
@@ -46,6 +48,7 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
     stage = run.stage(name)
     chain.run(run.folder, stage)
     unbroken = take_away(run, stage)
+    shutil.rmtree(run.folder / ".scratch")
 
     process = chain.start(run.folder, "-m", stage.module, *stage.argv, IGLO_CHECKPOINT_SECONDS="0")
     wait_for_checkpoints(run.folder, process)
@@ -60,8 +63,29 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
     chain.run(run.folder, stage)
     assert resumed_at[-1] == step(before)  # after the whole of what comes first, where there is such
     assert outputs(run, stage) == unbroken
-    assert not list(run.folder.glob(".scratch/*"))
-    assert not list(run.folder.rglob("*.partial*"))
+    assert not list(run.folder.rglob(".partial-*"))
+
+
+@pytest.mark.parametrize("name", ["staged@1", "full", "encoder", "joint"])
+def test_a_finished_stage_whose_outputs_are_gone_writes_them_without_learning_again(
+    name, tiny_run, tmp_path, resumed_at, monkeypatch
+):
+    """As when DVC is killed before it has put them on record: it removes them when it runs the stage again."""
+    run = tiny_run.copy(tmp_path)
+    stage = run.stage(name)
+    whole = take_away(run, stage)
+    chain.run(run.folder, stage)
+    take_away(run, stage)
+    assert not resumed_at
+
+    def learned(*_: object) -> None:
+        raise AssertionError("learned again")
+
+    monkeypatch.setattr("torch.Tensor.backward", learned)
+    chain.run(run.folder, stage)
+    assert resumed_at[-1] > 0 and outputs(run, stage) == whole
+    parts = [path.parent for path in run.folder.glob(".scratch/**/step-*.safetensors")]
+    assert len(parts) == len(set(parts)) == 1 + (name == "staged@1")  # the last of each
 
 
 @pytest.mark.parametrize(
@@ -107,19 +131,95 @@ def test_a_full_disk_leaves_nothing_half_made(name, tiny_run, tmp_path, capsys):
     assert left.items() < whole.items()
     for out in stage.outs:
         assert {file for file in whole if file.startswith(out)} <= left.keys() or not (run.folder / out).exists()
-    assert not list(run.folder.rglob("*.partial*"))
+    assert not list(run.folder.rglob(".partial-*"))
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_what_is_not_there_is_named(name, tiny_run, tmp_path, capsys):
     run = tiny_run.copy(tmp_path)
     stage = run.stage(name)
-    unread = ("data/raw", "data/weights", "data/checked/")  # raw is for other sources, the others only for the order
+    unread = ("data/raw", "data/torchvision", "data/weights", "data/checked/")  # by this run
     inputs = [path for path in stage.deps if path not in stage.code and not path.startswith(unread)]
     for path in inputs:
         (run.folder / path).rename(run.folder / "away")
         assert_refused(run, stage, capsys, path)
         (run.folder / "away").rename(run.folder / path)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (".scratch", "cannot be written (not a directory"),
+        ("models", "models/full: cannot be written (file exists at "),
+        ("reports/curves", "full.csv: cannot be written (file exists"),
+        ("reports/timing/full.json", "full.json: cannot be written (is a directory)"),
+        (None, "IGLO_CHECKPOINT_SECONDS: must be a number of seconds of at least 0, got '1m'"),
+    ],
+)
+def test_what_would_fail_in_the_end_is_found_before_the_training(place, words, tiny_run, tmp_path, monkeypatch, capsys):
+    run = tiny_run.copy(tmp_path)
+    stage = run.stage("full")
+    monkeypatch.setattr("torch.Tensor.backward", lambda *_: pytest.fail("learned"))
+    if place is None:
+        monkeypatch.setenv("IGLO_CHECKPOINT_SECONDS", "1m")
+    elif place == "reports/timing/full.json":
+        (run.folder / place).unlink()
+        (run.folder / place).mkdir()
+    else:
+        if place == "models":  # what the stage reads is elsewhere
+            (run.folder / place).rename(run.folder / "given")
+            stage = replace(stage, cmd=stage.cmd.replace("--model models/", "--model given/"))
+        shutil.rmtree(run.folder / place, ignore_errors=True)
+        (run.folder / place).write_text("a file in its place")
+    assert_refused(run, stage, capsys, words)
+
+
+SLOW = """
+import time
+from pathlib import Path
+try:
+    Path("ready").touch()
+    time.sleep(60)
+finally:
+    Path("cleared up").touch()
+"""
+
+
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGTERM, "a signal (SIGTERM)"), (signal.SIGINT, "the keyboard")])
+def test_a_stage_that_is_stopped_says_so(tmp_path, number, words):
+    """Also in the midst of its imports, of which this is one."""
+    (tmp_path / "stages").mkdir()
+    shutil.copy(pipeline.ROOT / "stages" / "__init__.py", tmp_path / "stages")
+    (tmp_path / "stages" / "slow.py").write_text(SLOW)
+    process = chain.start(tmp_path, "-m", "stages.slow", PYTHONPATH=str(tmp_path))
+    while not (tmp_path / "ready").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.communicate() == ("", f"stopped by {words}; `dvc repro` goes on where it can\n")
+    assert process.returncode == 128 + number and (tmp_path / "cleared up").exists()
+
+
+def test_whoever_imports_a_stage_keeps_their_signals():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_macos_counts_memory_in_bytes():
+    assert peak_mib(5 * 2**20, "darwin") == peak_mib(5 * 2**10, "linux") == 5
+
+
+def test_a_model_can_be_used_where_there_is_neither_fcntl_nor_resource(exported):
+    """As on Windows, where files are locked in another way. Stages can be imported there too."""
+    lines = [
+        "import sys",
+        "sys.modules['fcntl'] = sys.modules['resource'] = None",
+        "import stages.full, stages.prepare, iglo",
+        f"print(iglo.load({str(exported)!r}).sample(1).shape)",
+    ]
+    done = chain.start(exported, "-c", "\n".join(lines))
+    out, errors = done.communicate()
+    assert done.returncode == 0 and out.startswith("(1, 16, 16, "), errors
 
 
 def test_a_wrong_params_file_is_refused(tiny_run, tmp_path, capsys):
@@ -133,6 +233,7 @@ def test_a_wrong_params_file_is_refused(tiny_run, tmp_path, capsys):
     assert_refused(run, stage, capsys, "params.yaml: cannot read the params file")
 
 
+@pytest.mark.bits
 def test_stages_run_without_dvc(tiny_run, tmp_path):
     run = tiny_run.copy(tmp_path)
     lines = ["import sys", "sys.modules['dvc'] = None"]

@@ -288,9 +288,15 @@ NAN = np.where(np.arange(18).reshape(3, 6) == 7, np.nan, CODES)
             "images: must be an array (N, H, W, C) or a tensor (N, C, H, W) with N at least",
         ),
         (lambda m: m.encode(IMAGES.repeat(2, 3)), "images: must be an array .* got 12 × 16 × 16 × 2 as (N, H, W, C)."),
-        (lambda m: m.encode(IMAGES * 1.0), "images: floats must be in [0, 1], got 0 to 249; scale them."),
-        (lambda m: m.encode(IMAGES * np.nan), "images: floats must be in [0, 1], got nan to nan; scale them."),
-        (lambda m: m.encode(IMAGES.astype(int)), "images: must be uint8 or float in [0, 1], got int64; convert them."),
+        (lambda m: m.encode(IMAGES * 1.0), "images: floats must be in [0, 1], got 0 to 249; scale or convert them."),
+        (
+            lambda m: m.encode(IMAGES * np.nan),
+            "images: floats must be in [0, 1], got nan to nan; scale or convert",
+        ),
+        (
+            lambda m: m.encode(IMAGES.astype(int)),
+            "images: values must be uint8, uint16 or float in [0, 1], got int64",
+        ),
         (
             lambda m: m.encode(IMAGES[:, :4]),
             "images: cannot be used (16×4 pixels, fewer than 8 on a side); give larger",

@@ -18,6 +18,7 @@ from torchvision.transforms.functional import normalize, resize
 
 from iglo.errors import UserError
 from iglo.randomness import derived_seed
+from iglo.runtime import building
 from iglo.weights import check_shapes, file_shapes, file_state, find_imagenet, shapes_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -171,7 +172,7 @@ def freeze(module: nn.Module) -> nn.Module:
 
 def _random_body(network: str, seed: int) -> tuple[nn.Module, str]:
     """The network with torchvision's own initialisation and without its head, and the head's name."""
-    with torch.random.fork_rng(devices=[]):
+    with building():
         # Not torch.manual_seed, which would also seed the generators of the GPUs.
         torch.default_generator.manual_seed(derived_seed(seed, f"backbone/{network}"))
         body = models.get_model(network, weights=None)

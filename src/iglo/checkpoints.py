@@ -1,21 +1,28 @@
-"""Checkpoints of a running stage: written whole, verified when read, the last two kept, one process at a time.
+"""Checkpoints of a stage: written whole, verified when read, the last two kept, one process at a time.
 
 They live in a scratch folder outside the stage's outputs, which DVC deletes before it runs a stage. The folder's name
 is a hash of everything that the run depends on, so a changed value or a changed line of code starts afresh.
 
-Of several ranks each writes a file of its own, beside the others': what all have in common, and its rows of what has a
-row per image. Another number of ranks finds its rows in them.
+The state of the end stays when the run has ended, because DVC may be killed before it has put the outputs on record.
+The next run with the same hash then starts at the end and writes the same outputs. A later run of the stage removes it.
+
+With several ranks, each writes a file of its own beside the others': what all have in common, and its rows of what has
+a row per image. Another number of ranks finds its rows in them.
 """
 
-import fcntl
+import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
+import time
+import warnings
+import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +32,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from iglo import locks
 from iglo.errors import UserError
 from iglo.files import whole_file
 from iglo.runtime import Runtime
 
 KEPT = 2
+FORMAT = "2"  # of the files: with a checksum
+HASH = re.compile(r"[0-9a-f]{24}")  # what `fingerprint` gives
+FINISHED = "finished"  # the file in a folder whose run has ended
+HOUR = (
+    3600  # seconds that a finished folder stays at least, for an experiment beside this one that DVC has yet to record
+)
 NAME = re.compile(r"step-(\d+)(?:\.rank-(\d+)-of-(\d+))?\.safetensors")
 ALONE = Runtime(torch.device("cpu"), "fp32")
 CHANNELS_LAST = torch.channels_last
@@ -49,25 +63,24 @@ def fingerprint(values: Any, files: Iterable[str | Path]) -> str:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run, in order of `step`.
+    """The checkpoints of one run, in order of `step`."""
 
-    Attributes:
-        keeps_end: whether the end of the run is to be kept too, for a process with several runs.
-    """
-
-    def __init__(self, path: str | Path, keeps_end: bool = False):
-        self.path, self.keeps_end = Path(path), keeps_end
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
 
     def part(self, name: str) -> "CheckpointFolder":
         """The checkpoints of one of several runs in the process that holds this folder."""
-        return CheckpointFolder(self.path / name, keeps_end=True)
+        return CheckpointFolder(self.path / name)
 
     @contextmanager
     def locked(self, runtime: Runtime | None = None) -> Iterator["CheckpointFolder"]:
-        """Holds the folder for these ranks; on success it is removed, on failure it stays for the next try.
+        """Holds the folder for these ranks; in the end it stays for the next try.
+
+        When the block ends well, the last checkpoint stays. Folders that earlier runs of the same stage have finished
+        more than an hour ago go then. What was broken off or is held by another process stays.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it, or it cannot be written.
         """
         runtime = runtime or ALONE
         if not runtime.first:
@@ -75,18 +88,56 @@ class CheckpointFolder:
             yield self
             runtime.meet()
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(
-                    f"{self.path}: another process is training in this folder; wait for it or stop it first."
-                ) from None
+        lock = self._hold()
+        try:
             runtime.meet()
             yield self
             runtime.meet()
-        shutil.rmtree(self.path)
+            self._finish()
+        finally:
+            lock.release()
+
+    def _hold(self) -> locks.Lock:
+        while True:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock = locks.hold(self.path / "lock")
+                break
+            except locks.BusyError:
+                raise UserError(
+                    f"{self.path}: another process is training in this folder; wait for it or stop it first."
+                ) from None
+            except FileNotFoundError:  # a later run of the stage has removed the folder just now
+                continue
+            except OSError as error:
+                raise UserError(
+                    f"{self.path}: cannot be written ({(error.strerror or str(error)).lower()}); "
+                    "change who may write there, or remove what is in the way."
+                ) from None
+        if not lock.real:
+            warnings.warn(
+                f"{self.path}: this file system has no locks; start no second process that trains the same.",
+                stacklevel=4,
+            )
+        return lock
+
+    def _finish(self) -> None:
+        """Leaves the newest checkpoint of each part, and removes what earlier runs have left."""
+        for folder in {path.parent for path in self.path.rglob("step-*.safetensors")}:
+            CheckpointFolder(folder)._keep(1)
+        (self.path / FINISHED).touch()
+        stage = self.path.name.rpartition("-")[0]
+        for folder in self.path.parent.glob(f"{glob.escape(stage)}-*"):
+            if folder != self.path and HASH.fullmatch(folder.name.removeprefix(f"{stage}-")):
+                _remove_if_finished(folder)
+
+    def _keep(self, count: int, step: float = math.inf) -> None:
+        """Removes all but the newest up to this step; those after it were passed over, and so were incomplete ones."""
+        whole = [paths for paths in self._saved() if _is_whole(paths) and _step(paths[0]) <= step]
+        kept = {path for paths in whole[:count] for path in paths}
+        for path in self.path.glob("step-*.safetensors"):
+            if path not in kept:
+                path.unlink()
 
     def save(self, step: int, state: dict, runtime: Runtime = ALONE, by_image: Collection[str] = ()) -> None:
         """Writes a nested dict of tensors and JSON values; older checkpoints beyond the last two go.
@@ -96,27 +147,27 @@ class CheckpointFolder:
         """
         tensors: dict[str, Tensor] = {}
         skeleton = _strip(state, "", tensors)
+        about = {"format": FORMAT, "state": json.dumps(skeleton), "by_image": json.dumps(sorted(by_image))}
         rank = f".rank-{runtime.rank}-of-{runtime.ranks}" if runtime.ranks > 1 else ""
         with whole_file(self.path / f"step-{step:09d}{rank}.safetensors") as partial:
-            save_file(tensors, partial, {"state": json.dumps(skeleton), "by_image": json.dumps(sorted(by_image))})
+            save_file(tensors, partial, about | {"checksum": _checksum(about, tensors)})
         runtime.meet()
         if runtime.first:
-            for old in self._saved()[KEPT:]:
-                for path in old:
-                    path.unlink()
+            self._keep(KEPT, step)
 
     def load(self, runtime: Runtime = ALONE) -> dict | None:
-        """The newest state that all ranks can read whole, or None; a truncated one is passed over for the one before.
+        """The newest state that all ranks can read whole, or None; a damaged one is passed over for the one before.
 
-        Of another number of ranks it is the first one's, with this rank's rows of what has a row per image.
+        With another number of ranks, it is the first one's, with this rank's rows of what has a row per image.
         """
         for paths in self._saved():
-            try:
+            state = None
+            with suppress(SafetensorError, OSError, ValueError, KeyError, TypeError):
                 state = _read(paths, runtime)
-            except (SafetensorError, OSError, ValueError, KeyError):
-                state = None
             if runtime.all(state is not None):
                 return state
+            if runtime.first:
+                warnings.warn(f"{paths[0]}: not whole, or damaged; passed over for an older one.", stacklevel=2)
         return None
 
     def _saved(self) -> list[list[Path]]:
@@ -134,33 +185,71 @@ def scratch_root() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
 
 
+def _remove_if_finished(folder: Path) -> None:
+    """Removes a folder whose run ended more than an hour ago, unless a process holds it."""
+    with suppress(OSError, locks.BusyError):
+        if time.time() - (folder / FINISHED).stat().st_mtime < HOUR:
+            return
+        lock = locks.hold(folder / "lock")
+        if lock.real:
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
 def _read(paths: list[Path], runtime: Runtime) -> dict:
     """The state in the files of one step, of which this rank takes its own where there is one for each."""
-    if len(paths) != int(NAME.fullmatch(paths[0].name)[3] or 1):
+    if not _is_whole(paths):
         raise ValueError("a rank has not written")
     own = len(paths) == runtime.ranks
-    with safe_open(paths[runtime.rank if own else 0], "pt") as handle:
-        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no iterator)
-        about = handle.metadata()
+    tensors, about = _verified(paths[runtime.rank if own else 0])
     if not own:
+        others = [_verified(path)[0] for path in paths[1:]]
         for key in _rows(tensors, json.loads(about["by_image"])):
-            tensors[key] = _gathered(paths, key, runtime)
+            rows = torch.cat([each[key] for each in (tensors, *others)])
+            tensors[key] = rows[runtime.block(len(rows))].clone()
     return _fill(json.loads(about["state"]), tensors)
+
+
+def _step(path: Path) -> int:
+    return int(NAME.fullmatch(path.name)[1])
+
+
+def _is_whole(paths: list[Path]) -> bool:
+    """Whether every rank has written its file of a step."""
+    return len(paths) == int(NAME.fullmatch(paths[0].name)[3] or 1)
+
+
+def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors in a file, and its metadata.
+
+    Raises:
+        ValueError: the file is of another version, or not what was written.
+    """
+    with safe_open(path, "pt") as handle:
+        about = handle.metadata() or {}
+        if about.get("format") != FORMAT:
+            raise ValueError("of another version")
+        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no iterator)
+    if about.pop("checksum", None) != _checksum(about, tensors):
+        raise ValueError("damaged")
+    return tensors, about
+
+
+def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    """CRC-32 of names, types, shapes and values: gigabytes in a second, and no single damaged block escapes it."""
+    total = 0
+    for name in sorted(about):
+        total = zlib.crc32(f"{name}={about[name]}\n".encode(), total)
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        total = zlib.crc32(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
 
 
 def _rows(tensors: dict[str, Tensor], by_image: list[str]) -> list[str]:
     """Keys of the tensors at these places or within them, but for scalars."""
     return [key for key in tensors if tensors[key].dim() and any(f"{key}/".startswith(f"/{at}/") for at in by_image)]
-
-
-def _gathered(paths: list[Path], key: str, runtime: Runtime) -> Tensor:
-    """This rank's block of the rows that the files hold one after the other."""
-    blocks = []
-    for path in paths:
-        with safe_open(path, "pt") as handle:
-            blocks.append(handle.get_tensor(key))
-    rows = torch.cat(blocks)
-    return rows[runtime.block(len(rows))].clone()
 
 
 def _strip(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:

@@ -67,10 +67,10 @@ def content_of(model: ClassContentModel, images: np.ndarray, runtime: Runtime) -
 
 def scratch(model: ClassContentModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
     """Images of random content in every class: `normal` from N(0, I), `gaussian` fitted to the learned codes."""
-    content = model.content_codes
+    content, rng = model.content_codes, torch_generator(seed, "scratch/normal")
     fitted = fit_sampler("gaussian", content, make_geometry("none", None, content.shape[1]), seed)
     drawn = {
-        "normal": torch.randn(count, content.shape[1], generator=torch_generator(seed, "scratch/normal")),
+        "normal": torch.randn(count, content.shape[1], generator=rng, dtype=torch.float32),
         "gaussian": fitted.draw(count, torch_generator(seed, "scratch/gaussian")),
     }
     return {name: convert(model, content, runtime).swapaxes(0, 1) for name, content in drawn.items()}
@@ -80,7 +80,7 @@ def morph(model: ClassContentModel, content: Tensor, runtime: Runtime) -> np.nda
     """(M, content) codes → (T, M, H, W, C): from class to class and back to the first, along straight lines."""
     codes, frames = model.class_codes, []
     for start, end in zip(codes, codes.roll(-1, 0), strict=True):
-        for time in torch.linspace(0, 1, MORPH_STEPS + 1)[:-1]:
+        for time in torch.linspace(0, 1, MORPH_STEPS + 1, dtype=torch.float32)[:-1]:
             between = torch.lerp(start, end, time.item()).expand(len(content), -1)
             frames.append(decode(model.generator, torch.cat([between, content], dim=1), runtime))
     return np.stack(frames)

@@ -15,12 +15,12 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches
-from threadpoolctl import threadpool_limits
 
 from iglo.errors import UserError
 from iglo.files import read_array, write_array
 from iglo.params import ClusterParams, RoundParams
 from iglo.randomness import sklearn_seed
+from iglo.threads import exact_threads
 
 LARGE = 2**28  # values, 1 GiB of float32: above it, PCA reads its rows in batches, some five times slower
 CHUNK = 4096  # points whose distances are computed at once
@@ -101,6 +101,7 @@ def select_images(clusters: Clusters, item: RoundParams) -> Selection:
     return Selection(np.sort(ids[index]), np.sort(ids[rest]), tuple(rows))
 
 
+@exact_threads()
 def fit_pca(
     features: np.ndarray, components: int, seed: int, rows: np.ndarray | None = None, large: int = LARGE
 ) -> np.ndarray:
@@ -135,7 +136,7 @@ def fit_kmeans(points: np.ndarray, clusters: int, seed: int, minibatch_above: in
     model = KMeans(clusters, n_init=10, random_state=seed)
     if len(points) > minibatch_above:
         model = MiniBatchKMeans(clusters, n_init=10, batch_size=4096, random_state=seed)
-    with threadpool_limits(1), warnings.catch_warnings():
+    with exact_threads(1), warnings.catch_warnings():
         # Fewer distinct images than clusters: some clusters stay empty, and selection takes them as they are.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(points)

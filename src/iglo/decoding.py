@@ -1,77 +1,272 @@
 """One image file in, one square of 8-bit pixels out; or a few words on why not."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from io import BytesIO
 from pathlib import Path
+from threading import Condition
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from iglo.errors import shown
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 SMALLEST_SIDE = 8  # pixels; less than that holds nothing to learn from
-# White of the modes with more than 8 bits: the first of these that no pixel exceeds, for the files do not say it.
-# Older Pillows open 16-bit PNGs as "I".
-WHITES = {
-    **dict.fromkeys(("I;16", "I;16B", "I;16L", "I;16N"), (65535,)),
-    "I": (65535, 2**31 - 1),
-    "F": (1, 255, 65535),
-}
+LEEWAY = 1e-6  # by which rounding may push a float out of [0, 1]
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's; those of 16 bits begin with "I;"
+BAND = 2**20  # pixels that are converted at a time
+AT_ONCE = 2**25  # pixels that all threads may decode at a time; a larger image waits until it is alone
+BYTES = 16  # per pixel of the file: what decoding takes at most, which is what libwebp takes
+DRAFT = 4  # times the size asked for: a JPEG may be decoded no smaller than that
+
+BITS, PHOTOMETRIC = 258, 262  # TIFF's tags
+
+Shape = tuple[int, int, int]  # height, width, channels
+Item = Path | np.ndarray
 
 
 class BadImageError(Exception):
     """Why one image cannot be used, in a few words."""
 
 
-def decode(item: Path | np.ndarray, size: int, channels: int, pad: bool = False) -> np.ndarray:
+class PixelRoom:
+    """Threads that decode images wait here until theirs fits beside those of the others."""
+
+    def __init__(self, pixels: int):
+        self._free = self._all = pixels
+        self._freed = Condition()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        share = min(pixels, self._all)
+        with self._freed:
+            self._freed.wait_for(lambda: share <= self._free)
+            self._free -= share
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._free += share
+                self._freed.notify_all()
+
+
+_room = PixelRoom(AT_ONCE)
+
+
+def decode(item: Item, size: int, channels: int, pad: bool = False) -> np.ndarray:
+    """The pixels that `read_image` gives."""
+    return read_image(item, size, channels, pad)[0]
+
+
+def read_image(item: Item, size: int, channels: int, pad: bool = False) -> tuple[np.ndarray, Shape]:
     """The image in a file, or in a uint8 array (H, W) or (H, W, 3), as a (size, size, channels) uint8 array.
 
-    Orientation as EXIF says, transparency over white, 16 bits and floats to 8 bits, first frame of several; the
-    centre square, resized with antialiasing. An image of that size already keeps every bit; with `pad` a smaller one
-    does too, in the middle of black.
+    Orientation as EXIF says, transparency over white, 16 bits and floats to 8 bits as in `to_bytes`, first frame of
+    several; the centre square, resized with antialiasing. An image of that size already keeps every bit; with `pad` a
+    smaller one does too, in the middle of black.
+
+    A JPEG of at least 8 times that size is decoded at half, a quarter or an eighth of its own size, but no smaller than
+    4 times the size asked for.
+
+    Returns:
+        The pixels; and the shape that the image had in the file.
 
     Raises:
         BadImageError: the file cannot be read, is no image, is damaged, too small or too large.
+        MemoryError: there is not enough memory, so that nothing can be said about the image.
     """
     try:
-        with _opened(item) as image:
-            pixels = image.width * image.height
-            if min(image.size) < SMALLEST_SIDE:
-                raise BadImageError(f"{image.width}×{image.height} pixels, fewer than {SMALLEST_SIDE} on a side")
-            if Image.MAX_IMAGE_PIXELS and pixels > Image.MAX_IMAGE_PIXELS:
-                raise BadImageError(f"{pixels} pixels, more than {Image.MAX_IMAGE_PIXELS}")
-            image.load()
-            flat = _over_white(_to_8_bits(ImageOps.exif_transpose(image)))
-            flat = flat.convert("L" if channels == 1 else "RGB")
-            padded = pad and max(flat.size) <= size
-            square = _in_the_middle(flat, size) if padded else _centre_square(flat, size)
-    except BadImageError:
+        try:
+            return _read(item, size, channels, pad)
+        except ValueError:  # as Pillow raises it for a PNG with more text than it likes
+            if (bare := _without_text(item)) is None:
+                raise
+            return _read(bare, size, channels, pad)
+    except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise BadImageError(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
+        raise BadImageError(_unidentified(item)) from None
     except Image.DecompressionBombError:
         raise BadImageError(f"more than {Image.MAX_IMAGE_PIXELS} pixels") from None
     except (PermissionError, FileNotFoundError) as error:
         raise BadImageError(error.strerror.lower()) from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
-        raise BadImageError(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
-    return np.asarray(square).reshape(size, size, channels)
+        raise BadImageError(f"damaged: {shown(' '.join(str(error).split())) or type(error).__name__}") from None
 
 
-def _opened(item: Path | np.ndarray) -> Image.Image:
-    if isinstance(item, np.ndarray):
-        return Image.fromarray(item)
-    if item.stat().st_size == 0:
-        raise BadImageError("empty file")
-    return Image.open(item, formats=FORMATS)
+def to_bytes(values: np.ndarray, white: int = 65535) -> np.ndarray:
+    """Grey levels as uint8: uint8 as they are, uint16 with `white` as 255, floats with 1 as 255, rounded.
 
+    Other integers do not say what white is, and are refused, as are floats beyond [0, 1].
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    if image.mode not in WHITES:
-        return image
-    values = np.asarray(image).astype(np.float64)
+    Raises:
+        BadImageError: values of another type or range.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return ((510 * values.astype(np.uint32) + white) // (2 * white)).astype(np.uint8)
+    if values.dtype.kind != "f":
+        raise BadImageError(f"values must be uint8, uint16 or float in [0, 1], got {values.dtype}")
     low, high = values.min(), values.max()
-    white = next((white for white in WHITES[image.mode] if low >= 0 and high <= white), None)
-    if white is None:
-        raise BadImageError(f"values from {low:g} to {high:g}, which is no range of grey levels")
-    return Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
+    if not (low >= -LEEWAY and high <= 1 + LEEWAY):  # which NaN is not either
+        raise BadImageError(f"floats must be in [0, 1], got {low:g} to {high:g}")
+    return np.rint(255 * values.clip(0, 1)).astype(np.uint8)
+
+
+# --- Opening ---
+
+
+def _read(item: Item | BinaryIO, size: int, channels: int, pad: bool) -> tuple[np.ndarray, Shape]:
+    with _opened(item, DRAFT * size) as (image, shape):
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        flat = _flat(image, "L" if channels == 1 else "RGB")
+        padded = pad and max(flat.size) <= size
+        square = _in_the_middle(flat, size) if padded else _centre_square(flat, size)
+    return np.asarray(square).reshape(size, size, channels), shape
+
+
+@contextmanager
+def _opened(item: Item | BinaryIO, enough: int) -> Iterator[tuple[Image.Image, Shape]]:
+    """The image, not decoded yet, and its shape, as soon as there is room for it.
+
+    Args:
+        enough: pixels of the shorter side that a JPEG must keep.
+    """
+    if isinstance(item, np.ndarray):
+        _check_size(*item.shape[1::-1])
+        yield Image.fromarray(item), (*item.shape, 1)[:3]
+        return
+    if isinstance(item, Path) and item.stat().st_size == 0:
+        raise BadImageError("empty file")
+    with open(item, "rb") if isinstance(item, Path) else item as file:
+        webp = _webp_size(file.read(30))
+        file.seek(0)
+        if webp:
+            _check_size(*webp)
+        # libwebp takes its memory when the file is opened, the others when they decode it.
+        with _room.hold(webp[0] * webp[1]) if webp else nullcontext(), Image.open(file, formats=FORMATS) as image:
+            _check_size(*image.size)
+            shape = image.height, image.width, _channels(image)
+            if image.format == "JPEG":
+                image.draft(image.mode, (enough, enough))
+            if image.format == "PNG":
+                _scale_transparency(image)
+            with nullcontext() if webp else _room.hold(image.width * image.height), _memory(shape):
+                yield image, shape
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < SMALLEST_SIDE:
+        raise BadImageError(f"{width}×{height} pixels, fewer than {SMALLEST_SIDE} on a side")
+    if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
+        raise BadImageError(f"{width * height} pixels, more than {Image.MAX_IMAGE_PIXELS}")
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height in the first 30 bytes of a WebP file, of any of its three kinds; None for other files."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
+        return None
+
+    def number(start: int, stop: int) -> int:
+        return int.from_bytes(head[start:stop], "little")
+
+    if head[12:16] == b"VP8X":
+        return number(24, 27) + 1, number(27, 30) + 1
+    if head[12:16] == b"VP8L":
+        return (number(21, 25) & 0x3FFF) + 1, (number(21, 25) >> 14 & 0x3FFF) + 1
+    return number(26, 28) & 0x3FFF, number(28, 30) & 0x3FFF
+
+
+@contextmanager
+def _memory(shape: Shape) -> Iterator[None]:
+    """Raises MemoryError where a decoder failed and there is no memory for the image: many decoders do not say why.
+
+    The images of other threads count too: they may have taken the memory, and given it back since.
+    """
+    try:
+        yield
+    except (BadImageError, MemoryError):
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) == errno.ENOMEM or "out of memory" in str(error):
+            raise MemoryError from None
+        np.empty(BYTES * max(shape[0] * shape[1], AT_ONCE), np.uint8)  # raises it where there is not so much
+        raise
+
+
+def _channels(image: Image.Image) -> int:
+    if image.mode in GREY_MODES or image.mode.startswith("I;"):
+        return 1
+    return 4 if image.has_transparency_data else 3
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    """Pillow gives pixels of 2, 4 and 16-bit PNGs in 8 bits, but the transparent colour as the file says it."""
+    colour, kind = image.info.get("transparency"), image.tile[0][3] if image.tile else None
+    if isinstance(colour, tuple) and kind == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+    elif isinstance(colour, int) and kind in ("L;2", "L;4"):
+        image.info["transparency"] = colour * (85 if kind == "L;2" else 17)
+
+
+def _without_text(item: Item) -> BytesIO | None:
+    """A PNG file without its text and colour profile, of which Pillow takes so much and no more; None: no PNG file."""
+    content = item.read_bytes() if isinstance(item, Path) else b""
+    if not content.startswith(b"\x89PNG"):
+        return None
+    kept, start = [content[:8]], 8
+    while start < len(content):
+        stop = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        if content[start + 4 : start + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(content[start:stop])
+        start = stop
+    return BytesIO(b"".join(kept))
+
+
+def _unidentified(item: Item) -> str:
+    with open(item, "rb") as file:
+        head = file.read(16)
+    for name in FORMATS:
+        _, accepts = Image.OPEN[name]
+        if accepts(head):
+            also = ", such as 64-bit floats" if name == "TIFF" else ""
+            return f"a {name} file that is damaged, or of a kind that Pillow cannot read{also}"
+    return f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+
+
+# --- To the colours and the size asked for ---
+
+
+def _flat(image: Image.Image, mode: str) -> Image.Image:
+    """The image in 8 bits without transparency, made in bands: a large one would be in memory several times."""
+    if image.mode == mode and not image.has_transparency_data:
+        return image
+    flat, rows = Image.new(mode, image.size), max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        flat.paste(_over_white(_in_8_bits(band, image)).convert(mode), (0, top))
+    return flat
+
+
+def _in_8_bits(band: Image.Image, image: Image.Image) -> Image.Image:
+    """A band of an image of more than 8 bits, of which the file says more than the band: black on white, and so on."""
+    if band.mode not in ("I", "F") and not band.mode.startswith("I;"):
+        return band
+    if band.mode == "I":
+        raise BadImageError("32-bit or signed integers, whose white the file does not say; save 8 or 16 bits")
+    values = np.asarray(band)
+    tags = getattr(image, "tag_v2", {})  # of a TIFF file
+    grey = to_bytes(values, 4095 if tags.get(BITS) == (12,) else 65535)
+    if tags.get(PHOTOMETRIC) == 0:  # 0 is white
+        grey = 255 - grey
+    if "transparency" in band.info:
+        grey = np.where(values == band.info["transparency"], np.uint8(255), grey)
+    return Image.fromarray(grey)
 
 
 def _over_white(image: Image.Image) -> Image.Image:

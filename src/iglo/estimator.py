@@ -33,10 +33,11 @@ from iglo.params import Params
 from iglo.progress import quiet
 from iglo.randomness import torch_generator
 from iglo.recipes import learn_all, learn_subset, make_distance, start_model
-from iglo.runtime import Runtime, deterministic, runtime_on
+from iglo.runtime import Runtime, library_call, runtime_on
 from iglo.sampling import Sampler, fit_sampler
 from iglo.settings import Settings
 from iglo.training import Progress
+from iglo.user_images import in_one_array
 
 DTYPES = (np.float64, np.float32, np.uint8)  # of X as it is taken; anything else becomes the first
 
@@ -49,8 +50,9 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     back.
 
     X is images, (n, height, width) or (n, height, width, channels), or rows of values, (n, features), at most 128×128
-    pixels of 1 or 3 channels. The networks work on squares of 16, 32, 64 or 128 pixels in 8 bits: a smaller image is
-    enlarged by a whole factor and its edge drawn out, and what comes back has the shape of X again.
+    pixels of 1 or 3 channels. It is an array, a torch tensor, a list of either, or a data frame of rows. The networks
+    work on squares of 16, 32, 64 or 128 pixels in 8 bits: a smaller image is enlarged by a whole factor and its edge
+    drawn out, and what comes back has the shape of X again.
 
     Args:
         n_components: length of a code.
@@ -155,7 +157,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises:
             ValueError: X or an argument is not what it must be, or training lost its way.
         """
-        with _value_errors(), quiet(not self.verbose), deterministic():
+        with _value_errors(), quiet(not self.verbose), library_call(self.precision):
             settings, seed = Settings.of(self), _seed(self.random_state)
             rows, item_shape = self._rows(X, reset=True)
             frame = Frame.of(rows, item_shape, self.image_shape, self.value_range)
@@ -172,6 +174,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.reconstruction_error_ = _mean_square(self.inverse_transform(self.codes_), rows)
         return self
 
+    @library_call()
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Images → (n, n_components) float32, the codes that the encoder reads, where codes may lie.
 
@@ -181,9 +184,9 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         with _value_errors():
             images = self._learned.frame.images(self._rows(X)[0])
         model = self._learned.model
-        with deterministic():
-            return encode(model.encoder, images, model.shape, self._learned.runtime).numpy()
+        return encode(model.encoder, images, model.shape, self._learned.runtime).numpy()
 
+    @library_call()
     def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
         """(n, n_components) codes → images of the shape that those in `fit` had, uint8 if they were, else float32.
 
@@ -197,10 +200,10 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"Z: must have {model.shape.dimension} columns, the length of a code, got {codes.shape[1]}."
             )
         projected = model.shape.geometry().project(torch.tensor(codes))
-        with deterministic():
-            images = decode(model.generator, projected, self._learned.runtime)
+        images = decode(model.generator, projected, self._learned.runtime)
         return self._learned.frame.samples(images)
 
+    @library_call()
     def sample(self, n_samples: int = 1, random_state: int | RandomState | None = None) -> np.ndarray:
         """New images, as `inverse_transform` gives them.
 
@@ -218,6 +221,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         return -_mean_square(self.inverse_transform(self.transform(X)), self._rows(X)[0])
 
+    @library_call()
     def export(self, path: str | Path) -> None:
         """Writes the model as a folder for `iglo.load` and for the command `iglo`.
 
@@ -236,10 +240,12 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""
+        X = in_one_array(X)
         images = getattr(X, "ndim", None) in (3, 4)
         item_shape = tuple(X.shape[1:]) if images else None
         X = X.reshape(len(X), math.prod(item_shape)) if images else X
-        rows = validate_data(self, X, reset=reset, dtype=DTYPES, ensure_min_samples=2 if reset else 1)
+        dtype = np.uint8 if np.asarray(X).dtype == np.uint8 else DTYPES  # of a frame, scikit-learn may not see that
+        rows = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=2 if reset else 1)
         if images and not reset:
             self._learned.frame.check(item_shape)
         return rows, item_shape or rows.shape[1:]
@@ -326,6 +332,7 @@ class Learned:
         }
 
     @classmethod
+    @library_call()
     def unpacked(cls, state: dict[str, Any], codes: np.ndarray, history: list[dict[str, Any]]) -> "Learned":
         shape, settings = Shape(**state["shape"]), Settings(**state["settings"])
         runtime = runtime_on(None, settings.precision)
@@ -334,7 +341,7 @@ class Learned:
         encoder.load_state_dict(load(state["encoder"]))
         table = LatentTable(image=Factor(torch.tensor(codes), shape.geometry())).to(runtime.device)
         learned_in = np.zeros(len(codes), np.int32)
-        model = Model(shape, runtime.place(generator), table, learned_in, Album(torch.zeros(0).long()))
+        model = Model(shape, runtime.place(generator), table, learned_in, Album(torch.zeros(0, dtype=torch.int64)))
         model.encoder, model.log = runtime.place(encoder), history
         sampler = Sampler(state["sampler"], load(state["sampler_arrays"]), shape.geometry())
         return cls(model, sampler, Frame(**state["frame"]), settings, state["seed"], runtime)

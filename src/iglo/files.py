@@ -1,78 +1,118 @@
-"""Writing that leaves either the whole of a file or folder under its name, or nothing."""
+"""Writing that leaves either the whole of a file or folder under its name, or what was there before."""
 
 import errno
 import io
 import json
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError
 
+from iglo import locks
 from iglo.errors import UserError
+from iglo.partials import PARTIAL, Team, partial_folder, partial_name, sync, to_disk
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Team(Protocol):
-    """Processes that write one folder together; the first makes it and moves it to its place."""
-
-    @property
-    def first(self) -> bool: ...
-
-    def meet(self) -> None: ...
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
 @contextmanager
-def whole_folder(path: str | Path, team: Team | None = None) -> Iterator[Path]:
-    """A temporary folder beside `path`, moved to `path` when the block ends well and removed when it does not.
+def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[str] = ()) -> Iterator[Path]:
+    """A temporary folder, moved to `path` when the block ends well and removed when it does not.
 
-    An older folder at `path` is replaced. Raises UserError when the disk is full.
+    An older folder at `path` is replaced as a whole, and with several writers the last one's is there as a whole. A
+    folder stays where it is when it is a mount point, the target of a link or the working folder, or when the folder
+    around it cannot be written. Then its members are replaced by those of the same name, and other members stay, for
+    they may be somebody else's.
 
     Args:
         team: processes that all enter the block; the folder is whole when the last of them is through.
+        stale: names of members that go too where the folder stays.
+
+    Raises:
+        UserError: the disk is full.
+        OSError: the folder cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    place = Path(os.path.realpath(path))
+    stays = _stays(Path(path), place)
+    around = place if stays else place.parent
     if team is not None and not team.first:
+        partial = partial_name(around, team.first_says(0)) / "whole"
         team.meet()
         with disk_full_is_a_user_error(path):
             yield partial
         team.meet()
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    meet = team.meet if team else lambda: None
-    try:
-        meet()
+    if place.exists() and not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    with partial_folder(around, team) as folder:
+        partial = folder / "whole"
+        partial.mkdir()
+        if team:
+            team.meet()
         with disk_full_is_a_user_error(path):
             yield partial
-        meet()
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            if team:
+                team.meet()
+            to_disk(partial, folder)
+        if stays:
+            _replace_members(place, partial, folder, stale)
+        else:
+            _replace_folder(place, partial, folder)
+        sync(around)
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, moved to `path` when the block ends well and removed when it does not."""
+    """A temporary path, moved to `path` when the block ends well and removed when it does not.
+
+    A link at `path` is replaced, and what it leads to stays as it is.
+
+    Raises:
+        UserError: the disk is full.
+        OSError: the file cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
+    with partial_folder(path.parent) as folder:
+        partial = folder / path.name
         with disk_full_is_a_user_error(path):
             yield partial
-            _flush_to_disk(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+            to_disk(partial, folder)
+            try:
+                os.replace(partial, path)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                shutil.copyfile(partial, path)  # a mount point, which nothing can be moved to
+                sync(path)
+        sync(path.parent)
+
+
+def check_can_be_written(path: str | Path, folder: bool) -> None:
+    """Raises UserError when `whole_folder`, or else `whole_file`, could not write to `path`."""
+    path = Path(path)
+    place = Path(os.path.realpath(path)) if folder else path
+    try:
+        if place.exists() and place.is_dir() != folder:
+            number = errno.ENOTDIR if folder else errno.EISDIR
+            raise OSError(number, os.strerror(number))
+        if folder and place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with partial_folder(place if folder and _stays(path, place) else place.parent):
+            pass
+    except OSError as error:
+        at = f" at {error.filename}" if error.filename and PARTIAL not in str(error.filename) else ""
+        raise UserError(
+            f"{path}: cannot be written ({(error.strerror or str(error)).lower()}{at}); "
+            "change who may write there, or remove what is in the way."
+        ) from None
 
 
 @contextmanager
@@ -121,7 +161,8 @@ def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> No
         header, {"descr": kind, "fortran_order": False, "shape": (count, *rows.shape[1:])}
     )
     start = len(header.getvalue()) + first * rows[:1].nbytes
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # binary, which Windows wants to be told
+    with open(os.open(path, flags, 0o666), "r+b") as file:
         if first == 0:
             file.write(header.getvalue())
         file.seek(start)
@@ -141,6 +182,39 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
 
 
-def _flush_to_disk(path: Path) -> None:
-    with open(path, "rb+") as handle:
-        os.fsync(handle.fileno())
+# --- Moving to the final place ---
+
+
+def _stays(path: Path, place: Path) -> bool:
+    """Whether the folder at `place`, to which `path` leads, cannot be replaced as a whole."""
+    if not place.is_dir():
+        return False
+    with suppress(OSError):  # the working folder may be gone
+        if place in (here := Path.cwd()).parents or place == here:
+            return True
+    return path.is_symlink() or os.path.ismount(place) or not os.access(place.parent, os.W_OK)
+
+
+def _replace_folder(place: Path, partial: Path, folder: Path) -> None:
+    """Moves `partial` to `place`; what is there goes into `folder` first, and again when another writer was faster."""
+    while True:
+        with suppress(FileNotFoundError):
+            os.rename(place, folder / f"old-{secrets.token_hex(6)}")
+        try:
+            os.rename(partial, place)
+            return
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+
+
+def _replace_members(place: Path, partial: Path, folder: Path, stale: Collection[str]) -> None:
+    old = folder / "old"
+    old.mkdir()
+    new = sorted(os.listdir(partial))
+    with locks.one_at_a_time(place):
+        for name in {*new, *stale}:
+            with suppress(FileNotFoundError):
+                os.rename(place / name, old / name)
+        for name in new:
+            os.rename(partial / name, place / name)

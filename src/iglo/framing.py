@@ -13,6 +13,7 @@ from iglo.errors import UserError
 
 SMALLEST, LARGEST = 16, 128  # pixels, the sides that the networks have
 CHUNK = 1024  # rows that are made floats at a time
+LARGEST_VALUE = float(np.finfo(np.float32).max) / 2  # the difference of two such values is a float32 still
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Frame:
         Raises:
             UserError: they do not fit the samples, or the networks.
         """
+        check_values(rows)
         shape = _image_shape(rows.shape[1], item_shape, image_shape)
         low, high = _value_range(rows, value_range)
         return cls(item_shape, shape, low, high, "uint8" if rows.dtype == np.uint8 else "float32")
@@ -65,9 +67,11 @@ class Frame:
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """(N, F) → (N, side, side, C) uint8."""
+        check_values(rows)
         filled = np.zeros((len(rows), math.prod(self.image_shape)), np.uint8)
         for part in gen_batches(len(rows), CHUNK):  # 8-bit rows would be eight times as large as floats
-            shares = (rows[part] - self.low) / (self.high - self.low)
+            with np.errstate(over="ignore"):  # far beyond a narrow range: clipped
+                shares = (rows[part] - self.low) / (self.high - self.low)
             filled[part, : rows.shape[1]] = np.rint(255 * shares.clip(0, 1))
         factor, (above, left) = self._placed()
         enlarged = filled.reshape(-1, *self.image_shape).repeat(factor, axis=1).repeat(factor, axis=2)
@@ -107,6 +111,13 @@ def guess_shape(features: int) -> tuple[int, int, int]:
     return side, side, 1
 
 
+def check_values(rows: np.ndarray) -> None:
+    """Raises UserError for values so large that float32, in which samples come back, could not hold their range."""
+    low, high = float(rows.min()), float(rows.max())
+    if max(-low, high) > LARGEST_VALUE:
+        raise UserError(f"X: values must be within ±{LARGEST_VALUE:.2g}, got {low:g} to {high:g}; scale them.")
+
+
 def _image_shape(features: int, item_shape: tuple[int, ...], asked: Any) -> tuple[int, int, int]:
     if asked is not None:
         shape = _with_channels(asked)
@@ -142,8 +153,10 @@ def _with_channels(shape: Any) -> tuple[int, int, int] | None:
 def _value_range(rows: np.ndarray, asked: Any) -> tuple[float, float]:
     if asked is None:
         low, high = (0.0, 255.0) if rows.dtype == np.uint8 else (float(rows.min()), float(rows.max()))
-        return low, high if high > low else low + 1.0
+        return low, high if high > low else max(low + 1.0, float(np.nextafter(np.float32(low), np.float32(np.inf))))
     pair = isinstance(asked, (tuple, list)) and len(asked) == 2 and all(isinstance(end, Real) for end in asked)
-    if not pair or not all(map(math.isfinite, asked)) or not asked[0] < asked[1]:
-        raise UserError(f"value_range: must be None or (low, high) with low < high, got {asked!r}.")
+    if not pair or not -LARGEST_VALUE <= asked[0] < asked[1] <= LARGEST_VALUE:
+        raise UserError(
+            f"value_range: must be None or (low, high) with low < high within ±{LARGEST_VALUE:.2g}, got {asked!r}."
+        )
     return float(asked[0]), float(asked[1])

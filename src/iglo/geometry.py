@@ -19,7 +19,7 @@ class Euclidean:
 
     def sample(self, count: int, dimension: int, rng: torch.Generator) -> Tensor:
         """(count, d) draws from the prior: normal with the radius as its root mean square length."""
-        normal = torch.randn(count, dimension, generator=rng)
+        normal = torch.randn(count, dimension, generator=rng, dtype=torch.float32)
         return self.project(normal * (self.radius / math.sqrt(dimension)))
 
     def interpolate(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from iglo.decoding import BadImageError, decode
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.files import whole_folder, write_json
 from iglo.params import DataParams
 from iglo.progress import bar
@@ -140,7 +140,8 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
     `report.json` counts splits, labels, exact duplicates, and what was left out.
 
     Raises:
-        UserError: fewer images than the split asks for, or bad ones (unless `data.on_error` is skip).
+        UserError: fewer images than the split asks for, bad ones (unless `data.on_error` is skip), or too little
+            memory for one; that one is never left out, or the data set would depend on what else the machine does.
     """
     count = len(source.names)
     order = numpy_generator(seed, "split").permutation(count) if data.shuffle else np.arange(count)
@@ -213,6 +214,8 @@ def _decoded(
             return decode(source.items[index], data.image_size, data.channels, data.fit == "pad")
         except BadImageError as reason:
             return reason
+        except MemoryError:
+            raise UserError(no_memory(source.names[index])) from None
 
     remaining = iter(order)
     while chunk := list(islice(remaining, _CHUNK)):
@@ -225,21 +228,26 @@ def _check_enough(count: int, source: Source, data: DataParams, bad: dict[str, s
     train, test = data.train or "at least 1", data.test or "at least 1"
     skipped = f", beside {_listed(bad)} that cannot be used" if bad else ""
     raise UserError(
-        f"data.train, data.test: ask for {train} and {test} images, but {source.where} has {count}{skipped}; "
+        f"data.train, data.test: ask for {train} and {test} images, but {shown(source.where)} has {count}{skipped}; "
         "ask for fewer or add images."
     )
 
 
 def _bad_images(source: Source, bad: dict[str, str]) -> str:
     return (
-        f"{source.where}: every image must be readable, but {_listed(bad)} cannot be used; mend or remove them, or "
-        "set data.on_error to skip to leave them out."
+        f"{shown(source.where)}: every image must be readable, but {_listed(bad)} cannot be used; mend or remove them, "
+        "or set data.on_error to skip to leave them out."
     )
 
 
 def _listed(bad: dict[str, str]) -> str:
     more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-    return ", ".join(f"{name} ({reason})" for name, reason in islice(bad.items(), LISTED)) + more
+    return ", ".join(f"{shown(name)} ({reason})" for name, reason in islice(bad.items(), LISTED)) + more
+
+
+def no_memory(name: str) -> str:
+    """What a user is told when `decode` raises MemoryError."""
+    return f"{shown(name)}: there is not enough memory to decode this image; free some, or take this image away."
 
 
 def _duplicates(digests: list[bytes], names: list[str], splits: list[str]) -> dict[str, Any]:

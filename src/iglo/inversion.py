@@ -120,7 +120,7 @@ class _Search:
         self.targets, self.distance, self.runtime = targets, distance, runtime
         rows, device = len(factor.codes), factor.codes.device
         self.codes = factor.codes.detach().clone()
-        self.loss = torch.full((rows,), math.inf, device=device)
+        self.loss = torch.full((rows,), math.inf, dtype=torch.float32, device=device)
         self.found = torch.zeros(rows, dtype=torch.int64, device=device)  # the step of the best
 
     def run(self, ids: Tensor, steps: int, rate: float, tolerance: float) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from iglo.backbones import Backbone, blocks_of, freeze, load_backbone, resized, three_channels
 from iglo.features import load_features
 from iglo.needs import LPIPS_NETWORKS
+from iglo.runtime import building
 
 SMALLEST_SIDE = 32  # pixels; AlexNet's and SqueezeNet's poolings leave nothing of less
 
@@ -80,7 +81,7 @@ class _Outputs(nn.Module):
 
 def _package_metric(network: str, calibrated: bool) -> Any:
     """The package's LPIPS on a random trunk: it would load a real one as a pickle of any objects."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), building():
         warnings.simplefilter("ignore")  # it builds the trunk by torchvision's old options
         return lpips.LPIPS(net=network, lpips=calibrated, pnet_rand=True, verbose=False)
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from iglo.geometry import Euclidean
 from iglo.runtime import send
+from iglo.threads import exact_threads
 
 PCA_IMAGES, PCA_CHUNK = 10_000, 16_384  # images that components are fitted on, and that are transformed at once
 
@@ -84,7 +85,7 @@ class LatentTable(nn.Module):
     def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
         """(B, d) noise N(0, σ²I) for the codes, 0 for factors that have none. Drawn on the CPU, so that a stream is the
         same on every device."""
-        noise = sigma * send(torch.randn(codes.shape, generator=rng), codes.device)
+        noise = sigma * send(torch.randn(codes.shape, generator=rng, dtype=torch.float32), codes.device)
         for factor, share in zip(self.factors.values(), self.shares(noise), strict=True):
             if not factor.noisy:
                 share.zero_()
@@ -96,6 +97,7 @@ def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Gen
     return geometry.sample(count, dimension, rng)
 
 
+@exact_threads()
 def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
     """Codes that start as the images' principal components (as in minimal GLO and LORD's starts), scaled to the radius.
 
@@ -111,12 +113,12 @@ def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torc
     rank = min(dimension, *flat.shape)
     seed = int(torch.randint(2**31, (1,), generator=rng))
     pca = PCA(rank, random_state=seed).fit(flat)
-    codes = torch.zeros(len(images), dimension)
+    codes = torch.zeros(len(images), dimension, dtype=torch.float32)
     for start in range(0, len(images), PCA_CHUNK):
         rows = slice(start, start + PCA_CHUNK)
         codes[rows, :rank] = torch.from_numpy(pca.transform(_thumbnails(images[rows])))
     codes *= geometry.radius / codes.norm(dim=1).square().mean().sqrt().clamp_min(1e-12)
-    noise = torch.randn(codes.shape, generator=rng) * (0.01 * geometry.radius / math.sqrt(dimension))
+    noise = torch.randn(codes.shape, generator=rng, dtype=codes.dtype) * (0.01 * geometry.radius / math.sqrt(dimension))
     return geometry.project(codes + noise)
 
 

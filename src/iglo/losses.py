@@ -94,7 +94,7 @@ class LaplacianL1(Distance):
     def __init__(self, levels: int = 3, l2: float = 1.0):
         super().__init__()
         self.levels, self.l2 = levels, l2
-        line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=torch.float32) / 16
         self.register_buffer("kernel", torch.outer(line, line)[None, None])
 
     def represent(self, images: Tensor) -> Representation:
@@ -135,8 +135,8 @@ class Perceptual(Distance):
         super().__init__()
         self.blocks = nn.ModuleList(blocks).to(dtype, memory_format=torch.channels_last)
         self.dtype = dtype
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def represent(self, images: Tensor) -> Representation:
         features = ((images.expand(-1, 3, -1, -1) - self.mean) / self.std).to(

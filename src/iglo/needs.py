@@ -67,6 +67,15 @@ def _check_network(name: str, section: NetworkParams) -> None:
         backbones.check_file(network, section.weights)
 
 
+def check_folder(params: AnyParams) -> None:
+    """Raises UserError where the images are to come from a folder that is not there."""
+    compared = isinstance(params, Comparison)
+    data = (params.params() if compared else params).data
+    if data.source == "folder" and not Path(data.path).is_dir():
+        key = "base.data.path" if compared else "data.path"
+        raise UserError(f"{key}: no folder {data.path!r}; make it and put images into it, or name another.")
+
+
 def named_files(params: AnyParams) -> dict[str, Path]:
     """The files of weights that those runs read, by the key that names them: {"loss.weights": Path(…)}."""
     used = networks(params).items()

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from iglo.runtime import building
+
 
 class Generator(nn.Module):
     """Code → image: to 4×4, then stride-2 transposed convolutions with batch norm and ReLU, a sigmoid at the end.
@@ -18,6 +20,7 @@ class Generator(nn.Module):
         width: channels before the last layer; each block towards the code has twice as many, at most 8 times.
     """
 
+    @building()
     def __init__(self, dimension: int, image_size: int, channels: int, width: int):
         super().__init__()
         widths = body_widths(image_size, width)[::-1]
@@ -45,6 +48,7 @@ class ModulatedGenerator(nn.Module):
         class_dimension, content_dimension: of the two codes, which come side by side, the class first.
     """
 
+    @building()
     def __init__(self, class_dimension: int, content_dimension: int, image_size: int, channels: int, width: int):
         super().__init__()
         self.class_dimension = class_dimension
@@ -73,6 +77,7 @@ class PairEncoder(nn.Module):
         class_dimension, content_dimension: of the two codes; the others as Generator's.
     """
 
+    @building()
     def __init__(self, class_dimension: int, content_dimension: int, image_size: int, channels: int, width: int):
         super().__init__()
         self.width = width
@@ -90,6 +95,7 @@ class Encoder(nn.Module):
     Arguments as Generator's.
     """
 
+    @building()
     def __init__(self, dimension: int, image_size: int, channels: int, width: int):
         super().__init__()
         self.width = width

@@ -44,7 +44,7 @@ def write_onnx(folder: Path, generator: nn.Module, encoder: nn.Module, shape: Sh
     """
     rng = torch_generator(0, "onnx")
     codes = shape.geometry().sample(3, shape.dimension, rng)
-    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=rng)
+    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=rng, dtype=torch.float32)
     _write(folder / "generator.onnx", generator, "codes", codes, "images")
     _write(folder / "encoder.onnx", Projected(encoder, shape.geometry()), "images", images, "codes")
 

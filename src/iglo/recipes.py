@@ -62,7 +62,8 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> Model:
         codes = normal_codes(len(images), latent.dimension, shape.geometry(), rng)
     table = LatentTable(image=Factor(codes, shape.geometry()))
     learned_in = np.zeros(len(images), np.int32)
-    return Model(shape, runtime.place(generator), table.to(runtime.device), learned_in, Album(torch.zeros(0).long()))
+    album = Album(torch.zeros(0, dtype=torch.int64))
+    return Model(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
 
 
 def learn_subset(
@@ -196,6 +197,8 @@ def learn_plan(
 ) -> Progress:
     """The generator and the codes of the batch's rows; then the generator's average, and its batch norm settled.
 
+    Beside the terms, the rows that are returned have a `loss`: the weighted sum, there whatever the terms are.
+
     Args:
         model: with a `generator`, a `table`, all its `codes`, an `album` and a `log`.
         name: of the stage, in the progress bar, the log and the album.
@@ -206,9 +209,10 @@ def learn_plan(
     averaged = average.averaged  # also what previews and watchers look through
     previews = Previews(model.album, averaged, name, runtime, len(images))
     targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
+    objective = Objective(plan.terms, distance, runtime)
     progress = fit(
         model,
-        Objective(plan.terms, distance, runtime),
+        objective,
         Batches(targets, plan.parts, params.seed, name, plan.reshuffle),
         optimizers,
         epochs=epochs,
@@ -221,4 +225,6 @@ def learn_plan(
     model.generator.load_state_dict(averaged.state_dict())
     previews.take(model, epochs)
     model.log += [{"stage": name, **row} for row in progress.rows]
+    for row in progress.rows:
+        row["loss"] = sum(weight * row[term] for term, weight in objective.weights.items())
     return progress

@@ -7,6 +7,7 @@ codes; what the ranks have in common (networks, log, observers) is kept alike.
 import atexit
 import gc
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,9 +20,12 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from iglo import environment
 from iglo.errors import UserError
+from iglo.threads import set_threads, thread_count
 
 DIMENSIONS = 8  # at most, of a tensor that ranks exchange
+_building = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -126,13 +130,14 @@ class Runtime:
         if self.ranks == 1:
             return torch.cat([function(batch) for batch in batches])
         pieces = [function(batch) for batch in batches[self.block(len(batches))]]
-        own = torch.cat(pieces) if pieces else torch.zeros(0)
+        own = torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.float32)
         shapes = torch.zeros(self.ranks, DIMENSIONS, dtype=torch.int64)
         shapes[self.rank, : own.dim()] = torch.tensor(own.shape)
         self.total(shapes)
         inner = [size for size in shapes.amax(0)[1:].tolist() if size]
         parts = [
-            own if rank == self.rank else torch.empty(rows, *inner) for rank, rows in enumerate(shapes[:, 0].tolist())
+            own if rank == self.rank else torch.empty(rows, *inner, dtype=torch.float32)
+            for rank, rows in enumerate(shapes[:, 0].tolist())
         ]
         for rank, part in enumerate(parts):
             if part.numel():
@@ -191,7 +196,7 @@ def _sum(_: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor
 
 
 def start(precision: str, together: bool = False) -> Runtime:
-    """Sets the process up: deterministic algorithms, IGLO_THREADS threads (default: all), the first GPU if any.
+    """Sets the process up: deterministic algorithms, `thread_count` threads in every pool, the first GPU if any.
 
     Under torchrun it joins the other ranks, each of a machine with a GPU of its own. `IGLO_DEVICE=cpu` keeps a stage
     off the GPU.
@@ -207,19 +212,16 @@ def start(precision: str, together: bool = False) -> Runtime:
     torch.backends.cudnn.benchmark = False
     allow_tf32(precision == "tf32")
     torch.set_flush_denormal(True)
-    if threads := os.environ.get("IGLO_THREADS"):
-        if not threads.isdecimal() or int(threads) < 1:
-            raise UserError(f"IGLO_THREADS: must be a whole number of at least 1, got {threads!r}.")
-        torch.set_num_threads(int(threads))
+    set_threads(thread_count())
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
     warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")  # is the one that recorded a graph
     runtime = runtime_on(None, precision)
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
+    rank, ranks = environment.ranks()
     if ranks == 1:
         return runtime
     if not together:
         raise UserError(f"launch: this stage is for one process, got {ranks}; start it with python.")
-    return _joined(runtime, int(os.environ["RANK"]), ranks)
+    return _joined(runtime, rank, ranks)
 
 
 def allow_tf32(allowed: bool) -> None:
@@ -228,15 +230,35 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def _joined(runtime: Runtime, rank: int, ranks: int) -> Runtime:
+    environment.check_launched()
     device = runtime.device
     if device.type == "cuda":  # no test reaches this: it takes two GPUs
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
+        store = _store()
+        if device.type == "cuda":
+            refuse_shared_gpus(str(torch.cuda.get_device_properties(device).uuid), store, rank, ranks)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, store=_store(), rank=rank, world_size=ranks)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=ranks)
         atexit.register(distributed.destroy_process_group)
     return Runtime(device, runtime.precision, rank, ranks)
+
+
+def refuse_shared_gpus(gpu: str, store: distributed.Store, rank: int, ranks: int) -> None:
+    """Raises UserError when two ranks have one GPU, of which NCCL would say the same in a traceback.
+
+    Args:
+        gpu: what no other GPU has, on any machine.
+        store: where the ranks tell each other.
+    """
+    store.set(f"gpu of rank {rank}", gpu)
+    different = len({store.get(f"gpu of rank {each}") for each in range(ranks)})
+    if different < ranks:
+        raise UserError(
+            f"launch: every rank needs a GPU of its own, got {ranks} ranks for {different} GPU{'s' * (different > 1)}; "
+            "start fewer ranks, or set IGLO_DEVICE=cpu."
+        )
 
 
 def runtime_on(device: str | None, precision: str = "fp32") -> Runtime:
@@ -250,7 +272,7 @@ def runtime_on(device: str | None, precision: str = "fp32") -> Runtime:
     """
     name = device or os.environ.get("IGLO_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name).cpu()
+        torch.empty(0, dtype=torch.uint8, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
         asked = "device" if device else "IGLO_DEVICE"
         raise UserError(f"{asked}: torch cannot use {name!r} here ({str(error).splitlines()[0]}).") from None
@@ -277,18 +299,81 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
+class _Switches:
+    """Settings of the whole process that calls of the library need, while calls of several threads may overlap.
+
+    The first call changes them and the last one puts them back, so that no call restores what another has set.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.calls: list[str] = []  # the precision of each call that goes on
+        self.before: dict[str, Any] = {}
+
+    def enter(self, precision: str) -> None:
+        with self.lock:
+            if not self.calls:
+                self.before = {
+                    "algorithms": torch.are_deterministic_algorithms_enabled(),
+                    "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+                    "fill": torch.utils.deterministic.fill_uninitialized_memory,
+                    "benchmark": torch.backends.cudnn.benchmark,
+                    "convolutions": torch.backends.cudnn.allow_tf32,
+                    "products": torch.backends.cuda.matmul.allow_tf32,
+                }
+                torch.use_deterministic_algorithms(True)
+                torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = False, False
+            self.calls.append(precision)
+            self._choose_tf32()
+
+    def leave(self, precision: str) -> None:
+        with self.lock:
+            self.calls.remove(precision)
+            if self.calls:
+                self._choose_tf32()
+                return
+            before = self.before
+            torch.use_deterministic_algorithms(before["algorithms"], warn_only=before["warn_only"])
+            torch.utils.deterministic.fill_uninitialized_memory = before["fill"]
+            torch.backends.cudnn.benchmark = before["benchmark"]
+            torch.backends.cudnn.allow_tf32 = before["convolutions"]
+            torch.backends.cuda.matmul.allow_tf32 = before["products"]
+
+    def _choose_tf32(self) -> None:
+        allow_tf32(all(precision == "tf32" for precision in self.calls))
+
+
+_switches = _Switches()
+
+
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Deterministic algorithms within the block, in a process that is somebody else's; afterwards all is as before."""
-    algorithms, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    fill, benchmark = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+def library_call(precision: str = "fp32") -> Iterator[None]:
+    """Makes a process that is somebody else's compute as a stage does; afterwards everything is as before.
+
+    Algorithms are deterministic, a GPU rounds as `precision` says, and gradients can be computed even within an outer
+    torch.no_grad or torch.inference_mode. Calls of several threads may overlap. It also decorates functions.
+    """
+    _switches.enter(precision)
     try:
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = False, False
-        yield
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
     finally:
-        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = fill, benchmark
+        _switches.leave(precision)
+
+
+deterministic = library_call
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Networks that are built within the block have 32-bit weights and leave torch's global generator as it was.
+
+    torch draws a new network's weights from that generator, and in the process's default type, which may be another.
+    """
+    with _building, torch.random.fork_rng(devices=[]):
+        kind = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(kind)

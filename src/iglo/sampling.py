@@ -18,6 +18,8 @@ from iglo.files import read_json, write_json
 from iglo.geometry import Euclidean
 from iglo.progress import bar
 from iglo.randomness import sklearn_seed, torch_generator
+from iglo.runtime import building
+from iglo.threads import exact_threads
 
 JITTER = 1e-6  # added to variances; those of codes are about 1
 MIXTURES = (1, 2, 4, 8, 16, 32)  # components that are tried
@@ -86,7 +88,8 @@ class SamplerChoice:
     Attributes:
         samplers: by name.
         chosen: a name among them.
-        kernel_distance: of images of each one's codes to held-out images, by name.
+        kernel_distance: by name, from images of each sampler's codes to held-out images; empty where there are too few
+            of them.
     """
 
     samplers: Mapping[str, Sampler]
@@ -104,7 +107,8 @@ class SamplerChoice:
         path = Path(folder) / "samplers.json"
         record = read_json(path)
         try:
-            chosen, distance = record["chosen"], {name: float(record["kernel_distance"][name]) for name in SAMPLERS}
+            chosen, distances = record["chosen"], record["kernel_distance"]
+            distance = {name: float(distances[name]) for name in SAMPLERS} if distances != {} else {}
         except (LookupError, TypeError, ValueError):
             chosen = None
         if chosen not in SAMPLERS:
@@ -119,7 +123,8 @@ class SamplerChoice:
 def _fit_normal(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     """The geometry's prior: normal, with the radius as root mean square length."""
     dimension = codes.shape[1]
-    return _gaussian(codes.new_zeros(dimension), geometry.radius / dimension**0.5 * torch.eye(dimension))
+    root = geometry.radius / dimension**0.5 * torch.eye(dimension, dtype=torch.float32)
+    return _gaussian(codes.new_zeros(dimension), root)
 
 
 def _fit_diagonal(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
@@ -137,13 +142,14 @@ def _gaussian(mean: Tensor, root: Tensor) -> Arrays:
 def _covariance(codes: Tensor) -> Tensor:
     """(d, d); of a single code JITTER alone."""
     spread = torch.cov(codes.T, correction=min(1, len(codes) - 1)).reshape(codes.shape[1], -1)
-    return spread + JITTER * torch.eye(codes.shape[1])
+    return spread + JITTER * torch.eye(codes.shape[1], dtype=torch.float32)
 
 
+@exact_threads()
 def _fit_mixture(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     """As many components as the Bayesian information criterion (Schwarz 1978) likes best, with full or with diagonal
     covariances; two different codes for each at least."""
-    codes = codes[torch.linspace(0, len(codes) - 1, min(len(codes), MIXTURE_CODES)).long()]
+    codes = codes[torch.linspace(0, len(codes) - 1, min(len(codes), MIXTURE_CODES), dtype=torch.float32).long()]
     different = len(codes.unique(dim=0))
     if different < 2:
         return _fit_full(codes, geometry, seed)
@@ -191,7 +197,7 @@ def _fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     adam = torch.optim.Adam(network.parameters(), IMLE_RATE)
     for _ in bar(range(IMLE_ROUNDS), desc="imle", unit="round"):
         some = points[torch.randperm(len(points), generator=rng)[:IMLE_CODES]]
-        pool = torch.randn(IMLE_POOL * len(some), IMLE_NOISE, generator=rng)
+        pool = torch.randn(IMLE_POOL * len(some), IMLE_NOISE, generator=rng, dtype=torch.float32)
         noises = pool[nearest_noises(network, pool, some)]
         batches = list(zip(noises.split(IMLE_BATCH), some.split(IMLE_BATCH), strict=True))
         for batch in batches * max(1, IMLE_STEPS // len(batches)):
@@ -201,6 +207,7 @@ def _fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     return {"scale": scale.reshape(1), **{name: weights.clone() for name, weights in network.state_dict().items()}}
 
 
+@building()
 def imle_mapping(dimension: int, rng: torch.Generator) -> nn.Sequential:
     """(N, 8) noise → (N, dimension) codes: two hidden layers, drawn as by He et al. (2015)."""
     widths = (IMLE_NOISE, IMLE_WIDTH, IMLE_WIDTH, dimension)
@@ -229,7 +236,7 @@ def _draw_imle(arrays: Arrays, count: int, rng: torch.Generator) -> Tensor:
     network = imle_mapping(len(weights["4.bias"]), torch.Generator())
     network.load_state_dict(weights)
     with torch.no_grad():
-        return scale * network(torch.randn(count, IMLE_NOISE, generator=rng))
+        return scale * network(torch.randn(count, IMLE_NOISE, generator=rng, dtype=torch.float32))
 
 
 FIT: dict[str, Callable[[Tensor, Euclidean, int], Arrays]] = {

@@ -1,6 +1,5 @@
 """Where images come from: `fetch` brings what is not on the machine, `open_source` lists what there is."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +7,14 @@ from textwrap import shorten
 
 import numpy as np
 
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.files import disk_full_is_a_user_error, whole_folder, write_json
+from iglo.folders import all_files, is_folder
 from iglo.images import Source, natural_key
 from iglo.params import DataParams
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+# Those that Pillow knows of decoding.FORMATS.
+EXTENSIONS = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 LONGEST = 160  # characters of another program's message within ours
 # What `dvc get` prints, and what it means; its own words run over several lines.
 GET_FAILURES = {
@@ -104,38 +105,24 @@ def folder_source(root: Path, key: str) -> Source:
     Raises:
         UserError: no such folder, or no images in it; the message begins with `key`, which named the folder.
     """
-    if not root.is_dir():
-        raise UserError(f"{key}: no folder {str(root)!r}; make it and put images into it, or name another.")
-    files, ignored = [], []
-    for folder, folders, names in os.walk(root, onerror=_cannot_list, followlinks=True):
-        prefix = Path(folder).relative_to(root)
-        ignored += [(prefix / name).as_posix() + "/" for name in folders if name.startswith(".")]
-        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(folder, name)]
-        for name in names:
-            claims = not name.startswith(".") and name.lower().endswith(EXTENSIONS)
-            (files if claims else ignored).append((prefix / name).as_posix())
-    if not files:
+    if not is_folder(root, key):
+        raise UserError(f"{shown(key)}: no folder {str(root)!r}; make it and put images into it, or name another.")
+    files, ignored = all_files(root)
+    images = [name for name in files if name.lower().endswith(EXTENSIONS)]
+    ignored += [name for name in files if not name.lower().endswith(EXTENSIONS)]
+    if not images:
         raise UserError(
-            f"{key}: no images in {str(root)!r} ({len(ignored)} other files); put PNG, JPEG, WebP, BMP or TIFF files "
-            "into it."
+            f"{shown(key)}: no images in {str(root)!r} ({len(ignored)} other files); put PNG, JPEG, WebP, BMP or "
+            "TIFF files into it."
         )
-    files.sort(key=natural_key)
-    labels = tuple(name.split("/")[0] if "/" in name else "" for name in files)
-    return Source(str(root), tuple(files), labels, [root / name for name in files], tuple(sorted(ignored)))
-
-
-def _leads_back(folder: str, name: str) -> bool:
-    """Whether a link leads to a folder that holds it, in which a walk would never end."""
-    return Path(folder).resolve().is_relative_to(Path(folder, name).resolve())
-
-
-def _cannot_list(error: OSError) -> None:
-    raise UserError(f"{error.filename}: cannot list the folder ({error.strerror}); mend its permissions or remove it.")
+    images.sort(key=natural_key)
+    labels = tuple(name.split("/")[0] if "/" in name else "" for name in images)
+    return Source(str(root), tuple(images), labels, [root / name for name in images], tuple(sorted(ignored)))
 
 
 def _celeba(root: Path, data: DataParams) -> Source:
     folder = root / "celeba" / "img_align_celeba"
-    if not folder.is_dir():
+    if not is_folder(folder, "data.root"):
         raise UserError(_missing(root, data, f"no folder {str(folder)!r}"))
     if data.classes:
         raise UserError(f"data.classes: must be [], since CelebA has no classes, got {list(data.classes)}.")

@@ -184,7 +184,7 @@ class LoadedModel:
         """
         _check_whole("steps", steps, 2)
         start, end = (self._stops(_one(stop), method) for stop in (a, b))
-        return self._drawn_path(start, end, torch.linspace(0, 1, int(steps)))
+        return self._drawn_path(start, end, torch.linspace(0, 1, int(steps), dtype=torch.float32))
 
     def tour(self, stops: Codes | Images, steps: int = 9, method: str = "hybrid") -> np.ndarray:
         """The closed path through M stops in their order, (M · steps, H, W, C) uint8.
@@ -198,7 +198,9 @@ class LoadedModel:
         codes = self._stops(stops, method)
         if len(codes) < 2:
             raise UserError(f"stops: must be at least 2, got {len(codes)}.")
-        return self._drawn_path(codes, codes.roll(-1, 0), torch.linspace(0, 1, int(steps) + 1)[:-1])
+        return self._drawn_path(
+            codes, codes.roll(-1, 0), torch.linspace(0, 1, int(steps) + 1, dtype=torch.float32)[:-1]
+        )
 
     def neighbours(
         self, images: Images, among: Images, k: int = 5, space: str = "pixels"

@@ -1,7 +1,6 @@
 """The one loop. It knows nothing of GLO: take a batch, objective(model, batch, rng), backward, step, log."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from iglo.batches import Batches
 from iglo.checkpoints import CheckpointFolder
+from iglo.environment import checkpoint_seconds
 from iglo.errors import UserError
 from iglo.objectives import Objective
 from iglo.progress import bar
@@ -84,7 +84,7 @@ def fit(
 
     Args:
         optimizers: each steps after every batch; their rates follow `schedule` over the whole run.
-        checkpoints: keeps the state every IGLO_CHECKPOINT_SECONDS (default 60).
+        checkpoints: keeps the state every IGLO_CHECKPOINT_SECONDS (default 60), and that of the end.
 
     Raises:
         UserError: a loss is no longer finite.
@@ -123,7 +123,7 @@ def fit(
                 log.look()
                 run.save(model, progress)
             shown.update()
-    if checkpoints is not None and checkpoints.keeps_end:
+    if checkpoints is not None:
         run.save(model, progress)
     return progress
 
@@ -148,7 +148,7 @@ class _Run:
         self.parts = {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(observers)}
         self.by_image = _keys_by_image(model, _numbered(optimizers))
         self.checkpoints, self.runtime = checkpoints, runtime
-        self.every = float(os.environ.get("IGLO_CHECKPOINT_SECONDS", 60))
+        self.every = checkpoint_seconds()
         self.started = self.saved = time.perf_counter()
 
     def resume(self) -> None:

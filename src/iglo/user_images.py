@@ -1,29 +1,27 @@
 """Images as a user has them, in files or arrays: made what a model takes, with a warning that says what was done."""
 
-import glob
 import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+import torch
 from torch import Tensor
 
-from iglo.decoding import BadImageError, decode
-from iglo.errors import UserError
-from iglo.images import natural_key
+from iglo.decoding import BadImageError, Shape, decode, read_image, to_bytes
+from iglo.errors import UserError, shown
+from iglo.folders import files_of_pattern, is_folder, status
+from iglo.images import natural_key, no_memory
 from iglo.progress import bar
 from iglo.sources import folder_source
 
-GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's; those of 16 bits begin with "I;"
-LEEWAY = 1e-6  # by which rounding may push a float out of [0, 1]
-
-Found = Counter[tuple[int, int, int]]  # height, width and channels of images, and how many there are of each
+Found = Counter[Shape]  # how many images there are of each
 
 
 class ConversionWarning(UserWarning):
-    """Images were not of the model's size and channels, and were converted."""
+    """What was given is not taken as it is: images were converted to the model's size, or files were left out."""
 
 
 def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarray, list[Path]]:
@@ -33,7 +31,7 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
         (N, size, size, channels) uint8, in natural order within a folder or a pattern; and their N files.
 
     Raises:
-        UserError: nothing of that name, or a file that is no image.
+        UserError: nothing of that name, a folder or file that cannot be read, or a file that is no image.
     """
     files = [file for name in names for file in _named(name)]
     images, found = np.empty((len(files), size, size, channels), np.uint8), Counter()
@@ -41,11 +39,13 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
         for row, file in enumerate(bar(files, desc="reading", unit="image")):
             try:
-                images[row] = decode(file, size, channels)
+                images[row], shape = read_image(file, size, channels)
             except BadImageError as reason:
-                raise UserError(f"{file}: cannot be used as an image ({reason}); mend it or leave it out.") from None
-            with Image.open(file) as image:
-                found[image.height, image.width, _channels(image)] += 1
+                name = shown(str(file))
+                raise UserError(f"{name}: cannot be used as an image ({reason}); mend it or leave it out.") from None
+            except MemoryError:
+                raise UserError(no_memory(str(file))) from None
+            found[shape] += 1
     _warn(names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", found, size, channels)
     return images, files
 
@@ -54,23 +54,25 @@ def read_arrays(images: np.ndarray | Tensor, size: int, channels: int, name: str
     """(N, size, size, channels) uint8 of images in memory.
 
     Args:
-        images: arrays (N, H, W, C) or tensors (N, C, H, W), uint8 or float in [0, 1]; C is 1, 3 or 4 (with opacity).
-            Floats are rounded to 8 bits.
+        images: arrays (N, H, W, C) or tensors (N, C, H, W), uint8, uint16 or float in [0, 1]; C is 1, 3 or 4 (with
+            opacity). They are rounded to 8 bits.
         name: for messages.
 
     Raises:
         UserError: another layout, type or range; or nothing.
     """
     if isinstance(images, Tensor):
-        images = images.detach().cpu()
-        images = (images.movedim(1, -1) if images.dim() == 4 else images).numpy()
+        images = as_numpy(images.movedim(1, -1) if images.dim() == 4 else images)
     images = np.asarray(images)
     if images.ndim != 4 or not len(images) or images.shape[3] not in (1, 3, 4):
         raise UserError(
             f"{name}: must be an array (N, H, W, C) or a tensor (N, C, H, W) with N at least 1 and C 1, 3 or 4, "
             f"got {' × '.join(map(str, images.shape)) or 'one number'}{' as (N, H, W, C)' if images.ndim == 4 else ''}."
         )
-    images = _as_bytes(images, name)
+    try:
+        images = to_bytes(images)
+    except BadImageError as reason:
+        raise UserError(f"{name}: {reason}; scale or convert them.") from None
     found: Found = Counter({images.shape[1:]: len(images)})
     if [*found] == [(size, size, channels)]:
         return np.ascontiguousarray(images)
@@ -83,35 +85,49 @@ def read_arrays(images: np.ndarray | Tensor, size: int, channels: int, name: str
     return converted
 
 
-def _named(name: str) -> list[Path]:
-    path = Path(name)
-    if path.is_dir():
-        source = folder_source(path, name)
-        return list(source.items)
-    if path.exists():
-        return [path]
-    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True), key=natural_key)]
-    files = [match for match in matches if match.is_file()]
-    if not files:
-        raise UserError(f"{name}: no such file or folder, and no file matches it as a pattern; name images.")
-    return files
+def as_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor of any device; in float32 where numpy has not its type (bfloat16)."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def _as_bytes(images: np.ndarray, name: str) -> np.ndarray:
-    if images.dtype == np.uint8:
+def in_one_array(images: Any) -> Any:
+    """A tensor, or a list of arrays, of tensors or of lists, as one array of the type that they have; else `images`."""
+    if isinstance(images, Tensor):
+        return as_numpy(images)
+    if not isinstance(images, (list, tuple)):
         return images
-    if not np.issubdtype(images.dtype, np.floating):
-        raise UserError(f"{name}: must be uint8 or float in [0, 1], got {images.dtype}; convert them.")
-    low, high = images.min(), images.max()
-    if not (low >= -LEEWAY and high <= 1 + LEEWAY):  # which NaN is not either
-        raise UserError(f"{name}: floats must be in [0, 1], got {low:g} to {high:g}; scale them.")
-    return np.rint(255 * images.clip(0, 1)).astype(np.uint8)
+    arrays = [as_numpy(each) if isinstance(each, Tensor) else each for each in images]
+    shapes = {np.shape(each) for each in arrays if hasattr(each, "shape")}
+    if len(shapes) > 1:
+        raise UserError(f"X: all must have one shape, got {' and '.join(map(str, sorted(shapes)[:2]))}.")
+    return np.asarray(arrays)
 
 
-def _channels(image: Image.Image) -> int:
-    if image.mode in GREY_MODES or image.mode.startswith("I;"):
-        return 1
-    return 4 if image.has_transparency_data else 3
+def _named(name: str) -> list[Path]:
+    if not name:
+        raise UserError("images: must be named by folders, files or patterns, got an empty name; write . for this one.")
+    if is_folder(name, name):
+        source = folder_source(Path(name), name)
+        _tell_left_out(name, source.ignored)
+        return list(source.items)
+    if status(name, name) is not None:
+        return [Path(name)]
+    files = sorted(files_of_pattern(name), key=natural_key)
+    if not files:
+        raise UserError(f"{shown(name)}: no such file or folder, and no file matches it as a pattern; name images.")
+    return list(map(Path, files))
+
+
+def _tell_left_out(name: str, ignored: Sequence[str]) -> None:
+    files = [file for file in ignored if not Path(file).name.startswith(".")]  # hidden files are never meant
+    if files:
+        warnings.warn(
+            f"{shown(name)}: {len(files)} of the files in it were left out, whose names do not end as those of images "
+            f"do (the first is {shown(files[0])}); give the name of each that is an image.",
+            ConversionWarning,
+            stacklevel=4,
+        )
 
 
 def _warn(name: str, found: Found, size: int, channels: int) -> None:
@@ -127,8 +143,8 @@ def _warn(name: str, found: Found, size: int, channels: int) -> None:
     }
     height, width, count = odd[0]
     warnings.warn(
-        f"{name}: {sum(found[shape] for shape in odd)} of {found.total()} images are not as the model takes them "
-        f"(the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
+        f"{shown(name)}: {sum(found[shape] for shape in odd)} of {found.total()} images are not as the model takes "
+        f"them (the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
         f"{', '.join(words for words, holds in done.items() if holds)}.",
         ConversionWarning,
         stacklevel=5,  # where a method of the loaded model was called

@@ -27,7 +27,7 @@ class Variation:
         """(B, C, H, W) float in [0, 1] → the same shape and range. Drawn on the CPU, so the same on every device."""
         count, channels, height, width = images.shape
         if self.flip:
-            mirrored = send(torch.rand(count, 1, 1, 1, generator=rng) < 0.5, images.device)
+            mirrored = send(torch.rand(count, 1, 1, 1, generator=rng, dtype=torch.float32) < 0.5, images.device)
             images = torch.where(mirrored, images.flip(3), images)
         if self.shift:
             corners = torch.randint(0, 2 * self.shift + 1, (count, 2), generator=rng).tolist()
@@ -35,6 +35,6 @@ class Variation:
             cut = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, corners, strict=True)]
             images = torch.stack(cut)
         if self.gain:
-            gains = 1 + self.gain * (2 * torch.rand(count, channels, 1, 1, generator=rng) - 1)
+            gains = 1 + self.gain * (2 * torch.rand(count, channels, 1, 1, generator=rng, dtype=torch.float32) - 1)
             images = (images * send(gains, images.device)).clamp(0, 1)
         return images

@@ -1,0 +1,134 @@
+"""Which files there are under a folder, and what a name that the user gave stands for."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from stat import S_ISDIR
+
+from iglo.errors import UserError, shown
+
+
+def status(path: str | Path, key: str) -> os.stat_result | None:
+    """What the file system knows of `path`, or None where there is nothing of that name.
+
+    Raises:
+        UserError: that cannot be known (no permission, a name that is too long); the message begins with `key`.
+    """
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        at = f" {shown(str(path))!r}" if key != str(path) else ""
+        raise UserError(f"{shown(key)}: cannot be read{at} ({reason}); mend that or name another.") from None
+
+
+def is_folder(path: str | Path, key: str) -> bool:
+    """As `Path.is_dir`, but a UserError, as `status` raises it, where that cannot be known."""
+    found = status(path, key)
+    return found is not None and S_ISDIR(found.st_mode)
+
+
+def all_files(root: Path) -> tuple[list[str], list[str]]:
+    """The files under `root` and what is hidden there, in no order, by their paths within `root`, with slashes.
+
+    The walk follows links to folders. It enters each folder once, however many links lead to it, and by a path without
+    links if there is one. It does not enter a folder that holds the link. A file to which links lead is listed once
+    too. What begins with a dot is hidden. The same tree gives the same files on every machine.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+    files, links, hidden, visited = [], [], [], set()
+    starts = [""]  # the root, then the links to folders that were found on the way
+    while starts:
+        linked = []
+        for name, entry in (found for start in sorted(starts) for found in _tree(root, start, visited)):
+            is_link = entry.is_symlink()
+            is_folder = os.path.isdir(entry) if is_link else entry.is_dir()
+            if entry.name.startswith("."):
+                hidden.append(name + "/" * is_folder)
+            elif not is_folder:
+                (links if is_link else files).append(name)
+            elif is_link and not _leads_back(root / name):
+                linked.append(name)
+        starts = linked
+    return files + _to_other_files(root, sorted(links), files), hidden
+
+
+def files_of_pattern(name: str) -> list[str]:
+    """The files that match a pattern such as `frogs/*.png`, in no order.
+
+    What exists under its own name is taken as it is, so that a folder may be called `br[1]`. `**` stands for the
+    folders that `all_files` enters.
+
+    Raises:
+        UserError: the folder in which to look cannot be listed.
+    """
+    path = Path(name)
+    folder = next(parent for parent in path.parents if os.path.isdir(parent))
+    parts = path.relative_to(folder).parts
+    try:
+        os.scandir(folder).close()  # glob finds nothing in a folder that it cannot list
+    except OSError as error:
+        raise _cannot_list(error) from None
+    if "**" in parts:
+        found: Iterable[str] = (file for file in all_files(folder)[0] if _fits(file.split("/"), parts))
+    else:
+        found = glob.glob(os.path.join(*parts), root_dir=folder)
+    matches = (str(folder / match) for match in found)
+    return [match for match in matches if os.path.isfile(match)]
+
+
+def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry]]:
+    """What is under the folder `start`, with its path within `root`, but not what is hidden or behind links."""
+    waiting = [start]
+    while waiting:
+        folder = waiting.pop()
+        for entry in _entries(root / folder, visited):
+            name = f"{folder}/{entry.name}".lstrip("/")
+            yield name, entry
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                waiting.append(name)
+
+
+def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry]:
+    """What is in a folder, the first time; nothing after that."""
+    try:
+        found = os.stat(folder)
+        if (found.st_dev, found.st_ino) in visited:
+            return []
+        visited.add((found.st_dev, found.st_ino))
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise _cannot_list(error) from None
+
+
+def _leads_back(link: Path) -> bool:
+    """Whether a link leads to a folder that holds it, such as one above the user's folder."""
+    return link.parent.resolve().is_relative_to(link.resolve())
+
+
+def _to_other_files(root: Path, links: list[str], files: list[str]) -> list[str]:
+    """Those of the links that do not lead to one of the files, or where a link before them leads."""
+    taken = {os.path.realpath(root / file) for file in files} if links else set()
+    first = {os.path.realpath(root / link): link for link in reversed(links)}
+    return [link for target, link in first.items() if target not in taken]
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path, in parts, matches a pattern, in parts, of which ** matches any number of folders."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[skipped:], pattern[1:] or ("*",)) for skipped in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _cannot_list(error: OSError) -> UserError:
+    reason, place = (error.strerror or str(error)).lower(), shown(str(error.filename))
+    return UserError(f"{place}: cannot list the folder ({reason}); mend its permissions or remove it.")

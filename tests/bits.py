@@ -1,0 +1,39 @@
+"""The bits of everything that BLAS, OpenMP and torch compute with several threads, as one line of hashes.
+
+Run by itself it prints them, so that processes with other variables can be compared: python -m tests.bits
+"""
+
+import hashlib
+
+import numpy as np
+
+from iglo import metrics
+from iglo.clustering import fit_kmeans, fit_pca
+from iglo.geometry import make_geometry
+from iglo.latents import pca_codes
+from iglo.recipes import learn_all, make_distance, start_model
+from iglo.runtime import start
+from iglo.sampling import fit_sampler
+from tests.tiny import generator, tiny_images, tiny_params
+
+DIMENSION = 24
+
+
+def bits() -> str:
+    """Starts as a stage does; then PCA starts, clusters, a mixture, a Fréchet distance and a short training."""
+    runtime = start("fp32")
+    images = tiny_images(400)
+    geometry = make_geometry("sphere", None, DIMENSION)
+    codes = pca_codes(images, DIMENSION, geometry, generator())
+    points = fit_pca((images / 255).reshape(len(images), -1).astype(np.float32), DIMENSION, 0)
+    labels, centroids = fit_kmeans(points, 8, 0, 20_000)
+    mixture = fit_sampler("gmm", codes, geometry, 0).arrays
+    distance = metrics.frechet_distance(points, points[::2])
+    model = start_model(images[:40], tiny_params(latent__dimension=DIMENSION), runtime)
+    learn_all(model, images[:40], make_distance(tiny_params(), runtime), tiny_params(full__epochs=1), runtime)
+    arrays = [codes, points, labels, centroids, *mixture.values(), distance, model.codes]
+    return " ".join(hashlib.blake2b(np.asarray(array).tobytes(), digest_size=4).hexdigest() for array in arrays)
+
+
+if __name__ == "__main__":
+    print(bits())

@@ -1,0 +1,23 @@
+"""What is shown of a user's words."""
+
+import pytest
+
+from iglo.errors import shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("frog 1.png", "frog 1.png"),
+        ("grün/猫.png", "grün/猫.png"),
+        ("a\nb\r\t", r"a\nb\r\t"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("caf\udce9", r"caf\udce9"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("it's", "it's"),
+        ("", ""),
+    ],
+)
+def test_a_string_is_shown_on_one_line_in_characters_that_have_a_form(text, said):
+    assert shown(text) == said
+    assert said.isprintable() and said.encode().decode() == said
