@@ -385,8 +385,18 @@ def test_every_arm_of_a_comparison_is_its_base_changed(path):
     [
         ("run", ["glo", "gan"], r"run: must name arms among [^\n]*, got 'gan'\."),
         ("joint", ["gan"], r"joint: must name arms among [^\n]*, got 'gan'\."),
-        ("seeds", [0, 0], r"seeds: must be one or more different numbers, got \[0, 0\]\."),
-        ("seeds", [], r"seeds: must be one or more different numbers, got \[\]\."),
+        ("run", ["glo", "glo"], r"run: must be one or more different values, got \['glo', 'glo'\]\."),
+        ("joint", ["glo", "glo"], r"joint: must be one or more different values, got \['glo', 'glo'\]\."),
+        ("run", [], r"run: must be one or more different values, got \[\]\."),
+        ("seeds", [0, 0], r"seeds: must be one or more different values, got \[0, 0\]\."),
+        ("seeds", [], r"seeds: must be one or more different values, got \[\]\."),
+        ("arms.glo.changes", {"seed": {"a": 1}}, r"arms\.glo\.changes: seed: must be a whole number, got {'a': 1}\."),
+        ("arms.glo.changes", {"rounds": {0: 1}}, r"arms\.glo\.changes: rounds: must be a list, got {0: 1}\."),
+        (
+            "arms.glo.changes",
+            {"latent": {"dimension": 20_000}},
+            r"arms\.glo\.changes: latent\.dimension: must be at [^\n]*",
+        ),
         ("budget", 0, r"budget: must be at least 1, got 0\."),
         ("measure.probes", 48_001, r"measure\.probes: must be at most budget, 48000, got 48001\."),
         ("measure.steps", [10, 50], r"measure\.steps: must start with 0 and increase, got \[10, 50\]\."),
@@ -406,6 +416,13 @@ def test_a_wrong_comparison_is_refused(comparison, tmp_path, key, value, message
     for kind in (Comparison, None):  # the first stages of a comparison read its base
         with pytest.raises(UserError, match=f"^{message}$"):
             load_params(path, kind)
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", 1, "a\nb"])
+def test_an_arm_has_a_name_that_can_be_a_files(comparison, tmp_path, name):
+    comparison["arms"][name] = comparison["arms"]["glo"]
+    message = refusal(tmp_path / "params.yaml", comparison)
+    assert message == f"arms: must have names of letters, digits, _ and -, got {name!r}."
 
 
 def test_a_comparison_without_its_base_is_refused_as_a_comparison(comparison, tmp_path):
@@ -442,6 +459,8 @@ def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class
         ("optimizer.class_rate", 0, "optimizer.class_rate: must be greater than 0, got 0.0."),
         ("probe.converted", 1, "probe.converted: must be at least 2, got 1."),
         ("sweep.sigma", [0.1, -1], "sweep.sigma.1: must be at least 0, got -1.0."),
+        ("sweep.sigma", [0.1, 0.1], "sweep.sigma: must be one or more different values, got [0.1, 0.1]."),
+        ("sweep.decay", [], "sweep.decay: must be one or more different values, got []."),
         ("sweep.loss", ["l1", "l3"], "sweep.loss.1: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'l3'."),
         ("joint.shift", 32, "joint.shift: must be less than data.image_size, got 32."),
         ("data", {"train": None, "test": None}, "data.train, data.test: at most one may be null, got null and null."),

@@ -4,6 +4,7 @@
 the requirement and the value.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ from iglo.validation import (
     between,
     parse,
     read_yaml,
+    shown,
     within,
 )
 
@@ -250,9 +252,11 @@ class Comparison:
         return parse_params(values | ({} if seed is None else {"seed": seed}))
 
 
-def _merged(values: dict, changes: dict) -> dict:
-    inner = {key: _merged(values.get(key, {}), new) if isinstance(new, dict) else new for key, new in changes.items()}
-    return values | inner
+def _merged(values: Any, changes: Any) -> Any:
+    """`changes` in place of `values`; of two mappings, key by key."""
+    if not isinstance(values, dict) or not isinstance(changes, dict):
+        return changes
+    return values | {key: _merged(values.get(key), new) for key, new in changes.items()}
 
 
 @dataclass(frozen=True)
@@ -454,12 +458,17 @@ def check_counted(path: str | Path, images: int) -> None:
 
 
 def _check_comparison(comparison: Comparison) -> None:
+    for name in comparison.arms:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            raise UserError(f"arms: must have names of letters, digits, _ and -, got {shown(name)}.")
+    _check_different("run", comparison.run)
+    if comparison.joint:
+        _check_different("joint", comparison.joint)
     for key, names, known in (("run", comparison.run, comparison.arms), ("joint", comparison.joint, comparison.run)):
         for name in names:
             if name not in known:
                 raise UserError(f"{key}: must name arms among {', '.join(known)}, got {name!r}.")
-    if len(set(comparison.seeds)) < len(comparison.seeds) or not comparison.seeds:
-        raise UserError(f"seeds: must be one or more different numbers, got {list(comparison.seeds)}.")
+    _check_different("seeds", comparison.seeds)
     steps = comparison.measure.steps
     if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
@@ -475,10 +484,17 @@ def _check_comparison(comparison: Comparison) -> None:
             raise UserError(f"{place}.sampler: must name a sampler, so that arms can be compared, got 'best'.")
 
 
+def _check_different(key: str, values: Sequence[Any]) -> None:
+    if not values or len(set(values)) < len(values):
+        raise UserError(f"{key}: must be one or more different values, got {shown(list(values))}.")
+
+
 def _check_class_content(params: ClassContentParams) -> None:
     if params.joint.shift >= params.data.image_size:
         raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
     check_counts(params, params.data.train, params.data.test)
+    for key, values in vars(params.sweep).items():
+        _check_different(f"sweep.{key}", values)
 
 
 CHECKS = {Params: _check_together, Comparison: _check_comparison, ClassContentParams: _check_class_content}
