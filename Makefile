@@ -45,7 +45,7 @@ bench: $(VENV)/installed  ## how fast a training step is, beside a plain one
 	python benchmarks/step.py
 
 clean:  ## remove what the pipeline made; your images and DVC's cache stay
-	rm -rf models reports .scratch */.scratch */*/.scratch data/raw data/prepared data/features data/clusters data/subsets
+	rm -rf models reports .scratch */.scratch */*/.scratch data/raw data/prepared data/features data/clusters data/subsets data/checked
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

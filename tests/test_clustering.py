@@ -20,6 +20,7 @@ from iglo.clustering import (
 )
 from iglo.errors import UserError
 from iglo.params import ClusterParams, RoundParams
+from tests import chain, pipeline
 
 ROUND = RoundParams(id=1, after=0, clusters=5, per_cluster=3, epochs=1)
 PARAMS = ClusterParams(components=4, minibatch_above=1000)
@@ -171,3 +172,30 @@ def test_a_round_that_leaves_nothing_for_the_next_is_one_sentence(features):
 def test_what_is_no_partition_is_refused(subsets, words):
     with pytest.raises(RuntimeError, match=words):
         assert_partition(subsets, 3)
+
+
+# --- Too few images, found when they are counted ---
+
+
+@pytest.mark.parametrize(
+    ("clusters", "broken", "message"),
+    [
+        (17, False, "rounds.0.clusters: must be at most 16, since there are 16 training images, got 17;"),
+        (15, True, "rounds.1.clusters: must be at most 0, since there are 15 training images, of which "),
+    ],
+)
+def test_more_clusters_than_images_are_refused_when_these_are_counted(clusters, broken, message, tmp_path, capsys):
+    chain.write_images(tmp_path / chain.IMAGES, 0, 20)
+    if broken:
+        (tmp_path / chain.IMAGES / "digit-0.png").write_bytes(b"none")
+    split = {"rounds.0.clusters": clusters, "rounds.0.per_cluster": 1}
+    values = chain.params(**{"data.train": None, "data.test": 4, "data.on_error": "skip"}, **split)
+    chain.write_params(tmp_path, values)
+    with pytest.raises(SystemExit):
+        chain.run(tmp_path, next(stage for stage in pipeline.stages(params=values) if stage.name == "prepare"))
+    assert f"error: {message}" in capsys.readouterr().err
+
+
+def test_one_component_is_enough(features):
+    clusters = cluster_images(features, np.arange(60), ROUND, replace(PARAMS, components=1), seed=0)
+    assert clusters.points.shape == (60, 1) and len(set(clusters.labels.tolist())) == 5

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils import serialize
+from dvc.utils.hydra import apply_overrides
 
 from iglo.errors import UserError
-from iglo.params import ClassContentParams, Comparison, Params, load_params, parse_params
-from tests.tiny import ROOT
+from iglo.params import ClassContentParams, Comparison, Params, check_rounds, load_params, parse_params
+from iglo.validation import parse_yaml
+from tests.tiny import ROOT, peak_bytes
 
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
 
@@ -80,6 +83,29 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("data.image_size", 256, "a power of two from 16 to 128, got 256"),
         ("data.channels", 2, "1 or 3, got 2"),
         ("data.train", 0, "at least 1, got 0"),
+        ("data.train", 10**399, f"at most {2**63 - 1}, got 1000000"),
+        ("sigma", 10**399, "a finite number, got 1000000"),
+        ("latent.dimension", 20_000, "at most 4096, got 20000"),
+        ("generator.width", 10_000, "at most 1024, got 10000"),
+        ("encoder.width", 10_000, "at most 1024, got 10000"),
+        ("features.image_size", 100_000, "at most 1024, got 100000"),
+        ("features.batch_size", 10**6, "at most 65536, got 1000000"),
+        ("full.batch_size", 10**6, "at most 65536, got 1000000"),
+        ("full.epochs", 10**12, "at most 1000000, got 1000000000000"),
+        ("evaluate.samples", 10**9, "at most 1000000, got 1000000000"),
+        ("evaluate.pairs", 10**7, "at most 100000, got 10000000"),
+        ("evaluate.steps", 10**6, "at most 1000, got 1000000"),
+        ("rounds.0.clusters", 1501, "at most 1500, since there are 1500 training images, got 1501; ask for fewer"),
+        (
+            "rounds.0.per_cluster",
+            23,
+            "at most 28, since there are 1500 training images, of which the rounds before take",
+        ),
+        (
+            "rounds.1.per_cluster",
+            20,
+            "at most 0, since there are 1500 training images, of which the rounds before take",
+        ),
         ("data.test", 0, "at least 1, got 0"),
         ("latent.dimension", 0, "at least 1, got 0"),
         ("latent.radius", 0, "greater than 0, got 0.0"),
@@ -99,6 +125,7 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("full.epochs", -1, "at least 0, got -1"),
         ("encoder.held_out", 1.0, "greater than 0 and less than 1, got 1.0"),
         ("encoder.held_out", 0, "greater than 0 and less than 1, got 0.0"),
+        ("encoder.held_out", 0.9999, "leave at least one of the 1500 training images, got 0.9999; lower it"),
         ("encoder.mode", "both", "one of codes, joint, got 'both'"),
         ("encoder.epochs", 0, "at least 1, got 0"),
         ("encoder.pairs", -1, "at least 0, got -1"),
@@ -120,7 +147,9 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
 def test_a_wrong_value_is_named_with_its_key_and_need(params, tmp_path, key, value, need):
     message = refusal(tmp_path / "params.yaml", changed(params, key, value))
     key = key + ".1" if value == ["frog", 6] else key
-    assert message.startswith(f"{key}: must ") and need in message
+    if key.endswith("per_cluster") and isinstance(value, int) and "training images" in need:
+        key = f"rounds.{int(key.split('.')[1]) + 1}.clusters"  # of the round that may be left without images
+    assert message.startswith(f"{key}: must ") and need in message and len(message) < 300
 
 
 @pytest.mark.parametrize(
@@ -172,7 +201,6 @@ def test_two_weights_are_not_both_zero(params, tmp_path, pair):
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "'1e-3'"])
 def test_rates_may_be_written_with_an_exponent(tmp_path, text):
-    """YAML 1.1 reads 1e-3 as a text."""
     lines = re.sub(r"(generator_rate:) \S+", rf"\1 {text}", FILES[0].read_text(encoding="utf-8"))
     (tmp_path / "params.yaml").write_text(lines, encoding="utf-8")
     assert load_params(tmp_path / "params.yaml").optimizer.generator_rate == 1e-3
@@ -195,6 +223,137 @@ def test_a_file_that_is_none(tmp_path):
     (tmp_path / "params.yaml").write_bytes("# Frösche\nseed: 0\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"params\.yaml: not valid YAML"):
         load_params(tmp_path / "params.yaml")
+
+
+# --- What the reader of YAML takes, as DVC does, and what it does not ---
+
+
+def nested_aliases(first: str, form: str) -> str:
+    """Nine levels, each of nine aliases of the one before: 9⁹ values in less than a kilobyte."""
+    lines = [f"a0: &a0 {first}"] + [f"a{i}: &a{i} {form % ', '.join([f'*a{i - 1}'] * 9)}" for i in range(1, 10)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("seed: " + "9" * 5000, r"line 1, column 7: '9999[^']*' cannot be read as a value: Exceeds the limit"),
+        ("seed: 0\nalpha: 2001-99-99", r"line 2, column 8: '2001-99-99' cannot be read as a value: month must be in"),
+        ("seed: 0x_", r"line 1, column 7: '0x_' cannot be read as a value"),
+        ("seed: !!int zz", r"line 1, column 7: 'zz' cannot be read as a value"),
+        ("seed: !!int ''", r"line 1, column 7: '' cannot be read as a value"),
+        ("seed: !!bool x", r"line 1, column 7: 'x' cannot be read as a value"),
+        ("seed: !!timestamp x", r"line 1, column 7: failed to construct timestamp"),
+        ("seed: !!python/name:os.system x", r"line 1, column 7: could not determine a constructor"),
+        ("seed: =", r"line 1, column 7: could not determine a constructor"),
+        ("seed: 1\x00", r"unacceptable character #x0000"),
+        ("seed: " + "{a: " * 600 + "}" * 600, r"nested too deep"),
+        ("seed: &a [*a]", r"an alias within what it names"),
+        ("seed: *a", r"line 1, column 7: found undefined alias"),
+        ("seed: 0\nalpha: 1\nseed: 1", r"line 3, column 1: found duplicate key .seed."),
+        ("data: {path: a, path: b}", r"line 1, column 17: found duplicate key .path."),
+        ("--- {}\n--- {}", r"line 2, column 1: but found another document"),
+        ("? {a: 1}\n: 2", r"line 1, column 3: found unhashable key"),
+    ],
+)
+def test_whatever_the_reader_raises_is_one_sentence(tmp_path, text, reason):
+    assert re.search(rf"params\.yaml: not valid YAML \([^\n]*{reason}", refusal(tmp_path / "params.yaml", text))
+
+
+@pytest.mark.parametrize("text", [nested_aliases("[x, x]", "[%s]"), nested_aliases("{x: 1}", "{<<: [%s]}")])
+def test_aliases_do_not_multiply(tmp_path, text):
+    message, peak = peak_bytes(lambda: refusal(tmp_path / "params.yaml", text))
+    assert message.endswith("params.yaml: aliases must stand for at most 100000 values together, got more.")
+    assert peak < 10 * 2**20
+
+
+def test_a_file_that_is_far_too_long_is_not_read(tmp_path):
+    assert refusal(tmp_path / "params.yaml", "#" * 2**20 + "\nseed: 0").endswith(
+        "must be a params file of at most 1048576 characters, got a longer one."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0x" + "f" * 5000, f"seed: must be at most {2**63 - 1}, got a value that has 20000 bits."),
+        ("2001-01-01", "seed: must be a whole number, got datetime.date(2001, 1, 1)."),
+        ("{a: [b, {c: !!set {d}}]}", "seed: must be a whole number, got {'a': ['b', {'c': {'d'}}]}."),
+        ("x" * 500, "seed: must be a whole number, got 'xxxxxxx"),
+        ('"a\\nb"', r"seed: must be a whole number, got 'a\nb'."),
+    ],
+)
+def test_a_value_in_a_message_is_short_and_in_one_line(tmp_path, text, message):
+    lines = FILES[0].read_text(encoding="utf-8").replace("\nseed: 0\n", f"\nseed: {text}\n")
+    found = refusal(tmp_path / "params.yaml", lines)
+    assert found.startswith(message) and len(found) < 200
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [('"a\\nb"', r"'a\nb'"), ("k" * 300, "'kkk"), ("[1, 2]", "(1, 2)"), ("2001-01-01", "datetime")]
+)
+def test_an_unknown_key_is_shown_in_one_line(tmp_path, key, shown):
+    message = refusal(tmp_path / "params.yaml", f"? {key}\n: 1")
+    assert message.startswith(shown) and "unknown key" in message and len(message) < 150
+
+
+TEXTS = [
+    "010", "0o10", "0x10", "0b10", "1:30", "1:30:20.5", "yes", "no", "on", "off", "y", "True", "FALSE", "~", "null",
+    "''", "1e3", "1e-3", "1E5", "1.0e-3", ".5", "5.", "+1", "1_000", "09", "-010", ".inf", ".nan", "1e400", "9.9.9",
+    "'1e-3'", "[on, 010, {a: 1:30}]", "&a 1", "! 1", "<<", "%YAML", "\ufeff1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_value_means_what_it_means_to_dvc(text):
+    def by_dvc() -> object:
+        return serialize.parse_yaml(f"key: {text}", "params.yaml")
+
+    try:
+        expected = by_dvc()
+    except serialize.YAMLFileCorruptedError:
+        with pytest.raises(UserError):
+            parse_yaml(f"key: {text}", "params.yaml")
+    else:
+        assert repr(parse_yaml(f"key: {text}", "params.yaml")) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("sigma", "1e-5", 1e-5),
+        ("sigma", "1e3", 1000.0),
+        ("sigma_end", "null", None),
+        ("data.path", "yes", "yes"),
+        ("data.path", "'010'", "010"),
+        ("data.path", "'1:30'", "1:30"),
+        ("data.path", "'1e3'", "1e3"),
+        ("data.path", "a b é: #c", "a b é: #c"),
+        ("data.classes", "[on,off,'3']", ("on", "off", "3")),
+        ("data.shuffle", "false", False),
+        ("seed", "10", 10),
+        ("rounds.1.epochs", "7", 7),
+    ],
+)
+def test_what_set_param_writes_is_read_as_it_was_meant(tmp_path, key, text, value):
+    """`dvc exp run -S key=text` changes the file so."""
+    path = tmp_path / "params.yaml"
+    path.write_text(FILES[0].read_text(encoding="utf-8"), encoding="utf-8")
+    quoted = f"'{text}'" if " " in text else text
+    apply_overrides(path, [f"{key}={quoted}"])
+    place = load_params(path)
+    for part in key.split("."):
+        place = place[int(part)] if part.isdigit() else getattr(place, part)
+    assert place == value and type(place) is type(value)
+
+
+def test_as_many_images_as_the_rounds_may_take_are_enough(params):
+    loaded = parse_params(changed(params, "data.train", 64 * 4 + 64 * 8 + 1))
+    check_rounds(loaded.rounds, 769)
+    with pytest.raises(
+        UserError, match=r"^rounds\.2\.clusters: must be at most 0, since there are 768 training images"
+    ):
+        check_rounds(loaded.rounds, 768)
 
 
 # --- The comparison ---
@@ -226,9 +385,20 @@ def test_every_arm_of_a_comparison_is_its_base_changed(path):
     [
         ("run", ["glo", "gan"], r"run: must name arms among [^\n]*, got 'gan'\."),
         ("joint", ["gan"], r"joint: must name arms among [^\n]*, got 'gan'\."),
-        ("seeds", [0, 0], r"seeds: must be one or more different numbers, got \[0, 0\]\."),
-        ("seeds", [], r"seeds: must be one or more different numbers, got \[\]\."),
+        ("run", ["glo", "glo"], r"run: must be one or more different values, got \['glo', 'glo'\]\."),
+        ("joint", ["glo", "glo"], r"joint: must be one or more different values, got \['glo', 'glo'\]\."),
+        ("run", [], r"run: must be one or more different values, got \[\]\."),
+        ("seeds", [0, 0], r"seeds: must be one or more different values, got \[0, 0\]\."),
+        ("seeds", [], r"seeds: must be one or more different values, got \[\]\."),
+        ("arms.glo.changes", {"seed": {"a": 1}}, r"arms\.glo\.changes: seed: must be a whole number, got {'a': 1}\."),
+        ("arms.glo.changes", {"rounds": {0: 1}}, r"arms\.glo\.changes: rounds: must be a list, got {0: 1}\."),
+        (
+            "arms.glo.changes",
+            {"latent": {"dimension": 20_000}},
+            r"arms\.glo\.changes: latent\.dimension: must be at [^\n]*",
+        ),
         ("budget", 0, r"budget: must be at least 1, got 0\."),
+        ("measure.probes", 48_001, r"measure\.probes: must be at most budget, 48000, got 48001\."),
         ("measure.steps", [10, 50], r"measure\.steps: must start with 0 and increase, got \[10, 50\]\."),
         ("measure.steps", [0, 50, 10], r"measure\.steps: must start with 0 and increase, got \[0, 50, 10\]\."),
         ("arms.glo.learner", "gan", r"arms\.glo\.learner: must be one of stages, autoencoder, got 'gan'\."),
@@ -246,6 +416,13 @@ def test_a_wrong_comparison_is_refused(comparison, tmp_path, key, value, message
     for kind in (Comparison, None):  # the first stages of a comparison read its base
         with pytest.raises(UserError, match=f"^{message}$"):
             load_params(path, kind)
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", 1, "a\nb"])
+def test_an_arm_has_a_name_that_can_be_a_files(comparison, tmp_path, name):
+    comparison["arms"][name] = comparison["arms"]["glo"]
+    message = refusal(tmp_path / "params.yaml", comparison)
+    assert message == f"arms: must have names of letters, digits, _ and -, got {name!r}."
 
 
 def test_a_comparison_without_its_base_is_refused_as_a_comparison(comparison, tmp_path):
@@ -282,17 +459,21 @@ def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class
         ("optimizer.class_rate", 0, "optimizer.class_rate: must be greater than 0, got 0.0."),
         ("probe.converted", 1, "probe.converted: must be at least 2, got 1."),
         ("sweep.sigma", [0.1, -1], "sweep.sigma.1: must be at least 0, got -1.0."),
+        ("sweep.sigma", [0.1, 0.1], "sweep.sigma: must be one or more different values, got [0.1, 0.1]."),
+        ("sweep.decay", [], "sweep.decay: must be one or more different values, got []."),
         ("sweep.loss", ["l1", "l3"], "sweep.loss.1: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'l3'."),
         ("joint.shift", 32, "joint.shift: must be less than data.image_size, got 32."),
+        ("data", {"train": None, "test": None}, "data.train, data.test: at most one may be null, got null and null."),
         (
             "data.test",
             400,
-            "data.test: must be more than probe.unseen + judge.held_out, since the rest is what the judge learns from, "
-            "got 400.",
+            "data.test: must be more than probe.unseen + judge.held_out, 400 images, since the rest is what the judge "
+            "learns from, got 400.",
         ),
     ],
 )
 def test_a_mistake_in_class_and_content_is_named(class_content, tmp_path, key, value, message):
+    value = {**class_content[key], **value} if isinstance(value, dict) else value
     assert refusal(tmp_path / "params.yaml", changed(class_content, key, value)) == message
 
 

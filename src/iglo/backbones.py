@@ -91,8 +91,9 @@ def load_backbone(network: str, weights: str, seed: int) -> Backbone:
 
 def check_file(network: str, weights: str) -> None:
     """Raises UserError unless `weights` is a file of the network's weights; its tensors are not read."""
+    given = file_shapes(network, weights)
     body, head = _random_body(network, seed=0)
-    check_shapes(shapes_of(body.state_dict()), file_shapes(network, weights), head, network, weights)
+    check_shapes(shapes_of(body.state_dict()), given, head, network, weights)
 
 
 def vgg_blocks(network: str, weights: str, blocks: int, seed: int) -> nn.ModuleList:

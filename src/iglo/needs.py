@@ -71,9 +71,16 @@ def check_folder(params: AnyParams) -> None:
     """Raises UserError where the images are to come from a folder that is not there."""
     compared = isinstance(params, Comparison)
     data = (params.params() if compared else params).data
-    if data.source == "folder" and not Path(data.path).is_dir():
+    if data.source == "folder" and not _is_folder(data.path):
         key = "base.data.path" if compared else "data.path"
         raise UserError(f"{key}: no folder {data.path!r}; make it and put images into it, or name another.")
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False
 
 
 def named_files(params: AnyParams) -> dict[str, Path]:

@@ -4,6 +4,7 @@
 the requirement and the value.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ from iglo.validation import (
     between,
     parse,
     read_yaml,
+    shown,
     within,
 )
 
@@ -250,9 +252,11 @@ class Comparison:
         return parse_params(values | ({} if seed is None else {"seed": seed}))
 
 
-def _merged(values: dict, changes: dict) -> dict:
-    inner = {key: _merged(values.get(key, {}), new) if isinstance(new, dict) else new for key, new in changes.items()}
-    return values | inner
+def _merged(values: Any, changes: Any) -> Any:
+    """`changes` in place of `values`; of two mappings, key by key."""
+    if not isinstance(values, dict) or not isinstance(changes, dict):
+        return changes
+    return values | {key: _merged(values.get(key), new) for key, new in changes.items()}
 
 
 @dataclass(frozen=True)
@@ -397,16 +401,35 @@ def _check_together(params: Params) -> None:
         if last != (item.per_cluster is None):
             need = "null, so that the last round takes all that is left" if last else "a number, since rounds follow"
             raise UserError(f"rounds.{index}.per_cluster: must be {need}, got {item.per_cluster!r}.")
-    if params.data.train is None and params.data.test is None:
-        raise UserError("data.train, data.test: at most one may be null, got null and null.")
     if params.alpha == 0 and params.beta == 0:
         raise UserError("alpha, beta: at least one must be greater than 0, got 0 and 0.")
     if params.joint.shift >= params.data.image_size:
         raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
     if params.encoder.l1 == 0 and params.encoder.l2 == 0:
         raise UserError("encoder.l1, encoder.l2: at least one must be greater than 0, got 0 and 0.")
-    if params.data.train is not None:
-        check_rounds(rounds, params.data.train)
+    check_counts(params, params.data.train, params.data.test)
+
+
+def check_counts(params: Params | ClassContentParams, train: int | None, test: int | None) -> None:
+    """Raises UserError where a run has too few training or test images; None: not known yet."""
+    if train is None and test is None:
+        raise UserError("data.train, data.test: at most one may be null, got null and null.")
+    if train is not None:
+        if isinstance(params, Params):
+            check_rounds(params.rounds, train)
+        share = params.encoder.held_out
+        if max(1, round(share * train)) >= train:
+            raise UserError(
+                f"encoder.held_out: must leave at least one of the {train} training images, got {share}; lower it, or "
+                "use more images."
+            )
+    if test is not None and isinstance(params, ClassContentParams):
+        taken = params.probe.unseen + params.judge.held_out
+        if test <= taken:
+            raise UserError(
+                f"data.test: must be more than probe.unseen + judge.held_out, {taken} images, since the rest is what "
+                f"the judge learns from, got {test}."
+            )
 
 
 def check_rounds(rounds: Sequence[RoundParams], count: int) -> None:
@@ -426,24 +449,33 @@ def check_rounds(rounds: Sequence[RoundParams], count: int) -> None:
         left -= item.clusters * (item.per_cluster or 0)
 
 
-def check_rounds_of_runs(path: str | Path, images: int) -> None:
-    """`check_rounds` for every run of the params file at `path`, when it is known how many images there are."""
+def check_counted(path: str | Path, images: int) -> None:
+    """`check_counts` for every run of the params file at `path`, when it is known how many images there are."""
     for prefix, params in runs(load_params(path, object)).items():
-        if isinstance(params, Params) and params.data.train is None:
-            with within(prefix):
-                check_rounds(params.rounds, images - params.data.test)
+        train, test = params.data.train, params.data.test
+        with within(prefix):
+            check_counts(params, images - test if train is None else train, images - train if test is None else test)
 
 
 def _check_comparison(comparison: Comparison) -> None:
+    for name in comparison.arms:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            raise UserError(f"arms: must have names of letters, digits, _ and -, got {shown(name)}.")
+    _check_different("run", comparison.run)
+    if comparison.joint:
+        _check_different("joint", comparison.joint)
     for key, names, known in (("run", comparison.run, comparison.arms), ("joint", comparison.joint, comparison.run)):
         for name in names:
             if name not in known:
                 raise UserError(f"{key}: must name arms among {', '.join(known)}, got {name!r}.")
-    if len(set(comparison.seeds)) < len(comparison.seeds) or not comparison.seeds:
-        raise UserError(f"seeds: must be one or more different numbers, got {list(comparison.seeds)}.")
+    _check_different("seeds", comparison.seeds)
     steps = comparison.measure.steps
     if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
+    if comparison.measure.probes > comparison.budget:
+        raise UserError(
+            f"measure.probes: must be at most budget, {comparison.budget}, got {comparison.measure.probes}."
+        )
     for arm in (None, *comparison.arms):
         place = f"arms.{arm}.changes" if arm else "base"
         with within(f"{place}: "):
@@ -452,14 +484,17 @@ def _check_comparison(comparison: Comparison) -> None:
             raise UserError(f"{place}.sampler: must name a sampler, so that arms can be compared, got 'best'.")
 
 
+def _check_different(key: str, values: Sequence[Any]) -> None:
+    if not values or len(set(values)) < len(values):
+        raise UserError(f"{key}: must be one or more different values, got {shown(list(values))}.")
+
+
 def _check_class_content(params: ClassContentParams) -> None:
     if params.joint.shift >= params.data.image_size:
         raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
-    if params.data.test is not None and params.data.test <= params.probe.unseen + params.judge.held_out:
-        raise UserError(
-            "data.test: must be more than probe.unseen + judge.held_out, since the rest is what the judge learns from, "
-            f"got {params.data.test}."
-        )
+    check_counts(params, params.data.train, params.data.test)
+    for key, values in vars(params.sweep).items():
+        _check_different(f"sweep.{key}", values)
 
 
 CHECKS = {Params: _check_together, Comparison: _check_comparison, ClassContentParams: _check_class_content}

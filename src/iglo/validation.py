@@ -167,7 +167,7 @@ def parse(values: Any, kind: type, prefix: str = "") -> Any:
     dot = f"{prefix}." if prefix else ""
     for key in values:
         if key not in hints:
-            name = key if isinstance(key, str) and key.isprintable() and len(key) <= 80 else shown(key)
+            name = _named(key)
             close = difflib.get_close_matches(name, hints, n=1)
             raise UserError(f"{dot}{name}: unknown key" + (f"; did you mean {dot}{close[0]}?" if close else "."))
     for key in hints:
@@ -205,7 +205,14 @@ def _value(value: Any, hint: Any, key: str) -> Any:
 def _mapping(values: Any, inner: Any, key: str) -> dict:
     if not isinstance(values, dict):
         raise UserError(f"{key}: must be a mapping of keys to values, got {shown(values)}.")
-    return values if inner is Any else {name: _value(value, inner, f"{key}.{name}") for name, value in values.items()}
+    if inner is Any:
+        return values
+    return {name: _value(value, inner, f"{key}.{_named(name)}") for name, value in values.items()}
+
+
+def _named(key: Any) -> str:
+    """A key for a message: as it is, or as Python writes it where that is not one short line."""
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= 80 else shown(key)
 
 
 def _scalar(value: Any, kind: type, key: str) -> Any:
