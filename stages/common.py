@@ -85,7 +85,7 @@ def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None)
     if work.images:
         timing["images_per_s"] = round(work.images / seconds, 1)
     if "times" in arguments and isinstance(params, Params):
-        timing = {**_times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
+        timing = {**times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
     if FIRST:
         write_json(arguments.timing, timing)
 
@@ -104,7 +104,7 @@ def peak_mib(largest: int, platform: str) -> int:
     return largest // 2**20 if platform == "darwin" else largest // 2**10
 
 
-def _times_of_stages(folder: Path, rounds: int) -> dict:
+def times_of_stages(folder: Path, rounds: int) -> dict:
     """{"full": …, "staged": {"1": …}} from full.json and staged/1.json, but for rounds that are no more."""
     times: dict = {}
     for path in sorted(folder.rglob("*.json"), key=lambda path: path.parts):

@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-import yaml
-
 from iglo.class_content import learn_class_content, start_class_content
 from iglo.class_judge import ClassJudge
 from iglo.class_probe import measure, probe
@@ -14,6 +12,7 @@ from iglo.images import ImageStore
 from iglo.params import ClassContentParams
 from iglo.recipes import make_distance
 from iglo.runtime import start
+from iglo.validation import parse_yaml
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
@@ -21,7 +20,7 @@ from stages.learning import checkpoint_folder
 @stage("study", "value", "images", "judge", "out", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     """Learns codes, generator and encoder with one value changed, and measures them."""
-    params = changed(params, arguments.study, yaml.safe_load(arguments.value))
+    params = changed(params, arguments.study, parse_yaml(arguments.value, "--value"))
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     images, labels = store.train, store.label_ids[: store.train_count]

@@ -1,4 +1,4 @@
-"""The numbers and the pictures of a run."""
+"""The numbers, the pictures and the page of a run."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,15 +8,16 @@ from iglo.files import read_array, read_json, whole_folder, write_json
 from iglo.headline import headline
 from iglo.images import ImageStore
 from iglo.model import Model
+from iglo.page import write_page
 from iglo.params import Params
 from iglo.report import Split, write_report
 from iglo.run_record import OF, folder_digest
 from iglo.runtime import start
 from iglo.sampling import SamplerChoice
-from stages.common import stage
+from stages.common import stage, times_of_stages
 
 
-@stage("images", "features", "clusters", "model", "samplers", "headline", "metrics", "figures", "times")
+@stage("images", "features", "clusters", "model", "samplers", "headline", "metrics", "figures", "page", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
     runtime = start(params.precision, together=True)
@@ -34,6 +35,8 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
         clustered_in = {key: known[key] for key in ("network", "weights")}
         about = {"model": folder_digest(arguments.model), "features": clustered_in}
         write_json(arguments.metrics, {**values, OF: about})
+        times = times_of_stages(Path(arguments.times), len(params.rounds))
+        write_page(arguments.page, Path(arguments.figures), values, params, times)
     return len(store.images)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from iglo.checkpoints import CheckpointFolder, fingerprint, scratch_root
 from iglo.files import whole_file, whole_folder
 from iglo.model import Model
+from iglo.needs import named_files
 from iglo.params import Params
 from iglo.runtime import Runtime
 from iglo.training import Progress
@@ -22,12 +23,15 @@ def checkpoint_folder(
 
     It keeps the last checkpoint when the block ends well; a later run of the stage removes it.
 
+    A file of weights that the loss names is an input too: when it is replaced in place, the stage starts afresh.
+
     Args:
         inputs: paths of the files and folders that the stage reads.
         runtime: of the ranks that share the folder.
     """
     code = sorted((Path(__file__).parent.parent / "src" / "iglo").glob("*.py"))
-    key = fingerprint([name, params], [*code, *inputs])
+    weights = [path for key, path in named_files(params).items() if key.endswith("loss.weights") and path.is_file()]
+    key = fingerprint([name, params], [*code, *inputs, *weights])
     with CheckpointFolder(scratch_root() / f"{name}-{key}").locked(runtime) as folder:
         yield folder
 

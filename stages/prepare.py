@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from iglo.images import write_store
-from iglo.params import Params
+from iglo.params import Params, check_rounds_of_runs
 from iglo.sources import open_source
 from stages.common import stage
 
@@ -12,7 +12,10 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Decodes, cuts and splits the images into one folder of arrays."""
     source = open_source(params.data, arguments.raw)
-    return write_store(source, params.data, params.seed, arguments.out)
+    check_rounds_of_runs(arguments.params, len(source.names))
+    count = write_store(source, params.data, params.seed, arguments.out)
+    check_rounds_of_runs(arguments.params, count)  # without the images that were left out
+    return count
 
 
 if __name__ == "__main__":

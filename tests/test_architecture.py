@@ -112,6 +112,8 @@ def pickles(code: str) -> list[str]:
             found.append(name)
         if name in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"):
             found.append(name)
+        if name.endswith("YAML") and ast.unparse(keywords.get("typ", ast.Constant(None))) != "'safe'":
+            found.append(name)
     return found
 
 
@@ -162,6 +164,8 @@ BREACHES: list[tuple[Rule, str]] = [
     (pickles, "np.load(path, allow_pickle=flag)"),
     (pickles, "torch.hub.load_state_dict_from_url(url)"),
     (pickles, "yaml.load(text, Loader)"),
+    (pickles, "YAML().load(text)"),
+    (pickles, "ruamel.yaml.YAML(typ='unsafe')"),
 ]
 KEPT: list[tuple[Rule, str]] = [
     (imports_of_siblings, "import torch\nfrom iglo.errors import UserError"),
@@ -171,6 +175,7 @@ KEPT: list[tuple[Rule, str]] = [
     (global_randomness, "from torch.nn.functional import normalize\nnormalize(x)\nstatistics.normal(x)"),
     (global_randomness, "with torch.random.fork_rng(devices=[]):\n    torch.default_generator.manual_seed(1)"),
     (pickles, "np.load(path, mmap_mode='r', allow_pickle=False)\ntorch.load(path, weights_only=True)\njson.load(file)"),
+    (pickles, "YAML(typ='safe').load(text)"),
 ]
 
 

@@ -1,6 +1,7 @@
 """Networks and weights: names, files, torchvision's cache, and every way in which they can be wrong."""
 
 import hashlib
+import os
 from pathlib import Path
 from urllib.error import URLError
 
@@ -11,8 +12,9 @@ from safetensors.torch import save_file
 from torchvision import models
 from torchvision.transforms.functional import normalize
 
-from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone_name, blocks_of, load_backbone, vgg_blocks
+from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone_name, blocks_of, check_file, load_backbone, vgg_blocks
 from iglo.errors import UserError
+from iglo.weights import find_imagenet
 
 
 @pytest.fixture
@@ -136,12 +138,18 @@ def test_wrong_files_are_named_in_one_sentence(tmp_path):
     assert str(file) in message("resnet18", file) and "resnet18" in message("resnet18", file)
     state = models.squeezenet1_1(weights=None).state_dict()
     save_file(state, file)
+    check_file("squeezenet1_1", str(file))
     assert "not the weights of resnet18" in message("resnet18", file)
+    with pytest.raises(UserError, match="not the weights of resnet18"):
+        check_file("resnet18", str(file))
     name = "features.3.squeeze.weight"
     save_file({**state, name: state[name][:5].clone()}, file)
     text = message("squeezenet1_1", file)
     assert all(part in text for part in (name, "(16, 64, 1, 1)", "(5, 64, 1, 1)"))
     assert ".safetensors file" in message("resnet18", tmp_path / "weights.pth")
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    assert "there is no file" in message("resnet18", tmp_path / "pipe.safetensors")
+    assert "File name too long" in message("resnet18", "w" * 300 + ".safetensors")
 
 
 # --- torchvision's cache ---
@@ -174,8 +182,36 @@ def test_densenets_older_spelling_is_understood(cache, monkeypatch):
 
 def test_without_network_and_cache_one_sentence_names_file_folder_and_ways_out(cache):
     text = message("resnet50", "imagenet")
-    file = models.ResNet50_Weights.DEFAULT.url.rsplit("/", 1)[1]
-    assert all(part in text for part in (file, str(cache), "no route to host", "put the file there", "weights: random"))
+    url = models.ResNet50_Weights.DEFAULT.url
+    assert text == (
+        f"weights: torchvision's ImageNet weights cannot be read in {cache} and cannot be downloaded (no route to "
+        f"host); connect to the network, put the file {url} there, name the path of a .safetensors file, or set "
+        "random."
+    )
+
+
+def test_all_weights_that_are_missing_are_named_at_once(cache):
+    with pytest.raises(UserError) as caught:
+        find_imagenet({"features.weights": "resnet18", "loss.weights": "vgg16", "evaluate.weights": "vgg16"})
+    text, urls = str(caught.value), [models.ResNet18_Weights.DEFAULT.url, models.VGG16_Weights.DEFAULT.url]
+    assert text.startswith("features.weights, loss.weights, evaluate.weights: ") and "\n" not in text
+    assert f"put the files {', '.join(urls)} there" in text and "set each of these keys to random" in text
+
+
+def test_a_cache_that_may_not_be_looked_into_is_a_sentence(cache, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)
+    assert "Permission denied" in message("resnet18", "imagenet")
+
+
+def test_what_is_missing_is_downloaded_into_the_cache(cache, monkeypatch):
+    weights, loaded = models.ResNet18_Weights.DEFAULT, []
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *given, **_: loaded.append(given))
+    find_imagenet({"loss.weights": "resnet18"})
+    name = weights.url.rsplit("/", 1)[1]
+    assert loaded == [(weights.url, str(cache / name), name.removeprefix("resnet18-").removesuffix(".pth"))]
 
 
 def test_a_damaged_file_in_the_cache_is_named(cache, monkeypatch):

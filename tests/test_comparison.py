@@ -63,6 +63,17 @@ def test_the_report_has_every_row_and_its_figures(compared):
     }
 
 
+def test_without_its_images_the_comparison_names_its_presets(tmp_path, capsys):
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "params.yaml").write_text(yaml.safe_dump(values()), encoding="utf-8")
+    (check,) = (stage for stage in pipeline.stages(FILE, values()) if stage.name == "check")
+    with pytest.raises(SystemExit):
+        chain.run(tmp_path, check)
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"error: base.data.path: no folder '{chain.IMAGES}'; ")
+    assert "`cp presets/digits.yaml params.yaml`" in message and (FILE.parent / "presets" / "digits.yaml").is_file()
+
+
 def test_every_arm_has_the_same_budget(compared):
     """To the nearest epoch of its last stage, which presents at most 96 images here."""
     for path in sorted((compared / CELLS / "curves").iterdir()):

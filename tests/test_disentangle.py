@@ -118,7 +118,7 @@ def test_the_epochs_are_shown_and_every_class_is_passed_through(run):
 
 def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("iglo.class_report.figures.save_curves", lambda path, curves, *_, **__: drawn.update(curves))
+    monkeypatch.setattr("iglo.class_report.plots.save_curves", lambda path, curves, *_, **__: drawn.update(curves))
     log = [{"stage": "train", "epoch": n, "presented": 9 * n, "reconstruction": 0.5 / n, "decay": 20.0} for n in (1, 2)]
     draw_losses(tmp_path / "losses.png", [*log, {"stage": "encoder", "held_out": 1.0}], {"decay": 0.01})
     assert list(drawn) == ["reconstruction", "decay × 0.01"]

@@ -1,32 +1,18 @@
-"""Pixels looked up where they were drawn, texts measured by the renderer, files read back by Pillow."""
+"""Pixels looked up where they were drawn, files read back by Pillow."""
 
 import itertools
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from iglo import figures
+from iglo import figures, plots
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that would have been saved, laid out."""
-    kept = []
-
-    def keep(figure, path):
-        figure.draw_without_rendering()
-        kept.append(figure)
-
-    monkeypatch.setattr(figures, "_save", keep)
-    return kept
 
 
 def photos(rng, count, side=8, channels=3):
@@ -194,134 +180,41 @@ def test_a_repeated_last_frame_rests_for_both_times(rng, tmp_path):
     assert durations == [100, 300]
 
 
-# --- Plots ---
+def test_frames_of_other_sizes_get_white_around_them(rng, tmp_path):
+    small, large = photos(rng, 1, side=8)[0], photos(rng, 1, side=12)[0]
+    figures.save_animation(tmp_path / "a.gif", [small, large], 0.1)
+    first, second = colours_shown(tmp_path / "a.gif")
+    assert first.shape == second.shape == (12, 12, 3)
+    assert (first[8:] == 255).all() and (first[:, 8:] == 255).all()
+    assert abs(second - large).max() <= 64
 
 
-def box_of(text):
-    return Text.get_window_extent(text)  # an annotation's own would take in its leader line
+def test_learning_rests_on_its_end_with_the_originals_below(rng, tmp_path):
+    frames, originals = photos(rng, 3)[:, None].repeat(2, axis=1), photos(rng, 2)
+    figures.save_learning(tmp_path / "a.gif", [(f"epoch {n}", frame) for n, frame in enumerate(frames)], originals, 0.5)
+    with Image.open(tmp_path / "a.gif") as gif:
+        gif.seek(2)
+        assert (gif.n_frames, gif.info["duration"]) == (3, 500 * (1 + figures.RESTS))
+        expected = figures.grid([frames[2], originals], "epoch 2", ["drawn", "original"], scale=8)
+        assert gif.size == expected.shape[1::-1]
+        assert abs(np.asarray(gif.convert("RGB")).astype(int) - expected).mean() < 8  # the colours that a palette holds
 
 
-def overlapping(texts):
-    boxes = [box_of(text) for text in texts]
-    return [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+def test_paths_are_walked_there_and_back(rng, tmp_path):
+    ramp = np.linspace(0, 1, 5).reshape(1, 5, 1, 1, 1) * np.ones((3, 5, 8, 8, 1))
+    figures.save_paths(tmp_path / "a.gif", ramp, 0.1)
+    levels = [int(frame[20, 20, 0]) for frame in colours_shown(tmp_path / "a.gif")]
+    np.testing.assert_allclose(levels, [0, 64, 128, 191, 255, 191, 128, 64], atol=4)
 
 
-def inside(figure, texts):
-    page = figure.bbox
-    boxes = [box_of(text) for text in texts]
-    return all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for b in boxes)
-
-
-@pytest.mark.parametrize("log_y", [False, True])
-def test_names_of_curves_keep_their_order_and_apart(drawn, log_y):
-    x = np.arange(50)
-    curves = {f"σ {i}": (x, 1 + 0.01 * (i % 3) + 1e-4 * i + 9 * np.exp(-x)) for i in range(10)}
-    figures.save_curves("unused", curves, "epoch", "loss", "Loss", log_y=log_y)
-    names = drawn[0].axes[0].texts
-    assert {text.get_text() for text in names} == set(curves)
-    assert not overlapping(names)
-    assert inside(drawn[0], names)
-    by_height = sorted(names, key=lambda text: box_of(text).y0)
-    assert [text.get_text() for text in by_height] == sorted(curves, key=lambda name: curves[name][1][-1])
-
-
-def test_curves_are_drawn_as_given_and_told_apart(drawn):
-    curves = {str(i): (np.arange(5), np.arange(5.0) + i) for i in range(25)}
-    figures.save_curves("unused", curves, "x", "y", "title")
-    lines = drawn[0].axes[0].lines
-    for line, (x, y) in zip(lines, curves.values(), strict=True):
-        assert (line.get_xydata() == np.column_stack([x, y])).all()
-    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}) == 25
-
-
-@pytest.mark.parametrize(("log_y", "last"), [(True, (1, 0.5)), (False, (2, 0.0))])
-def test_a_name_points_to_the_last_point_that_can_be_drawn(drawn, log_y, last):
-    curves = {"a": (range(4), [1, 0.5, 0, np.nan]), "b": ([0], [0.2])}
-    figures.save_curves("unused", curves, "x", "y", "t", log_y=log_y)
-    assert [tuple(text.xy) for text in drawn[0].axes[0].texts] == [last, (0, 0.2)]
-
-
-def test_a_power_law_is_a_straight_line_on_two_logarithmic_axes(drawn):
-    x = np.array([1000, 4000, 16000, 64000])
-    figures.save_curves("unused", {"a": (x, 3e-4 * x**1.5)}, "x", "y", "t", log_y=True, log_x=True)
-    (axes,) = drawn[0].axes
-    steps = np.diff(axes.transData.transform(axes.lines[0].get_xydata()), axis=0)
-    np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape))
-    assert steps[0].min() > 0
-
-
-@pytest.mark.parametrize("curves", [{}, {"empty": ([], [])}, {"empty": ([], []), "zero": ([0], [0]), "b": ([1], [1])}])
-def test_curves_without_a_point_to_draw_are_left_unnamed(drawn, curves):
-    figures.save_curves("unused", curves, "x", "y", "t", log_y=True)
-    assert [text.get_text() for text in drawn[0].axes[0].texts] == [name for name in curves if name == "b"]
-
-
-def test_marks_stand_at_their_place_with_texts_apart(drawn):
-    marks = [(10, "subset 2"), (12, "subset 3"), (15, "a longer text"), (60, "full set"), (99, "encoder")]
-    curve = {"curve": (np.arange(100), np.arange(100))}
-    figures.save_curves("unused", curve, "x", "y", "A title above the texts of the marks", marks=marks)
-    (axes,) = drawn[0].axes
-    assert [line.get_xdata()[0] for line in axes.lines[1:]] == [x for x, _ in marks]
-    title = axes._left_title
-    assert not overlapping([*axes.texts, title])
-    assert inside(drawn[0], [*axes.texts, title])
-
-
-def test_bands_lie_around_their_curves_and_dashed_curves_share_the_colour(drawn):
-    x = np.arange(3.0)
-    curves = {name: (x, x + index, np.full(3, 0.5)) for index, name in enumerate("ab")}
-    figures.save_bands("unused", curves, "x", "y", "t", dashed={"b": (x, 2 * x, x)}, x_ticks=["0", "10", "500"])
-    (axes,) = drawn[0].axes
-    a, b, dashed = axes.lines
-    assert (b.get_xydata() == np.column_stack([x, x + 1])).all()
-    assert (dashed.get_xydata() == np.column_stack([x, 2 * x])).all()
-    assert dashed.get_color() == b.get_color() != a.get_color()
-    assert dashed.is_dashed() and not b.is_dashed()
-    edges = axes.collections[0].get_paths()[0].vertices
-    assert {tuple(point) for point in edges} == {(i, i + d) for i in range(3) for d in (-0.5, 0.5)}
-    assert [text.get_text() for text in axes.texts] == ["a", "b"]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "10", "500"]
-
-
-def test_bands_on_a_logarithmic_axis_start_after_zero(drawn):
-    x = np.array([0.0, 1, 100])
-    figures.save_bands("unused", {"a": (x, x, x), "b": ([0], [1], [0])}, "x", "y", "t", log_x=True)
-    (axes,) = drawn[0].axes
-    assert axes.lines[0].get_xdata().tolist() == [1, 100]
-    assert [text.get_text() for text in axes.texts] == ["a"]
-
-
-def test_split_outlines_the_chosen_and_gives_neighbours_different_colours(drawn, rng):
-    centres = np.stack(np.meshgrid(range(12), range(11)), axis=-1).reshape(-1, 2)[:128]
-    labels = np.arange(5000) % 128
-    projection = centres[labels] + 0.1 * rng.normal(size=(5000, 2))
-    selected = np.arange(0, 5000, 10)
-    figures.save_split("unused", projection, labels, selected)
-    every, chosen, *_ = drawn[0].axes[0].collections
-    assert (every.get_offsets() == projection).all()
-    assert (chosen.get_offsets() == projection[selected]).all()
-    assert (chosen.get_edgecolors() == [0, 0, 0, 1]).all()
-    assert (chosen.get_facecolors() == every.get_facecolors()[selected]).all()
-    of_cluster = every.get_facecolors()[:128]
-    assert (every.get_facecolors() == of_cluster[labels]).all()
-    near = np.linalg.norm(centres[:, None] - centres, axis=-1) == 1
-    assert not (near & (of_cluster[:, None] == of_cluster).all(axis=-1)).any()
-    legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
-    assert legend == ["5000 images in 128 clusters", "500 chosen"]
-
-
-def test_histograms_have_area_one_and_their_medians_marked(drawn, rng):
-    named = {"samples": rng.gamma(2, size=300), "held-out": np.array([1.0, 2.0, 4.0]), "three": np.zeros(5)}
-    figures.save_histograms("unused", named, "distance", "Title")
-    (axes,) = drawn[0].axes
-    medians = [float(np.median(values)) for values in named.values()]
-    assert [line.get_xdata()[0] for line in axes.lines] == medians
-    legend = axes.get_legend()
-    assert [text.get_text() for text in legend.get_texts()][1] == "held-out (median 2)"
-    assert not legend.get_window_extent().overlaps(axes._left_title.get_window_extent())
-    for filled in axes.patches[::2]:
-        x, y = filled.get_xy().T
-        assert abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2 == pytest.approx(1)  # shoelace formula
+@pytest.mark.parametrize(("side", "shown"), [(8, 8), (32, 8), (128, 3)])
+def test_an_animation_of_paths_has_as_many_as_there_is_room_for(monkeypatch, side, shown):
+    frames = []
+    monkeypatch.setattr(figures, "save_animation", lambda path, stills, seconds: frames.extend(stills))
+    figures.save_paths("unused", np.zeros((8, 21, side, side, 1), np.uint8), 0.1)
+    pitch = max(figures.ANIMATED, side) + figures.GAP
+    assert (frames[0].shape[1] - 2 * figures.MARGIN) // pitch + 1 == shown
+    assert sum(frame[..., 0].size for frame in frames) < 2 * figures.PATH_PIXELS
 
 
 # --- Files ---
@@ -332,9 +225,9 @@ def every_figure(folder):
     images, x = photos(rng, 4), np.arange(20)
     figures.save_grid(folder / "grid.png", [images], "title", ["row"], list("abcd"))
     figures.save_animation(folder / "animation.gif", list(images), 0.2)
-    figures.save_curves(folder / "curves.png", {"a": (x, x), "b": (x, 2 * x)}, "x", "y", "t", marks=[(3, "here")])
-    figures.save_split(folder / "split.png", rng.normal(size=(50, 2)), np.arange(50) % 7, np.arange(7))
-    figures.save_histograms(folder / "histograms.png", {"a": rng.normal(size=99)}, "x", "t")
+    plots.save_curves(folder / "curves.png", {"a": (x, x), "b": (x, 2 * x)}, "x", "y", "t", marks=[(3, "here")])
+    plots.save_split(folder / "split.png", rng.normal(size=(50, 2)), np.arange(50) % 7, np.arange(7))
+    plots.save_histograms(folder / "histograms.png", {"a": rng.normal(size=99)}, "x", "t")
     return {path.name: path for path in folder.iterdir()}
 
 
@@ -357,8 +250,8 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(rng, tmp_path, monkeyp
         target.write_bytes(b"half")
         raise RuntimeError
 
-    monkeypatch.setattr(figures.Figure, "savefig", half)
+    monkeypatch.setattr(plots.Figure, "savefig", half)
     with pytest.raises(RuntimeError):
-        figures.save_curves(path, {"a": ([0, 1], [0, 1])}, "x", "y", "t")
+        plots.save_curves(path, {"a": ([0, 1], [0, 1])}, "x", "y", "t")
     assert [each.name for each in tmp_path.iterdir()] == ["curves.png"]
     assert path.read_bytes() == b"older"

@@ -16,13 +16,13 @@ def test_copies_of_training_images_are_told(images):
     train, test = images
     near = Nearness.measure(train[[7, 0, 299]], train, test)
     assert near.samples.tolist() == [0, 0, 0] and near.neighbours[:, 0].tolist() == [7, 0, 299]
-    assert near.values() == {"median_ratio": pytest.approx(0, abs=1e-9), "share_closer": 1}
+    assert near.values() == {"novelty": pytest.approx(0, abs=1e-9), "share_closer": 1}
 
 
 def test_unseen_images_are_as_near_as_unseen_images(images):
     train, test = images
     values = Nearness.measure(test[:150], train, test[150:]).values()
-    assert values["median_ratio"] == pytest.approx(1, abs=0.1) and values["share_closer"] < 0.05
+    assert values["novelty"] == pytest.approx(1, abs=0.1) and values["share_closer"] < 0.05
 
 
 def test_neighbours_come_in_order(images):

@@ -37,6 +37,7 @@ NAMES_ITS_PARTS = {  # folders of several stages, and the params that tell which
 }
 LATER = {"staged@0": {"full.batch_size"}}  # what only later stages of the list read
 SETTINGS = {  # under which a stage reads what it does not read in the tiny run
+    "check": [{"loss.name": "perceptual"}],
     "fetch": [{"data.source": "git"}, {"data.source": "torchvision"}],
     "initialise": [{"latent.init": "normal", "latent.constraint": "none", "latent.radius": 1.0}],
     "staged@1": [{"loss.name": "perceptual", "optimizer.schedule": "cosine"}],
@@ -95,8 +96,19 @@ def test_every_path_of_a_command_is_declared(stage):
     named -= {"comparison/params.yaml", "disentangle/params.yaml", "reports/timing", "comparison/cells/timing"}
     if pipeline.CELLS in named:
         named = named - {pipeline.CELLS} | {*pipeline.STUDIES}
-    found_by_params = {"data/images", "data/frogs"} if stage.name == "prepare" else set()
-    assert named == {*stage.deps, *stage.outs} - stage.code - found_by_params
+    found_by_params = {"data/images", "data/frogs", "data/torchvision"} if stage.name == "prepare" else set()
+    checks = {path for path in stage.deps if "/checked/" in path or path == "data/weights"}  # no stage opens them
+    assert named == {*stage.deps, *stage.outs} - stage.code - found_by_params - checks
+
+
+@pytest.mark.parametrize("stage", ALL, ids=by_name)
+def test_a_stage_depends_on_the_weights_that_it_reads(stage):
+    """By the digests that `check` leaves; a section of which single keys are listed names its network alone."""
+    names = {key.removeprefix("base.").removesuffix(".weights") for key in stage.params if stage.name != "check"}
+    if "loss.name" in stage.params or stage.name == "evaluate":  # whose page shows all params
+        names -= {"features", "loss"}
+    read = names & {"features", "loss", "evaluate"}
+    assert {Path(path).stem for path in stage.deps if "/checked/" in path} - {"passed"} == read
 
 
 def test_no_stage_depends_on_a_folder_of_several_stages():
@@ -139,9 +151,11 @@ def keys(value: Any) -> Iterator[str]:
         yield from keys(inner)
 
 
-def test_dvc_tells_nobody_and_composes_nothing():
+@pytest.mark.parametrize("file", pipeline.FILES, ids=lambda path: path.parent.name)
+def test_every_pipeline_is_a_repository_in_which_dvc_tells_nobody_and_composes_nothing(file):
+    """One of its own, so that DVC in the root speaks of the root pipeline alone."""
     config = configparser.ConfigParser()
-    config.read_string("\n".join(line.strip() for line in (ROOT / ".dvc" / "config").read_text().splitlines()))
+    config.read_string("\n".join(line.strip() for line in (file.parent / ".dvc" / "config").read_text().splitlines()))
     assert config["core"]["analytics"] == "false"
     assert "hydra" not in config
 
@@ -185,9 +199,11 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     distance = {name: values["kd_random_squeezenet1_1"] for name, values in metrics["samplers"].items()}
     assert chosen == min(distance, key=distance.get)
     assert list(metrics["memorisation"]) == ["pixels", "features_random_squeezenet1_1"]
-    assert all(list(part) == ["median_ratio", "share_closer"] for part in metrics["memorisation"].values())
+    assert [list(part) for part in metrics["memorisation"].values()] == [["novelty", "share_closer"], ["share_closer"]]
     assert all(map(math.isfinite, leaves(metrics)))
     compared = json.loads((repository / "metrics.json").read_text())
+    shown = json.loads(dvc(repository, "metrics", "show", "--json"))
+    assert shown[""]["data"] == {"metrics.json": {"data": compared}}  # no times, and no other pipeline
     assert len(list(leaves(compared))) == len(HEADLINE) == 15 and compared == headline(metrics)
     assert compared["train"]["recon"]["psnr"] == metrics["train"]["recon"]["psnr"]
     times = json.loads((repository / "timing.json").read_text())
@@ -196,6 +212,11 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
     assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
     assert {"samplers.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
+    assert {"learning.gif", "interpolation.gif"} < {*figures}
+    page = (repository / "reports" / "index.html").read_text(encoding="utf-8")
+    assert (
+        all(f"<code>{name}</code>" in page for name in figures) and "staged 2" in page and "joint.code_weight" in page
+    )
     with open(repository / "reports" / "curves" / "full" / "curve.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
@@ -211,7 +232,7 @@ def test_the_same_seed_gives_the_same_bits(repository, tiny_run):
     """Of every output but times; one run under DVC, a process a stage, the other in this process."""
     for stage in OWN:
         for out in stage.outs:
-            if "timing" not in out:
+            if "timing" not in out and out != "reports/index.html":  # which shows the times
                 ours, theirs = (chain.contents(root / out, root) for root in (tiny_run.folder, repository))
                 assert ours and ours.keys() == theirs.keys()
                 assert [name for name in ours if ours[name] != theirs[name]] == []
@@ -220,6 +241,7 @@ def test_the_same_seed_gives_the_same_bits(repository, tiny_run):
 def test_a_second_repro_runs_nothing(repository):
     said = dvc(repository, "repro")
     assert "Running stage" not in said and "Data and pipelines are up to date." in said
+    assert dvc(repository, "status").strip() == "Data and pipelines are up to date."
     assert git(repository, "status", "--porcelain") == ""
 
 
@@ -291,6 +313,14 @@ def test_a_misspelt_key_is_refused(repository):
     with pytest.raises(AssertionError, match="sigmaa"):
         dvc(repository, "exp", "run", "--temp", "--set-param", "sigmaa=1")
     assert git(repository, "status", "--porcelain") == ""
+
+
+def test_another_file_of_weights_is_seen(repository):
+    """And what reads none does not run again."""
+    (repository / "data" / "weights" / "other.safetensors").write_bytes(b"other")
+    said = dvc(repository, "repro")
+    (repository / "data" / "weights" / "other.safetensors").unlink()
+    assert [line for line in said.splitlines() if line.startswith("Running stage")] == ["Running stage 'check':"]
 
 
 def test_another_image_is_seen(repository):

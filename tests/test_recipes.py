@@ -242,6 +242,16 @@ def test_without_noise_or_its_weight_training_is_plain(monkeypatch, stages, alph
     assert seen.objective.weights == pytest.approx(weights)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_every_curve_has_the_loss_whatever_its_terms(stages, alpha):
+    params, model = tiny_params(alpha=alpha, beta=0.7, sigma=0.3), copy.deepcopy(stages[3])
+    rows = learn_all(model, IMAGES, DISTANCE, params, RUNTIME).rows
+    assert len(rows) == 2 and all(("reconstruction" in row) is (alpha > 0) for row in rows)
+    for row in rows:
+        assert row["loss"] == pytest.approx(alpha * row.get("reconstruction", 0) + 0.7 * row["continuity"]) != 0
+    assert "loss" not in model.log[-1]  # which holds terms alone
+
+
 @pytest.mark.parametrize("start", ["own", "encoder"])
 def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(start, stages, tmp_path, monkeypatch):
     monkeypatch.setenv("IGLO_CHECKPOINT_SECONDS", "0")

@@ -1,5 +1,6 @@
 """Samplers: what each one's draws have of the codes that it was fitted to, and its file, there and back."""
 
+import dataclasses
 import math
 from typing import get_args, get_type_hints
 
@@ -166,6 +167,8 @@ def test_a_choice_comes_back_from_its_folder(tmp_path):
     back = SamplerChoice.load(tmp_path, FREE)
     assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.samplers) == list(SAMPLERS)
     assert back.about == about and read_json(tmp_path / "samplers.json").keys() == {"chosen", "kernel_distance", "of"}
+    dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # where there were too few images
+    assert SamplerChoice.load(tmp_path, back.samplers["gmm"].geometry).kernel_distance == {}
     write_json(tmp_path / "samplers.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
     assert SamplerChoice.load(tmp_path, FREE).about == {}  # of an earlier iglo
     for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):

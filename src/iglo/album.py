@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iglo import metrics
 from iglo.files import read_array, read_json, write_array, write_json
 from iglo.randomness import numpy_generator
 
@@ -39,6 +40,15 @@ class Album:
         else:
             self.places.append((stage, epoch))
             self.frames.append(frame)
+
+    def psnr(self, originals: np.ndarray) -> list[float]:
+        """Of each frame, in dB: the mean over its images.
+
+        Args:
+            originals: (N, H, W, C) uint8, the images that ids count.
+        """
+        targets = np.asarray(originals[self.ids.numpy()], np.float32) / 255
+        return [metrics.psnr(frame.numpy() / np.float32(255), targets) for frame in self.frames]
 
     def state_dict(self) -> dict:
         return {"ids": self.ids, "places": self.places, "frames": self.frames}

@@ -3,25 +3,22 @@
 `weights` is `imagenet` (torchvision's default weights, from its download cache), `random` (seeded) or the path of a
 `.safetensors` file with torchvision's key names. The classification head is never used, so a file may lack it or hold
 one for other classes.
+
+Messages begin with the key, `network` or `weights`. The caller sets the section before it, with `validation.within`.
 """
 
 import difflib
-import hashlib
 import re
-import sys
-from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlparse
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from torchvision import models
 from torchvision.transforms.functional import normalize, resize
 
 from iglo.errors import UserError
 from iglo.randomness import derived_seed
+from iglo.weights import check_shapes, file_shapes, file_state, find_imagenet, shapes_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -79,15 +76,22 @@ def load_backbone(network: str, weights: str, seed: int) -> Backbone:
     name, preset = backbone_name(network, weights), None
     body, head = _random_body(network, seed)
     if weights == "imagenet":
+        find_imagenet({"weights": network})
         choice = models.get_model_weights(network).DEFAULT
-        preset = choice.transforms()
-        state, source = _imagenet_state(network, choice), f"torchvision's {choice}"
+        preset, source = choice.transforms(), f"torchvision's {choice}"
+        state = choice.get_state_dict(weights_only=True)  # no pickled object but tensors is read
         if network.startswith("densenet"):  # the files keep an older spelling: norm.1 for norm1
             state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
         _load(body, state, head, network, source)
     elif weights != "random":
-        _load(body, _file_state(network, weights), head, network, weights)
+        _load(body, file_state(network, weights), head, network, weights)
     return Backbone(name, network, body, preset)
+
+
+def check_file(network: str, weights: str) -> None:
+    """Raises UserError unless `weights` is a file of the network's weights; its tensors are not read."""
+    body, head = _random_body(network, seed=0)
+    check_shapes(shapes_of(body.state_dict()), file_shapes(network, weights), head, network, weights)
 
 
 def vgg_blocks(network: str, weights: str, blocks: int, seed: int) -> nn.ModuleList:
@@ -95,9 +99,22 @@ def vgg_blocks(network: str, weights: str, blocks: int, seed: int) -> nn.ModuleL
 
     For vgg16: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3. They take images normalised with IMAGENET_MEAN and _STD.
     """
+    check_vgg(network)
+    return blocks_of(load_backbone(network, weights, seed))[:blocks]
+
+
+def check_vgg(network: str) -> None:
+    """Raises UserError unless a network is one that a perceptual loss can use."""
+    check_network(network)
     if not network.startswith("vgg"):
         raise UserError(f"network: must be one of torchvision's VGGs (e.g. vgg16), got {network!r}.")
-    return blocks_of(load_backbone(network, weights, seed))[:blocks]
+
+
+def check_blocks(network: str) -> None:
+    """Raises UserError unless `blocks_of` knows the network's blocks."""
+    check_network(network)
+    if not network.startswith(("vgg", "resnet", "resnext", "wide_resnet")):
+        raise UserError(f"network: must be a VGG or a ResNet (e.g. vgg16, resnet50), got {network!r}.")
 
 
 def blocks_of(backbone: Backbone) -> nn.ModuleList:
@@ -110,8 +127,7 @@ def blocks_of(backbone: Backbone) -> nn.ModuleList:
     if isinstance(body, models.ResNet):
         stem, first = nn.Sequential(body.conv1, body.bn1, body.relu), nn.Sequential(body.maxpool, body.layer1)
         return nn.ModuleList([stem, first, body.layer2, body.layer3, body.layer4])
-    if not isinstance(body, models.VGG):
-        raise UserError(f"network: must be a VGG or a ResNet (e.g. vgg16, resnet50), got {backbone.network!r}.")
+    check_blocks(backbone.network)
     parts = [[]]
     for layer in body.features:
         if isinstance(layer, nn.MaxPool2d):
@@ -168,55 +184,5 @@ def _random_body(network: str, seed: int) -> tuple[nn.Module, str]:
 
 def _load(body: nn.Module, state: dict[str, torch.Tensor], head: str, network: str, source: str) -> None:
     """Copies a state whose names and shapes must be the body's, save for any head and batch norm's unused counters."""
-
-    def shapes(tensors: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-        return {
-            name: tuple(value.shape)
-            for name, value in tensors.items()
-            if not name.startswith(f"{head}.") and not name.endswith("num_batches_tracked")
-        }
-
-    wanted, given = shapes(body.state_dict()), shapes(state)
-    for name in sorted(wanted.keys() | given.keys()):
-        if wanted.get(name) != given.get(name):
-            need, got = (f"shape {found[name]}" if name in found else "none" for found in (wanted, given))
-            raise UserError(
-                f"{source}: not the weights of {network}, which needs for {name}: {need}, but the file has {got}; "
-                "name the network that they were trained for."
-            )
+    wanted = check_shapes(shapes_of(body.state_dict()), shapes_of(state), head, network, source)
     body.load_state_dict({name: state[name].float() for name in wanted}, strict=False)
-
-
-def _file_state(network: str, weights: str) -> dict[str, torch.Tensor]:
-    if Path(weights).suffix != ".safetensors":
-        raise UserError(f"weights: must be imagenet, random or a .safetensors file for {network}, got {weights!r}.")
-    try:
-        return load_file(weights)
-    except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{weights}: cannot be read as a safetensors file of {network} ({reason}).") from None
-
-
-def _imagenet_state(network: str, choice: models.WeightsEnum) -> dict[str, torch.Tensor]:
-    """torchvision's weights from its cache, downloaded if they are not there. No pickled object but tensors is read."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(choice.url).path).name
-    if path.exists():
-        _check_digest(network, path)  # torchvision checks fresh downloads only
-    try:
-        return choice.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
-    except (OSError, HTTPException, RuntimeError) as error:
-        raise UserError(
-            f"{path.name}: torchvision's ImageNet weights of {network} are not in {path.parent} and cannot be "
-            f"downloaded ({' '.join(str(error).split())}); put the file there, or set weights: random."
-        ) from None
-
-
-def _check_digest(network: str, path: Path) -> None:
-    """torchvision ends a file's name with the first digits of its SHA-256."""
-    wanted = re.search(r"-([0-9a-f]{8,})\.", path.name).group(1)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(wanted):
-        raise UserError(
-            f"{path}: the cached ImageNet weights of {network} are damaged (their SHA-256 must begin with {wanted}, "
-            f"got {digest[: len(wanted)]}); delete the file and run again, or set weights: random."
-        )

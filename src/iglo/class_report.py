@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from iglo import figures
+from iglo import figures, plots
 from iglo.album import Album
 from iglo.class_probe import Probe
 from iglo.files import read_array, write_array
+from iglo.texts import drawable
 
 SHOWN = 10  # images that are converted, rows of a grid
 COLUMNS = 12
@@ -58,6 +59,7 @@ def draw_figures(
         drawn: as `load_probe` gives it.
         weights: of terms of the training's objective, where they are not 1.
     """
+    classes = drawable(classes, "class")
     draw_reconstructions(folder / "reconstructions.png", drawn, images)
     draw_conversions(folder / "conversions.png", images[drawn.chosen], drawn.converted, classes, "training images")
     if drawn.unseen_converted is not None:
@@ -90,22 +92,18 @@ def draw_conversions(
 
 def draw_epochs(folder: Path, album: Album, images: np.ndarray) -> None:
     """The same images through the epochs, as a strip and as an animation."""
-    places = sorted(album.places, key=lambda place: place[1])
-    frames = [album.frames[album.places.index(place)].numpy() for place in places]
-    names = [f"epoch {epoch}" for _, epoch in places]
+    taken = sorted(zip(album.places, album.frames, album.psnr(images), strict=True), key=lambda each: each[0][1])
+    frames = [frame.numpy() for _, frame, _ in taken]
     originals = images[album.ids.numpy()]
     figures.save_grid(
         folder / "epochs.png",
         [*frames, originals],
         "The same images, epoch by epoch",
-        [*names, "original"],
+        [*(f"epoch {epoch}\n{psnr:.1f} dB" for (_, epoch), _, psnr in taken), "original"],
         scale=max(1, EPOCH_SIDE // originals.shape[1]),
     )
-    stills = [
-        figures.grid([frame, originals], name, ["drawn", "original"], scale=max(1, EPOCH_SIDE // originals.shape[1]))
-        for frame, name in zip(frames, names, strict=True)
-    ]
-    figures.save_animation(folder / "epochs.gif", [*stills, *[stills[-1]] * 2], 0.7)
+    named = [(f"epoch {epoch}: {psnr:.1f} dB", frame.numpy()) for (_, epoch), frame, psnr in taken]
+    figures.save_learning(folder / "epochs.gif", named, originals, 0.7)
 
 
 def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> None:
@@ -118,7 +116,7 @@ def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> No
         weight = weights.get(term, 1.0)
         name = term if weight == 1 else f"{term} × {weight:g}"
         curves[name] = epochs, weight * np.array([row[term] for row in rows])
-    figures.save_curves(path, curves, "epoch", "term of the objective, weighted", "Training", log_y=True)
+    plots.save_curves(path, curves, "epoch", "term of the objective, weighted", "Training", log_y=True)
 
 
 def draw_morphing(path: Path, drawn: Probe, kinds: int) -> None:

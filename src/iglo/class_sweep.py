@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from iglo import figures
+from iglo import figures, plots
 from iglo.class_probe import Probe
 from iglo.files import read_array, read_json, whole_file, write_array, write_json
 from iglo.images import ImageStore
 from iglo.params import ClassContentParams, SweepParams, parse_params
+from iglo.texts import drawable
 
 COLUMNS = 12  # images of a row
 CONVERTED = 2  # images whose conversions are shown
@@ -55,7 +56,7 @@ def _lists(values: Any) -> Any:
 
 def save_cell(folder: Path, drawn: Probe, values: dict, rows: Sequence[dict]) -> None:
     """What the report needs of one run: its numbers, its curve and a few 8-bit images."""
-    final = {key: value for key, value in rows[-1].items() if key not in ("epoch", "presented")}
+    final = {key: value for key, value in rows[-1].items() if key not in ("epoch", "presented", "loss")}
     write_json(folder / "numbers.json", values | {"final": final})
     write_array(folder / "curve.npy", np.array([[row["epoch"], row["reconstruction"]] for row in rows]))
     images = {
@@ -157,7 +158,7 @@ def _draw_study(folder: Path, study: str, runs: Sequence[Cell], store: ImageStor
     title, names = TITLES[study], [run.name for run in runs]
     drawn = {}
     losses = {run.name: (run.curve[:, 0], run.curve[:, 1]) for run in runs}
-    drawn[f"{study}-losses.png"] = lambda path: figures.save_curves(
+    drawn[f"{study}-losses.png"] = lambda path: plots.save_curves(
         path, losses, "epoch", "loss while training", title, log_y=study != "loss"
     )
     if study == "sigma":
@@ -179,7 +180,7 @@ def _draw_study(folder: Path, study: str, runs: Sequence[Cell], store: ImageStor
         [row for index in range(CONVERTED) for row in _conversion_rows(runs, originals, index)],
         f"{title}: one image in every class",
         [name for _ in range(CONVERTED) for name in names],
-        ["image", *store.classes],
+        ["image", *drawable(store.classes, "class")],
     )
     drawn[f"{study}-scratch.png"] = lambda path: figures.save_grid(
         path, [run.images["scratch"][:, 0] for run in runs], f"{title}: random content in every class", names
@@ -197,4 +198,4 @@ def _against(path: Path, runs: Sequence[Cell], places: dict[str, Sequence[str]])
     """Numbers against σ, evenly spaced."""
     x, none = np.arange(len(runs)), np.zeros(len(runs))
     curves = {name: (x, np.array([run.number(place) for run in runs]), none) for name, place in places.items()}
-    figures.save_bands(path, curves, "σ", "", TITLES["sigma"], x_ticks=[run.name for run in runs])
+    plots.save_bands(path, curves, "σ", "", TITLES["sigma"], x_ticks=[run.name for run in runs])

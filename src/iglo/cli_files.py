@@ -13,6 +13,7 @@ from PIL import Image
 
 from iglo.errors import UserError, shown
 from iglo.files import check_can_be_written, read_array, whole_file, whole_folder, write_array
+from iglo.partials import PARTIAL
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -117,6 +118,7 @@ def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]
     if out.is_dir() != folder and out.exists():
         raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
     there = sorted(os.listdir(out)) if out.is_dir() else [out.name] * out.exists()
+    there = [name for name in there if not name.startswith(PARTIAL)]  # what a killed command has left
     if there and not force:
         raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
     if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):

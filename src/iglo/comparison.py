@@ -171,7 +171,7 @@ def measure_cell(
     paths = interpolations(model, own.evaluate, drawn, runtime)
     sampler = fit_sampler(params.sampler, model.codes, model.shape.geometry(), drawn)
     samples = draw_samples(model, sampler, own.evaluate.samples, drawn, runtime)
-    train_features, sample_features = judge.features(train), judge.features(samples)
+    train_features, test_features, sample_features = (judge.features(images) for images in (train, test, samples))
     distance = make_distance(own, runtime)
     shown = {part: shown_ids(len(images), drawn) for part, images in (("train", train), ("test", test))}
     nearest = metrics.nearest_indices(sample_features[:SHOWN], train_features, NEIGHBOURS)
@@ -194,7 +194,7 @@ def measure_cell(
         "test": {"encoder": _quality(encoded["test"], test, judges)},
         "inversion": inversion(model, store.test, distance, comparison, judge, runtime),
         "interpolation": continuity(model, paths, train_features, judge, drawn, runtime),
-        "samples": sample_quality(sample_features, train_features, judge.features(test), judge.feature_name),
+        "samples": _sample_quality(sample_features, train_features, test_features, judge),
     }
 
 
@@ -207,6 +207,11 @@ def judge_trained_on(params: Params, runtime: Runtime) -> Judge:
 def _quality(images: np.ndarray, targets: np.ndarray, judges: Sequence[Judge]) -> dict[str, float]:
     values = [quality(images, targets, judge) for judge in judges]
     return {key: value for each in values for key, value in each.items()}
+
+
+def _sample_quality(fake: np.ndarray, train: np.ndarray, real: np.ndarray, judge: Judge) -> dict[str, float]:
+    nearest = [metrics.nearest_distances(features, train)[0] for features in (fake, real)]
+    return sample_quality(fake, real, *nearest, judge.feature_name)
 
 
 def last_rows(log: list[dict]) -> list[dict]:
@@ -275,7 +280,7 @@ def measure_reference(
     for name, images in (("train", store.train), ("test", store.test)):
         write_array(folder / f"{name}.npy", np.asarray(images[shown_ids(len(images), params.seed)]))
     floor, ceiling = (
-        sample_quality(judge.features(images), judge.features(known), judge.features(test), judge.feature_name)
+        _sample_quality(judge.features(images), judge.features(known), judge.features(test), judge)
         for images, known in ((train[real], train[others]), (noise, train))
     )
     return {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from iglo import figures
+from iglo import figures, plots
 from iglo.comparison_cells import Measured
 from iglo.comparison_measures import best_rows
 
@@ -101,7 +101,7 @@ def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None
         points = min(len(cell.curve["psnr"]) for cell in cells)
         x = np.mean([cell.curve[axis][:points] for cell in cells], axis=0)
         curves[row.title] = (x, *_mean_and_spread([cell.curve["psnr"][:points] for cell in cells]))
-    figures.save_bands(path, curves, x_label, "PSNR, dB", "Some of the training images, evenly spaced", log_x=True)
+    plots.save_bands(path, curves, x_label, "PSNR, dB", "Some of the training images, evenly spaced", log_x=True)
 
 
 def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -> None:
@@ -118,7 +118,7 @@ def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -
                 of_start[row.title] = (np.arange(len(STEPS)), *_mean_and_spread(points))
     if curves["encoder"]:
         title = "Held-out images: from the encoder's code (solid), from a random one (dashed)"
-        figures.save_bands(
+        plots.save_bands(
             path, curves["encoder"], "steps", y_label, title, dashed=curves["random"], x_ticks=[str(n) for n in STEPS]
         )
 

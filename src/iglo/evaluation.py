@@ -1,5 +1,6 @@
 """The numbers of a run: reconstruction, inversion, continuity, samples and the split, by the functions of `metrics`."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,9 +17,11 @@ from iglo.params import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import Runtime
 from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
+from iglo.validation import within
 
 EPSILON = 1e-2  # of the perceptual path length, in t
 BATCH = 128  # images that the judge looks at together
+FALLBACK = "gaussian"  # the sampler that `best` takes where too few images say which is best
 BLOCK = 2**25  # values of the images that are rendered and measured at once: 128 MiB of float32
 
 
@@ -40,8 +43,9 @@ class Judge:
     def make(cls, params: Params, runtime: Runtime) -> "Judge":
         """The network of `params.evaluate`; where the run was trained against it, its names end in `_trained_on`."""
         network, weights, loss = params.evaluate.network, params.evaluate.weights, params.loss
-        distance_name, distance = lpips_distance(network, weights, params.seed, runtime.device)
-        feature_name, features = feature_judge(network, weights, params.seed, runtime.device)
+        with within("evaluate."):
+            distance_name, distance = lpips_distance(network, weights, params.seed, runtime.device)
+            feature_name, features = feature_judge(network, weights, params.seed, runtime.device)
         trained_on = loss.name == "perceptual" and feature_name == backbone_name(loss.network, loss.weights)
         suffix = "_trained_on" if trained_on else ""
         return cls(distance_name + suffix, feature_name + suffix, distance, features, runtime)
@@ -96,7 +100,7 @@ class Paths:
     """Interpolations between training codes.
 
     Attributes:
-        ids: (P, 2) the training images at both ends.
+        ids: (P, 2) the training images at both ends; P is 0 where there is only one training image.
         images: (P, 2K + 1, H, W, C) float in [0, 1].
     """
 
@@ -115,11 +119,13 @@ def interpolations(model: Model, params: EvaluateParams, seed: int, runtime: Run
 def continuity(
     model: Model, paths: Paths, train_features: np.ndarray, judge: Judge, seed: int, runtime: Runtime
 ) -> dict[str, float]:
-    """Path length, jerkiness and midpoint realism, under the judge, over `paths`.
+    """Path length, jerkiness and midpoint realism, under the judge, over `paths`; nothing where there is no path.
 
     Args:
         train_features: (N, D) the judge's features of all training images.
     """
+    if not len(paths.ids):
+        return {}
     points = paths.images.shape[1]
     steps = [judge.distance(paths.images[:, i], paths.images[:, i + 1]) for i in range(points - 1)]
     near, far = _close_pairs(model, len(paths.ids), seed, runtime)
@@ -136,7 +142,8 @@ def continuity(
 def _pairs(model: Model, count: int, seed: int) -> tuple[np.ndarray, Tensor, Tensor]:
     codes = model.codes.cpu()
     rng = torch_generator(seed, "interpolation/pairs")
-    ids = torch.stack([torch.randperm(len(codes), generator=rng)[:2] for _ in range(count)])
+    pairs = [torch.randperm(len(codes), generator=rng)[:2] for _ in range(count if len(codes) > 1 else 0)]
+    ids = torch.stack(pairs) if pairs else torch.zeros(0, 2, dtype=torch.int64)
     return ids.numpy(), codes[ids[:, 0]], codes[ids[:, 1]]
 
 
@@ -162,36 +169,53 @@ def draw_samples(model: Model, sampler: Sampler, count: int, seed: int, runtime:
 def choose_sampler(model: Model, test: np.ndarray, judge: Judge, params: Params, runtime: Runtime) -> SamplerChoice:
     """Every sampler fitted to the learned codes; `best` is the one with the smallest kernel distance.
 
-    The choice is made on the held-out images, and on the samples, that `evaluate` reports on: the distance reported of
-    the best is a little smaller than other images would give.
+    The choice is made on the held-out images, and on the samples, that `evaluate` reports on. So the distance that is
+    reported for the best sampler is a little smaller than other images would give. A kernel distance needs two images
+    on each side: with fewer, none is measured, and `best` is FALLBACK.
 
     Args:
         test: (T, H, W, C) float in [0, 1], the held-out images.
     """
     geometry, real, distances = model.shape.geometry(), judge.features(test), {}
     samplers = {name: fit_sampler(name, model.codes, geometry, params.seed) for name in SAMPLERS}
-    for name, sampler in samplers.items():
+    comparable = min(len(real), params.evaluate.samples) >= metrics.FEWEST_FOR_DISTANCE
+    for name, sampler in samplers.items() if comparable else ():
         samples = draw_samples(model, sampler, params.evaluate.samples, params.seed, runtime)
         distances[name] = metrics.kernel_distance(judge.features(samples), real)
-    chosen = min(distances, key=distances.get) if params.sampler == "best" else params.sampler
+    chosen = params.sampler
+    if chosen == "best":
+        chosen = min(distances, key=distances.get, default=FALLBACK)
+        if not comparable and runtime.first:
+            warnings.warn(
+                f"sampler: best needs at least {metrics.FEWEST_FOR_DISTANCE} held-out images and as many "
+                f"evaluate.samples to compare samplers, got {len(real)} and {params.evaluate.samples}; {FALLBACK} is "
+                "taken instead.",
+                stacklevel=2,
+            )
     return SamplerChoice(samplers, chosen, distances)
 
 
-def sample_quality(fake: np.ndarray, train: np.ndarray, real: np.ndarray, name: str) -> dict[str, float]:
+def sample_quality(
+    fake: np.ndarray, real: np.ndarray, fake_nearest: np.ndarray, real_nearest: np.ndarray, name: str
+) -> dict[str, float]:
     """Kernel and Fréchet distance, precision and recall of samples against held-out images, and their novelty.
 
+    A measure that needs more images than there are is left out.
+
     Args:
-        fake, train, real: (S, D), (N, D), (T, D) features of samples, training and held-out images,
+        fake, real: (S, D), (T, D) features of samples and held-out images.
+        fake_nearest, real_nearest: (S,), (T,) distance of each to its nearest training image, in the same features.
         name: of the judge that has seen them.
     """
-    precision, recall = metrics.precision_recall(real, fake) if min(len(real), len(fake)) > 3 else (0.0, 0.0)
-    return {
-        f"kd_{name}": metrics.kernel_distance(fake, real),
-        f"fd_{name}": metrics.frechet_distance(fake, real),
-        f"precision_{name}": precision,
-        f"recall_{name}": recall,
-        f"novelty_{name}": metrics.novelty(fake, train, real),
-    }
+    values, fewest = {}, min(len(fake), len(real))
+    if fewest >= metrics.FEWEST_FOR_DISTANCE:
+        values["kd"] = metrics.kernel_distance(fake, real)
+        values["fd"] = metrics.frechet_distance(fake, real)
+    if fewest >= metrics.FEWEST_FOR_PRECISION:
+        values["precision"], values["recall"] = metrics.precision_recall(real, fake)
+    if fewest:
+        values["novelty"] = metrics.novelty(fake_nearest, real_nearest)
+    return {f"{measure}_{name}": value for measure, value in values.items()}
 
 
 def split_quality(points: np.ndarray, labels: np.ndarray, chosen: np.ndarray, seed: int) -> dict[str, float]:

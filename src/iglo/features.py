@@ -12,6 +12,7 @@ from iglo.files import read_array, write_rows
 from iglo.params import FeatureParams
 from iglo.progress import bar
 from iglo.runtime import Runtime
+from iglo.validation import within
 
 
 class Pixels(nn.Module):
@@ -37,7 +38,9 @@ def extract_features(
     With `out`, the path of an .npy file, they are written there, each rank's share by itself, and returned as a memory
     map, so that memory holds one batch at a time.
     """
-    network = load_features(params.network, params.weights, seed).to(runtime.device, memory_format=torch.channels_last)
+    with within("features."):
+        network = load_features(params.network, params.weights, seed)
+    network = network.to(runtime.device, memory_format=torch.channels_last)
     starts = range(0, len(images), params.batch_size)
     if out is None:
         return network.name, runtime.over_batches(partial(_features, network, images, params, runtime), starts).numpy()

@@ -10,9 +10,8 @@ from torch import nn
 
 from iglo.backbones import Backbone, blocks_of, freeze, load_backbone, resized, three_channels
 from iglo.features import load_features
+from iglo.needs import LPIPS_NETWORKS
 
-# The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
-LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 SMALLEST_SIDE = 32  # pixels; AlexNet's and SqueezeNet's poolings leave nothing of less
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -1,4 +1,4 @@
-"""Whether samples are copies of training images: how near they come to these, beside held-out images."""
+"""Whether samples are copies of training images: how near they come to them, beside held-out images."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,13 @@ SPACES = {"pixels": "pixels", "features": "the judge's features"}
 
 @dataclass(frozen=True)
 class Nearness:
-    """Of images to the training images in one space, by Euclidean distance.
+    """How near images come to the training images, by Euclidean distance in one space.
 
     Attributes:
         samples: (S,) distance of each sample to its nearest training image.
-        unseen: (T,) the same of held-out images.
-        neighbours: (S, 2) ids of the training images nearest to each sample, the nearest first.
+        unseen: (T,) the same for held-out images.
+        neighbours: (S, 2) ids of the training images nearest to each sample, the nearest first; (S, 1) where there is
+            one training image.
     """
 
     samples: np.ndarray
@@ -34,8 +35,8 @@ class Nearness:
         return cls(*distances, metrics.nearest_indices(samples, train, NEIGHBOURS))
 
     def values(self) -> dict[str, float]:
-        """`median_ratio`, 1 being as new as unseen images, and `share_closer` than their closest percentile."""
+        """`novelty` and `share_closer`, as `metrics` defines them."""
         return {
-            "median_ratio": metrics.median_ratio(self.samples, self.unseen),
+            "novelty": metrics.novelty(self.samples, self.unseen),
             "share_closer": metrics.share_closer(self.samples, self.unseen),
         }

@@ -10,6 +10,8 @@ from skimage.metrics import structural_similarity
 
 MSE_FLOOR = 1e-10  # identical images: 100 dB
 RATIO_FLOOR = 1e-12
+FEWEST_FOR_DISTANCE = 2  # images per side: kernel and Fréchet distance look at pairs of them
+FEWEST_FOR_PRECISION = 4  # images per side: each needs three neighbours other than itself
 DISTANCES = 2**25  # distances held at once: 256 MiB of float64
 
 # --- Reconstruction: images beside their targets ---
@@ -81,7 +83,7 @@ def midpoint_realism(
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance between the Gaussians fitted to two sets of features (Heusel et al. 2017, equation 6).
 
-    ‖μa − μb‖² + tr(Σa + Σb − 2 (Σa Σb)^½), at least two rows each, covariances over N − 1.
+    ‖μa − μb‖² + tr(Σa + Σb − 2 (Σa Σb)^½), at least FEWEST_FOR_DISTANCE rows each, covariances over N − 1.
     With Σ = RᵀR the trace of the root is the sum of the singular values of Ra Rbᵀ. R is made from the centred rows,
     not from Σ, so singular covariances (N ≤ D) need no offset and nothing turns complex.
     """
@@ -103,7 +105,7 @@ def _covariance_root(features: np.ndarray) -> np.ndarray:
 def kernel_distance(a: np.ndarray, b: np.ndarray, chunk: int = 1024) -> float:
     """Kernel distance (Bińkowski et al. 2018): unbiased MMD² with the kernel (x·y / D + 1)³, over all rows at once.
 
-    At least two rows each. Being unbiased, it may fall a little below 0 where the distributions agree.
+    At least FEWEST_FOR_DISTANCE rows each. Being unbiased, it may fall a little below 0 where the distributions agree.
     """
     n, m = len(a), len(b)
     within_a = (_kernel_sum(a, a, chunk) - _kernel_diagonal_sum(a)) / (n * (n - 1))
@@ -124,7 +126,8 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3, chunk: int 
     """Improved precision and recall (Kynkäänniemi et al. 2019, equations 1 to 3), both in [0, 1].
 
     Precision is the share of fakes that lie in a ball around some real, whose radius is the distance of that real to
-    its k-th nearest other real; recall is the same with the roles exchanged. More than k rows each.
+    its k-th nearest other real; recall is the same with the roles exchanged. More than k rows each, which are
+    FEWEST_FOR_PRECISION for the default k.
     """
     return _share_inside(fake, real, k, chunk), _share_inside(real, fake, k, chunk)
 
@@ -137,28 +140,25 @@ def _share_inside(points: np.ndarray, centres: np.ndarray, k: int, chunk: int) -
     return float(np.concatenate(inside).mean())
 
 
-def novelty(sample_features: np.ndarray, train_features: np.ndarray, test_features: np.ndarray) -> float:
+def novelty(samples: np.ndarray, unseen: np.ndarray) -> float:
     """Median distance of samples to their nearest training images, over that of held-out real images.
 
-    1: as new as unseen real images; near 0: memorised.
+    1: samples are as new as unseen real images; near 0: they are copies of training images.
+
+    samples: `(S,)`, unseen: `(T,)` distances to the nearest training image; at least one each. 1 where both medians
+    are 0.
     """
-    samples, _ = nearest_distances(sample_features, train_features)
-    unseen, _ = nearest_distances(test_features, train_features)
-    return median_ratio(samples, unseen)
+    return _ratio(np.median(samples), np.median(unseen))
 
 
-def median_ratio(distances: np.ndarray, reference: np.ndarray) -> float:
-    """Median of distances `(N,)` over that of reference distances `(M,)`; 1 where both are 0."""
-    return _ratio(np.median(distances), np.median(reference))
+def share_closer(samples: np.ndarray, unseen: np.ndarray, percentile: float = 1.0) -> float:
+    """Share of samples that lie nearer to a training image than `percentile` percent of held-out real images do.
 
+    About `percentile` / 100: samples are as new as unseen real images; 1: all are copies of training images.
 
-def share_closer(distances: np.ndarray, reference: np.ndarray, percentile: float = 1.0) -> float:
-    """Share of distances `(N,)` below a percentile, linearly interpolated, of reference distances `(M,)`.
-
-    Of samples' distances to their nearest training images, beside held-out images': about `percentile` / 100 where
-    samples are as new as these, 1 where all are copies.
+    samples, unseen: as for `novelty`. The percentile of the unseen distances is interpolated linearly.
     """
-    return float(np.mean(distances < np.percentile(reference, percentile)))
+    return float(np.mean(samples < np.percentile(unseen, percentile)))
 
 
 # --- Split: how well the selected images stand for all ---

@@ -4,6 +4,7 @@
 the requirement and the value.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,10 +19,20 @@ from iglo.validation import (
     Share,
     Weight,
     at_least,
+    at_most,
     between,
     parse,
     read_yaml,
+    within,
 )
+
+# No useful run is above these bounds. Whether a run fits into the memory of this machine is checked in `needs`.
+Batch = Annotated[Count, at_most(65_536)]
+Dimension = Annotated[Count, at_most(4096)]
+Epochs = Annotated[Count, at_most(1_000_000)]
+EpochsOrNone = Annotated[CountOrNone, at_most(1_000_000)]
+Side = Annotated[Count, at_most(1024)]  # in pixels
+Width = Annotated[Count, at_most(1024)]
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,8 @@ class NetworkParams:
 class FeatureParams(NetworkParams):
     """The features in which images are clustered (Helman et al. 2019, section 3)."""
 
-    image_size: Count | None  # side that images are resized to; null: what the weights ask for
-    batch_size: Count
+    image_size: Side | None  # side that images are resized to; null: what the weights ask for
+    batch_size: Batch
 
 
 @dataclass(frozen=True)
@@ -75,12 +86,12 @@ class RoundParams:
     after: CountOrNone  # id of the round before; 0 for the first
     clusters: Count
     per_cluster: Count | None  # images taken from each cluster; null takes all
-    epochs: CountOrNone  # passes over this round's subset
+    epochs: EpochsOrNone  # passes over this round's subset
 
 
 @dataclass(frozen=True)
 class LatentParams:
-    dimension: Count
+    dimension: Dimension
     constraint: Literal["none", "ball", "sphere"]
     radius: Rate | None  # null: the square root of the dimension
     init: Literal["pca", "normal"]
@@ -88,7 +99,7 @@ class LatentParams:
 
 @dataclass(frozen=True)
 class GeneratorParams:
-    width: Count  # channels before the last layer; doubles with every block towards the code
+    width: Width  # channels before the last layer; doubles with every block towards the code
     ema: Annotated[float, Check("at least 0 and less than 1", lambda v: 0 <= v < 1)]  # decay per step; 0: none
 
 
@@ -115,17 +126,17 @@ class StagedParams:
     """Growing from subset to subset: alpha keeps what was learned, beta learns what is new."""
 
     start: Literal["own", "encoder"]  # a later subset's codes: as `latent.init` made them | as an encoder reads them,
-    start_epochs: Count  # which is fitted to the images learned so far, for so many passes over them
+    start_epochs: Epochs  # which is fitted to the images learned so far, for so many passes over them
     alpha: Weight
     beta: Rate
-    earlier_batch: Count  # images of earlier subsets in a step
-    current_batch: Count  # images of the current subset in a step
+    earlier_batch: Batch  # images of earlier subsets in a step
+    current_batch: Batch  # images of the current subset in a step
 
 
 @dataclass(frozen=True)
 class FullParams:
-    epochs: CountOrNone
-    batch_size: Count
+    epochs: EpochsOrNone
+    batch_size: Batch
 
 
 @dataclass(frozen=True)
@@ -133,9 +144,9 @@ class EncoderParams:
     """From an image to its code (Helman et al. 2019, section 3.4), with rendered images as further data."""
 
     mode: Literal["codes", "joint"]  # joint: afterwards generator and encoder learn together
-    width: Count
-    epochs: Count
-    batch_size: Count
+    width: Width
+    epochs: Epochs
+    batch_size: Batch
     rate: Rate
     schedule: Literal["constant", "linear", "cosine"]
     l1: Weight  # λ1
@@ -149,7 +160,7 @@ class EncoderParams:
 class JointParams:
     """Generator and encoder together (Gabbay & Hoshen 2019, second stage)."""
 
-    epochs: CountOrNone
+    epochs: EpochsOrNone
     rate: Rate
     schedule: Literal["constant", "linear", "cosine"]
     code_weight: Weight  # of the distance of E(x) to z and of the rendered pairs
@@ -163,9 +174,9 @@ class JointParams:
 class EvaluateParams(NetworkParams):
     """The judge: a network other than the one that was trained against."""
 
-    pairs: Count  # of training codes, for interpolations
-    steps: Count  # K; a path has 2K + 1 points
-    samples: Count
+    pairs: Annotated[Count, at_most(100_000)]  # of training codes, for interpolations
+    steps: Annotated[Count, at_most(1000)]  # K; a path has 2K + 1 points
+    samples: Annotated[Count, at_most(1_000_000)]
 
 
 @dataclass(frozen=True)
@@ -246,8 +257,8 @@ def _merged(values: dict, changes: dict) -> dict:
 
 @dataclass(frozen=True)
 class ClassContentLatentParams:
-    class_dimension: Count
-    content_dimension: Count
+    class_dimension: Dimension
+    content_dimension: Dimension
     content_init: Literal["normal", "pca"]
 
 
@@ -263,17 +274,17 @@ class ClassContentOptimizerParams:
 
 @dataclass(frozen=True)
 class TrainParams:
-    epochs: Count
-    batch_size: Count
+    epochs: Epochs
+    batch_size: Batch
 
 
 @dataclass(frozen=True)
 class JudgeParams:
     """The classifier that says which class an image shows; it sees none of the pipeline's images."""
 
-    width: Count
-    epochs: Count
-    batch_size: Count
+    width: Width
+    epochs: Epochs
+    batch_size: Batch
     rate: Rate
     held_out: Count  # of its images, on which its own accuracy is measured
 
@@ -282,7 +293,7 @@ class JudgeParams:
 class ProbeParams:
     unseen: Count  # of the test images, the first so many are converted; the rest is the judge's
     converted: Annotated[int, at_least(2)]  # training images that are converted to every class
-    samples: Count  # per class
+    samples: Annotated[Count, at_most(100_000)]  # per class
 
 
 @dataclass(frozen=True)
@@ -322,20 +333,29 @@ class ClassContentParams:
         return self.sigma
 
 
+AnyParams = Params | ClassContentParams | Comparison
+
+
 def load_params(path: str | Path, kind: type | None = None) -> Any:
     """The validated params in the YAML file at `path`.
 
     Args:
-        kind: Params, Comparison or ClassContentParams; None: what the file holds, of a comparison its base.
+        kind: Params, Comparison or ClassContentParams; object: what the file holds; None: the same, of a comparison
+            its base.
 
     Raises:
         UserError: no such file, no YAML, or a key that is unknown, missing, of the wrong type or out of range.
     """
     values = read_yaml(path)
-    if kind is not None:
-        return parse_params(values, kind)
-    params = parse_params(values, _kind_of(values))
-    return params.params() if isinstance(params, Comparison) else params
+    params = parse_params(values, _kind_of(values) if kind in (None, object) else kind)
+    return params.params() if kind is None and isinstance(params, Comparison) else params
+
+
+def runs(params: AnyParams) -> dict[str, Params | ClassContentParams]:
+    """The runs of a params file, by what precedes their keys in messages: "arms.NAME.changes: " or nothing."""
+    if isinstance(params, Comparison):
+        return {f"arms.{arm}.changes: ": params.params(arm) for arm in params.run}
+    return {"": params}
 
 
 def _kind_of(values: Any) -> type:
@@ -385,6 +405,33 @@ def _check_together(params: Params) -> None:
         raise UserError(f"joint.shift: must be less than data.image_size, got {params.joint.shift}.")
     if params.encoder.l1 == 0 and params.encoder.l2 == 0:
         raise UserError("encoder.l1, encoder.l2: at least one must be greater than 0, got 0 and 0.")
+    if params.data.train is not None:
+        check_rounds(rounds, params.data.train)
+
+
+def check_rounds(rounds: Sequence[RoundParams], count: int) -> None:
+    """Raises UserError where a round may be left without an image for each of its clusters.
+
+    Args:
+        count: of the training images. A round takes at most `clusters` × `per_cluster` of them.
+    """
+    left = count
+    for index, item in enumerate(rounds):
+        if item.clusters > left:
+            before = f", of which the rounds before take up to {count - left}" if index else ""
+            raise UserError(
+                f"rounds.{index}.clusters: must be at most {max(left, 0)}, since there are {count} training images"
+                f"{before}, got {item.clusters}; ask for fewer clusters, fewer images per cluster or more images."
+            )
+        left -= item.clusters * (item.per_cluster or 0)
+
+
+def check_rounds_of_runs(path: str | Path, images: int) -> None:
+    """`check_rounds` for every run of the params file at `path`, when it is known how many images there are."""
+    for prefix, params in runs(load_params(path, object)).items():
+        if isinstance(params, Params) and params.data.train is None:
+            with within(prefix):
+                check_rounds(params.rounds, images - params.data.test)
 
 
 def _check_comparison(comparison: Comparison) -> None:
@@ -399,10 +446,8 @@ def _check_comparison(comparison: Comparison) -> None:
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
     for arm in (None, *comparison.arms):
         place = f"arms.{arm}.changes" if arm else "base"
-        try:
+        with within(f"{place}: "):
             sampler = comparison.params(arm).sampler
-        except UserError as error:
-            raise UserError(f"{place}: {error}") from None
         if sampler == "best":
             raise UserError(f"{place}.sampler: must name a sampler, so that arms can be compared, got 'best'.")
 

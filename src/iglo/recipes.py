@@ -24,13 +24,15 @@ from iglo.params import ClassContentParams, Params
 from iglo.randomness import torch_generator
 from iglo.runtime import Runtime
 from iglo.training import Progress, Watch, fit
+from iglo.validation import within
 
 
 def make_distance(params: Params | ClassContentParams, runtime: Runtime) -> Distance:
     """The distance that `params.loss` names."""
     loss = params.loss
     if loss.name == "perceptual":
-        blocks = vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed)
+        with within("loss."):
+            blocks = vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed)
         distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, runtime.dtype)
     else:
         distance = PIXEL_DISTANCES[loss.name]()
@@ -194,6 +196,8 @@ def learn_plan(
 ) -> Progress:
     """The generator and the codes of the batch's rows; then the generator's average, and its batch norm settled.
 
+    Beside the terms, the rows that are returned have a `loss`: the weighted sum, there whatever the terms are.
+
     Args:
         model: with a `generator`, a `table`, all its `codes`, an `album` and a `log`.
         name: of the stage, in the progress bar, the log and the album.
@@ -204,9 +208,10 @@ def learn_plan(
     averaged = average.averaged  # also what previews and watchers look through
     previews = Previews(model.album, averaged, name, runtime, len(images))
     targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
+    objective = Objective(plan.terms, distance, runtime)
     progress = fit(
         model,
-        Objective(plan.terms, distance, runtime),
+        objective,
         Batches(targets, plan.parts, params.seed, name, plan.reshuffle),
         optimizers,
         epochs=epochs,
@@ -219,4 +224,6 @@ def learn_plan(
     model.generator.load_state_dict(averaged.state_dict())
     previews.take(model, epochs)
     model.log += [{"stage": name, **row} for row in progress.rows]
+    for row in progress.rows:
+        row["loss"] = sum(weight * row[term] for term, weight in objective.weights.items())
     return progress

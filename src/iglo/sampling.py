@@ -87,7 +87,8 @@ class SamplerChoice:
     Attributes:
         samplers: by name.
         chosen: a name among them.
-        kernel_distance: of images of each one's codes to held-out images, by name.
+        kernel_distance: by name, from images of each sampler's codes to held-out images; empty where there are too few
+            of them.
         about: the digest of the `model` that they belong to, and the `judge` (network, weights) of the distances.
     """
 
@@ -108,8 +109,8 @@ class SamplerChoice:
         path = Path(folder) / "samplers.json"
         record = read_json(path)
         try:
-            chosen, distance = record["chosen"], {name: float(record["kernel_distance"][name]) for name in SAMPLERS}
-            about = dict(record.get("of", {}))
+            chosen, distances, about = record["chosen"], record["kernel_distance"], dict(record.get("of", {}))
+            distance = {name: float(distances[name]) for name in SAMPLERS} if distances != {} else {}
         except (LookupError, TypeError, ValueError, AttributeError):
             chosen = None
         if chosen not in SAMPLERS:

@@ -6,14 +6,24 @@ Ranges are written as `Annotated[type, check]` beside each field.
 import dataclasses
 import difflib
 import math
+import reprlib
+import textwrap
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from ruamel.yaml import YAML, MappingNode, Node, SafeConstructor, ScalarNode
+from ruamel.yaml.constructor import ConstructorError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from iglo.errors import UserError
+
+LONGEST_FILE = 2**20  # characters of a params file
+MOST_VALUES = 100_000  # in a params file, when every alias stands for all that it names
+LARGEST_INT = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,10 @@ class Check:
 
 def at_least(low: float) -> Check:
     return Check(f"at least {low}", lambda value: value >= low)
+
+
+def at_most(high: float) -> Check:
+    return Check(f"at most {high}", lambda value: value <= high)
 
 
 def above(low: float) -> Check:
@@ -56,11 +70,89 @@ def read_yaml(path: str | Path) -> Any:
         UserError: no such file, or no YAML.
     """
     try:
-        return yaml.safe_load(Path(path).read_bytes())
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST_FILE + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot read the params file ({error.strerror}).") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid YAML (byte {error.start} is not UTF-8).") from None
+    if len(text) > LONGEST_FILE:
+        raise UserError(f"{path}: must be a params file of at most {LONGEST_FILE} characters, got a longer one.")
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value that a text says in YAML 1.2, read as DVC reads it, so that a value means the same to both.
+
+    Args:
+        where: begins the message.
+
+    Raises:
+        UserError: no YAML, a key that is given twice, or aliases that stand for too many values.
+    """
+    reader = YAML(typ="safe")
+    reader.Constructor = _Constructor
+    try:
+        if "&" in text and _values_in(reader.compose(text), {}) > MOST_VALUES:
+            raise UserError(f"{where}: aliases must stand for at most {MOST_VALUES} values together, got more.")
+        return reader.load(text)
+    except RecursionError:
+        raise UserError(f"{where}: not valid YAML (nested too deep, or an alias within what it names).") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise UserError(
+            f"{where}: not valid YAML (line {mark.line + 1}, column {mark.column + 1}: {_in_one_line(error.problem)})."
+        ) from None
+    except YAMLError as error:
+        raise UserError(f"{where}: not valid YAML ({_in_one_line(error)}).") from None
+
+
+class _Constructor(SafeConstructor):
+    """Says where a value stands that its own conversion does not take, such as 2001-99-99 or 0x_."""
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            problem = f"{shown(node.value)} cannot be read as a value: {error}"
+            raise ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def _values_in(node: Node | None, known: dict[int, float]) -> float:
+    """How many values a node stands for, those of aliases counted each time; RecursionError where it holds itself."""
+    if node is None or isinstance(node, ScalarNode):
+        return 1
+    if id(node) not in known:
+        pairs = node.value
+        inner = [one for pair in pairs for one in pair] if isinstance(node, MappingNode) else pairs
+        known[id(node)] = 1 + sum(_values_in(one, known) for one in inner)
+    return known[id(node)]
+
+
+def _in_one_line(message: object) -> str:
+    return textwrap.shorten(str(message), 160, placeholder="…").rstrip(".")
+
+
+@contextmanager
+def within(prefix: str) -> Iterator[None]:
+    """Sets a prefix, such as `loss.`, before the messages of the block, which begin with a key of that section."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{prefix}{error}") from None
+
+
+def shown(value: Any) -> str:
+    """A value for a message: as Python writes it, cut where it is long."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return f"a value that has {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxset = 8
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
 
 
 def parse(values: Any, kind: type, prefix: str = "") -> Any:
@@ -70,13 +162,14 @@ def parse(values: Any, kind: type, prefix: str = "") -> Any:
         UserError: a key is unknown, missing, of the wrong type or out of range.
     """
     if not isinstance(values, dict):
-        raise UserError(f"{prefix or 'params'}: must be a mapping of keys to values, got {values!r}.")
+        raise UserError(f"{prefix or 'params'}: must be a mapping of keys to values, got {shown(values)}.")
     hints = get_type_hints(kind, include_extras=True)
     dot = f"{prefix}." if prefix else ""
     for key in values:
         if key not in hints:
-            close = difflib.get_close_matches(str(key), hints, n=1)
-            raise UserError(f"{dot}{key}: unknown key" + (f"; did you mean {dot}{close[0]}?" if close else "."))
+            name = key if isinstance(key, str) and key.isprintable() and len(key) <= 80 else shown(key)
+            close = difflib.get_close_matches(name, hints, n=1)
+            raise UserError(f"{dot}{name}: unknown key" + (f"; did you mean {dot}{close[0]}?" if close else "."))
     for key in hints:
         if key not in values:
             raise UserError(f"{dot}{key}: missing; every key of params.yaml must be given.")
@@ -90,43 +183,45 @@ def _value(value: Any, hint: Any, key: str) -> Any:
     if origin in (Union, types.UnionType):  # only `X | None` is used
         return None if value is None else _value(value, get_args(hint)[0], key)
     if origin is Annotated:
-        base, check = get_args(hint)
+        base, *checks = get_args(hint)
         value = _value(value, base, key)
-        if not check.holds(value):
-            raise UserError(f"{key}: must be {check.words}, got {value!r}.")
+        for check in checks:
+            if not check.holds(value):
+                raise UserError(f"{key}: must be {check.words}, got {shown(value)}.")
         return value
     if origin is Literal:
         if value not in get_args(hint) or isinstance(value, bool):
-            raise UserError(f"{key}: must be one of {', '.join(map(str, get_args(hint)))}, got {value!r}.")
+            raise UserError(f"{key}: must be one of {', '.join(map(str, get_args(hint)))}, got {shown(value)}.")
         return value
     if origin is dict:
         return _mapping(value, get_args(hint)[1], key)
     if origin is tuple:
         if not isinstance(value, list):
-            raise UserError(f"{key}: must be a list, got {value!r}.")
+            raise UserError(f"{key}: must be a list, got {shown(value)}.")
         return tuple(_value(item, get_args(hint)[0], f"{key}.{index}") for index, item in enumerate(value))
     return _scalar(value, hint, key)
 
 
 def _mapping(values: Any, inner: Any, key: str) -> dict:
     if not isinstance(values, dict):
-        raise UserError(f"{key}: must be a mapping of keys to values, got {values!r}.")
+        raise UserError(f"{key}: must be a mapping of keys to values, got {shown(values)}.")
     return values if inner is Any else {name: _value(value, inner, f"{key}.{name}") for name, value in values.items()}
 
 
 def _scalar(value: Any, kind: type, key: str) -> Any:
     words = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}[kind]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a text
-        value = _float_or_text(value)
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        value = _float_or_same(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise UserError(f"{key}: must be {words}, got {value!r}.")
+        raise UserError(f"{key}: must be {words}, got {shown(value)}.")
+    if kind is int and abs(value) > LARGEST_INT:
+        raise UserError(f"{key}: must be at most {LARGEST_INT}, got {shown(value)}.")
     return value
 
 
-def _float_or_text(text: str) -> float | str:
+def _float_or_same(value: int | str) -> Any:
+    """A whole number, or a number in quotes, as float; what is none stays as it is."""
     try:
-        return float(text)
-    except ValueError:
-        return text
+        return float(value)
+    except (ValueError, OverflowError):
+        return value

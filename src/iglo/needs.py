@@ -1,0 +1,180 @@
+"""What a run needs of this machine: networks, the files of their weights, and memory.
+
+The first stage asks for all of it, so that nothing is trained in vain. This module imports torch only where a network's
+weights have to be looked at.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from iglo.errors import UserError
+from iglo.params import AnyParams, ClassContentParams, Comparison, NetworkParams, Params, runs
+from iglo.validation import within
+
+BUILT_IN = ("imagenet", "random")  # weights that are no file of the user's
+# The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
+LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
+GIB = 2**30
+
+
+def networks(params: AnyParams) -> dict[str, NetworkParams]:
+    """The networks that the runs of a params file use, by the section that names them, such as `loss`.
+
+    The section of a comparison begins with `base: `, or with `arms.NAME.changes: ` where an arm changes it.
+    """
+    if not isinstance(params, Comparison):
+        return {name: section for name, section in _sections(params).items() if _is_used(name, params)}
+    base, found = params.params(), {}
+    for arm in params.run:
+        for name, section in networks(params.params(arm)).items():
+            changed = section != _sections(base)[name]
+            found[f"arms.{arm}.changes: {name}" if changed else f"base: {name}"] = section
+    return found
+
+
+def check_networks(params: AnyParams) -> None:
+    """Raises UserError unless every network exists and its weights are to be had; downloads torchvision's."""
+    downloads = {}
+    for name, section in networks(params).items():
+        if section.weights == "random" and name.endswith("evaluate") and section.network in LPIPS_NETWORKS:
+            continue  # known without torch
+        with within(f"{name}."):
+            _check_network(name, section)
+        if section.weights == "imagenet":
+            downloads[f"{name}.weights"] = LPIPS_NETWORKS.get(section.network, section.network)
+    if downloads:
+        from iglo.weights import find_imagenet
+
+        find_imagenet(downloads)
+
+
+def _check_network(name: str, section: NetworkParams) -> None:
+    from iglo import backbones
+
+    network = section.network
+    if name.endswith("loss"):
+        backbones.check_vgg(network)
+    elif name.endswith("features"):
+        backbones.check_network(network)
+    else:
+        network = LPIPS_NETWORKS.get(network, network)
+        if network not in LPIPS_NETWORKS.values():
+            backbones.check_blocks(network)
+    if section.weights not in BUILT_IN:
+        backbones.check_file(network, section.weights)
+
+
+def check_folder(params: AnyParams) -> None:
+    """Raises UserError where the images are to come from a folder that is not there."""
+    compared = isinstance(params, Comparison)
+    data = (params.params() if compared else params).data
+    if data.source == "folder" and not Path(data.path).is_dir():
+        key = "base.data.path" if compared else "data.path"
+        raise UserError(f"{key}: no folder {data.path!r}; make it and put images into it, or name another.")
+
+
+def named_files(params: AnyParams) -> dict[str, Path]:
+    """The files of weights that those runs read, by the key that names them: {"loss.weights": Path(…)}."""
+    used = networks(params).items()
+    return {f"{name}.weights": Path(one.weights) for name, one in used if one.weights not in BUILT_IN}
+
+
+def _sections(params: Params | ClassContentParams) -> dict[str, NetworkParams]:
+    names = ("loss",) if isinstance(params, ClassContentParams) else ("features", "loss", "evaluate")
+    return {name: getattr(params, name) for name in names}
+
+
+def _is_used(name: str, params: Params | ClassContentParams) -> bool:
+    if name == "features":
+        return params.features.network != "pixels"
+    if name == "loss":
+        return params.loss.name == "perceptual" or (
+            isinstance(params, ClassContentParams) and "perceptual" in params.sweep.loss
+        )
+    return True
+
+
+def digests(params: AnyParams) -> dict[str, dict[str, str]]:
+    """The SHA-256 of every file of weights by its path, for the sections `features`, `loss` and `evaluate`."""
+    found: dict[str, dict[str, str]] = {"features": {}, "loss": {}, "evaluate": {}}
+    for key, path in named_files(params).items():
+        section = key.split()[-1].partition(".")[0]
+        found[section][str(path)] = found[section].get(str(path)) or _digest(path)
+    return found
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_memory(params: AnyParams, available: int | None = None) -> None:
+    """Raises UserError where a part of a run needs more memory than the machine has, by a rough estimate.
+
+    Args:
+        available: bytes of memory; None: what the machine has.
+    """
+    available = available or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for prefix, run in runs(params).items():
+        for keys, amount in _memory(run):
+            if amount > available:
+                raise UserError(
+                    f"{prefix}{', '.join(keys)}: must fit into memory, got values that need about "
+                    f"{amount / GIB:,.0f} GiB, but this machine has {available / GIB:,.1f} GiB; lower them."
+                )
+
+
+def _memory(params: Params | ClassContentParams) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Keys, and the bytes that follow from their values."""
+    side, channels, width = params.data.image_size, params.data.channels, params.generator.width
+    pixels = 4 * side**2 * channels  # of one image in float32
+    two = isinstance(params, ClassContentParams)
+    dimensions = ("latent.class_dimension", "latent.content_dimension") if two else ("latent.dimension",)
+    latent = params.latent
+    dimension = latent.class_dimension + latent.content_dimension if two else latent.dimension
+    # Weights, their gradients, Adam's two moments and the moving average, in float32.
+    yield (*dimensions, "generator.width"), 20 * body_weights(dimension, side, channels, width)
+    yield (*dimensions, "encoder.width"), 20 * body_weights(dimension, side, channels, params.encoder.width) * (1 + two)
+    if params.data.train is not None:
+        yield ("data.train", *dimensions), 16 * params.data.train * dimension
+    # The last block's maps before and after batch norm and ReLU, as much again for the blocks before, and gradients.
+    step = 12 * width * side**2
+    if two:
+        yield ("train.batch_size", "generator.width"), step * params.train.batch_size
+        return
+    yield ("full.batch_size", "generator.width"), step * params.full.batch_size
+    batch = params.staged.earlier_batch + params.staged.current_batch
+    yield ("staged.earlier_batch", "staged.current_batch", "generator.width"), step * batch
+    if params.features.network != "pixels":  # the first maps of a VGG
+        looked_at = params.features.image_size or 224
+        yield ("features.batch_size", "features.image_size"), 256 * looked_at**2 * params.features.batch_size
+    judged = params.evaluate
+    yield ("evaluate.samples",), 2 * pixels * judged.samples
+    yield ("evaluate.pairs", "evaluate.steps"), 2 * pixels * judged.pairs * (2 * judged.steps + 1)
+
+
+def body_weights(dimension: int, image_size: int, channels: int, width: int) -> int:
+    """How many weights the convolutions of a generator have; an encoder has about as many (see `networks`)."""
+    widths = [width * min(2**block, 8) for block in range(image_size.bit_length() - 3)]
+    return 16 * (channels * widths[0] + sum(a * b for a, b in pairwise(widths)) + widths[-1] * dimension)
+
+
+def remarks(params: AnyParams) -> list[str]:
+    """What is allowed and seldom ends well: rates at which Adam or gradient descent learn nothing."""
+    return [f"{prefix}{remark}" for prefix, run in runs(params).items() for remark in _high_rates(run)]
+
+
+def _high_rates(run: Params | ClassContentParams) -> Iterator[str]:
+    highest = 100.0 if getattr(run.optimizer, "name", "adam") == "sgd" else 1.0
+    limits = {f"optimizer.{name}_rate": highest for name in ("generator", "code", "class", "content")}
+    for key, limit in {**limits, "encoder.rate": 1.0, "joint.rate": 1.0}.items():
+        section, name = key.split(".")
+        rate = getattr(getattr(run, section), name, 0.0)
+        if rate > limit:
+            yield f"{key}: at {rate:g} images are likely to end as noise; take at most {limit:g}."

@@ -1,0 +1,141 @@
+"""The files of networks' weights: torchvision's cache, `.safetensors` files, and whether they are the network's.
+
+Messages begin with the key, `weights`. The caller sets the section before it, with `validation.within`.
+"""
+
+import hashlib
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torchvision import models
+
+from iglo.errors import UserError
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def find_imagenet(networks: dict[str, str]) -> None:
+    """Has torchvision's ImageNet weights in its cache: downloads what is not there, and checks what is.
+
+    Args:
+        networks: torchvision's names by the key that asks for their weights, such as `loss.weights`.
+
+    Raises:
+        UserError: weights that cannot be downloaded, all of them named at once; or a damaged file.
+    """
+    files = {key: _imagenet_file(network) for key, network in networks.items()}
+    try:
+        missing = {key: file for key, file in files.items() if not file[0].exists()}
+        for path, url in missing.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                torch.hub.download_url_to_file(url, str(path), _digest_of(path), progress=_on_terminal())
+        for key in files.keys() - missing.keys():
+            _check_digest(key, networks[key], files[key][0])
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise UserError(_cannot_get(files, error)) from None
+
+
+def _cannot_get(files: dict[str, tuple[Path, str]], error: Exception) -> str:
+    """The files that are missing, with the keys that ask for them and every way out."""
+    gone = {key: file for key, file in files.items() if not _exists(file[0])} or files
+    urls, folder = dict.fromkeys(url for _, url in gone.values()), next(iter(files.values()))[0].parent
+    reason = textwrap.shorten(str(getattr(error, "reason", error)), 160, placeholder="…").rstrip(".")
+    what, them = "files" if len(urls) > 1 else "file", "each of these keys to " if len(gone) > 1 else ""
+    return (
+        f"{', '.join(gone)}: torchvision's ImageNet weights cannot be read in {folder} and cannot be downloaded "
+        f"({reason}); connect to the network, put the {what} {', '.join(urls)} there, name the path of a .safetensors "
+        f"file, or set {them}random."
+    )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _imagenet_file(network: str) -> tuple[Path, str]:
+    """Where torchvision's cache keeps the network's ImageNet weights, and where they come from."""
+    url = models.get_model_weights(network).DEFAULT.url
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name, url
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def shapes_of(state: dict[str, torch.Tensor]) -> Shapes:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def check_shapes(wanted: Shapes, given: Shapes, head: str, network: str, source: str) -> list[str]:
+    """The names of the body's weights, which must be those of the file `source`, with their shapes."""
+
+    def of_body(shapes: Shapes) -> Shapes:
+        unused = (f"{head}.", "num_batches_tracked")
+        return {name: v for name, v in shapes.items() if not (name.startswith(unused[0]) or name.endswith(unused[1]))}
+
+    wanted, given = of_body(wanted), of_body(given)
+    for name in sorted(wanted.keys() | given.keys()):
+        if wanted.get(name) != given.get(name):
+            need, got = (f"shape {found[name]}" if name in found else "none" for found in (wanted, given))
+            raise UserError(
+                f"weights: those in {source} are not the weights of {network}, which needs for {name}: {need}, but the "
+                f"file has {got}; set network to the one that they were trained for, or name another file."
+            )
+    return list(wanted)
+
+
+def file_state(network: str, weights: str) -> dict[str, torch.Tensor]:
+    with _reading(network, weights):
+        return load_file(weights)
+
+
+def file_shapes(network: str, weights: str) -> Shapes:
+    """Of the tensors in a file, which are not read."""
+    with _reading(network, weights), safe_open(weights, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _reading(network: str, weights: str) -> Iterator[None]:
+    """For a block that reads the file `weights`; UserError where it is none or cannot be read."""
+    ways = "name another file, or set imagenet or random."
+    if Path(weights).suffix != ".safetensors":
+        raise UserError(f"weights: must be imagenet, random or a .safetensors file for {network}, got {weights!r}.")
+    try:
+        if not Path(weights).is_file():
+            raise UserError(f"weights: there is no file {weights!r} of {network}; {ways}")
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"weights: cannot read {weights!r} as safetensors of {network} ({reason}); {ways}") from None
+
+
+def _digest_of(path: Path) -> str:
+    """The first digits of a file's SHA-256, with which torchvision ends its name."""
+    return re.search(r"-([0-9a-f]{8,})\.", path.name).group(1)
+
+
+def _check_digest(key: str, network: str, path: Path) -> None:
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    wanted, got = _digest_of(path), digest.hexdigest()
+    if not got.startswith(wanted):
+        raise UserError(
+            f"{key}: the ImageNet weights of {network} in {path} are damaged (their SHA-256 must begin with {wanted}, "
+            f"got {got[: len(wanted)]}); delete the file and run again, name a .safetensors file, or set random."
+        )

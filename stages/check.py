@@ -1,0 +1,40 @@
+"""Whether this machine has what the runs need: known networks, their weights, and memory."""
+
+import sys
+from types import SimpleNamespace
+
+from iglo.errors import UserError
+from iglo.files import write_json
+from iglo.needs import check_folder, check_memory, check_networks, digests, remarks
+from iglo.params import AnyParams, Comparison
+from stages.common import stage
+
+
+@stage("passed", "features", "loss", "evaluate", kind=object)
+def main(arguments: SimpleNamespace, params: AnyParams) -> None:
+    """Checks networks, weights and sizes, downloads torchvision's weights, and writes the digests of files of weights.
+
+    `passed` holds the same whatever the params are: a stage that depends on it comes after this one, and does not run
+    again when other params are checked.
+    """
+    check_memory(params)
+    try:
+        check_networks(params)
+        check_folder(params)
+    except UserError as error:
+        if not isinstance(params, Comparison):
+            raise
+        presets = (
+            "or take a preset in comparison/: `cp presets/digits.yaml params.yaml` needs no files, and "
+            "`cp presets/imagenet.yaml params.yaml` downloads images and weights"
+        )
+        raise UserError(f"{str(error).rstrip('.')}; {presets}.") from None
+    for remark in remarks(params):
+        print(f"warning: {remark}", file=sys.stderr)
+    for name, files in digests(params).items():
+        write_json(getattr(arguments, name), files)
+    write_json(arguments.passed, {"passed": True})
+
+
+if __name__ == "__main__":
+    main()
