@@ -99,7 +99,7 @@ def test_what_is_no_exported_model_is_refused(exported, tmp_path):
         ({"shape": SHAPE | {"radius": 0}}, "(shape.radius: must be greater than 0, got 0.0)"),
         ({"shape": SHAPE | {"radius": int("9" * 400)}}, "describes no model ("),
         ({"shape": SHAPE | {"width": 1e30}}, "(shape.width: must be a whole number, got 1e+30)"),
-        ({"shape": SHAPE | {"width": 10**30}}, "(shape.width: must be at most "),
+        ({"shape": SHAPE | {"width": 10**12}}, "generator.safetensors: truncated, damaged or of another model"),
         ({"shape": SHAPE | {"width": -1}}, "(shape.width: must be at least 1, got -1)"),
         ({"shape": SHAPE | {"image_size": 2**20}}, "(shape.image_size: must be a power of two from 16 to 128"),
         (

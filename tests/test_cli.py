@@ -261,6 +261,14 @@ def test_an_input_that_may_not_be_read_is_told_of_the_input(here, monkeypatch, c
     assert refused(*command, *rest).startswith("images/square-3.png: cannot be read (permission denied); name images")
 
 
+def test_a_picture_that_no_memory_holds_is_refused(here, monkeypatch):
+    monkeypatch.setattr("iglo.toolkit.memory", lambda: 100_000)
+    done("sample", "-n", "50", "--out", "s.npy")
+    assert refused("sample", "-n", "50", "--out", "s.png").startswith(
+        "out: a picture of 50 images takes about 0 GiB of"
+    )
+
+
 # --- Terminals and pipes ---
 
 

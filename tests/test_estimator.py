@@ -341,6 +341,8 @@ def test_it_is_silent_unless_asked(verbose: bool, monkeypatch, capsys):
 @pytest.mark.parametrize("copied", [lambda model: model, lambda model: pickle.loads(pickle.dumps(model))])
 def test_an_exported_model_does_what_the_estimator_does(fitted, copied, tmp_path):
     copied(fitted).export(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Source: images in memory." in card and "held out: 0." in card
     model = iglo.load(tmp_path / "model")
     images = DIGITS[:9].reshape(9, 8, 8, 1).repeat(2, axis=1).repeat(2, axis=2) / 16  # as the networks see digits
     np.testing.assert_array_equal(model.encode(images), fitted.transform(DIGITS[:9]))

@@ -166,9 +166,9 @@ def test_a_choice_comes_back_from_its_folder(tmp_path):
     SamplerChoice(samplers, "gmm", {name: float(len(name)) for name in SAMPLERS}, about).save(tmp_path)
     back = SamplerChoice.load(tmp_path, FREE)
     assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.samplers) == list(SAMPLERS)
+    assert back.about == about and read_json(tmp_path / "samplers.json").keys() == {"chosen", "kernel_distance", "of"}
     dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # where there were too few images
     assert SamplerChoice.load(tmp_path, back.samplers["gmm"].geometry).kernel_distance == {}
-    assert back.about == about and read_json(tmp_path / "samplers.json").keys() == {"chosen", "kernel_distance", "of"}
     write_json(tmp_path / "samplers.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
     assert SamplerChoice.load(tmp_path, FREE).about == {}  # of an earlier iglo
     for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from iglo.errors import UserError, shown
 from iglo.files import check_can_be_written, read_array, whole_file, whole_folder, write_array
+from iglo.partials import PARTIAL
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -23,6 +24,7 @@ UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a file
 SECONDS = 0.1  # a frame of an animation stays
 ENLARGED = 128  # px, the side up to which frames are enlarged
 COLUMNS = 12
+PIXEL = 9  # bytes of memory for a pixel of a picture: three colours, in three copies
 
 # --- Reading ---
 
@@ -116,6 +118,7 @@ def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]
     if out.is_dir() != folder and out.exists():
         raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
     there = sorted(os.listdir(out)) if out.is_dir() else [out.name] * out.exists()
+    there = [name for name in there if not name.startswith(PARTIAL)]  # what a killed command has left
     if there and not force:
         raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
     if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):
@@ -157,7 +160,14 @@ def class_endings(names: Sequence[str]) -> list[str]:
 def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
     """Rows of images, (n, H, W, C) uint8 each, enlarged alike whatever labels stand beside them."""
     from iglo.figures import GAP, LARGEST, MARGIN, PAGE, save_grid
+    from iglo.toolkit import memory
 
     columns, side = max(map(len, rows)), max(rows[0].shape[1:3])
     scale = max(1, int(min((PAGE - 2 * MARGIN) / columns - GAP, LARGEST) / side))
+    needed, there = PIXEL * len(rows) * columns * (side * scale + GAP) ** 2, memory()
+    if needed > there:
+        raise UserError(
+            f"out: a picture of {sum(map(len, rows))} images takes about {needed / 2**30:,.0f} GiB of memory, and this "
+            f"machine has {there / 2**30:,.0f} GiB; write a folder or an .npy file."
+        )
     save_grid(place, rows, scale=scale, **{key: [shown(text) for text in texts] for key, texts in labels.items()})

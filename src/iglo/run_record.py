@@ -86,7 +86,8 @@ class Provenance:
     @classmethod
     def of(cls, params: Params | ClassContentParams) -> "Provenance":
         """What is known when the params are those of the run for certain."""
-        record = RunRecord.of(params, data_record(params.data))
+        held_out = {} if params.data.test is None else {"test": params.data.test}
+        record = RunRecord.of(params, {**data_record(params.data), **held_out})
         if isinstance(params, ClassContentParams):
             return cls(record)
         judge, features = params.evaluate, params.features

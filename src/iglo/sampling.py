@@ -111,9 +111,8 @@ class SamplerChoice:
         path = Path(folder) / "samplers.json"
         record = read_json(path)
         try:
-            chosen, distances = record["chosen"], record["kernel_distance"]
+            chosen, distances, about = record["chosen"], record["kernel_distance"], dict(record.get("of", {}))
             distance = {name: float(distances[name]) for name in SAMPLERS} if distances != {} else {}
-            about = dict(record.get("of", {}))
         except (LookupError, TypeError, ValueError, AttributeError):
             chosen = None
         if chosen not in SAMPLERS:

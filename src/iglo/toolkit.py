@@ -351,7 +351,7 @@ class LoadedModel:
         """Refuses a number of images that no memory of this machine holds."""
         shape = self.shape
         image = shape.image_size**2 * shape.channels
-        needed, there = count * (2 * image + 8 * shape.dimension), _memory()  # twice: in pieces, and together
+        needed, there = count * (2 * image + 8 * shape.dimension), memory()  # twice: in pieces, and together
         if needed > there:
             raise UserError(
                 f"{name}: {count} images take about {needed / 2**30:,.0f} GiB of memory, and this machine has "
@@ -388,7 +388,7 @@ def _as_asked(images: np.ndarray, floats: bool) -> np.ndarray:
     return images if floats else np.rint(255 * images).astype(np.uint8)
 
 
-def _memory() -> int:
+def memory() -> int:
     """Bytes of this machine's memory; where they cannot be asked for, more than any has."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
