@@ -8,9 +8,8 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import yaml
 from PIL import Image, ImageFile
 from torchvision import datasets
 
-from iglo import decoding
-from iglo.decoding import FORMATS, BadImageError, PixelRoom, decode
+from iglo import decoding, images
+from iglo.decoding import FORMATS, BadImageError, LargeImageError, decode
 from iglo.errors import UserError
 from iglo.images import ImageStore, natural_key, write_store
 from iglo.params import DataParams, Params, load_params
@@ -425,37 +424,37 @@ def test_a_folder_that_may_not_be_read_is_one_sentence(data, tmp_path, monkeypat
 # --- Memory ---
 
 
-def test_threads_wait_until_there_is_room():
-    room, most, held = PixelRoom(10), [0], [0]
-    lock = threading.Lock()
-
-    def work(pixels: int) -> None:
-        with room.hold(pixels):
-            with lock:
-                held[0] += min(pixels, 10)
-                most[0] = max(most[0], held[0])
-            time.sleep(0.002)
-            with lock:
-                held[0] -= min(pixels, 10)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, [4, 3, 4, 1000, 4, 4, 2, 10] * 3))  # 1000 is more than all, and goes in alone
-    assert held[0] == 0 and 8 <= most[0] <= 10
+KINDS = {"webp": {}, "WebP": {"lossless": True}, "png": {}, "tiff": {}, "bmp": {}, "jpg": {}}
 
 
-def test_a_large_image_is_decoded_alone(data, tmp_path, monkeypatch):
-    """Whatever its format: WebP is decoded when it is opened, JPEG at less than its size."""
-    room = PixelRoom(40 * 40)
-    monkeypatch.setattr(decoding, "_room", room)
-    held = []
-    hold = PixelRoom.hold
-    monkeypatch.setattr(PixelRoom, "hold", lambda self, pixels: held.append(pixels) or hold(self, pixels))
-    kinds = (("webp", {}), ("webp", {"lossless": True}), ("png", {}), ("tiff", {}), ("bmp", {}), ("jpg", {}))
-    for extension, options in kinds:
-        decode(save(tmp_path / f"a.{extension}", noise(320, 200, 3), **options), 16, 3)
-    turned = save(tmp_path / "b.webp", noise(320, 200, 4), exif=Image.Exif())
-    decode(turned, 16, 3)
-    assert held == [320 * 200] * 5 + [160 * 100] + [320 * 200]
+@pytest.mark.parametrize("extension", KINDS)
+def test_a_large_image_is_not_decoded_beside_others(tmp_path, monkeypatch, extension):
+    """WebP is decoded when it is opened, and JPEG at less than its size."""
+    path = save(tmp_path / f"a.{extension}", noise(320, 200, 3), **KINDS[extension])
+    pixels = 320 * 200 // (4 if extension == "jpg" else 1)
+    decode(path, 16, 3, most=pixels)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    if extension.lower() == "webp":
+        monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(LargeImageError):
+        decode(path, 16, 3, most=pixels - 1)
+
+
+def test_large_images_are_decoded_one_at_a_time_and_in_order(data, tmp_path, monkeypatch):
+    for number in range(12):
+        save(Path(data.path, f"{number}.png"), np.full((16 + 16 * (number % 3),) * 2, 20 * number, np.uint8))
+    threads = defaultdict(set)
+
+    def noted(*arguments):
+        found = decode(*arguments)
+        threads[found[0, 0, 0] // 20 % 3].add(threading.current_thread())
+        return found
+
+    monkeypatch.setattr(images, "decode", noted)
+    monkeypatch.setattr(images, "AT_ONCE", images._WORKERS * 16 * 16)
+    store, _ = prepare(data, tmp_path)
+    assert [image[0, 0, 0] for image in store.images] == [20 * number for number in range(12)]
+    assert threads[1] == threads[2] == {threading.main_thread()} and not threads[0] & threads[1]
 
 
 def test_a_large_webp_is_refused_before_it_takes_memory(tmp_path, monkeypatch):

@@ -2,10 +2,9 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from threading import Condition
 from typing import BinaryIO
 
 import numpy as np
@@ -18,7 +17,7 @@ SMALLEST_SIDE = 8  # pixels; less than that holds nothing to learn from
 LEEWAY = 1e-6  # by which rounding may push a float out of [0, 1]
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's; those of 16 bits begin with "I;"
 BAND = 2**20  # pixels that are converted at a time
-AT_ONCE = 2**25  # pixels that all threads may decode at a time; a larger image waits until it is alone
+AT_ONCE = 2**25  # pixels that threads which decode beside each other may hold, all together
 BYTES = 16  # per pixel of the file: what decoding takes at most, which is what libwebp takes
 DRAFT = 4  # times the size asked for: a JPEG may be decoded no smaller than that
 
@@ -32,36 +31,18 @@ class BadImageError(Exception):
     """Why one image cannot be used, in a few words."""
 
 
-class PixelRoom:
-    """Threads that decode images wait here until theirs fits beside those of the others."""
-
-    def __init__(self, pixels: int):
-        self._free = self._all = pixels
-        self._freed = Condition()
-
-    @contextmanager
-    def hold(self, pixels: int) -> Iterator[None]:
-        share = min(pixels, self._all)
-        with self._freed:
-            self._freed.wait_for(lambda: share <= self._free)
-            self._free -= share
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._free += share
-                self._freed.notify_all()
+class LargeImageError(Exception):
+    """An image has more pixels than the caller wants to decode now."""
 
 
-_room = PixelRoom(AT_ONCE)
-
-
-def decode(item: Item, size: int, channels: int, pad: bool = False) -> np.ndarray:
+def decode(item: Item, size: int, channels: int, pad: bool = False, most: int | None = None) -> np.ndarray:
     """The pixels that `read_image` gives."""
-    return read_image(item, size, channels, pad)[0]
+    return read_image(item, size, channels, pad, most)[0]
 
 
-def read_image(item: Item, size: int, channels: int, pad: bool = False) -> tuple[np.ndarray, Shape]:
+def read_image(
+    item: Item, size: int, channels: int, pad: bool = False, most: int | None = None
+) -> tuple[np.ndarray, Shape]:
     """The image in a file, or in a uint8 array (H, W) or (H, W, 3), as a (size, size, channels) uint8 array.
 
     Orientation as EXIF says, transparency over white, 16 bits and floats to 8 bits as in `to_bytes`, first frame of
@@ -71,21 +52,25 @@ def read_image(item: Item, size: int, channels: int, pad: bool = False) -> tuple
     A JPEG of at least 8 times that size is decoded at half, a quarter or an eighth of its own size, but no smaller than
     4 times the size asked for.
 
+    Args:
+        most: pixels that may be decoded.
+
     Returns:
         The pixels; and the shape that the image had in the file.
 
     Raises:
         BadImageError: the file cannot be read, is no image, is damaged, too small or too large.
+        LargeImageError: more pixels than `most`; nothing has been decoded.
         MemoryError: there is not enough memory, so that nothing can be said about the image.
     """
     try:
         try:
-            return _read(item, size, channels, pad)
+            return _read(item, size, channels, pad, most)
         except ValueError:  # as Pillow raises it for a PNG with more text than it likes
             if (bare := _without_text(item)) is None:
                 raise
-            return _read(bare, size, channels, pad)
-    except (BadImageError, MemoryError):
+            return _read(bare, size, channels, pad, most)
+    except (BadImageError, LargeImageError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise BadImageError(_unidentified(item)) from None
@@ -120,8 +105,8 @@ def to_bytes(values: np.ndarray, white: int = 65535) -> np.ndarray:
 # --- Opening ---
 
 
-def _read(item: Item | BinaryIO, size: int, channels: int, pad: bool) -> tuple[np.ndarray, Shape]:
-    with _opened(item, DRAFT * size) as (image, shape):
+def _read(item: Item | BinaryIO, size: int, channels: int, pad: bool, most: int | None) -> tuple[np.ndarray, Shape]:
+    with _opened(item, DRAFT * size, most) as (image, shape), _memory(shape):
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         flat = _flat(image, "L" if channels == 1 else "RGB")
@@ -131,40 +116,40 @@ def _read(item: Item | BinaryIO, size: int, channels: int, pad: bool) -> tuple[n
 
 
 @contextmanager
-def _opened(item: Item | BinaryIO, enough: int) -> Iterator[tuple[Image.Image, Shape]]:
-    """The image, not decoded yet, and its shape, as soon as there is room for it.
+def _opened(item: Item | BinaryIO, enough: int, most: int | None) -> Iterator[tuple[Image.Image, Shape]]:
+    """The image, not decoded yet, and its shape.
 
     Args:
         enough: pixels of the shorter side that a JPEG must keep.
     """
     if isinstance(item, np.ndarray):
-        _check_size(*item.shape[1::-1])
+        _check_size(*item.shape[1::-1], most)
         yield Image.fromarray(item), (*item.shape, 1)[:3]
         return
     if isinstance(item, Path) and item.stat().st_size == 0:
         raise BadImageError("empty file")
     with open(item, "rb") if isinstance(item, Path) else item as file:
-        webp = _webp_size(file.read(30))
+        if webp := _webp_size(file.read(30)):  # libwebp takes its memory when the file is opened
+            _check_size(*webp, most)
         file.seek(0)
-        if webp:
-            _check_size(*webp)
-        # libwebp takes its memory when the file is opened, the others when they decode it.
-        with _room.hold(webp[0] * webp[1]) if webp else nullcontext(), Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             _check_size(*image.size)
             shape = image.height, image.width, _channels(image)
             if image.format == "JPEG":
                 image.draft(image.mode, (enough, enough))
             if image.format == "PNG":
                 _scale_transparency(image)
-            with nullcontext() if webp else _room.hold(image.width * image.height), _memory(shape):
-                yield image, shape
+            _check_size(*image.size, most)
+            yield image, shape
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, most: int | None = None) -> None:
     if min(width, height) < SMALLEST_SIDE:
         raise BadImageError(f"{width}×{height} pixels, fewer than {SMALLEST_SIDE} on a side")
     if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
         raise BadImageError(f"{width * height} pixels, more than {Image.MAX_IMAGE_PIXELS}")
+    if most is not None and width * height > most:
+        raise LargeImageError
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:

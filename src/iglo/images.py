@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from iglo.decoding import BadImageError, decode
+from iglo.decoding import AT_ONCE, BadImageError, LargeImageError, decode
 from iglo.errors import UserError, shown
 from iglo.files import whole_folder, write_json
 from iglo.params import DataParams
@@ -211,17 +211,20 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 def _decoded(
     pool: ThreadPoolExecutor, source: Source, order: np.ndarray, data: DataParams
 ) -> Iterator[tuple[int, np.ndarray | BadImageError]]:
-    def attempt(index: int) -> np.ndarray | BadImageError:
+    """Each image or why there is none, in order. A large image is decoded by the caller, so one at a time."""
+
+    def attempt(index: int, most: int | None) -> np.ndarray | BadImageError | LargeImageError:
         try:
-            return decode(source.items[index], data.image_size, data.channels, data.fit == "pad")
-        except BadImageError as reason:
+            return decode(source.items[index], data.image_size, data.channels, data.fit == "pad", most)
+        except (BadImageError, LargeImageError) as reason:
             return reason
         except MemoryError:
             raise UserError(no_memory(source.names[index])) from None
 
     remaining = iter(order)
     while chunk := list(islice(remaining, _CHUNK)):
-        yield from zip(chunk, pool.map(attempt, chunk), strict=True)
+        for index, result in zip(chunk, pool.map(attempt, chunk, repeat(AT_ONCE // _WORKERS)), strict=True):
+            yield index, attempt(index, None) if isinstance(result, LargeImageError) else result
 
 
 def _check_enough(count: int, source: Source, data: DataParams, bad: dict[str, str]) -> None:
