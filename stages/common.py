@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from iglo import environment
-from iglo.errors import TrainingWarning, UserError
+from iglo.errors import IgloWarning, UserError
 from iglo.files import check_can_be_written, disk_full_is_a_user_error, read_json, write_json
 from iglo.params import Params, load_params
 from iglo.threads import set_threads, thread_count
@@ -76,12 +76,12 @@ def stage(*names: str, kind: type | None = None) -> Callable:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """A TrainingWarning is a line on stderr; other warnings stay as they are."""
+    """Our own warnings are lines on stderr; other ones stay as they are."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def shown(message: Warning, category: type[Warning], *rest: Any, **options: Any) -> None:
-            if issubclass(category, TrainingWarning):
+            if issubclass(category, IgloWarning):
                 print(f"warning: {message}", file=sys.stderr)
             else:
                 show(message, category, *rest, **options)

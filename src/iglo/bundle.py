@@ -9,7 +9,6 @@ README.md             the model card
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from iglo.class_content import ClassContentModel, ClassContentShape
-from iglo.errors import UserError, shown
+from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.files import read_json, whole_folder, write_json
 from iglo.geometry import Euclidean, make_geometry
 from iglo.model import Model, Shape, load_network, save_network
@@ -44,7 +43,7 @@ LONGEST_RECORD = 2**24  # bytes of model.json
 LONGEST_REASON = 300  # characters of a message
 
 
-class RecordWarning(UserWarning):
+class RecordWarning(IgloWarning):
     """Something was left off the model card, for it is not known to belong to the model."""
 
 
@@ -220,10 +219,9 @@ def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, dig
     if not isinstance(about, Mapping):
         raise UserError("metrics: must be a mapping of names to numbers, as the run wrote them; name another file.")
     if about.get("model", digest) != digest:
-        warnings.warn(
+        warn(
             "metrics: were measured on another model, and are not on the model card; measure this one.",
             RecordWarning,
-            stacklevel=3,
         )
         return provenance
     numbers = {key: value for key, value in metrics.items() if key != OF}

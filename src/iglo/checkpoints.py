@@ -18,7 +18,6 @@ import os
 import re
 import shutil
 import time
-import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -33,7 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from iglo import locks
-from iglo.errors import UserError
+from iglo.errors import UserError, warn
 from iglo.files import whole_file
 from iglo.runtime import Runtime
 
@@ -115,10 +114,7 @@ class CheckpointFolder:
                     "change who may write there, or remove what is in the way."
                 ) from None
         if not lock.real:
-            warnings.warn(
-                f"{self.path}: this file system has no locks; start no second process that trains the same.",
-                stacklevel=4,
-            )
+            warn(f"{self.path}: this file system has no locks; start no second process that trains the same.")
         return lock
 
     def _finish(self) -> None:
@@ -167,7 +163,7 @@ class CheckpointFolder:
             if runtime.all(state is not None):
                 return state
             if runtime.first:
-                warnings.warn(f"{paths[0]}: not whole, or damaged; passed over for an older one.", stacklevel=2)
+                warn(f"{paths[0]}: not whole, or damaged; passed over for an older one.")
         return None
 
     def _saved(self) -> list[list[Path]]:

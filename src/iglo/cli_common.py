@@ -12,7 +12,7 @@ import click
 
 import iglo
 from iglo.cli_files import amount, writing
-from iglo.errors import UserError, shown
+from iglo.errors import IgloWarning, UserError, shown
 
 if TYPE_CHECKING:
     from iglo.toolkit import LoadedModel
@@ -57,11 +57,11 @@ def _show_own_warnings() -> None:
     """Makes warnings of iglo lines on stderr; those of libraries are none of the user's business."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
-        if category.__module__.startswith("iglo."):
+        if issubclass(category, IgloWarning):
             click.echo(f"warning: {shown(str(message))}", err=True)
 
     warnings.simplefilter("ignore")
-    warnings.simplefilter("always", UserWarning)
+    warnings.simplefilter("always", IgloWarning)
     warnings.showwarning = show
 
 

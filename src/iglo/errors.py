@@ -4,8 +4,12 @@ import sys
 import warnings
 
 
-class TrainingWarning(UserWarning):
-    """One sentence for the user: a training has ended, what it has learned is of no use, and what to do."""
+class IgloWarning(UserWarning):
+    """One sentence for the user: what was done otherwise than asked, and what to do. Commands print it as one line."""
+
+
+class TrainingWarning(IgloWarning):
+    """A training has ended, and what it has learned is of no use."""
 
 
 class UserError(Exception):
@@ -24,7 +28,7 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def warn(message: str, category: type[Warning]) -> None:
+def warn(message: str, category: type[IgloWarning] = IgloWarning) -> None:
     """Warns of the line outside this package that led here, however many functions lie between."""
     level, frame = 0, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("iglo", "contextlib"):

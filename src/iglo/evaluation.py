@@ -1,6 +1,5 @@
 """The numbers of a run: reconstruction, inversion, continuity, samples and the split, by the functions of `metrics`."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from iglo import metrics
 from iglo.backbones import backbone_name
+from iglo.errors import warn
 from iglo.images import UnitImages
 from iglo.judges import feature_judge, lpips_distance
 from iglo.model import Model, decode, encode
@@ -188,11 +188,10 @@ def choose_sampler(model: Model, test: np.ndarray, judge: Judge, params: Params,
     if chosen == "best":
         chosen = min(distances, key=distances.get, default=FALLBACK)
         if not comparable and runtime.first:
-            warnings.warn(
+            warn(
                 f"sampler: best needs at least {metrics.FEWEST_FOR_DISTANCE} held-out images and as many "
                 f"evaluate.samples to compare samplers, got {len(real)} and {params.evaluate.samples}; {FALLBACK} is "
                 "taken instead.",
-                stacklevel=2,
             )
     return SamplerChoice(samplers, chosen, distances)
 

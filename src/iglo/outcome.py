@@ -5,7 +5,6 @@ dark images, black ones are nearer than those of an untrained generator. So what
 of what was to be learned, which every training beats that is of use. Only a run of at least FEWEST_STEPS is judged.
 """
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from iglo.batches import Targets
-from iglo.errors import TrainingWarning
+from iglo.errors import TrainingWarning, warn
 from iglo.objectives import Part, rendered
 from iglo.training import Progress
 
@@ -60,9 +59,8 @@ def warn_of_useless_images(
 def warn_if_useless(name: str, progress: Progress, found: float, of_mean: float, what: str, key: str) -> None:
     """Warns where `found`, a mean distance to what was to be learned, is more than that of its mean, `of_mean`."""
     if progress.step >= FEWEST_STEPS and found > of_mean > ALIKE:
-        warnings.warn(
+        warn(
             f"{name}: after {progress.step} steps its {what} are farther from the true ones (distance {found:.3g}) "
             f"than the mean of those is ({of_mean:.3g}); lower {key}, or learn for more epochs.",
             TrainingWarning,
-            stacklevel=2,
         )

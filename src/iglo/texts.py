@@ -1,7 +1,6 @@
 """Text in figures: fonts that look the same on every machine, lines that are not cut, names that the font lacks."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +8,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
+
+from iglo.errors import warn
 
 TEXT, BOLD = "DejaVuSans", "DejaVuSans-Bold"  # what matplotlib brings along, and draws its own plots with
 LISTED = 5  # names that a warning lists, at most
@@ -25,10 +26,9 @@ def drawable(names: Sequence[str], kind: str) -> list[str]:
     if numbers:
         listed = ", ".join(f"{names[number - 1]!r} is {kind} {number}" for number in numbers[:LISTED])
         more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
-        warnings.warn(
+        warn(
             f"The figures' font lacks letters of {len(numbers)} names, so the figures show numbers instead: "
             f"{listed}{more}.",
-            stacklevel=2,
         )
     return [f"{kind} {number}" if number in numbers else name for number, name in enumerate(names, 1)]
 

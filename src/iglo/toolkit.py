@@ -20,7 +20,7 @@ from torch import Tensor
 
 from iglo import inversion
 from iglo.bundle import Bundle, load_bundle
-from iglo.errors import UserError, shown, warn
+from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.judges import feature_judge
 from iglo.losses import PIXEL_DISTANCES, Distance
 from iglo.model import decode, encode
@@ -41,7 +41,7 @@ Images = np.ndarray | Tensor
 Codes = np.ndarray | Tensor
 
 
-class FallbackWarning(UserWarning):
+class FallbackWarning(IgloWarning):
     """The weights of the loss are not here, and codes are found by another distance."""
 
 

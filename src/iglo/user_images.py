@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iglo.decoding import BadImageError, Shape, decode, read_image, to_bytes
-from iglo.errors import UserError, shown, warn
+from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.folders import files_of_pattern, is_folder, status
 from iglo.images import natural_key, no_memory
 from iglo.progress import bar
@@ -20,7 +20,7 @@ from iglo.sources import folder_source
 Found = Counter[Shape]  # how many images there are of each
 
 
-class ConversionWarning(UserWarning):
+class ConversionWarning(IgloWarning):
     """What was given is not taken as it is: images were converted to the model's size, or files were left out."""
 
 
