@@ -388,8 +388,8 @@ def test_every_arm_of_a_comparison_is_its_base_changed(path):
         ("run", ["glo", "glo"], r"run: must be one or more different values, got \['glo', 'glo'\]\."),
         ("joint", ["glo", "glo"], r"joint: must be one or more different values, got \['glo', 'glo'\]\."),
         ("run", [], r"run: must be one or more different values, got \[\]\."),
-        ("seeds", [0, 0], r"seeds: must be one or more different values, got \[0, 0\]\."),
-        ("seeds", [], r"seeds: must be one or more different values, got \[\]\."),
+        ("seeds", [0, 0], r"seeds: must be one or more different numbers, got \[0, 0\]\."),
+        ("seeds", [], r"seeds: must be one or more different numbers, got \[\]\."),
         ("arms.glo.changes", {"seed": {"a": 1}}, r"arms\.glo\.changes: seed: must be a whole number, got {'a': 1}\."),
         ("arms.glo.changes", {"rounds": {0: 1}}, r"arms\.glo\.changes: rounds: must be a list, got {0: 1}\."),
         (

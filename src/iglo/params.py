@@ -468,7 +468,7 @@ def _check_comparison(comparison: Comparison) -> None:
         for name in names:
             if name not in known:
                 raise UserError(f"{key}: must name arms among {', '.join(known)}, got {name!r}.")
-    _check_different("seeds", comparison.seeds)
+    _check_different("seeds", comparison.seeds, "numbers")
     steps = comparison.measure.steps
     if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
         raise UserError(f"measure.steps: must start with 0 and increase, got {list(steps)}.")
@@ -484,9 +484,9 @@ def _check_comparison(comparison: Comparison) -> None:
             raise UserError(f"{place}.sampler: must name a sampler, so that arms can be compared, got 'best'.")
 
 
-def _check_different(key: str, values: Sequence[Any]) -> None:
+def _check_different(key: str, values: Sequence[Any], words: str = "values") -> None:
     if not values or len(set(values)) < len(values):
-        raise UserError(f"{key}: must be one or more different values, got {shown(list(values))}.")
+        raise UserError(f"{key}: must be one or more different {words}, got {shown(list(values))}.")
 
 
 def _check_class_content(params: ClassContentParams) -> None:
