@@ -7,8 +7,9 @@ import numpy as np
 import torch
 import yaml
 
-from iglo.bundle import export_model, sampler_geometry
+from iglo.bundle import sampler_geometry
 from iglo.class_content import start_class_content
+from iglo.exporting import export_model
 from iglo.model import settle_batch_norm
 from iglo.networks import initialise
 from iglo.recipes import start_model

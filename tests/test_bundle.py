@@ -17,10 +17,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from iglo import bundle, onnx_files
-from iglo.bundle import FILES, RecordWarning, export_model, load_bundle
+from iglo import bundle, exporting, onnx_files
+from iglo.bundle import FILES, load_bundle
 from iglo.class_content import ClassContentModel
 from iglo.errors import UserError
+from iglo.exporting import RecordWarning, export_model
 from iglo.model import Model
 from iglo.run_record import Loss, RunRecord, file_digest
 from iglo.sampling import Sampler
@@ -179,6 +180,16 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(copy, monkeypatch):
     assert "file name too long" in refused(copy.parent / ("a" * 300)) or os.name == "nt"
 
 
+def test_weights_have_their_type_whatever_the_default_is(copy):
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = load_bundle(copy, RUNTIME)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    types = {each.dtype for network in (loaded.generator, loaded.encoder) for each in network.state_dict().values()}
+    assert types == {torch.float32, torch.int64}
+
+
 def test_a_model_is_loaded_without_touching_random_numbers(copy):
     state = torch.get_rng_state()
     load_bundle(copy, RUNTIME)
@@ -235,7 +246,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(tmp_path):
 
 def test_an_export_that_breaks_off_leaves_the_older_one(exported, tmp_path, monkeypatch):
     out = Path(shutil.copytree(exported, tmp_path / "out"))
-    monkeypatch.setattr(bundle, "model_card", lambda *_: 1 / 0)
+    monkeypatch.setattr(exporting, "model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_model(out, exported.parent / "model", exported.parent / "samplers")
     assert {name: (out / name).read_bytes() for name in GLO_FILES} == {

@@ -7,30 +7,38 @@ generator.onnx, encoder.onnx   where asked for
 README.md             the model card
 """
 
+<<<<<<< HEAD
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+=======
+from collections.abc import Callable
+from dataclasses import dataclass
+>>>>>>> refs/wt/export
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from iglo.class_content import ClassContentModel, ClassContentShape
 from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.files import read_json, whole_folder, write_json
+=======
+from iglo.class_content import ClassContentShape
+from iglo.errors import UserError, shown
+from iglo.files import read_json
+>>>>>>> refs/wt/export
 from iglo.geometry import Euclidean, make_geometry
-from iglo.model import Model, Shape, load_network, save_network
-from iglo.model_card import model_card
-from iglo.onnx_files import check_onnx_packages, write_onnx
-from iglo.params import ClassContentParams, Params
+from iglo.model import Shape, load_network
 from iglo.randomness import torch_generator
-from iglo.run_record import OF, Loss, Network, Provenance, file_digest, folder_digest
-from iglo.runtime import Runtime, runtime_on
-from iglo.sampling import SAMPLERS, Sampler, SamplerChoice, fit_sampler
+from iglo.run_record import Loss, Network, file_digest
+from iglo.runtime import Runtime
+from iglo.sampling import SAMPLERS, Sampler
 from iglo.validation import Count, CountOrNone, Weight, parse
 
 VERSION = 1
@@ -43,10 +51,13 @@ LONGEST_RECORD = 2**24  # bytes of model.json
 LONGEST_REASON = 300  # characters of a message
 
 
+<<<<<<< HEAD
 class RecordWarning(IgloWarning):
     """Something was left off the model card, for it is not known to belong to the model."""
 
 
+=======
+>>>>>>> refs/wt/export
 @dataclass(frozen=True)
 class CodeStatistics:
     """Of the learned codes: how many, mean and standard deviation of each coordinate, and mean length."""
@@ -94,91 +105,6 @@ class Bundle:
     folder: Path
 
 
-# --- Writing ---
-
-
-def export_model(
-    out: str | Path,
-    model_folder: str | Path,
-    samplers: str | Path | None,
-    params: Params | ClassContentParams | None = None,
-    metrics: Mapping[str, Any] | None = None,
-    onnx: bool = False,
-) -> None:
-    """Writes the folder `out`, as a whole or not at all.
-
-    Args:
-        model_folder: of a trained model with an encoder. It has on record what it was made with.
-        samplers: the folder of fitted samplers, of which the chosen one is taken. A model of class and content has
-            none: its content is drawn from the Gaussian fitted to its content codes.
-        params: of the run, for a model that has no record of it. A record comes before them.
-        metrics: for the model card, nested, as the run wrote them. Those of another model are left out with a warning.
-        onnx: also write both networks as ONNX, checked against torch.
-
-    Raises:
-        UserError: no such model, no encoder, no record, no sampler, samplers of another model, params of another
-            model, or packages for ONNX are missing.
-    """
-    runtime, with_classes = runtime_on("cpu"), is_class_content(model_folder)
-    model = (ClassContentModel if with_classes else Model).load(model_folder, runtime)
-    if model.encoder is None:
-        raise UserError(f"{model_folder}: has no encoder; name the folder of a later stage.")
-    provenance, digest = _provenance(model, model_folder, params), folder_digest(model_folder)
-    geometry = sampler_geometry(model.shape)
-    if with_classes:
-        sampler = fit_sampler("gaussian", model.content_codes, geometry, provenance.run.seed)
-    else:
-        choice = SamplerChoice.load(samplers, geometry)
-        sampler, about = choice.samplers[choice.chosen], choice.about
-        if about.get("model", digest) != digest:
-            raise UserError(f"{samplers}: holds samplers of another model than {model_folder}; run their stage again.")
-        provenance = dataclasses.replace(provenance, judge=_network(about.get("judge")) or provenance.judge)
-    write_bundle(out, model, sampler, _with_metrics(provenance, metrics, digest), onnx)
-
-
-def write_bundle(
-    out: str | Path,
-    model: Model | ClassContentModel,
-    sampler: Sampler,
-    provenance: Provenance,
-    onnx: bool = False,
-) -> None:
-    """Writes the folder `out` of a model in memory; arguments and errors as `export_model`."""
-    if onnx:
-        check_onnx_packages()
-    with whole_folder(out) as folder:
-        save_network(model.generator, folder / "generator.safetensors")
-        save_network(model.encoder, folder / "encoder.safetensors")
-        sampler.save(folder / "sampler.safetensors")
-        if isinstance(model, ClassContentModel):
-            save_file({"class_codes": model.class_codes.contiguous()}, folder / "classes.safetensors")
-        digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-        record = _record(model, sampler, provenance, digests)
-        write_json(folder / "model.json", asdict(record))
-        if onnx:
-            write_onnx(folder, model.generator, model.encoder, model.shape)
-        card = model_card(provenance, model.shape, len(model.codes), model.log, sampler.name, record.classes)
-        (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def is_class_content(folder: str | Path) -> bool:
-    """Whether a trained model's folder says of itself that it holds a model of class and content.
-
-    Raises:
-        UserError: no trained model is there.
-        OSError: it may not be read.
-    """
-    path = Path(folder) / "model.json"
-    try:
-        os.stat(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{folder}: holds no trained model (there is no {path.name}); train one, or name its folder."
-        ) from None
-    record = read_json(path)
-    return isinstance(record, dict) and "class_content" in record
-
-
 def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
     """Where the codes that a sampler draws may lie."""
     if isinstance(shape, ClassContentShape):
@@ -186,6 +112,7 @@ def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
     return shape.geometry()
 
 
+<<<<<<< HEAD
 def _provenance(
     model: Model | ClassContentModel, folder: str | Path, params: Params | ClassContentParams | None
 ) -> Provenance:
@@ -270,6 +197,8 @@ def _record(
 # --- Reading ---
 
 
+=======
+>>>>>>> refs/wt/export
 def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
     """The model in a folder that `export_model` wrote.
 
@@ -354,7 +283,7 @@ def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
 def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
     """The network with the weights in the file; ValueError when they are of other sizes, or no weights at all."""
     with torch.device("meta"):  # shapes alone: no memory, and no random numbers
-        network = make()
+        network = make().float()  # whatever the default type of the process
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     with safe_open(path, "pt") as file:
         if wanted != {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}:  # noqa: SIM118

@@ -310,7 +310,8 @@ def export(
     Example:
       iglo export --out models/export --onnx
     """
-    from iglo.bundle import FILES, export_model, is_class_content
+    from iglo.bundle import FILES
+    from iglo.exporting import export_model, is_class_content
     from iglo.params import load_params
 
     folder, metrics_file, _ = LEFT[class_content or (model is not None and is_class_content(model))]

@@ -21,10 +21,10 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from iglo.album import Album
-from iglo.bundle import write_bundle
 from iglo.clustering import cluster_images, everything, select_images
 from iglo.encoding import learn_encoder, learn_jointly
 from iglo.errors import UserError
+from iglo.exporting import write_bundle
 from iglo.features import extract_features
 from iglo.framing import Frame
 from iglo.latents import Factor, LatentTable
