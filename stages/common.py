@@ -21,8 +21,8 @@ try:
 except ImportError:  # Windows
     resource = None
 
-FOLDERS = ("out", "everything", "figures")  # options that name what a stage writes
-FILES = ("curve", "report", "metrics", "timing")
+FOLDERS = ("out", "everything", "figures", "curves")  # options that name what a stage writes
+FILES = ("curve", "report", "headline", "metrics", "page", "timing")
 FIRST = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun has started
 
 
