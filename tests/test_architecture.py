@@ -74,7 +74,8 @@ def relative_imports(code: str) -> list[str]:
 def knowledge_of_the_pipeline(code: str) -> list[str]:
     """The library knows nothing of DVC's files, the stages or the command line (`dvc get` is a process of its own)."""
     texts = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
-    files = [text for text in texts if text in ("params.yaml", "dvc.yaml", "dvc.lock", "metrics.json")]
+    named = {"params.yaml", "dvc.yaml", "dvc.lock", "metrics.json", "metrics-all.json"}
+    files = [text for text in texts if text in named]
     arguments = [name for name, _ in names(code) if name == "sys.argv"]
     return imported(code, "stages", "dvc", "argparse", "click", "tests", "sys.argv") + files + arguments
 

@@ -251,7 +251,8 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
     module = repository / "src" / "iglo" / "report.py"
     with open(module, "a", encoding="utf-8") as file:
         file.write(
-            "\n_without = write_report\n\n\ndef write_report(*given):\n"
+            "\nimport iglo.headline\n\niglo.headline.HEADLINE += ('in_a_copy',)\n"
+            "_without = write_report\n\n\ndef write_report(*given):\n"
             '    return {**_without(*given), "in_a_copy": float(".dvc/tmp/exps" in __file__)}\n'
         )
     before = (repository / "metrics.json").read_bytes()
