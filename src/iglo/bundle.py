@@ -7,15 +7,8 @@ generator.onnx, encoder.onnx   where asked for
 README.md             the model card
 """
 
-<<<<<<< HEAD
-import dataclasses
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-=======
 from collections.abc import Callable
 from dataclasses import dataclass
->>>>>>> refs/wt/export
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,15 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-<<<<<<< HEAD
-from iglo.class_content import ClassContentModel, ClassContentShape
-from iglo.errors import IgloWarning, UserError, shown, warn
-from iglo.files import read_json, whole_folder, write_json
-=======
 from iglo.class_content import ClassContentShape
 from iglo.errors import UserError, shown
 from iglo.files import read_json
->>>>>>> refs/wt/export
 from iglo.geometry import Euclidean, make_geometry
 from iglo.model import Shape, load_network
 from iglo.randomness import torch_generator
@@ -51,13 +38,6 @@ LONGEST_RECORD = 2**24  # bytes of model.json
 LONGEST_REASON = 300  # characters of a message
 
 
-<<<<<<< HEAD
-class RecordWarning(IgloWarning):
-    """Something was left off the model card, for it is not known to belong to the model."""
-
-
-=======
->>>>>>> refs/wt/export
 @dataclass(frozen=True)
 class CodeStatistics:
     """Of the learned codes: how many, mean and standard deviation of each coordinate, and mean length."""
@@ -112,93 +92,6 @@ def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
     return shape.geometry()
 
 
-<<<<<<< HEAD
-def _provenance(
-    model: Model | ClassContentModel, folder: str | Path, params: Params | ClassContentParams | None
-) -> Provenance:
-    """What the model has on record; of a model without a record, what the params say."""
-    if model.run is not None:
-        return Provenance(model.run)
-    if params is None:
-        raise UserError(
-            f"{folder}: has no record of its run, for an earlier iglo made it; name the params of that run "
-            "(--params), or run its stage again."
-        )
-    if isinstance(params, ClassContentParams) is not isinstance(model, ClassContentModel):
-        raise UserError(f"params: are those of another kind of model than {folder}; name the params of its run.")
-    shape = model.shape
-    pairs = {
-        "data.image_size": (shape.image_size, params.data.image_size),
-        "data.channels": (shape.channels, params.data.channels),
-        "generator.width": (shape.width, params.generator.width),
-    }
-    for key, (made, given) in pairs.items():
-        if made != given:
-            raise UserError(f"{key}: is {given}, but {folder} was made with {made}; name the params of its run.")
-    return Provenance.of(params)
-
-
-def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, digest: str) -> Provenance:
-    """The provenance with the metrics of this model, and with the features of its clusters, which they tell."""
-    if metrics is None:
-        return provenance
-    about = metrics.get(OF, {}) if isinstance(metrics, Mapping) else None
-    if not isinstance(about, Mapping):
-        raise UserError("metrics: must be a mapping of names to numbers, as the run wrote them; name another file.")
-    if about.get("model", digest) != digest:
-        warn(
-            "metrics: were measured on another model, and are not on the model card; measure this one.",
-            RecordWarning,
-        )
-        return provenance
-    numbers = {key: value for key, value in metrics.items() if key != OF}
-    return dataclasses.replace(
-        provenance, metrics=numbers, features=_network(about.get("features")) or provenance.features
-    )
-
-
-def _network(record: Any) -> Network | None:
-    return None if record is None else parse(record, Network)
-
-
-def _portable(network: Network) -> Network:
-    """Without the place of a weights file on this machine; a path below the working folder stays."""
-    path = Path(network.weights)
-    inside = not path.is_absolute() and ".." not in path.parts
-    return network if inside else dataclasses.replace(network, weights=path.name)
-
-
-def _record(
-    model: Model | ClassContentModel, sampler: Sampler, provenance: Provenance, digests: dict[str, str]
-) -> Record:
-    codes, judge = model.codes.double(), provenance.judge
-    with_classes = isinstance(model, ClassContentModel)
-    return Record(
-        format="iglo",
-        version=VERSION,
-        kind="class_content" if with_classes else "glo",
-        shape=asdict(model.shape),
-        encoder_width=model.encoder.width,
-        sampler=sampler.name,
-        codes=CodeStatistics(
-            len(codes),
-            tuple(codes.mean(0).tolist()),
-            tuple(codes.std(0, correction=0).tolist()),
-            codes.norm(dim=1).mean().item(),
-        ),
-        loss=_portable(provenance.run.loss),
-        judge=None if with_classes or judge is None else _portable(judge),
-        seed=provenance.run.seed,
-        classes=tuple(model.classes) if with_classes else (),
-        digests=digests,
-    )
-
-
-# --- Reading ---
-
-
-=======
->>>>>>> refs/wt/export
 def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
     """The model in a folder that `export_model` wrote.
 
