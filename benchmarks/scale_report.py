@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from iglo import figures
+from iglo import figures, plots
 
 SKIPPED = "fetch"  # which has nothing to bring where the images are in a folder
 ALLOWANCE = 4096  # MiB
@@ -154,13 +154,13 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
     x = next(iter(seconds.values()))[0]
     seconds["proportional"] = x, x / x[0] * 0.02
     with tempfile.TemporaryDirectory() as name:
-        plots = [Path(name, "seconds.png"), Path(name, "memory.png")]
-        for plot, curves, label, title in (
-            (plots[0], seconds, "CPU seconds", "CPU seconds of each stage"),
-            (plots[1], series(rows, "peak_mib"), "MiB", "Largest resident set of each stage"),
+        files = [Path(name, "seconds.png"), Path(name, "memory.png")]
+        for file, curves, label, title in (
+            (files[0], seconds, "CPU seconds", "CPU seconds of each stage"),
+            (files[1], series(rows, "peak_mib"), "MiB", "Largest resident set of each stage"),
         ):
-            figures.save_curves(plot, curves, "training images", label, title, log_y=True, log_x=True)
-        figures.save_stacked(path, [np.asarray(Image.open(plot).convert("RGB")) for plot in plots])
+            plots.save_curves(file, curves, "training images", label, title, log_y=True, log_x=True)
+        figures.save_stacked(path, [np.asarray(Image.open(file).convert("RGB")) for file in files])
 
 
 def markdown(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

@@ -723,6 +723,7 @@ def test_stages(params, tmp_path, capsys):
     for number in range(3):
         save(tmp_path / "images" / f"{number}.png", noise(16, 16, 3, seed=number))
     params["data"] |= {"source": "folder", "path": str(tmp_path / "images"), "image_size": 16, "train": 2}
+    params["rounds"] = [{"id": 1, "after": 0, "clusters": 1, "per_cluster": None, "epochs": 1}]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     common = ["--params", f"{tmp_path}/params.yaml", "--timing", f"{tmp_path}/timing.json"]
     fetch_main(["--out", f"{tmp_path}/raw", *common])

@@ -33,8 +33,8 @@ def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path)
     assert {"overview.png", "samples.png", "samplers.png", "interpolation.gif", "learning.gif", "split.png"} < drawn
     page = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
     assert all(f"<code>{name}</code>" in page for name in drawn)
-    header = (tmp_path / "reports" / "curves" / "full.csv").read_text().splitlines()[0]
-    assert header == "epoch,presented,continuity,loss"
+    header = (tmp_path / "reports" / "curves" / "full" / "curve.csv").read_text().splitlines()[0]
+    assert header == "epoch,presented,loss,continuity"
 
 
 def leaves(values):

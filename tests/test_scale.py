@@ -41,7 +41,7 @@ def test_the_commands_are_those_of_the_pipeline(scale):
     expected = {stage.name: [stage.module, *stage.argv] for stage in pipeline.stages(params=params)}
     commands = scale.commands(params)
     assert dict(commands) == expected
-    made: set[str] = {"images"}
+    made: set[str] = {"images", "data/weights", "data/torchvision"}
     for name, argv in commands:  # each finds what it reads
         stage = next(stage for stage in pipeline.stages(params=params) if stage.name == name)
         assert {dep for dep in stage.deps if not dep.endswith(".py")} <= made

@@ -48,6 +48,7 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
     stage = run.stage(name)
     chain.run(run.folder, stage)
     unbroken = take_away(run, stage)
+    capsys.readouterr()
     shutil.rmtree(run.folder / ".scratch")
 
     process = chain.start(run.folder, "-m", stage.module, *stage.argv, IGLO_CHECKPOINT_SECONDS="0")
@@ -151,7 +152,7 @@ def test_what_is_not_there_is_named(name, tiny_run, tmp_path, capsys):
     [
         (".scratch", "cannot be written (not a directory"),
         ("models", "models/full: cannot be written (file exists at "),
-        ("reports/curves", "full.csv: cannot be written (file exists"),
+        ("reports/curves", "reports/curves/full: cannot be written (file exists"),
         ("reports/timing/full.json", "full.json: cannot be written (is a directory)"),
         (None, "IGLO_CHECKPOINT_SECONDS: must be a number of seconds of at least 0, got '1m'"),
     ],

@@ -247,7 +247,7 @@ def _read(model: Model, part: Part) -> torch.Tensor:
 def _distance_to_the_mean(codes: torch.Tensor, count: int, distance: CodeDistance, runtime: Runtime) -> float:
     """The mean distance of `count` codes, of which each rank has its own (B, d), to their mean."""
     mean = runtime.total(codes.sum(0)) / count
-    of_own = distance(codes, mean.expand_as(codes)).sum() if len(codes) else torch.zeros((), device=codes.device)
+    of_own = distance(codes, mean.expand_as(codes)).sum() if len(codes) else codes.new_zeros(())
     return float(runtime.total(of_own)) / count
 
 
