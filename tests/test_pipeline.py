@@ -209,7 +209,12 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     assert compared["train"]["recon"]["psnr"] == metrics["train"]["recon"]["psnr"]
     times = json.loads((repository / "timing.json").read_text())
     assert times.keys() == {stage.name.split("@")[0] for stage in OWN}
-    assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {"seconds", "peak_mib", "images_per_s"}
+    assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {
+        "seconds",
+        "peak_mib",
+        "threads",
+        "images_per_s",
+    }
     figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
     assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
     assert {"samplers.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
