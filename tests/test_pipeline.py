@@ -190,6 +190,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_numbers_times_and_figures(repository):
     metrics = json.loads((repository / "metrics-all.json").read_text())
+    assert metrics.pop("of").keys() == {"model", "features"}  # what the numbers are about
     assert list(metrics) == ["train", "test", "interpolation", "samples", "samplers", "memorisation", "split"]
     assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder"]
     for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
@@ -208,7 +209,12 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     assert compared["train"]["recon"]["psnr"] == metrics["train"]["recon"]["psnr"]
     times = json.loads((repository / "timing.json").read_text())
     assert times.keys() == {stage.name.split("@")[0] for stage in OWN}
-    assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {"seconds", "peak_mib", "images_per_s"}
+    assert times["staged"].keys() == {"1", "2"} and times["full"].keys() == {
+        "seconds",
+        "peak_mib",
+        "threads",
+        "images_per_s",
+    }
     figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
     assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
     assert {"samplers.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
@@ -270,7 +276,7 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
     assert changed["in_a_copy"]["new"] == 1
     assert changed["interpolation.ppl_random_squeeze"]["diff"] != 0
     table = list(csv.DictReader(io.StringIO(dvc(repository, "exp", "show", "--csv"))))
-    assert [row["params.yaml:sigma"] for row in table if row["Experiment"] == "more-noise"] == ["0.5"]
+    assert [row["sigma"] for row in table if row["Experiment"] == "more-noise"] == ["0.5"]
     assert [row["in_a_copy"] for row in table if row["Experiment"] == "more-noise"] == ["1.0"]
 
 
