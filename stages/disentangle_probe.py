@@ -25,7 +25,8 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     values = measure(drawn, model, store, judge, params, runtime)
     with whole_folder(arguments.out) as out:
         save_probe(out, drawn)
-    write_json(arguments.metrics, {**values, OF: {"model": folder_digest(arguments.model)}})
+        write_json(out / "metrics.json", {**values, OF: {"model": folder_digest(arguments.model)}})
+    write_json(arguments.metrics, values)
     return len(store.images)
 
 

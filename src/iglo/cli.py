@@ -45,7 +45,7 @@ from iglo.files import read_json, write_array, write_json
 # What `dvc repro` leaves: (model, metrics, prepared images) of either pipeline.
 LEFT = {
     False: ("models/joint", "metrics-all.json", "data/prepared"),
-    True: ("disentangle/work/encoded", "disentangle/metrics.json", "disentangle/work/images"),
+    True: ("disentangle/work/encoded", "disentangle/work/probe/metrics.json", "disentangle/work/images"),
 }
 SAMPLERS = "models/samplers"
 
