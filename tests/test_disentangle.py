@@ -85,7 +85,8 @@ def swept(concatenated):
 
 def test_a_run_leaves_its_numbers(run):
     numbers = json.loads((run / "disentangle/metrics.json").read_text())
-    assert numbers.pop("of") == {"model": folder_digest(run / "disentangle/work/encoded")}
+    of = {"model": folder_digest(run / "disentangle/work/encoded")}
+    assert json.loads((run / "disentangle/work/probe/metrics.json").read_text()) == numbers | {"of": of}
     assert list(numbers) == ["train", "leakage", "conversion", "scratch", "real", "unseen"]
     assert all(map(math.isfinite, leaves(numbers))) and numbers["leakage"]["chance"] < 0.2
     shares = [*numbers["leakage"].values(), numbers["real"]["accuracy"], numbers["conversion"]["recognised"]]
