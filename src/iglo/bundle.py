@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from iglo.class_content import ClassContentShape
 from iglo.errors import UserError, shown
-from iglo.files import read_json
+from iglo.files import file_digest, read_json
 from iglo.geometry import Euclidean, make_geometry
 from iglo.model import Shape, load_network
 from iglo.randomness import torch_generator
-from iglo.run_record import Loss, Network, file_digest
+from iglo.run_record import Loss, Network
 from iglo.runtime import Runtime
 from iglo.sampling import SAMPLERS, Sampler
 from iglo.validation import Count, CountOrNone, Weight, parse

@@ -1,4 +1,4 @@
-"""The environment variables that iglo reads, each checked in this one place."""
+"""What the machine and its environment variables say: each variable is read and checked in this one place."""
 
 import math
 import os
@@ -72,3 +72,11 @@ def checkpoint_seconds() -> float:
             f"IGLO_CHECKPOINT_SECONDS: must be a number of seconds of at least 0, got {text[:40]!r}; set 60 or nothing."
         )
     return seconds
+
+
+def memory() -> int:
+    """Bytes of this machine's memory; where they cannot be asked for, more than any has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**44

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from iglo.bundle import VERSION, CodeStatistics, Record, sampler_geometry
 from iglo.class_content import ClassContentModel
 from iglo.errors import IgloWarning, UserError, warn
-from iglo.files import read_json, whole_folder, write_json
+from iglo.files import file_digest, read_json, whole_folder, write_json
 from iglo.model import Model, save_network
 from iglo.model_card import model_card
 from iglo.onnx_files import check_onnx_packages, write_onnx
 from iglo.params import ClassContentParams, Params
-from iglo.run_record import OF, Network, Provenance, file_digest, folder_digest
+from iglo.run_record import OF, Network, Provenance, folder_digest
 from iglo.runtime import runtime_on
 from iglo.sampling import Sampler, SamplerChoice, fit_sampler
 from iglo.validation import parse

@@ -1,6 +1,7 @@
 """Writing that leaves either the whole of a file or folder under its name, or what was there before."""
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -184,6 +185,15 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 # --- Moving to the final place ---

@@ -4,13 +4,13 @@ The first stage asks for all of it, so that nothing is trained in vain. This mod
 weights have to be looked at.
 """
 
-import hashlib
-import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from iglo.environment import memory
 from iglo.errors import UserError
+from iglo.files import file_digest
 from iglo.params import AnyParams, ClassContentParams, Comparison, NetworkParams, Params, runs
 from iglo.validation import within
 
@@ -109,16 +109,8 @@ def digests(params: AnyParams) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {"features": {}, "loss": {}, "evaluate": {}}
     for key, path in named_files(params).items():
         section = key.split()[-1].partition(".")[0]
-        found[section][str(path)] = found[section].get(str(path)) or _digest(path)
+        found[section][str(path)] = found[section].get(str(path)) or file_digest(path)
     return found
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def check_memory(params: AnyParams, available: int | None = None) -> None:
@@ -127,7 +119,7 @@ def check_memory(params: AnyParams, available: int | None = None) -> None:
     Args:
         available: bytes of memory; None: what the machine has.
     """
-    available = available or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = available or memory()
     for prefix, run in runs(params).items():
         for keys, amount in _memory(run):
             if amount > available:

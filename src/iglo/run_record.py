@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from iglo.files import read_json
+from iglo.files import file_digest, read_json
 from iglo.params import ClassContentParams, DataParams, Params
 from iglo.validation import CountOrNone, Weight, between, parse
 
@@ -130,12 +130,3 @@ def folder_digest(folder: str | Path) -> str:
     for path in files:
         whole.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
     return whole.hexdigest()[:16]
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from iglo import inversion
 from iglo.bundle import Bundle, load_bundle
+from iglo.environment import memory
 from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.judges import feature_judge
 from iglo.losses import PIXEL_DISTANCES, Distance
@@ -386,14 +387,6 @@ class LoadedModel:
 def _as_asked(images: np.ndarray, floats: bool) -> np.ndarray:
     """Images in [0, 1], in 8 bits unless `floats`."""
     return images if floats else np.rint(255 * images).astype(np.uint8)
-
-
-def memory() -> int:
-    """Bytes of this machine's memory; where they cannot be asked for, more than any has."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 2**44
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:
