@@ -76,10 +76,10 @@ def test_a_truncated_one_is_passed_over_for_the_one_before(folder, length):
         folder.save(step, {"step": step, "value": torch.arange(100)})
     newest = folder.path / "step-000000002.safetensors"
     newest.write_bytes(newest.read_bytes()[:length])
-    with pytest.warns(UserWarning, match="002.safetensors: not whole, or damaged"):
+    with pytest.warns(UserWarning, match="002.safetensors: is damaged or incomplete"):
         assert folder.load()["step"] == 1
     shutil.copy(newest, folder.path / "step-000000001.safetensors")
-    with pytest.warns(UserWarning, match="001.safetensors: not whole, or damaged"):
+    with pytest.warns(UserWarning, match="001.safetensors: is damaged or incomplete"):
         assert folder.load() is None
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(folder, place):
         at = {"header": data.index(b"/value"), "tensor": -5, "record": data.index(b"step") + 4}[place]
         data[at] ^= 1
     newest.write_bytes(data)
-    with pytest.warns(UserWarning, match="003.safetensors: not whole, or damaged"):
+    with pytest.warns(UserWarning, match="003.safetensors: is damaged or incomplete"):
         assert folder.load()["step"] == 1
     folder.save(2, {"step": 2})
     assert folder.load()["step"] == 2 and not newest.exists()

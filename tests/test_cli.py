@@ -313,7 +313,9 @@ def test_neighbours_among_the_training_images(here):
     )
     data = exports.tiny_params(data__train=12, data__test=4, data__shuffle=False).data
     given = ("neighbours", "images/square-3.png", "--among", "training", "-k", "1", "--out", "near.json")
-    assert refused(*given).startswith("training: the training images are in data/prepared, and it is not here; run the")
+    assert refused(*given).startswith(
+        "training: the training images must be in data/prepared, which is not here; run the"
+    )
     write_store(source, dataclasses.replace(data, train=11), 0, "data/prepared")
     assert refused(*given).startswith("training: data/prepared holds training images of another run (11 x 16 x 16 x 1,")
     write_store(source, data, 0, "data/prepared")
@@ -390,7 +392,7 @@ def test_every_command_shows_an_example():
         ("interpolate codes.npy --steps 1000000000000 --out s", "steps: 12000000000000 images take about "),
         ("decode zip.npy --out d", "zip.npy: not an .npy file of numbers, or truncated"),
         ("decode claims.npy --out d", "claims.npy: not an .npy file of numbers, or truncated"),
-        ("decode images --out d", "images: is no file; name an .npy file of codes."),
+        ("decode images --out d", "images: is not a file; name an .npy file of codes."),
         ("interpolate images --loss gan --out i", "loss: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'gan'."),
     ],
 )

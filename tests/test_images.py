@@ -108,7 +108,7 @@ def test_floats_are_in_0_to_1_but_for_rounding(tmp_path):
     [
         (np.full((16, 16), 1.01, np.float32), r"floats must be in \[0, 1\], got 1\.01 to 1\.01"),
         (np.full((16, 16), np.nan, np.float32), r"floats must be in \[0, 1\], got nan"),
-        (np.full((16, 16), 200, np.int32), "32-bit or signed integers, whose white the file does not say"),
+        (np.full((16, 16), 200, np.int32), "32-bit or signed integers do not say which value is white"),
     ],
 )
 def test_values_that_say_nothing_of_white_are_refused(tmp_path, pixels, reason):

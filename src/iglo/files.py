@@ -111,7 +111,7 @@ def check_can_be_written(path: str | Path, folder: bool) -> None:
         at = f" at {error.filename}" if error.filename and PARTIAL not in str(error.filename) else ""
         raise UserError(
             f"{path}: cannot be written ({(error.strerror or str(error)).lower()}{at}); "
-            "change who may write there, or remove what is in the way."
+            "change its permissions, or remove what is in the way."
         ) from None
 
 
