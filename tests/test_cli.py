@@ -186,7 +186,9 @@ def test_an_export_of_what_an_earlier_iglo_left(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exports.trained(Path("models/joint"), record=False)
     exports.fitted(Path("models/samplers"))
-    assert refused("export").startswith("models/joint: has no record of its run, for an earlier iglo made it; name the")
+    assert refused("export").startswith(
+        "models/joint: has no record of its run, because an earlier iglo made it; name the"
+    )
     exports.write_params(Path())
     Path("metrics-all.json").write_text(json.dumps(exports.METRICS))
     result = run("export", "--params", "params.yaml")

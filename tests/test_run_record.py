@@ -58,7 +58,7 @@ def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypa
     result = CliRunner().invoke(main, ["export"])
     assert result.exit_code == 0 and result.stderr.startswith("warning: metrics: were measured on another model, and")
     card = Path("models/export/README.md").read_text(encoding="utf-8")
-    assert "Seed 9" in card and "None of this model were given." in card
+    assert "Seed 9" in card and "None were given for this model." in card
 
 
 @pytest.mark.parametrize(

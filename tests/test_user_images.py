@@ -95,7 +95,7 @@ def test_what_is_left_out_of_a_folder_is_told(here):
 
 def test_an_input_that_cannot_be_read_is_named(here, monkeypatch):
     """As a UserError, or the command would tell the OSError of its output."""
-    assert refused("a" * 300) == f"{'a' * 300}: cannot be read (file name too long); mend that or name another."
+    assert refused("a" * 300) == f"{'a' * 300}: cannot be read (file name too long); correct that or name another."
     assert refused("new\nline*").startswith(r"new\nline*: no such file")
     Path("new\nline").mkdir()
     assert refused("new\nline").startswith(r"new\nline: no images in")

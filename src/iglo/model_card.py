@@ -1,6 +1,6 @@
-"""The README of an exported model, written from what is on record of its run.
+"""Writes the README of an exported model from the record of its run.
 
-Names in it may come from anywhere (class names are names of folders), so none of them is taken as Markdown or HTML.
+Names in it may come from anywhere (class names are names of folders), so all are escaped for Markdown and HTML.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
 
 def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
     if not metrics:
-        return ["None of this model were given."]
+        return ["None were given for this model."]
     return [
         "| metric | value |",
         "|---|---|",
