@@ -467,8 +467,8 @@ def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class
         (
             "data.test",
             400,
-            "data.test: must be more than probe.unseen + judge.held_out, 400 images, since the rest is what the judge "
-            "learns from, got 400.",
+            "data.test: must be more than probe.unseen + judge.held_out, 400 images, because the judge learns from "
+            "the rest, got 400.",
         ),
     ],
 )

@@ -56,7 +56,7 @@ def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypa
     assert result.stderr.startswith("error: models/samplers: holds samplers of another model than models/joint; run")
     chain.run(run.folder, run.stage("samplers"))
     result = CliRunner().invoke(main, ["export"])
-    assert result.exit_code == 0 and result.stderr.startswith("warning: metrics: were measured on another model, and")
+    assert result.exit_code == 0 and result.stderr.startswith("warning: metrics: were measured on another model, so")
     card = Path("models/export/README.md").read_text(encoding="utf-8")
     assert "Seed 9" in card and "None were given for this model." in card
 

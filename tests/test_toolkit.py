@@ -364,7 +364,7 @@ def test_without_the_weights_of_its_loss_a_model_takes_another_and_says_so_once(
         model.tour(IMAGES[:3], 1)
     assert [name for name, _ in asked] == ["L1"] * 5
     assert len(caught) == 1 and caught[0].filename == __file__
-    assert "l1 is taken instead" in str(caught[0].message)
+    assert "l1 is used instead" in str(caught[0].message)
 
 
 def test_a_loss_that_is_asked_for_is_not_replaced(perceptual):

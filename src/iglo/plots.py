@@ -261,8 +261,8 @@ def _draw_marks(axes: Axes, marks: Sequence[tuple[float, str]]) -> int:
 def _name_at_right(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Writes each curve's name at the right, at the height of its last point; moves names that would overlap.
 
-    A dotted line leads from a curve to its name. There is none if the curve ends far from the name, where it would look like
-    a part of the curve.
+    A dotted line leads from a curve to its name. There is none if the curve ends far from the name: there it
+    would look like a part of the curve.
     """
     to_axes = axes.transScale + axes.transLimits
     positive = axes.get_yscale() == "log"
