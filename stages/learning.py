@@ -37,7 +37,7 @@ def checkpoint_folder(
 
 
 def curve_in(folder: str, progress: Progress) -> Path | None:
-    """Makes the folder of a curve and returns the file in it; None if nothing was learned: DVC would draw an empty plot."""
+    """Makes the folder of a curve and returns the file in it; None if nothing was learned, to avoid an empty plot."""
     path = Path(folder) / "curve.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if progress.rows:
