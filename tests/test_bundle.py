@@ -140,7 +140,7 @@ def test_a_record_that_is_deep_or_long_is_refused(copy, text):
 
 
 def test_nothing_is_allocated_for_a_network_that_is_not_in_the_file(copy):
-    """Six gigabytes would be, for this width."""
+    """A network of this width would take six gigabytes."""
     path = copy / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"shape": SHAPE | {"width": 3000}}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -158,7 +158,7 @@ def test_nothing_is_allocated_for_a_network_that_is_not_in_the_file(copy):
     ],
 )
 def test_weights_that_no_model_has_are_refused(copy, name, key, value):
-    """Also where the digest says that the file is whole."""
+    """They are refused even if the digest of the file is correct."""
     path, record = copy / f"{name}.safetensors", copy / "model.json"
     with safe_open(path, "pt") as file:
         metadata = file.metadata()

@@ -85,12 +85,12 @@ def test_a_truncated_one_is_passed_over_for_the_one_before(folder, length):
 
 @pytest.mark.parametrize("place", ["header", "tensor", "record", "zeroed", "bare", "later version"])
 def test_a_damaged_one_is_passed_over_for_the_one_before(folder, place):
-    """Also where safetensors reads it without a word."""
+    """It is skipped even if safetensors reads it without an error."""
     for step in (1, 3):
         folder.save(step, {"step": step, "value": torch.arange(1.0, 4000.0)})
     newest = folder.path / "step-000000003.safetensors"
     data, tensors = bytearray(newest.read_bytes()), {"/value": torch.arange(1.0, 4000.0)}
-    if place == "bare":  # of somebody else
+    if place == "bare":  # a file that iglo did not write
         data = save(tensors)
     elif place == "later version":
         with safe_open(newest, "pt") as handle:
@@ -145,7 +145,7 @@ def test_the_end_stays_for_a_run_that_is_started_again(folder):
 
 
 def test_a_later_run_removes_what_earlier_ones_of_the_stage_have_finished_and_nothing_else(tmp_path):
-    """Experiments side by side share the folder: one may be held, broken off, or not yet put on record by DVC."""
+    """Experiments side by side share the folder: one may be running, unfinished, or not yet recorded by DVC."""
 
     def run(name: str, age: float = 2 * HOUR, ends: bool = True) -> CheckpointFolder:
         folder = CheckpointFolder(tmp_path / name)

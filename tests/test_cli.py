@@ -50,7 +50,7 @@ def run_apart(*arguments: str, **variables: str) -> tuple[str, str, int]:
 
 
 def done(*arguments: str) -> Result:
-    """A command that ends well: a line says what it wrote, if anything."""
+    """Runs a command that must succeed and say in a line what it wrote, if anything."""
     result = run(*arguments)
     assert result.exit_code == 0 and not result.stderr, result.stderr
     if "--out" in arguments:
@@ -103,7 +103,7 @@ def test_codes_and_images_there_and_back(here):
     done("reconstruct", "images", "--method", "encoder", "--out", "again.png")
     done("sample", "-n", "12", "--out", "samples.png")
     heights = [Image.open(name).height for name in ("samples.png", "again.png")]
-    assert 64 <= heights[1] - heights[0] < 80  # another row, as enlarged as the samples
+    assert 64 <= heights[1] - heights[0] < 80  # another row, enlarged like the samples
 
 
 def test_interpolations(here):
@@ -182,7 +182,7 @@ def test_export_packs_what_the_pipeline_left(kind, tmp_path, monkeypatch):
 
 
 def test_an_export_of_what_an_earlier_iglo_left(tmp_path, monkeypatch):
-    """It had no record of its run, and its metrics did not say what they are of."""
+    """The model has no record of its run, and its metrics do not name their model."""
     monkeypatch.chdir(tmp_path)
     exports.trained(Path("models/joint"), record=False)
     exports.fitted(Path("models/samplers"))

@@ -1,4 +1,4 @@
-"""What a run needs, found before anything is trained: networks, weights and memory."""
+"""Missing networks, weights or memory are found before anything is trained."""
 
 import dataclasses
 import subprocess

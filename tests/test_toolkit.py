@@ -345,7 +345,7 @@ def test_bad_input_of_class_and_content_is_one_sentence(classes, use, said):
 
 @pytest.fixture
 def perceptual(exported, tmp_path):
-    """An exported model that was trained with the features of a VGG whose weights lay elsewhere."""
+    """An exported model trained with a VGG whose weights were in another folder."""
     folder = Path(shutil.copytree(exported, tmp_path / "perceptual"))
     record = json.loads((folder / "model.json").read_text())
     loss = {"name": "perceptual", "network": "vgg11", "weights": "/another/machine/vgg.safetensors", "blocks": 1}
@@ -398,7 +398,7 @@ def test_weights_that_are_a_pipe_are_not_waited_for(perceptual, asked):
         iglo.load(perceptual).invert(IMAGES)
 
 
-# --- Numbers that no machine can serve ---
+# --- Numbers that are too large for any machine ---
 
 
 @pytest.mark.parametrize(
