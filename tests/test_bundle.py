@@ -282,7 +282,7 @@ def test_the_card_tells_the_run_whatever_the_params_say_now(tmp_path):
         assert fact in card
     assert "Loss: vgg16, weights of v.safetensors (the licence of that file)." in card
     assert "Judge of the metrics: squeezenet1\\_1, no pretrained weights" in card
-    assert "Features for clustering: not on record." in card and "None were given for this model." in card
+    assert "Features for clustering: not recorded." in card and "None were given for this model." in card
     assert "/home/me" not in card + (tmp_path / "card" / "model.json").read_text()
     assert load_bundle(tmp_path / "card", RUNTIME).record.seed == 77
 

@@ -55,7 +55,7 @@ def test_garbage_of_finite_numbers_is_told_with_the_key_of_its_rate(name, traine
     """10 epochs of three steps at an absurd rate warn; at a good rate they do not."""
     monkeypatch.setattr(outcome, "FEWEST_STEPS", 30)
     epochs, key = {f"{SECTIONS[name]}__epochs": 10}, RATES[name].replace("__", r"\.")
-    with pytest.warns(TrainingWarning, match=rf"^{name}: after 30 steps its (images|codes) [^\n]* lower {key}, or"):
+    with pytest.warns(TrainingWarning, match=rf"^{name}: after 30 steps, its (images|codes) [^\n]* lower {key}, or"):
         learn(name, trained, **epochs, **{RATES[name]: 1e3})
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrainingWarning)

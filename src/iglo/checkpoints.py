@@ -126,7 +126,7 @@ class CheckpointFolder:
                 _remove_if_finished(folder)
 
     def _keep(self, count: int, step: float = math.inf) -> None:
-        """Keeps the newest `count` checkpoints up to `step`; removes all others, which are older or not usable."""
+        """Keeps the newest `count` checkpoints up to `step`; removes all older, later and incomplete ones."""
         whole = [paths for paths in self._saved() if _is_whole(paths) and _step(paths[0]) <= step]
         kept = {path for paths in whole[:count] for path in paths}
         for path in self.path.glob("step-*.safetensors"):

@@ -156,7 +156,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Learns codes, generator and encoder from images X; y is not used.
 
         Raises:
-            ValueError: X or an argument is not what it must be, or training lost its way.
+            ValueError: X or an argument is not what it must be, or training failed.
         """
         with _value_errors(), quiet(not self.verbose), library_call(self.precision):
             settings, seed = Settings.of(self), _seed(self.random_state)

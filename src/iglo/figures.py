@@ -16,8 +16,8 @@ from iglo.texts import BOLD, TEXT, font, text_size, wrapped
 PAGE = 900  # px, the width that a grid stays within where it can
 LARGEST = 96  # px, the side up to which a small image is enlarged
 SMALLEST_TITLE = 420  # px, the width of a title over narrower images
-ANIMATED = 64  # px, small images are enlarged to about this side in an animation
-RESTS = 4  # frames that an animation shows the last image for
+ANIMATED = 64  # px, small images are enlarged to at most this side in an animation
+RESTS = 4  # frames of a pause in an animation
 PATHS = 8  # in an animation, at most
 ROOM = 2_500_000  # about the most changing pixels in all frames of an animation: 2 MB of photographs
 GAP = 4  # px between images

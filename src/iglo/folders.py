@@ -62,7 +62,7 @@ def all_files(root: Path) -> tuple[list[str], list[str]]:
 def files_of_pattern(name: str) -> list[str]:
     """The files that match a pattern such as `frogs/*.png`, unordered.
 
-    A part of the pattern that exists as a name is that name, so a folder may be called `br[1]`. `**` stands for the
+    The longest beginning that is an existing folder is not a pattern: a folder may be called `br[1]`. `**` means the
     folders that `all_files` enters.
 
     Raises:
@@ -84,7 +84,7 @@ def files_of_pattern(name: str) -> list[str]:
 
 
 def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry]]:
-    """Entries under the folder `start` and their paths in `root`, without hidden entries; does not follow links."""
+    """Entries under the folder `start`, with their paths in `root`; enters no hidden folders and no links."""
     waiting = [start]
     while waiting:
         folder = waiting.pop()

@@ -54,7 +54,7 @@ def model_card(
         "## Data",
         "",
         f"- Source: {_source(run.data)}.",
-        f"- {train_count} images for training; held out: {run.data.get('test', 'not on record')}.",
+        f"- {train_count} images for training; held out: {run.data.get('test', 'not recorded')}.",
         *([f"- Classes: {', '.join(map(markdown, classes))}."] if classes else []),
         "",
         "## Training",
@@ -94,7 +94,7 @@ def _source(data: Mapping[str, Any]) -> str:
         case "torchvision":
             classes = ", ".join(map(markdown, data.get("classes") or []))
             return f"{known.get('dataset')}, by torchvision" + (f", classes {classes}" if classes else "")
-    return "not on record"
+    return "not recorded"
 
 
 def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
@@ -132,7 +132,7 @@ def _licences(provenance: Provenance) -> Iterator[str]:
     if run.method != "class_content":
         uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.judge}
     for use, network in uses.items():
-        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not on record."
+        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
         yield f"- {use}: {words}"
 
 
