@@ -308,7 +308,7 @@ def test_a_training_in_vain_is_one_line_of_warning(tiny_run, tmp_path, monkeypat
     run = tiny_run.copy(tmp_path, **{"optimizer.generator_rate": 1e6})
     chain.run(run.folder, run.stage("full"))
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: full: after 6 steps its images") and "lower optimizer.generator_rate" in line
+    assert line.startswith("warning: full: after 6 steps, its images") and "lower optimizer.generator_rate" in line
 
 
 @pytest.mark.parametrize(("name", "rate"), [("full", "optimizer.generator_rate"), ("joint", "joint.rate")])

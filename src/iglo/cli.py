@@ -301,7 +301,7 @@ def export(
     out: Path,
     force: bool,
 ) -> None:
-    """Pack a trained model into one folder, which all other commands use. Run it after `dvc repro`.
+    """Pack a trained model into one folder. All other commands use this folder. Run `dvc repro` first.
 
     \b
     Example:

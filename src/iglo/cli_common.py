@@ -104,7 +104,7 @@ out_option = together(
 method_option = click.option(
     "--method", default="hybrid", show_default=True, help="How to find codes: encoder, optimize or hybrid."
 )
-loss_option = click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: the loss of its training]")
+loss_option = click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: the model's training loss]")
 inversion_options = together(
     method_option,
     click.option("--steps", type=int, help="Most steps of optimisation.  [default: depends on the method]"),
