@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help repro test bits check deps experiments compare bench clean
 PYTHON ?= python3
-# The build of torch: empty takes PyPI's, which on Linux brings CUDA; `make repro TORCH=cpu` takes a far smaller one.
+# The build of torch. Empty: PyPI's, which on Linux includes CUDA. `make repro TORCH=cpu` installs a far smaller one.
 TORCH ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -21,10 +21,10 @@ test: $(VENV)/installed  ## run the tests, on all cores
 	python -m pytest --numprocesses auto --dist loadfile
 
 KERNELS ?= Haswell
-bits: $(VENV)/installed  ## the tests of equal bits, with other kernels of BLAS
+bits: $(VENV)/installed  ## run the tests of equal bits, with other kernels of BLAS
 	for kernel in $(KERNELS); do OPENBLAS_CORETYPE=$$kernel python -m pytest -m bits || exit; done
 
-check: $(VENV)/installed  ## lint, formatting, and whether dvc.yaml is whole
+check: $(VENV)/installed  ## check lint, formatting, and that every dvc.yaml and docs/pipeline.svg are up to date
 	ruff check .
 	ruff format --check .
 	python -m tools.deps --check
@@ -35,13 +35,13 @@ deps: $(VENV)/installed  ## write the modules that each stage imports into every
 	python -m tools.deps
 	python -m tools.draw
 
-experiments: $(VENV)/installed  ## a table of the experiments: what each changed, and the numbers that one compares
+experiments: $(VENV)/installed  ## print a table of the experiments: what each changed, and its numbers
 	@python -m tools.experiments
 
-compare: $(VENV)/installed  ## all ways to learn with several seeds, then comparison/report.md; about three hours
+compare: $(VENV)/installed  ## train all ways to learn with several seeds, and write comparison/report.md; about three hours
 	cd comparison && dvc repro
 
-bench: $(VENV)/installed  ## how fast a training step is, beside a plain one
+bench: $(VENV)/installed  ## measure how fast a training step is, beside a plain one
 	python benchmarks/step.py
 
 clean:  ## remove what the pipeline made; your images and DVC's cache stay

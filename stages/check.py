@@ -1,4 +1,4 @@
-"""Whether this machine has what the runs need: known networks, their weights, and memory."""
+"""Checks that this machine has what the runs need: known networks, their weights, and memory."""
 
 import sys
 from types import SimpleNamespace
@@ -14,8 +14,8 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: AnyParams) -> None:
     """Checks networks, weights and sizes, downloads torchvision's weights, and writes the digests of files of weights.
 
-    `passed` holds the same whatever the params are: a stage that depends on it comes after this one, and does not run
-    again when other params are checked.
+    The file `passed` is always the same. So a stage that depends on it comes after this one, but does not run again
+    when other params are checked.
     """
     check_memory(params)
     try:

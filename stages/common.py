@@ -39,12 +39,11 @@ class Work:
 def stage(*names: str, kind: type | None = None) -> Callable:
     """Makes a function of (arguments, params) the main of a stage whose required options are `names`.
 
-    The params are of `kind`, or of what the file holds.
+    The params are of `kind`, or of the kind that the file holds.
 
-    The function returns how many images went through it, as a number or as Work, or None where a rate means nothing.
-    `--timing` names the file that receives seconds, images per second and the largest resident set in MiB (which
-    Windows does not tell); with
-    `times` among the names, the file receives those of all stages, from the folder of that option.
+    The function returns the number of images, or a Work, for the rate; or None if a rate has no meaning. `--timing`
+    names the file for seconds, images per second and the largest resident set in MiB (not known on Windows). If `times`
+    is among the names, the file receives those of all stages, from the folder of that option.
     """
 
     def decorate(
@@ -76,7 +75,7 @@ def stage(*names: str, kind: type | None = None) -> Callable:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Our own warnings are lines on stderr; other ones stay as they are."""
+    """Shows iglo's warnings as lines on stderr; other warnings do not change."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
@@ -112,7 +111,7 @@ def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None)
 
 
 def _check_first(arguments: argparse.Namespace) -> None:
-    """Finds, before a long run, variables that make no sense and places that cannot be written."""
+    """Finds, before a long run, invalid environment variables and places that cannot be written."""
     environment.check()
     if FIRST:
         for name, path in vars(arguments).items():
@@ -121,7 +120,7 @@ def _check_first(arguments: argparse.Namespace) -> None:
 
 
 def peak_mib(largest: int, platform: str) -> int:
-    """MiB of the largest resident set, which macOS counts in bytes and other systems in KiB."""
+    """Converts the largest resident set to MiB; macOS counts it in bytes, other systems in KiB."""
     return largest // 2**20 if platform == "darwin" else largest // 2**10
 
 

@@ -21,13 +21,13 @@ def checkpoint_folder(
 ) -> Iterator[CheckpointFolder]:
     """The locked scratch folder of a stage, keyed by its params, inputs and code.
 
-    It keeps the last checkpoint when the block ends well; a later run of the stage removes it.
+    If the block ends without error, the last checkpoint stays; a later run of the stage removes it.
 
-    A file of weights that the loss names is an input too: when it is replaced in place, the stage starts afresh.
+    The file of weights of the loss is an input too: if it is replaced, the stage starts afresh.
 
     Args:
         inputs: paths of the files and folders that the stage reads.
-        runtime: of the ranks that share the folder.
+        runtime: the ranks that share the folder.
     """
     code = sorted((Path(__file__).parent.parent / "src" / "iglo").glob("*.py"))
     weights = [path for key, path in named_files(params).items() if key.endswith("loss.weights") and path.is_file()]
@@ -37,7 +37,7 @@ def checkpoint_folder(
 
 
 def curve_in(folder: str, progress: Progress) -> Path | None:
-    """The file of a curve in a folder, which is made. None where nothing was learned: DVC would draw an empty curve."""
+    """Makes the folder of a curve and returns the file in it; None if nothing was learned, to avoid an empty plot."""
     path = Path(folder) / "curve.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if progress.rows:
@@ -47,7 +47,7 @@ def curve_in(folder: str, progress: Progress) -> Path | None:
 
 
 def keep(model: Model, progress: Progress, out: str, curve: str | Path | None, runtime: Runtime) -> Work:
-    """Writes a trained model and the curve of its training, unless that is None; returns the work that it was."""
+    """Writes a trained model, and the curve of its training unless `curve` is None; returns the work done."""
     if runtime.first and curve:
         write_log(curve, progress.rows)
     with whole_folder(out, runtime) as folder:

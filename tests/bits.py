@@ -20,7 +20,7 @@ DIMENSION = 24
 
 
 def bits() -> str:
-    """Starts as a stage does; then PCA starts, clusters, a mixture, a Fréchet distance and a short training."""
+    """Computes PCA starts, clusters, a mixture, a Fréchet distance and a short training, as a stage does."""
     runtime = start("fp32")
     images = tiny_images(400)
     geometry = make_geometry("sphere", None, DIMENSION)

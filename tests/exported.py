@@ -24,7 +24,7 @@ METRICS = {"train": {"recon": {"psnr": 21.75}}, "samples": {"kd": 0.5}}
 
 
 def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = True, classes=CLASSES) -> Path:
-    """A model's folder, as the stages leave it; without a `record` of its run, as an earlier iglo did."""
+    """Writes a model's folder as the stages do; without `record` as an earlier iglo did."""
     if params is CLASS_PARAMS:
         model = start_class_content(IMAGES, LABELS, classes, params, RUNTIME)
     else:
@@ -49,7 +49,7 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
 
 
 def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Path:
-    """A folder of samplers, of which the full Gaussian is the chosen one; they say that they are of `model_folder`."""
+    """Writes a folder of samplers of `model_folder`; the full Gaussian is chosen."""
     model = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
     gaussian = fit_sampler("gaussian", model.codes, sampler_geometry(model.shape), 0)
@@ -68,7 +68,7 @@ def export(folder: Path, params=PARAMS, out: str = "export", **options) -> Path:
 
 
 def measured(model: Path) -> dict:
-    """The metrics of a model, as they are left beside it."""
+    """The metrics of a model, as the pipeline writes them."""
     features = {"network": "pixels", "weights": "random"}
     return {**METRICS, "of": {"model": folder_digest(model), "features": features}}
 

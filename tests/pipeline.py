@@ -1,4 +1,4 @@
-"""The pipeline as it is written down: what dvc.yaml says with its templates filled in."""
+"""The pipeline of dvc.yaml with its templates filled in."""
 
 import itertools
 import os

@@ -24,11 +24,11 @@ FOUNDATIONS = {
     "iglo.partials",
     "iglo.environment",
     "iglo.threads",
-}  # what the floor may stand on
+}  # what the lowest layer may import
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")
-FLOATS = {"zeros", "ones", "empty", "linspace", "rand", "randn", "eye"}  # of torch, in its default type
+FLOATS = {"zeros", "ones", "empty", "linspace", "rand", "randn", "eye"}  # torch functions that use the default type
 NUMPY_GENERATORS = {"default_rng", "Generator"}
 ESTIMATORS = {"PCA", "KMeans", "MiniBatchKMeans", "GaussianMixture"}
 
@@ -106,7 +106,7 @@ def global_randomness(code: str) -> list[str]:
 
 
 def default_types(code: str) -> list[str]:
-    """Tensors in the process's default type, which a user may have changed."""
+    """Calls that make tensors in the default type of the process, which a user may have changed."""
     made = [(name, keywords) for name, _, keywords in calls(code) if name.startswith("torch.")]
     return [name for name, keywords in made if name.removeprefix("torch.") in FLOATS and "dtype" not in keywords]
 

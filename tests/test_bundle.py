@@ -140,7 +140,7 @@ def test_a_record_that_is_deep_or_long_is_refused(copy, text):
 
 
 def test_nothing_is_allocated_for_a_network_that_is_not_in_the_file(copy):
-    """Six gigabytes would be, for this width."""
+    """A network of this width would take six gigabytes."""
     path = copy / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"shape": SHAPE | {"width": 3000}}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -158,7 +158,7 @@ def test_nothing_is_allocated_for_a_network_that_is_not_in_the_file(copy):
     ],
 )
 def test_weights_that_no_model_has_are_refused(copy, name, key, value):
-    """Also where the digest says that the file is whole."""
+    """They are refused even if the digest of the file is correct."""
     path, record = copy / f"{name}.safetensors", copy / "model.json"
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -282,7 +282,7 @@ def test_the_card_tells_the_run_whatever_the_params_say_now(tmp_path):
         assert fact in card
     assert "Loss: vgg16, weights of v.safetensors (the licence of that file)." in card
     assert "Judge of the metrics: squeezenet1\\_1, no pretrained weights" in card
-    assert "Features for clustering: not on record." in card and "None of this model were given." in card
+    assert "Features for clustering: not recorded." in card and "None were given for this model." in card
     assert "/home/me" not in card + (tmp_path / "card" / "model.json").read_text()
     assert load_bundle(tmp_path / "card", RUNTIME).record.seed == 77
 
@@ -299,7 +299,7 @@ def test_metrics_of_another_model_are_not_on_the_card(exported, tmp_path):
     folder = exports.trained(tmp_path / "model", exports.tiny_params(seed=5))
     with pytest.warns(RecordWarning, match="^metrics: were measured on another model"):
         card = card_of(folder, tmp_path, metrics=exports.measured(exported.parent / "model"))
-    assert "21.75" not in card and "None of this model were given." in card
+    assert "21.75" not in card and "None were given for this model." in card
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         card = card_of(folder, tmp_path / "again", metrics=exports.measured(folder))

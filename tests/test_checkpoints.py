@@ -76,21 +76,21 @@ def test_a_truncated_one_is_passed_over_for_the_one_before(folder, length):
         folder.save(step, {"step": step, "value": torch.arange(100)})
     newest = folder.path / "step-000000002.safetensors"
     newest.write_bytes(newest.read_bytes()[:length])
-    with pytest.warns(UserWarning, match="002.safetensors: not whole, or damaged"):
+    with pytest.warns(UserWarning, match="002.safetensors: is damaged or incomplete"):
         assert folder.load()["step"] == 1
     shutil.copy(newest, folder.path / "step-000000001.safetensors")
-    with pytest.warns(UserWarning, match="001.safetensors: not whole, or damaged"):
+    with pytest.warns(UserWarning, match="001.safetensors: is damaged or incomplete"):
         assert folder.load() is None
 
 
 @pytest.mark.parametrize("place", ["header", "tensor", "record", "zeroed", "bare", "later version"])
 def test_a_damaged_one_is_passed_over_for_the_one_before(folder, place):
-    """Also where safetensors reads it without a word."""
+    """It is skipped even if safetensors reads it without an error."""
     for step in (1, 3):
         folder.save(step, {"step": step, "value": torch.arange(1.0, 4000.0)})
     newest = folder.path / "step-000000003.safetensors"
     data, tensors = bytearray(newest.read_bytes()), {"/value": torch.arange(1.0, 4000.0)}
-    if place == "bare":  # of somebody else
+    if place == "bare":  # a file that iglo did not write
         data = save(tensors)
     elif place == "later version":
         with safe_open(newest, "pt") as handle:
@@ -101,7 +101,7 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(folder, place):
         at = {"header": data.index(b"/value"), "tensor": -5, "record": data.index(b"step") + 4}[place]
         data[at] ^= 1
     newest.write_bytes(data)
-    with pytest.warns(UserWarning, match="003.safetensors: not whole, or damaged"):
+    with pytest.warns(UserWarning, match="003.safetensors: is damaged or incomplete"):
         assert folder.load()["step"] == 1
     folder.save(2, {"step": 2})
     assert folder.load()["step"] == 2 and not newest.exists()
@@ -145,7 +145,7 @@ def test_the_end_stays_for_a_run_that_is_started_again(folder):
 
 
 def test_a_later_run_removes_what_earlier_ones_of_the_stage_have_finished_and_nothing_else(tmp_path):
-    """Experiments side by side share the folder: one may be held, broken off, or not yet put on record by DVC."""
+    """Experiments side by side share the folder: one may be running, unfinished, or not yet recorded by DVC."""
 
     def run(name: str, age: float = 2 * HOUR, ends: bool = True) -> CheckpointFolder:
         folder = CheckpointFolder(tmp_path / name)

@@ -50,7 +50,7 @@ def run_apart(*arguments: str, **variables: str) -> tuple[str, str, int]:
 
 
 def done(*arguments: str) -> Result:
-    """A command that ends well: a line says what it wrote, if anything."""
+    """Runs a command that must succeed and say in a line what it wrote, if anything."""
     result = run(*arguments)
     assert result.exit_code == 0 and not result.stderr, result.stderr
     if "--out" in arguments:
@@ -103,7 +103,7 @@ def test_codes_and_images_there_and_back(here):
     done("reconstruct", "images", "--method", "encoder", "--out", "again.png")
     done("sample", "-n", "12", "--out", "samples.png")
     heights = [Image.open(name).height for name in ("samples.png", "again.png")]
-    assert 64 <= heights[1] - heights[0] < 80  # another row, as enlarged as the samples
+    assert 64 <= heights[1] - heights[0] < 80  # another row, enlarged like the samples
 
 
 def test_interpolations(here):
@@ -182,11 +182,13 @@ def test_export_packs_what_the_pipeline_left(kind, tmp_path, monkeypatch):
 
 
 def test_an_export_of_what_an_earlier_iglo_left(tmp_path, monkeypatch):
-    """It had no record of its run, and its metrics did not say what they are of."""
+    """The model has no record of its run, and its metrics do not name their model."""
     monkeypatch.chdir(tmp_path)
     exports.trained(Path("models/joint"), record=False)
     exports.fitted(Path("models/samplers"))
-    assert refused("export").startswith("models/joint: has no record of its run, for an earlier iglo made it; name the")
+    assert refused("export").startswith(
+        "models/joint: has no record of its run, because an earlier iglo made it; name the"
+    )
     exports.write_params(Path())
     Path("metrics-all.json").write_text(json.dumps(exports.METRICS))
     result = run("export", "--params", "params.yaml")
@@ -313,7 +315,9 @@ def test_neighbours_among_the_training_images(here):
     )
     data = exports.tiny_params(data__train=12, data__test=4, data__shuffle=False).data
     given = ("neighbours", "images/square-3.png", "--among", "training", "-k", "1", "--out", "near.json")
-    assert refused(*given).startswith("training: the training images are in data/prepared, and it is not here; run the")
+    assert refused(*given).startswith(
+        "training: the training images must be in data/prepared, which is not here; run the"
+    )
     write_store(source, dataclasses.replace(data, train=11), 0, "data/prepared")
     assert refused(*given).startswith("training: data/prepared holds training images of another run (11 x 16 x 16 x 1,")
     write_store(source, data, 0, "data/prepared")
@@ -390,7 +394,7 @@ def test_every_command_shows_an_example():
         ("interpolate codes.npy --steps 1000000000000 --out s", "steps: 12000000000000 images take about "),
         ("decode zip.npy --out d", "zip.npy: not an .npy file of numbers, or truncated"),
         ("decode claims.npy --out d", "claims.npy: not an .npy file of numbers, or truncated"),
-        ("decode images --out d", "images: is no file; name an .npy file of codes."),
+        ("decode images --out d", "images: is not a file; name an .npy file of codes."),
         ("interpolate images --loss gan --out i", "loss: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'gan'."),
     ],
 )

@@ -1,4 +1,4 @@
-"""Variables that make no sense are one sentence, before any work."""
+"""Invalid environment variables give a message of one sentence, before any work."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is shown of a user's words."""
+"""How messages show a user's text."""
 
 import pytest
 

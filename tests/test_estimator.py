@@ -57,7 +57,7 @@ def test_what_scikit_learn_asks_of_a_transformer(estimator, check):
     check(estimator)
 
 
-# --- Somebody else's process ---
+# --- The user's process ---
 
 
 @contextmanager
@@ -80,7 +80,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("state", FOREIGN)
 def test_the_state_of_the_process_does_not_matter(state, fitted):
-    """Neither to what is learned nor to what is done with it."""
+    """It changes neither fit nor the other methods."""
     with FOREIGN[state]():
         model = tiny().fit(DIGITS[:40])
         again = pickle.loads(pickle.dumps(model))
@@ -90,7 +90,7 @@ def test_the_state_of_the_process_does_not_matter(state, fitted):
 
 @pytest.mark.bits
 def test_fits_of_several_threads_learn_what_one_learns_alone(fitted):
-    """And the process stays as it is."""
+    """The settings of the process do not change."""
     before = torch.are_deterministic_algorithms_enabled(), sys.stderr, torch.get_rng_state()
     models = [tiny() for _ in range(3)]
     threads = [threading.Thread(target=model.fit, args=(DIGITS[:40],)) for model in models]
@@ -194,7 +194,7 @@ def test_images_come_back_in_the_shape_and_the_type_that_they_had(shape):
 
 
 class Columns:
-    """Rows as polars has them: 8-bit columns, whose types are not numpy's."""
+    """Rows as in polars: 8-bit columns with types that are not numpy's."""
 
     def __init__(self, rows: np.ndarray):
         self.rows, self.shape = rows, rows.shape

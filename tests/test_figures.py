@@ -1,4 +1,4 @@
-"""Pixels looked up where they were drawn, files read back by Pillow."""
+"""Checks pixels at the places where they were drawn, and reads files with Pillow."""
 
 import itertools
 
@@ -197,7 +197,7 @@ def test_learning_rests_on_its_end_with_the_originals_below(rng, tmp_path):
         assert (gif.n_frames, gif.info["duration"]) == (3, 500 * (1 + figures.RESTS))
         expected = figures.grid([frames[2], originals], "epoch 2", ["drawn", "original"], scale=8)
         assert gif.size == expected.shape[1::-1]
-        assert abs(np.asarray(gif.convert("RGB")).astype(int) - expected).mean() < 8  # the colours that a palette holds
+        assert abs(np.asarray(gif.convert("RGB")).astype(int) - expected).mean() < 8  # a palette holds few colours
 
 
 def test_paths_are_walked_there_and_back(rng, tmp_path):

@@ -105,7 +105,7 @@ def test_a_planted_link_is_neither_followed_nor_emptied(place):
 
 
 def test_of_two_writers_the_last_one_s_output_is_there_as_a_whole(tmp_path):
-    """For folders that are replaced, for one that stays, and for files."""
+    """Tests folders that are replaced, a folder that cannot be replaced, and files."""
     (tmp_path / "far").mkdir()
     (tmp_path / "link").symlink_to("far")
 
@@ -128,7 +128,7 @@ def test_of_two_writers_the_last_one_s_output_is_there_as_a_whole(tmp_path):
 
 
 def test_all_is_on_the_disk_before_it_has_its_name_and_the_name_afterwards(place, monkeypatch):
-    """After a power cut there is the whole, or what was there before."""
+    """After a power cut there is the whole new output, or the old one."""
     done, fsync, replace, rename = [], os.fsync, os.replace, os.rename
 
     def synced(descriptor: int) -> None:
@@ -180,7 +180,7 @@ def test_files_have_the_mode_of_new_files(tmp_path, umask):
 
 @pytest.mark.parametrize("way", ["link", "working folder", "mount point", "locked parent"])
 def test_a_folder_that_has_to_stay_is_filled(place, monkeypatch, way):
-    """What is in it besides stays, but for what the caller calls stale."""
+    """Other members stay, except those that the caller calls stale."""
     folder = place / "model"
     (folder / "a.txt").write_text("old")
     (folder / "stale.txt").write_text("old")
@@ -213,7 +213,7 @@ def test_a_link_to_nowhere_leads_to_the_new_folder(tmp_path):
 
 
 def test_a_link_to_a_file_is_replaced_and_its_target_stays(place):
-    """DVC may have linked an output to its cache."""
+    """An output may be a link to DVC's cache."""
     (place / "link.csv").symlink_to("log.csv")
     with whole_file(place / "link.csv") as file:
         file.write_text("new")

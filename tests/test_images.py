@@ -97,7 +97,7 @@ def test_16_bits_keep_their_range(tmp_path, extension):
 
 def test_floats_are_in_0_to_1_but_for_rounding(tmp_path):
     ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
-    over = np.where(ramp == 1, np.float32(1.0000001), ramp)  # one pixel once turned all others black
+    over = np.where(ramp == 1, np.float32(1.0000001), ramp)  # such a pixel once made all others black
     assert over.max() > 1
     for pixels in (ramp, over):
         np.testing.assert_array_equal(decode(save(tmp_path / "a.tiff", pixels), 16, 1).ravel(), np.arange(256))
@@ -108,7 +108,7 @@ def test_floats_are_in_0_to_1_but_for_rounding(tmp_path):
     [
         (np.full((16, 16), 1.01, np.float32), r"floats must be in \[0, 1\], got 1\.01 to 1\.01"),
         (np.full((16, 16), np.nan, np.float32), r"floats must be in \[0, 1\], got nan"),
-        (np.full((16, 16), 200, np.int32), "32-bit or signed integers, whose white the file does not say"),
+        (np.full((16, 16), 200, np.int32), "32-bit or signed integers do not say which value is white"),
     ],
 )
 def test_values_that_say_nothing_of_white_are_refused(tmp_path, pixels, reason):
@@ -166,7 +166,7 @@ def png(path: Path, pixels: np.ndarray, depth: int, colour: int, **chunks: bytes
 
 @pytest.mark.parametrize(("depth", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])
 def test_a_colour_that_a_png_declares_transparent_is_white_at_any_depth(tmp_path, depth, colour):
-    """The upper half has the least level but 0 that the depth has, which is transparent; the lower is black."""
+    """The upper half has a low level that is declared transparent; the lower half is black."""
     values, level = (1, 3)[colour == 2], 1000 if depth == 16 else 1
     if depth < 8:
         row = np.full(16 * depth // 8, sum(1 << shift for shift in range(0, 8, depth)), np.uint8)
@@ -320,21 +320,21 @@ def test_folder_labels_extensions_and_ignored_files(data, tmp_path):
 
 
 def test_every_extension_of_the_formats_is_taken():
-    """.jfif and .jpe among them. Newer Pillows may know more than the oldest."""
+    """They include .jfif and .jpe. A newer Pillow may know more."""
     known = {extension for extension, name in Image.registered_extensions().items() if name in FORMATS}
     assert {".jfif", ".jpe", ".jpg", ".png", ".webp", ".tif"} <= known <= set(EXTENSIONS)
 
 
 @pytest.mark.parametrize("links", [1, 2])
 def test_links_between_folders_multiply_nothing(tmp_path, links):
-    """With two links each, the walk once never ended."""
+    """With two links in each folder, the search once never ended."""
     root = tmp_path / "pics"
     for folder, other in ("ab", "ba"):
         for number in range(4):
             save(root / folder / f"{number}.png", noise(16, 16))
         for number in range(links):
             (root / folder / f"link{number}").symlink_to(f"../{other}")
-    (root / "a" / "0-again.png").symlink_to("0.png")  # a link to a file that is there anyway
+    (root / "a" / "0-again.png").symlink_to("0.png")  # a link to a file of the same folder
     source = folder_source(root, "data.path")
     assert source.names == tuple(f"{folder}/{number}.png" for folder in "ab" for number in range(4))
     assert source.labels == ("a",) * 4 + ("b",) * 4
@@ -399,7 +399,7 @@ def test_a_name_that_the_file_system_refuses_is_one_sentence(data, key):
 
 
 def denied(monkeypatch, call: str, place: Path) -> None:
-    """As another user would find it, whoever runs the test."""
+    """Makes `call` fail for `place` as if another user ran the test."""
     known = getattr(os, call)
 
     def refuse(path, *arguments, **options):
@@ -429,7 +429,7 @@ KINDS = {"webp": {}, "WebP": {"lossless": True}, "png": {}, "tiff": {}, "bmp": {
 
 @pytest.mark.parametrize("extension", KINDS)
 def test_a_large_image_is_not_decoded_beside_others(tmp_path, monkeypatch, extension):
-    """WebP is decoded when it is opened, and JPEG at less than its size."""
+    """WebP is decoded when it is opened, and JPEG at a reduced size."""
     path = save(tmp_path / f"a.{extension}", noise(320, 200, 3), **KINDS[extension])
     pixels = 320 * 200 // (4 if extension == "jpg" else 1)
     decode(path, 16, 3, most=pixels)
@@ -469,7 +469,7 @@ def test_a_large_webp_is_refused_before_it_takes_memory(tmp_path, monkeypatch):
     "failure", [MemoryError(), OSError("out of memory when reading image file"), OSError(errno.ENOMEM, "no memory")]
 )
 def test_want_of_memory_is_not_damage(data, tmp_path, monkeypatch, failure):
-    """Were the image left out, the data set would depend on the memory that other programs leave."""
+    """If the image were left out, the data set would depend on the memory of other programs."""
 
     def fail(image):
         raise failure
@@ -482,7 +482,7 @@ def test_want_of_memory_is_not_damage(data, tmp_path, monkeypatch, failure):
 
 
 def test_a_failure_with_too_little_memory_may_not_be_damage(data, tmp_path, monkeypatch):
-    """libjpeg says `broken data stream` for both."""
+    """libjpeg says `broken data stream` in both cases."""
     save_many(data, 2)
     truncated(Path(data.path, "half.jpg"))
     with pytest.raises(UserError, match=r"half\.jpg \(damaged"):
@@ -493,7 +493,7 @@ def test_a_failure_with_too_little_memory_may_not_be_damage(data, tmp_path, monk
 
 
 def test_a_large_image_takes_little_memory(tmp_path):
-    """float32, 16 bits, and alpha: less than 10 bytes for each pixel, where there were 32, 28 and 16."""
+    """float32, 16 bits and alpha take less than 10 bytes per pixel; before, they took 32, 28 and 16."""
     script = """
 import resource, sys
 from pathlib import Path

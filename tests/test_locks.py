@@ -1,4 +1,4 @@
-"""One holder at a time, also when a holder removes the file."""
+"""A lock has one holder at a time, also if a holder removes the file."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ def test_a_second_holder_is_told_and_gets_the_lock_afterwards(tmp_path):
 
 
 def test_who_waited_at_a_file_that_its_holder_removed_does_not_hold_it(tmp_path, monkeypatch):
-    """A third one may hold the new file of that name."""
+    """A third process may hold the new file of the same name."""
     path, lock, third = tmp_path / "lock", locks._lock, []
 
     def removed_meanwhile(descriptor: int) -> None:

@@ -160,7 +160,7 @@ def test_perceptual_in_half_precision_is_close():
 
 @pytest.mark.parametrize("name", PIXEL_DISTANCES)
 def test_pixels_are_compared_in_full_precision_where_networks_are_not(name):
-    """bfloat16 loses a residual of 0.003: value and gradient are those without autocast."""
+    """bfloat16 would lose a residual of 0.003. Value and gradient must be those without autocast."""
     target, distance = images(), DISTANCES[name]
     residual = 0.003 * torch.randn(target.shape, generator=generator(5))
     found = []
@@ -174,7 +174,7 @@ def test_pixels_are_compared_in_full_precision_where_networks_are_not(name):
 
 
 def test_the_pixels_of_a_perceptual_distance_are_compared_in_full_precision():
-    """Its blocks are cut away, so that the pixels are all that is left."""
+    """The test removes the blocks, so that only the pixels are left."""
     target, bare = images(), Perceptual([], MEAN, STD, torch.bfloat16)
     drawn = target + 0.003
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""A run with the smallest value of everything that is measured and drawn."""
+"""A run with the smallest values of all params for measures and figures."""
 
 import json
 import math
@@ -27,7 +27,9 @@ def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path)
     for stage in pipeline.stages(params=values):
         chain.run(tmp_path, stage)
     measured = json.loads((tmp_path / "metrics.json").read_text())
-    assert [key.split("_random")[0] for key in measured["samples"]] == ["novelty"]  # what one image is enough for
+    assert [key.split("_random")[0] for key in measured["samples"]] == [
+        "novelty"
+    ]  # one image is enough only for novelty
     assert all(math.isfinite(value) for value in leaves(measured))
     drawn = {path.name for path in (tmp_path / "reports" / "figures").iterdir()}
     assert {"overview.png", "samples.png", "samplers.png", "interpolation.gif", "learning.gif", "split.png"} < drawn

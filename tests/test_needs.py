@@ -1,4 +1,4 @@
-"""What a run needs, found before anything is trained: networks, weights and memory."""
+"""Missing networks, weights or memory are found before anything is trained."""
 
 import dataclasses
 import subprocess
@@ -172,8 +172,8 @@ def test_rates_that_learn_nothing_are_told():
     assert remarks(load_params(ROOT / "params.yaml")) == []
     assert remarks(load_params(ROOT / "comparison" / "params.yaml", Comparison)) == []
     assert remarks(tiny_params(optimizer__generator_rate=1e6)) == [
-        "optimizer.generator_rate: at 1e+06 images are likely to end as noise; take at most 1."
+        "optimizer.generator_rate: with the rate 1e+06, images are likely to end as noise; set at most 1."
     ]
     assert remarks(tiny_params(optimizer__name="sgd", optimizer__code_rate=10.0, joint__rate=2.0)) == [
-        "joint.rate: at 2 images are likely to end as noise; take at most 1."
+        "joint.rate: with the rate 2, images are likely to end as noise; set at most 1."
     ]

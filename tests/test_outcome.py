@@ -1,4 +1,4 @@
-"""Trainings that end in vain: weights that are no numbers are an error, useless images and codes are told."""
+"""Useless trainings: weights that are not finite are an error; useless images and codes give a warning."""
 
 import copy
 import warnings
@@ -45,17 +45,17 @@ def learn(name: str, model, **changes) -> None:
 @pytest.mark.parametrize("epochs", [1, 3])
 @pytest.mark.parametrize("name", RATES)
 def test_what_an_absurd_rate_spoils_is_one_sentence(name, epochs, rate, trained):
-    """Also where the last step does, where weights are finite and what they draw is not, and in a run of one epoch."""
+    """Tests damage by the last step, finite weights that draw infinite images, and a run of one epoch."""
     with pytest.raises(UserError, match=rf"^{name}: the [^\n]* no longer finite [^\n]*; try a lower [^\n]*fp32\.$"):
         learn(name, trained, **{RATES[name]: rate, f"{SECTIONS[name]}__epochs": epochs})
 
 
 @pytest.mark.parametrize("name", RATES)
 def test_garbage_of_finite_numbers_is_told_with_the_key_of_its_rate(name, trained, monkeypatch):
-    """As 10 epochs of three steps leave it; the same epochs at a rate that makes sense say nothing."""
+    """10 epochs of three steps at an absurd rate warn; at a good rate they do not."""
     monkeypatch.setattr(outcome, "FEWEST_STEPS", 30)
     epochs, key = {f"{SECTIONS[name]}__epochs": 10}, RATES[name].replace("__", r"\.")
-    with pytest.warns(TrainingWarning, match=rf"^{name}: after 30 steps its (images|codes) [^\n]* lower {key}, or"):
+    with pytest.warns(TrainingWarning, match=rf"^{name}: after 30 steps, its (images|codes) [^\n]* lower {key}, or"):
         learn(name, trained, **epochs, **{RATES[name]: 1e3})
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrainingWarning)
@@ -72,7 +72,7 @@ def test_short_runs_and_images_that_are_all_the_same_are_not_judged(trained, mon
 
 
 def test_an_image_is_not_in_the_mean_that_it_is_held_against(trained, monkeypatch):
-    """L1 of each image to the mean of the others, and of G(z) to the images, against NumPy."""
+    """Compares both distances with NumPy: each image to the mean of the others, and G(z) to the images."""
     told = {}
     monkeypatch.setattr(outcome, "FEWEST_STEPS", 0)
     monkeypatch.setattr(outcome, "warn_if_useless", lambda name, _, found, of_mean, *__: told.update({name: of_mean}))

@@ -1,4 +1,4 @@
-"""The page of a run, read as a browser reads it."""
+"""Reads the page of a run as a browser does."""
 
 from html.parser import HTMLParser
 
@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Figures of every kind: a grid, a wide plot, an animation, and one that no caption knows."""
+    """Figures of every kind: a grid, a wide plot, an animation, and one without a caption."""
     folder = tmp_path / "figures"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_the_page_has_every_figure_number_parameter_and_time(folder):
     )
     assert [number for number in SHOWN if number not in cells] == []
     place = cells.index("in features")
-    assert cells[place + 1 : place + 3] == ["0.96", "0.004"]  # the novelty stands among the numbers of samples
+    assert cells[place + 1 : place + 3] == ["0.96", "0.004"]  # the novelty is taken from the numbers of samples
     assert cells[cells.index("sigma") + 1] == "1.0" and cells[cells.index("rounds.2.per_cluster") + 1] == "null"
     assert cells[cells.index("full") :][:4] == ["full", "73.8", "2,438", "1,824"]
     assert cells[cells.index("staged 1") :][:4] == ["staged 1", "13.3", "–", "–"]
@@ -123,7 +123,7 @@ def test_what_users_name_is_text(folder):
     (folder / "losses.png").rename(folder / f"stage-{HOSTILE.replace('/', '')}.png")
     text = page_of(folder, params)
     assert "<script" not in text and text.count("&lt;script&gt;") >= 4
-    page_of(folder, tiny_params(data__path="caf\udce9"))  # what a path that is not UTF-8 looks like: no error
+    page_of(folder, tiny_params(data__path="caf\udce9"))  # a path that is not UTF-8 gives no error
 
 
 def test_a_run_that_measured_little_has_a_page(folder):
@@ -133,5 +133,5 @@ def test_a_run_that_measured_little_has_a_page(folder):
 
 def test_the_page_is_small(folder):
     raw = (folder / "losses.png").stat().st_size
-    assert raw > 4_000_000  # noise, the worst that there is
+    assert raw > 4_000_000  # noise is the worst case
     assert len(page_of(folder)) < 0.5 * raw

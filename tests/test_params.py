@@ -148,7 +148,7 @@ def test_a_wrong_value_is_named_with_its_key_and_need(params, tmp_path, key, val
     message = refusal(tmp_path / "params.yaml", changed(params, key, value))
     key = key + ".1" if value == ["frog", 6] else key
     if key.endswith("per_cluster") and isinstance(value, int) and "training images" in need:
-        key = f"rounds.{int(key.split('.')[1]) + 1}.clusters"  # of the round that may be left without images
+        key = f"rounds.{int(key.split('.')[1]) + 1}.clusters"  # the round that may have no images left
     assert message.startswith(f"{key}: must ") and need in message and len(message) < 300
 
 
@@ -225,11 +225,11 @@ def test_a_file_that_is_none(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
-# --- What the reader of YAML takes, as DVC does, and what it does not ---
+# --- YAML that is accepted, as by DVC, and YAML that is refused ---
 
 
 def nested_aliases(first: str, form: str) -> str:
-    """Nine levels, each of nine aliases of the one before: 9⁹ values in less than a kilobyte."""
+    """Nine levels of nine aliases of the level before: 9⁹ values in less than a kilobyte."""
     lines = [f"a0: &a0 {first}"] + [f"a{i}: &a{i} {form % ', '.join([f'*a{i - 1}'] * 9)}" for i in range(1, 10)]
     return "\n".join(lines)
 
@@ -336,7 +336,7 @@ def test_a_value_means_what_it_means_to_dvc(text):
     ],
 )
 def test_what_set_param_writes_is_read_as_it_was_meant(tmp_path, key, text, value):
-    """`dvc exp run -S key=text` changes the file so."""
+    """`dvc exp run -S key=text` changes the file in the same way."""
     path = tmp_path / "params.yaml"
     path.write_text(FILES[0].read_text(encoding="utf-8"), encoding="utf-8")
     quoted = f"'{text}'" if " " in text else text
@@ -467,8 +467,8 @@ def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class
         (
             "data.test",
             400,
-            "data.test: must be more than probe.unseen + judge.held_out, 400 images, since the rest is what the judge "
-            "learns from, got 400.",
+            "data.test: must be more than probe.unseen + judge.held_out, 400 images, because the judge learns from "
+            "the rest, got 400.",
         ),
     ],
 )

@@ -103,9 +103,9 @@ def test_every_path_of_a_command_is_declared(stage):
 
 @pytest.mark.parametrize("stage", ALL, ids=by_name)
 def test_a_stage_depends_on_the_weights_that_it_reads(stage):
-    """By the digests that `check` leaves; a section of which single keys are listed names its network alone."""
+    """It depends on the digests that `check` writes. A section with single keys listed only names its network."""
     names = {key.removeprefix("base.").removesuffix(".weights") for key in stage.params if stage.name != "check"}
-    if "loss.name" in stage.params or stage.name == "evaluate":  # whose page shows all params
+    if "loss.name" in stage.params or stage.name == "evaluate":  # evaluate's page shows all params
         names -= {"features", "loss"}
     read = names & {"features", "loss", "evaluate"}
     assert {Path(path).stem for path in stage.deps if "/checked/" in path} - {"passed"} == read
@@ -153,7 +153,7 @@ def keys(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", pipeline.FILES, ids=lambda path: path.parent.name)
 def test_every_pipeline_is_a_repository_in_which_dvc_tells_nobody_and_composes_nothing(file):
-    """One of its own, so that DVC in the root speaks of the root pipeline alone."""
+    """Each has its own repository, so that DVC in the root shows only the root pipeline."""
     config = configparser.ConfigParser()
     config.read_string("\n".join(line.strip() for line in (file.parent / ".dvc" / "config").read_text().splitlines()))
     assert config["core"]["analytics"] == "false"
@@ -190,7 +190,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_numbers_times_and_figures(repository):
     metrics = json.loads((repository / "metrics-all.json").read_text())
-    assert metrics.pop("of").keys() == {"model", "features"}  # what the numbers are about
+    assert metrics.pop("of").keys() == {"model", "features"}  # names the model of the numbers
     assert list(metrics) == ["train", "test", "interpolation", "samples", "samplers", "memorisation", "split"]
     assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder"]
     for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
@@ -239,7 +239,7 @@ def test_the_same_seed_gives_the_same_bits(repository, tiny_run):
     """Of every output but times; one run under DVC, a process a stage, the other in this process."""
     for stage in OWN:
         for out in stage.outs:
-            if "timing" not in out and out != "reports/index.html":  # which shows the times
+            if "timing" not in out and out != "reports/index.html":  # the page shows times
                 ours, theirs = (chain.contents(root / out, root) for root in (tiny_run.folder, repository))
                 assert ours and ours.keys() == theirs.keys()
                 assert [name for name in ours if ours[name] != theirs[name]] == []
@@ -325,7 +325,7 @@ def test_a_misspelt_key_is_refused(repository):
 
 
 def test_another_file_of_weights_is_seen(repository):
-    """And what reads none does not run again."""
+    """Stages that read no weights do not run again."""
     (repository / "data" / "weights" / "other.safetensors").write_bytes(b"other")
     said = dvc(repository, "repro")
     (repository / "data" / "weights" / "other.safetensors").unlink()

@@ -1,4 +1,4 @@
-"""Curves, points and texts as the renderer lays them out."""
+"""Checks the positions of curves, points and texts after layout."""
 
 import itertools
 
@@ -16,7 +16,7 @@ def rng():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that would have been saved, laid out."""
+    """The figures that would be saved, after layout."""
     kept = []
 
     def keep(figure, path):
@@ -28,7 +28,7 @@ def drawn(monkeypatch):
 
 
 def box_of(text):
-    return Text.get_window_extent(text)  # an annotation's own would take in its leader line
+    return Text.get_window_extent(text)  # an annotation's own extent includes its line
 
 
 def overlapping(texts):
@@ -122,7 +122,7 @@ def test_bands_on_a_logarithmic_axis_start_after_zero(drawn):
 
 
 def cloud(rng, clusters):
-    """Projection, labels and chosen rows of 600 images in clusters far from one another."""
+    """Projection, labels and chosen rows of 600 images in distant clusters."""
     labels = np.arange(600) % clusters
     return 9 * rng.normal(size=(clusters, 2))[labels] + 0.1 * rng.normal(size=(600, 2)), labels, np.arange(0, 600, 10)
 

@@ -1,4 +1,4 @@
-"""What long work tells of itself: bars on a terminal, lines in a log, nothing where nobody is to read it."""
+"""Progress: bars on a terminal, lines in a log, nothing if it is off or nobody reads it."""
 
 import io
 import re
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 class Gone(io.StringIO):
-    """A pipe whose reader has gone."""
+    """A pipe that its reader has closed."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError(32, "Broken pipe")
@@ -24,7 +24,7 @@ class Gone(io.StringIO):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Lines are written as if half a minute were no time."""
+    """Sets EVERY to almost 0, so that lines are written at once."""
     monkeypatch.setattr(progress, "EVERY", 1e-9)
 
 
@@ -53,7 +53,7 @@ def test_work_that_stops_early_has_no_line_of_its_end(at_once, monkeypatch):
 
 
 def test_the_time_left_is_by_the_rate_and_lines_come_by_the_clock(monkeypatch):
-    """A step takes 20 s here: of four, the second and the fourth end half a minute after a line."""
+    """A step takes 20 s here. The second and the fourth step end at least 30 s after the last line."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     shown = bar(total=4, desc="encoding", unit="batch")
     now = shown.start_t

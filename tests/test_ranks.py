@@ -78,7 +78,7 @@ def test_ranks_draw_noise_of_their_own_and_settle_batch_norm_on_all_codes(togeth
     result = found(together, "draws")
     assert result["noises"] == result["drawn"] == 6 * 6
     assert result["settled"] < 1e-6 < result["of_one_rank"]
-    assert result["variance"] < 0.02  # without the spread between the ranks' means it would be 0.8
+    assert result["variance"] < 0.02  # without the differences between the ranks' means: 0.8
 
 
 def test_with_batch_norm_two_ranks_reach_what_one_reaches(together):

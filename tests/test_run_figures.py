@@ -1,4 +1,4 @@
-"""The pictures of a run, also of one with hardly any images; and what their labels say."""
+"""The pictures of a run and their labels, also for very few images."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from tests.tiny import tiny_images
 
 @pytest.fixture
 def grids(monkeypatch):
-    """What would have been drawn as grids: name → (rows, title, row labels, column labels)."""
+    """The grids that would be drawn: name → (rows, title, row labels, column labels)."""
     seen = {}
 
     def save_grid(path, rows, title, row_labels, column_labels, scale):

@@ -1,4 +1,4 @@
-"""What the stages put on record of a run, and that an export tells that, whatever params.yaml says afterwards."""
+"""The stages record a run, and an export describes it, even if params.yaml changes afterwards."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def test_an_export_tells_the_run_and_not_the_params(tiny_run, tmp_path, monkeypa
 
 
 def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypatch):
-    """`full` and what follows have run again with another seed, but neither the samplers nor the metrics."""
+    """`full`, `encoder` and `joint` run again with another seed; the samplers and metrics are the old ones."""
     run = tiny_run.copy(tmp_path, seed=9)
     for name in ("full", "encoder", "joint"):
         shutil.rmtree(run.folder / "models" / name)
@@ -56,9 +56,9 @@ def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypa
     assert result.stderr.startswith("error: models/samplers: holds samplers of another model than models/joint; run")
     chain.run(run.folder, run.stage("samplers"))
     result = CliRunner().invoke(main, ["export"])
-    assert result.exit_code == 0 and result.stderr.startswith("warning: metrics: were measured on another model, and")
+    assert result.exit_code == 0 and result.stderr.startswith("warning: metrics: were measured on another model, so")
     card = Path("models/export/README.md").read_text(encoding="utf-8")
-    assert "Seed 9" in card and "None of this model were given." in card
+    assert "Seed 9" in card and "None were given for this model." in card
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_only_bf16_computes_in_half_precision():
     assert isinstance(runtime_on("cpu", "tf32").autocast(), contextlib.nullcontext)
 
 
-# --- In somebody else's process ---
+# --- In the user's process ---
 
 
 def switches() -> tuple:
@@ -41,7 +41,7 @@ def switches() -> tuple:
 
 @pytest.fixture
 def foreign():
-    """A process with settings of its own; afterwards those of the tests."""
+    """Gives the process settings of its own; restores those of the tests afterwards."""
     before = switches()
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
@@ -61,7 +61,7 @@ def test_a_call_leaves_the_process_as_it_found_it(foreign):
 
 
 def test_the_last_of_overlapping_calls_puts_the_settings_back(foreign):
-    """The first one leaves while the second goes on, which would leave both settings changed if each kept its own."""
+    """The first call ends while the second still runs. If each restored its own settings, they would stay changed."""
     entered, left = threading.Event(), threading.Event()
 
     def second():
@@ -75,7 +75,7 @@ def test_the_last_of_overlapping_calls_puts_the_settings_back(foreign):
     with library_call("tf32"):
         thread.start()
         entered.wait(10)
-        assert switches() == (True, False, False, False)  # the more exact of both
+        assert switches() == (True, False, False, False)  # the more exact of the two precisions
     left.set()
     thread.join()
     assert inside == [(True, False, False, False)] and switches() == foreign
@@ -140,7 +140,7 @@ def test_a_replayed_module_does_what_it_does_kernel_by_kernel(precision):
     ("gpus", "words"), [("aab", "3 ranks for 2 GPUs"), ("aa", "2 ranks for 1 GPU;"), ("abc", None)]
 )
 def test_ranks_that_share_a_gpu_are_told_before_nccl_is(gpus, words):
-    """Each may see one GPU alone, so that counting the visible ones tells nothing."""
+    """Each rank may see only one GPU, so the number of visible GPUs does not help."""
     store = torch.distributed.HashStore()
     for rank, gpu in enumerate(gpus):
         store.set(f"gpu of rank {rank}", gpu)

@@ -167,10 +167,10 @@ def test_a_choice_comes_back_from_its_folder(tmp_path):
     back = SamplerChoice.load(tmp_path, FREE)
     assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.samplers) == list(SAMPLERS)
     assert back.about == about and read_json(tmp_path / "samplers.json").keys() == {"chosen", "kernel_distance", "of"}
-    dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # where there were too few images
+    dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # with too few images
     assert SamplerChoice.load(tmp_path, back.samplers["gmm"].geometry).kernel_distance == {}
     write_json(tmp_path / "samplers.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
-    assert SamplerChoice.load(tmp_path, FREE).about == {}  # of an earlier iglo
+    assert SamplerChoice.load(tmp_path, FREE).about == {}  # written by an earlier iglo
     for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):
         write_json(tmp_path / "samplers.json", broken)
         with pytest.raises(UserError, match=r"samplers\.json: names no choice of samplers"):

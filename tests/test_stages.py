@@ -71,7 +71,7 @@ def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resume
 def test_a_finished_stage_whose_outputs_are_gone_writes_them_without_learning_again(
     name, tiny_run, tmp_path, resumed_at, monkeypatch
 ):
-    """As when DVC is killed before it has put them on record: it removes them when it runs the stage again."""
+    """DVC may be killed before it has recorded the outputs; then it removes them and runs the stage again."""
     run = tiny_run.copy(tmp_path)
     stage = run.stage(name)
     whole = take_away(run, stage)
@@ -86,7 +86,7 @@ def test_a_finished_stage_whose_outputs_are_gone_writes_them_without_learning_ag
     chain.run(run.folder, stage)
     assert resumed_at[-1] > 0 and outputs(run, stage) == whole
     parts = [path.parent for path in run.folder.glob(".scratch/**/step-*.safetensors")]
-    assert len(parts) == len(set(parts)) == 1 + (name == "staged@1")  # the last of each
+    assert len(parts) == len(set(parts)) == 1 + (name == "staged@1")  # the last checkpoint of each part
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_stage_that_learns_nothing_passes_its_model_through(name, changes, sta
     assert before.keys() == after.keys()
     recorded = {"learned_in.npy"} if name == "staged@1" else set()
     assert {file for file in before if before[file] != after[file]} == recorded
-    assert not list((run.folder / stage.options["--curves"]).iterdir())  # so that no empty curve is drawn
+    assert not list((run.folder / stage.options["--curves"]).iterdir())  # or DVC would draw an empty curve
 
 
 def test_a_loss_that_is_not_finite_stops_the_stage(tiny_run, tmp_path):
@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_nothing_half_made(name, tiny_run, tmp_path, capsys):
 def test_what_is_not_there_is_named(name, tiny_run, tmp_path, capsys):
     run = tiny_run.copy(tmp_path)
     stage = run.stage(name)
-    unread = ("data/raw", "data/torchvision", "data/weights", "data/checked/")  # by this run
+    unread = ("data/raw", "data/torchvision", "data/weights", "data/checked/")  # not read by this run
     inputs = [path for path in stage.deps if path not in stage.code and not path.startswith(unread)]
     for path in inputs:
         (run.folder / path).rename(run.folder / "away")
@@ -167,7 +167,7 @@ def test_what_would_fail_in_the_end_is_found_before_the_training(place, words, t
         (run.folder / place).unlink()
         (run.folder / place).mkdir()
     else:
-        if place == "models":  # what the stage reads is elsewhere
+        if place == "models":  # the inputs of the stage are elsewhere
             (run.folder / place).rename(run.folder / "given")
             stage = replace(stage, cmd=stage.cmd.replace("--model models/", "--model given/"))
         shutil.rmtree(run.folder / place, ignore_errors=True)
@@ -188,7 +188,7 @@ finally:
 
 @pytest.mark.parametrize(("number", "words"), [(signal.SIGTERM, "a signal (SIGTERM)"), (signal.SIGINT, "the keyboard")])
 def test_a_stage_that_is_stopped_says_so(tmp_path, number, words):
-    """Also in the midst of its imports, of which this is one."""
+    """It also says so while it imports modules; SLOW stands for a stage with slow imports."""
     (tmp_path / "stages").mkdir()
     shutil.copy(pipeline.ROOT / "stages" / "__init__.py", tmp_path / "stages")
     (tmp_path / "stages" / "slow.py").write_text(SLOW)
@@ -211,7 +211,7 @@ def test_macos_counts_memory_in_bytes():
 
 
 def test_a_model_can_be_used_where_there_is_neither_fcntl_nor_resource(exported):
-    """As on Windows, where files are locked in another way. Stages can be imported there too."""
+    """Windows has neither; there, files are locked in another way. Stages can be imported too."""
     lines = [
         "import sys",
         "sys.modules['fcntl'] = sys.modules['resource'] = None",
@@ -308,7 +308,7 @@ def test_a_training_in_vain_is_one_line_of_warning(tiny_run, tmp_path, monkeypat
     run = tiny_run.copy(tmp_path, **{"optimizer.generator_rate": 1e6})
     chain.run(run.folder, run.stage("full"))
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: full: after 6 steps its images") and "lower optimizer.generator_rate" in line
+    assert line.startswith("warning: full: after 6 steps, its images") and "lower optimizer.generator_rate" in line
 
 
 @pytest.mark.parametrize(("name", "rate"), [("full", "optimizer.generator_rate"), ("joint", "joint.rate")])

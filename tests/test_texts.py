@@ -1,4 +1,4 @@
-"""Names that the font lacks, and lines of text."""
+"""Names with letters that the font lacks, and line breaks."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_names_that_the_font_lacks_become_different_numbers_and_one_sentence():
         shown = texts.drawable(names, "class")
     assert shown == ["class 1", "Äpfel ß é", "class 3", "class 4", "class 5"]
     assert len({drawn(name) for name in shown}) == len(shown)
-    assert drawn("猫") == drawn("犬")  # equal empty boxes: what this is for
+    assert drawn("猫") == drawn("犬")  # both are the same empty box, hence the numbers
     (warning,) = told
     assert str(warning.message) == (
         "The figures' font lacks letters of 4 names, so the figures show numbers instead: '猫' is class 1, "

@@ -1,4 +1,4 @@
-"""One number of threads for every pool: the bits do not depend on who started the process."""
+"""All pools have one number of threads, and the bits do not depend on the environment."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from iglo.threads import exact_threads, set_threads, thread_count
 from tests.bits import bits
 from tests.tiny import ROOT, tiny_images
 
-KERNELS = ["", "Haswell", "SkylakeX"]  # of OpenBLAS; "": the one that it takes by itself
+KERNELS = ["", "Haswell", "SkylakeX"]  # OpenBLAS kernels; "": its own choice
 
 
 def pools() -> list[int]:
@@ -23,7 +23,7 @@ def pools() -> list[int]:
 
 
 def in_a_process(kernel: str, threads: str) -> subprocess.Popen:
-    """`tests.bits` with IGLO_THREADS=1 where every other variable asks for `threads`."""
+    """Runs `tests.bits` with IGLO_THREADS=1 while every other variable asks for `threads`."""
     pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     environment = {**os.environ, **pools, "IGLO_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     environment |= {"OPENBLAS_CORETYPE": kernel} if kernel else {}
@@ -33,7 +33,7 @@ def in_a_process(kernel: str, threads: str) -> subprocess.Popen:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_bits_do_not_depend_on_the_variables_of_other_pools(kernel):
-    """Under every kernel against itself; under the kernel of this process also against this process."""
+    """Compares runs with the same kernel; with the kernel of this process, also with this process."""
     if kernel == "SkylakeX" and "AVX512" not in torch.backends.cpu.get_cpu_capability():
         pytest.skip("takes a processor with AVX-512")
     runs = [in_a_process(kernel, threads) for threads in ("1", "2")]
@@ -68,7 +68,7 @@ def test_all_pools_get_the_number():
 
 @pytest.mark.bits
 def test_fits_at_the_same_time_do_not_see_each_others_threads():
-    """And the process keeps its numbers, which k-means changes while it works."""
+    """The process also keeps its numbers, which k-means changes while it works."""
     features = tiny_images(300).reshape(300, -1).astype(np.float32)
 
     def both() -> list[np.ndarray]:

@@ -345,7 +345,7 @@ def test_bad_input_of_class_and_content_is_one_sentence(classes, use, said):
 
 @pytest.fixture
 def perceptual(exported, tmp_path):
-    """An exported model that was trained with the features of a VGG whose weights lay elsewhere."""
+    """An exported model trained with a VGG whose weights were in another folder."""
     folder = Path(shutil.copytree(exported, tmp_path / "perceptual"))
     record = json.loads((folder / "model.json").read_text())
     loss = {"name": "perceptual", "network": "vgg11", "weights": "/another/machine/vgg.safetensors", "blocks": 1}
@@ -364,7 +364,7 @@ def test_without_the_weights_of_its_loss_a_model_takes_another_and_says_so_once(
         model.tour(IMAGES[:3], 1)
     assert [name for name, _ in asked] == ["L1"] * 5
     assert len(caught) == 1 and caught[0].filename == __file__
-    assert "l1 is taken instead" in str(caught[0].message)
+    assert "l1 is used instead" in str(caught[0].message)
 
 
 def test_a_loss_that_is_asked_for_is_not_replaced(perceptual):
@@ -398,7 +398,7 @@ def test_weights_that_are_a_pipe_are_not_waited_for(perceptual, asked):
         iglo.load(perceptual).invert(IMAGES)
 
 
-# --- Numbers that no machine can serve ---
+# --- Numbers that are too large for any machine ---
 
 
 @pytest.mark.parametrize(

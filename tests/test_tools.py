@@ -1,4 +1,4 @@
-"""The scripts for those who work on iglo: the table of experiments and the picture of the pipeline."""
+"""The scripts in tools: the table of experiments and the picture of the pipeline."""
 
 import pytest
 import yaml
@@ -9,7 +9,7 @@ from tools.imports import ROOT
 
 
 def state(sigma: float, psnr: float | None, **more) -> dict:
-    """What `dvc exp show --json` tells of a commit or an experiment; psnr None: nothing was measured."""
+    """A commit or an experiment as in `dvc exp show --json`; psnr None: nothing was measured."""
     metrics = {"train": {"recon": {"psnr": psnr}}, "samples": {"kd_random_alexnet": psnr / 1e6}} if psnr else {}
     params = {"sigma": sigma, "seed": 0, "encoder": {"mode": "codes", "width": 32}} | more
     return {"data": {"params": {"params.yaml": {"data": params}}, "metrics": {"metrics.json": {"data": metrics}}}}
@@ -51,7 +51,7 @@ def test_the_table_fits_and_tells_what_it_leaves_out(changed):
     for name in HEADLINE:
         section, *heading = name.removesuffix("_*").replace("_", ".").split(".")
         assert name.removesuffix("_*") in words or (section in words and all(part in words for part in heading))
-    assert "Not shown for want of room" in text
+    assert "Not shown, because there is no room" in text
 
 
 def test_headline_numbers_keep_their_places():

@@ -170,7 +170,7 @@ def test_terms_are_told_how_much_of_the_run_is_done(checkpoints, kill_at):
 
 
 def test_the_end_of_a_run_is_kept(whole, tmp_path):
-    """So that nobody need do it again, long before the clock of 60 s strikes."""
+    """The result of a finished training is kept, even if it took less than the 60 s between checkpoints."""
     folder = CheckpointFolder(tmp_path / "run")
     for each in (folder, folder.part("first")):
         Run(checkpoints=each)
@@ -213,7 +213,7 @@ def test_a_loss_that_is_lost_leaves_a_good_checkpoint(checkpoints):
 
 
 class Spoiling:
-    """A term that is always a number, and whose gradient is none at its `bad`-th call."""
+    """A term with finite values, whose gradient is not finite in its `bad`-th call."""
 
     name, part = "spoiling", "current"
 
@@ -227,7 +227,7 @@ class Spoiling:
 
 
 def test_weights_that_the_last_step_spoils_are_an_error(checkpoints):
-    """No loss would tell of them. The step before the last is kept where there are checkpoints, and is said to be."""
+    """The losses do not show them. With checkpoints, the step before the last is kept, and the message says so."""
     terms, last = [(1.0, Reconstruction())], EPOCHS * STEPS
     problem = (
         rf"^tiny: the weights are no longer finite after step {last}; try a lower learning rate or precision: fp32"

@@ -1,4 +1,4 @@
-"""What names stand for, and kinds of arrays."""
+"""Files that names mean, and kinds of arrays."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from iglo.user_images import ConversionWarning, read_arrays, read_files
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch) -> Path:
-    """The working folder: an empty one."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -29,7 +29,7 @@ def save(*names: str, size: int = 16, kind: str | None = None) -> None:
 
 
 def found(*names: str) -> list[str]:
-    """The files that are read; a warning fails the test."""
+    """The files that are read; a warning makes the test fail."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         images, files = read_files(names, 16, 1)
@@ -66,7 +66,7 @@ def test_patterns(here):
 
 
 def test_a_pattern_goes_through_links_to_folders_as_the_folder_does(here):
-    """Two links in each of two folders: a walk that follows them all does not end."""
+    """Two links in each of two folders: a search that follows all of them does not end."""
     for folder, other in ("ab", "ba"):
         save(f"pics/{folder}/1.png")
         for number in range(2):
@@ -94,8 +94,8 @@ def test_what_is_left_out_of_a_folder_is_told(here):
 
 
 def test_an_input_that_cannot_be_read_is_named(here, monkeypatch):
-    """As a UserError, or the command would tell the OSError of its output."""
-    assert refused("a" * 300) == f"{'a' * 300}: cannot be read (file name too long); mend that or name another."
+    """It must be a UserError: the command would report an OSError as one of its output."""
+    assert refused("a" * 300) == f"{'a' * 300}: cannot be read (file name too long); correct that or name another."
     assert refused("new\nline*").startswith(r"new\nline*: no such file")
     Path("new\nline").mkdir()
     assert refused("new\nline").startswith(r"new\nline: no images in")

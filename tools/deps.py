@@ -22,7 +22,7 @@ CODE = re.compile(r"\s+- (\.\./)*(src/iglo|stages)/\S+\.py\s*$")
 def with_modules(text: str, folder: Path) -> str:
     """The text of the dvc.yaml in `folder` with the modules of each stage as they are imported now.
 
-    The modules stand together, where the first one stood, or at the end of `deps`. All other lines stay.
+    The modules go where the first one was, or to the end of `deps`. All other lines stay.
     """
     lines = text.splitlines(keepends=True)
     written: list[str] = []
@@ -47,7 +47,7 @@ def with_modules(text: str, folder: Path) -> str:
 
 
 def _in_order(code: set[str]) -> list[str]:
-    """First the stages, then the library."""
+    """Sorted: first the stages, then the library."""
     return sorted(code, key=lambda path: (path.startswith("src/"), path))
 
 

@@ -1,7 +1,7 @@
-"""Draws the stages of dvc.yaml and how they hang together: docs/pipeline.svg.
+"""Draws the stages of dvc.yaml and their dependencies: docs/pipeline.svg.
 
 `python -m tools.draw` writes the picture. With `--check` it changes nothing and fails when the picture is out of date.
-A stage of a list is one box, and an arrow that follows from others is left out.
+A list of stages is one box. An arrow that follows from other arrows is left out.
 """
 
 import re
@@ -14,12 +14,12 @@ import yaml
 from tools.imports import ROOT
 
 PICTURE = ROOT / "docs" / "pipeline.svg"
-WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 300, 44, 40, 30, 50  # of boxes, between them, and around all
-Graph = dict[str, set[str]]  # from each stage to those that it needs
+WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 300, 44, 40, 30, 50  # px: size of boxes, space between them, and margin
+Graph = dict[str, set[str]]  # stage → stages that it needs
 
 
 def graph(stages: dict[str, dict]) -> tuple[Graph, set[tuple[str, str]]]:
-    """What each stage needs of the stages before it; and (maker, user) where a later item of a list needs the maker."""
+    """The stages that each stage needs; and pairs (maker, user) in which a later item of a list needs the maker."""
     makers: dict[str, set[str]] = defaultdict(set)
     for name, stage in stages.items():
         for path in _outs(stage):
@@ -41,7 +41,7 @@ def _body(stage: dict) -> dict:
 
 
 def _outs(stage: dict) -> list[str]:
-    """Paths of what a stage makes, but for times."""
+    """Paths of the outputs of a stage, without times."""
     entries = [entry for key in ("outs", "metrics", "plots") for entry in _body(stage).get(key, [])]
     paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
     return [path for path in paths if not path.startswith("reports/timing")]
@@ -53,7 +53,7 @@ def _place(path: str) -> str:
 
 
 def _reduced(needs: Graph) -> Graph:
-    """The same without what follows from the rest: a needs b, which needs c, so a → c is left out."""
+    """The graph without needs that follow from others: if a needs b and b needs c, a → c is left out."""
 
     def reached(name: str) -> set[str]:
         return needs[name].union(*(reached(inner) for inner in needs[name]))
@@ -68,7 +68,7 @@ def picture(stages: dict[str, dict]) -> str:
     """The picture as SVG."""
     needs, again = graph(stages)
     layers: dict[str, int] = {}
-    for name in stages:  # each is listed after what it needs
+    for name in stages:  # a stage is listed after the stages that it needs
         layers[name] = max((layers[each] + 1 for each in needs[name]), default=0)
     columns = {name: [each for each in stages if layers[each] == layers[name]].index(name) for name in stages}
     places = {name: (MARGIN + columns[name] * (WIDTH + ACROSS), 10 + layers[name] * (HEIGHT + DOWN)) for name in stages}
@@ -99,7 +99,7 @@ def _box(name: str, stage: dict, x: int, y: int) -> str:
 
 
 def _shortened(paths: list[str]) -> list[str]:
-    """The same, with the folder in place of several files in it."""
+    """The paths, with a folder in place of several files in it."""
     folders = [path.rpartition("/")[0] if "." in path else "" for path in paths]
     short = [
         folder if folder and folders.count(folder) > 1 else path for path, folder in zip(paths, folders, strict=True)
@@ -108,14 +108,14 @@ def _shortened(paths: list[str]) -> list[str]:
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
-    """Straight down in the column of the first box, and over to the second one above it."""
+    """An arrow straight down from the first box, and then across to the second box."""
     (x, y), (to_x, to_y) = start, end
     points = [(x + WIDTH // 2, y + HEIGHT), (x + WIDTH // 2, to_y - DOWN), (to_x + WIDTH // 2, to_y)]
     return _line(" L".join(f"{a} {b}" for a, b in dict.fromkeys(points)))
 
 
 def _way_back(start: tuple[int, int], end: tuple[int, int]) -> str:
-    """A bow at the left, from a box up to the same or an earlier one: the next round."""
+    """A dashed curve at the left, from a box up to itself or an earlier one: the next round."""
     (x, y), (to_x, to_y) = start, end
     low, high = y + HEIGHT * 3 // 4, to_y + HEIGHT // 4
     return _line(f"{x} {low} C{x - 40} {low} {to_x - 40} {high} {to_x} {high}", ' stroke-dasharray="4 3"')

@@ -1,6 +1,6 @@
-"""A table of the experiments on the present commit: what they changed, and the numbers that one compares.
+"""Prints a table of the experiments on the current commit: what they changed, and their main numbers.
 
-`python -m tools.experiments` prints it, at most 120 columns wide. Numbers that do not fit are left out and named.
+The table of `python -m tools.experiments` is at most 120 columns wide. It names the numbers that do not fit.
 """
 
 import json
@@ -16,7 +16,7 @@ from iglo.headline import HEADLINE
 
 WIDTH = 120
 GAP = "  "
-FIRST = (  # from left to right; then the rest of HEADLINE
+FIRST = (  # from left to right; the rest of HEADLINE follows
     "train.recon.psnr",
     "train.encoder.psnr",
     "test.encoder.psnr",
@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Column(NamedTuple):
-    """One column: the first part of its key, the lines of its heading below that, and a cell for each row."""
+    """A column: the first part of its key, the other lines of its heading, and a cell for each row."""
 
     section: str
     heading: list[str]
@@ -51,7 +51,7 @@ class Column(NamedTuple):
 
 
 def rows(shown: list[dict]) -> list[Row]:
-    """The rows of what `dvc exp show --json` prints: the workspace, then each commit and its experiments."""
+    """The rows in the output of `dvc exp show --json`: the workspace, then each commit and its experiments."""
     found = []
     for commit in shown:
         found.append(_row(commit.get("name") or commit["rev"], commit))
@@ -96,7 +96,7 @@ def table(found: list[Row], width: int = WIDTH) -> str:
     text = "\n".join(line.rstrip() for line in _lines(columns))
     if left_out:
         text += "\n" + fill(
-            f"Not shown for want of room: {', '.join(left_out)}; `dvc metrics diff A B` has them.", width
+            f"Not shown, because there is no room: {', '.join(left_out)}; `dvc metrics diff A B` has them.", width
         )
     return text
 
@@ -107,13 +107,13 @@ def _number(row: Row, pattern: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value of params, in at most 16 characters."""
+    """A value of params in at most 16 characters."""
     text = "-" if value is None else str(value)
     return text if len(text) <= 16 else f"{text[:15]}…"
 
 
 def _lines(columns: list[Column]) -> list[str]:
-    """Lines of the table: sections, each above its columns, headings, and the rows."""
+    """Lines of the table: the sections above their columns, the headings, and the rows."""
     widths = [column.width for column in columns]
     sections, place = [], 0
     for section, group in groupby(columns, key=lambda column: column.section):

@@ -1,4 +1,4 @@
-"""What a Python file of this project imports, read from its syntax tree."""
+"""Finds the imports of a Python file of this project in its syntax tree."""
 
 import ast
 from functools import cache
@@ -9,13 +9,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @cache
 def imports(path: Path) -> frozenset[Path]:
-    """Files of this project that a Python file imports, wherever in the file."""
+    """Files of this project that a Python file imports, anywhere in it."""
     names = imported_names(path.read_text(encoding="utf-8"))
     return frozenset(file for name in names if (file := module_file(name)))
 
 
 def imported_names(code: str) -> set[str]:
-    """Dotted names that code imports, wherever in it; `from a import b` may mean the module a.b, so it gives both."""
+    """Dotted names that code imports, anywhere in it; `from a import b` gives a and a.b, which may be a module."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
@@ -36,7 +36,7 @@ def module_file(name: str) -> Path | None:
 
 
 def code_of(module: str) -> set[str]:
-    """A module, all that it imports, directly or not, and their packages, as paths from the root."""
+    """A module, all its direct and indirect imports, and their packages, as paths from the root."""
     seen, queue = set(), [module_file(module)]
     while queue:
         file = queue.pop()

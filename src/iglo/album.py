@@ -42,10 +42,10 @@ class Album:
             self.frames.append(frame)
 
     def psnr(self, originals: np.ndarray) -> list[float]:
-        """Of each frame, in dB: the mean over its images.
+        """PSNR of each frame in dB, the mean over its images.
 
         Args:
-            originals: (N, H, W, C) uint8, the images that ids count.
+            originals: (N, H, W, C) uint8, the images that `ids` number.
         """
         targets = np.asarray(originals[self.ids.numpy()], np.float32) / 255
         return [metrics.psnr(frame.numpy() / np.float32(255), targets) for frame in self.frames]

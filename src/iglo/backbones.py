@@ -1,4 +1,4 @@
-"""torchvision's networks and their weights: the one place that builds them, finds their files and prepares images.
+"""Builds torchvision's networks, finds the files of their weights, and prepares images for them.
 
 `weights` is `imagenet` (torchvision's default weights, from its download cache), `random` (seeded) or the path of a
 `.safetensors` file with torchvision's key names. The classification head is never used, so a file may lack it or hold
@@ -80,7 +80,7 @@ def load_backbone(network: str, weights: str, seed: int) -> Backbone:
         find_imagenet({"weights": network})
         choice = models.get_model_weights(network).DEFAULT
         preset, source = choice.transforms(), f"torchvision's {choice}"
-        state = choice.get_state_dict(weights_only=True)  # no pickled object but tensors is read
+        state = choice.get_state_dict(weights_only=True)  # reads tensors and no other pickled objects
         if network.startswith("densenet"):  # the files keep an older spelling: norm.1 for norm1
             state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
         _load(body, state, head, network, source)
@@ -90,7 +90,7 @@ def load_backbone(network: str, weights: str, seed: int) -> Backbone:
 
 
 def check_file(network: str, weights: str) -> None:
-    """Raises UserError unless `weights` is a file of the network's weights; its tensors are not read."""
+    """Raises UserError unless `weights` is a file of the network's weights; does not read the tensors."""
     given = file_shapes(network, weights)
     body, head = _random_body(network, seed=0)
     check_shapes(shapes_of(body.state_dict()), given, head, network, weights)
@@ -106,7 +106,7 @@ def vgg_blocks(network: str, weights: str, blocks: int, seed: int) -> nn.ModuleL
 
 
 def check_vgg(network: str) -> None:
-    """Raises UserError unless a network is one that a perceptual loss can use."""
+    """Raises UserError unless a perceptual loss can use the network."""
     check_network(network)
     if not network.startswith("vgg"):
         raise UserError(f"network: must be one of torchvision's VGGs (e.g. vgg16), got {network!r}.")

@@ -75,7 +75,7 @@ class Targets:
     def _build_cache(self, ids: Tensor, budget: float) -> list[Tensor] | None:
         """Every level but the pixels, which are cheap to make; None over the budget, in bytes."""
         levels = self._represent(_unit(self._read(ids[:1])))[1:]
-        if not levels:  # pixels are all that is compared, so that there is no reason to read the images now
+        if not levels:  # only pixels are compared, so the images need not be read now
             return []
         if sum(level.nbytes for level in levels) * len(ids) > budget:
             return None

@@ -71,9 +71,9 @@ class Bundle:
     """An exported model in memory. It has the attributes of a model that inversion needs.
 
     Attributes:
-        sampler: of whole codes; with classes, of content codes.
-        class_codes: (K, class) with classes, else None.
-        folder: where it was loaded from.
+        sampler: draws codes; in a model with classes, content codes.
+        class_codes: (K, d) codes of the K classes; None in a model without classes.
+        folder: the folder it was loaded from.
     """
 
     record: Record
@@ -93,12 +93,12 @@ def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
 
 
 def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
-    """The model in a folder that `export_model` wrote.
+    """Loads the model in a folder that `export_model` wrote.
 
-    Nothing is allocated for a network before its weights are known to be in the file.
+    It checks that the file has a network's weights before it allocates memory for the network.
 
     Raises:
-        UserError: no such folder, a newer format, or a file that is missing, cannot be read or is damaged.
+        UserError: there is no such folder, its format is newer, or a file is missing, unreadable or damaged.
     """
     folder = Path(folder)
     try:
@@ -130,7 +130,7 @@ def _read_record(folder: Path) -> Record:
     if not path.is_file():
         why = "it has no model.json" if folder.is_dir() else "there is no such folder"
         raise UserError(f"{shown(str(folder))}: not an exported model ({why}); name a folder that `iglo export` made.")
-    with open(path, "rb") as file:  # so that a file that may not be read is not called damaged
+    with open(path, "rb") as file:  # so that a file without read permission is not called damaged
         long = len(file.read(LONGEST_RECORD + 1)) > LONGEST_RECORD
     try:
         values = None if long else read_json(path)
@@ -164,7 +164,7 @@ def _parsed(values: Any, kind: type, folder: Path, prefix: str = "") -> Any:
 def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: is missing; export the model again.")
-    digest = file_digest(path)  # an OSError is no damage
+    digest = file_digest(path)  # an OSError does not mean damage
     try:
         if digest != record.digests.get(path.name):
             raise ValueError
@@ -174,9 +174,9 @@ def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
 
 
 def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
-    """The network with the weights in the file; ValueError when they are of other sizes, or no weights at all."""
-    with torch.device("meta"):  # shapes alone: no memory, and no random numbers
-        network = make().float()  # whatever the default type of the process
+    """The network with the weights in the file; ValueError if their sizes differ or there are none."""
+    with torch.device("meta"):  # only shapes: takes no memory and no random numbers
+        network = make().float()  # float32, whatever the default type of the process
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     with safe_open(path, "pt") as file:
         if wanted != {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}:  # noqa: SIM118

@@ -1,13 +1,13 @@
-"""Checkpoints of a stage: written whole, verified when read, the last two kept, one process at a time.
+"""Checkpoints of a stage. A file is written as a whole and verified when read; the last two are kept.
 
 They live in a scratch folder outside the stage's outputs, which DVC deletes before it runs a stage. The folder's name
 is a hash of everything that the run depends on, so a changed value or a changed line of code starts afresh.
 
-The state of the end stays when the run has ended, because DVC may be killed before it has put the outputs on record.
-The next run with the same hash then starts at the end and writes the same outputs. A later run of the stage removes it.
+The last checkpoint stays after the run, because DVC may be killed before it has recorded the outputs. The next run with
+the same hash then starts from this checkpoint and writes the same outputs. A later run of the stage removes it.
 
-With several ranks, each writes a file of its own beside the others': what all have in common, and its rows of what has
-a row per image. Another number of ranks finds its rows in them.
+With several ranks, each rank writes its own file: the state that all ranks share, and its own rows of tensors with one
+row per image. A run with another number of ranks can read these files. Only one process at a time uses a folder.
 """
 
 import glob
@@ -37,12 +37,10 @@ from iglo.files import whole_file
 from iglo.runtime import Runtime
 
 KEPT = 2
-FORMAT = "2"  # of the files: with a checksum
+FORMAT = "2"  # version of the files; since 2 they have a checksum
 HASH = re.compile(r"[0-9a-f]{24}")  # what `fingerprint` gives
-FINISHED = "finished"  # the file in a folder whose run has ended
-HOUR = (
-    3600  # seconds that a finished folder stays at least, for an experiment beside this one that DVC has yet to record
-)
+FINISHED = "finished"  # this file in a folder says that its run has ended
+HOUR = 3600  # seconds that a finished folder stays at least: DVC may not have recorded its experiment yet
 NAME = re.compile(r"step-(\d+)(?:\.rank-(\d+)-of-(\d+))?\.safetensors")
 ALONE = Runtime(torch.device("cpu"), "fp32")
 CHANNELS_LAST = torch.channels_last
@@ -73,13 +71,13 @@ class CheckpointFolder:
 
     @contextmanager
     def locked(self, runtime: Runtime | None = None) -> Iterator["CheckpointFolder"]:
-        """Holds the folder for these ranks; in the end it stays for the next try.
+        """Locks the folder for these ranks while the block runs.
 
-        When the block ends well, the last checkpoint stays. Folders that earlier runs of the same stage have finished
-        more than an hour ago go then. What was broken off or is held by another process stays.
+        If the block ends without error, the last checkpoint stays, and folders of the same stage that were finished
+        more than an hour ago are removed. Unfinished folders, and those that another process holds, stay.
 
         Raises:
-            UserError: another process holds it, or it cannot be written.
+            UserError: another process holds the folder, or it cannot be written.
         """
         runtime = runtime or ALONE
         if not runtime.first:
@@ -106,19 +104,19 @@ class CheckpointFolder:
                 raise UserError(
                     f"{self.path}: another process is training in this folder; wait for it or stop it first."
                 ) from None
-            except FileNotFoundError:  # a later run of the stage has removed the folder just now
+            except FileNotFoundError:  # a later run of the stage has just removed the folder
                 continue
             except OSError as error:
                 raise UserError(
                     f"{self.path}: cannot be written ({(error.strerror or str(error)).lower()}); "
-                    "change who may write there, or remove what is in the way."
+                    "change its permissions, or remove what is in the way."
                 ) from None
         if not lock.real:
-            warn(f"{self.path}: this file system has no locks; start no second process that trains the same.")
+            warn(f"{self.path}: this file system has no locks; do not start a second process that trains the same.")
         return lock
 
     def _finish(self) -> None:
-        """Leaves the newest checkpoint of each part, and removes what earlier runs have left."""
+        """Keeps the newest checkpoint of each part, and removes the finished folders of earlier runs."""
         for folder in {path.parent for path in self.path.rglob("step-*.safetensors")}:
             CheckpointFolder(folder)._keep(1)
         (self.path / FINISHED).touch()
@@ -128,7 +126,7 @@ class CheckpointFolder:
                 _remove_if_finished(folder)
 
     def _keep(self, count: int, step: float = math.inf) -> None:
-        """Removes all but the newest up to this step; those after it were passed over, and so were incomplete ones."""
+        """Keeps the newest `count` checkpoints up to `step`; removes all older, later and incomplete ones."""
         whole = [paths for paths in self._saved() if _is_whole(paths) and _step(paths[0]) <= step]
         kept = {path for paths in whole[:count] for path in paths}
         for path in self.path.glob("step-*.safetensors"):
@@ -152,9 +150,9 @@ class CheckpointFolder:
             self._keep(KEPT, step)
 
     def load(self, runtime: Runtime = ALONE) -> dict | None:
-        """The newest state that all ranks can read whole, or None; a damaged one is passed over for the one before.
+        """The newest state that all ranks can read, or None; skips damaged ones.
 
-        With another number of ranks, it is the first one's, with this rank's rows of what has a row per image.
+        If the number of ranks has changed, it is the state of the first rank with the rows of this rank.
         """
         for paths in self._saved():
             state = None
@@ -163,7 +161,7 @@ class CheckpointFolder:
             if runtime.all(state is not None):
                 return state
             if runtime.first:
-                warn(f"{paths[0]}: not whole, or damaged; passed over for an older one.")
+                warn(f"{paths[0]}: is damaged or incomplete; an older checkpoint is used.")
         return None
 
     def _saved(self) -> list[list[Path]]:
@@ -216,10 +214,10 @@ def _is_whole(paths: list[Path]) -> bool:
 
 
 def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors in a file, and its metadata.
+    """The tensors in a file and its metadata.
 
     Raises:
-        ValueError: the file is of another version, or not what was written.
+        ValueError: the file has another version, or does not match its checksum.
     """
     with safe_open(path, "pt") as handle:
         about = handle.metadata() or {}
@@ -232,7 +230,7 @@ def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """CRC-32 of names, types, shapes and values: gigabytes in a second, and no single damaged block escapes it."""
+    """CRC-32 of names, types, shapes and values: fast, and it finds every single damaged block."""
     total = 0
     for name in sorted(about):
         total = zlib.crc32(f"{name}={about[name]}\n".encode(), total)

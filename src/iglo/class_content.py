@@ -68,15 +68,15 @@ class ClassContentShape:
 
 
 class ClassContentModel(nn.Module):
-    """Generator, class codes and content codes learned together; an image's code is both, the class first.
+    """Generator, class codes and content codes. An image's code is its class code followed by its content code.
 
     Attributes:
         classes: K names, in the order of the class codes.
         labels: (N,) int64, the class of every training image.
-        album: pictures of the same images along the training.
+        album: how the same images are drawn in the course of training.
         log: a row per stage and epoch.
-        encoder: from an image to both codes, or None.
-        run: what the stage that last trained the generator was asked for, or None.
+        encoder: finds both codes of an image; None before it is trained.
+        run: values of the stage that last trained the generator, or None.
     """
 
     def __init__(

@@ -59,9 +59,8 @@ SAMPLERS = "models/samplers"
 def main() -> None:
     """Use a trained model.
 
-    Images are given as folders, files or patterns such as 'frogs/*.png'. What is written follows from the name after
-    --out: a folder of image files, one .png with all of them, a .gif, or an array .npy. A line on stdout says what was
-    written.
+    Give images as folders, files or patterns such as 'frogs/*.png'. The name after --out decides what is written: a
+    folder of image files, one .png with all of them, a .gif, or an array .npy. A line on stdout says what was written.
 
     \b
     Example:
@@ -98,7 +97,7 @@ def sample(
 @device_option
 @out_option
 def encode(images: tuple[str, ...], model: str, device: str | None, out: Path, force: bool, **search: Any) -> None:
-    """Find the codes of images: an array (N, d) as .npy.
+    """Find the codes of images. Writes an array (N, d) as .npy.
 
     \b
     Example:
@@ -116,7 +115,7 @@ def encode(images: tuple[str, ...], model: str, device: str | None, out: Path, f
 @device_option
 @out_option
 def decode(codes: str, model: str, device: str | None, out: Path, force: bool) -> None:
-    """Draw the images of codes, an array (N, d).
+    """Draw the images of codes. The codes are an array (N, d).
 
     \b
     Example:
@@ -134,7 +133,7 @@ def decode(codes: str, model: str, device: str | None, out: Path, force: bool) -
 @device_option
 @out_option
 def reconstruct(images: tuple[str, ...], model: str, device: str | None, out: Path, force: bool, **search: Any) -> None:
-    """Draw images again, as the model knows them. A .png shows them below the originals.
+    """Draw images again from their codes. A .png shows them below the originals.
 
     \b
     Example:
@@ -156,7 +155,7 @@ def reconstruct(images: tuple[str, ...], model: str, device: str | None, out: Pa
 @click.argument("stops", nargs=-1, required=True, type=NAMED)
 @model_option
 @click.option("--steps", type=int, default=9, show_default=True, help="Images from one stop to the next.")
-@click.option("--closed", is_flag=True, help="Come back to the first; more than two stops always do.")
+@click.option("--closed", is_flag=True, help="Return to the first stop; with more than two stops this is always so.")
 @method_option
 @loss_option
 @device_option
@@ -171,7 +170,7 @@ def interpolate(
     force: bool,
     **search: Any,
 ) -> None:
-    """Draw the way from image to image. STOPS are images, or one .npy of codes.
+    """Draw the path from one image to the next. STOPS are images, or one .npy of codes.
 
     \b
     Example:
@@ -194,7 +193,7 @@ def interpolate(
     required=True,
     type=NAMED,
     metavar="IMAGES",
-    help="Where to look for neighbours; `training` is what the model was trained on.",
+    help="Where to look for neighbours; `training`: the images that the model was trained on.",
 )
 @model_option
 @click.option("-k", type=int, default=5, show_default=True, help="How many neighbours.")
@@ -204,7 +203,7 @@ def interpolate(
 def neighbours(
     images: tuple[str, ...], among: str, model: str, k: int, space: str, device: str | None, out: Path, force: bool
 ) -> None:
-    """Find the nearest of other images. A .png shows them, a .json names them with their distances.
+    """Find the nearest images among others. A .png shows them; a .json has their names and distances.
 
     \b
     Example:
@@ -234,7 +233,7 @@ def neighbours(
 @images_argument
 @model_option
 @classes_option
-@click.option("--method", default="encoder", show_default=True, help="Of finding content: encoder or hybrid.")
+@click.option("--method", default="encoder", show_default=True, help="How to find content: encoder or hybrid.")
 @loss_option
 @device_option
 @out_option
@@ -247,7 +246,7 @@ def convert(
     force: bool,
     **search: Any,
 ) -> None:
-    """Draw images in other classes. Takes a model of class and content.
+    """Draw images in other classes. Needs a model of class and content.
 
     \b
     Example:
@@ -270,7 +269,7 @@ def convert(
 @model_option
 @device_option
 def info(model: str, device: str | None) -> None:
-    """Say what a model is.
+    """Describe a model.
 
     \b
     Example:
@@ -284,14 +283,12 @@ def info(model: str, device: str | None) -> None:
 @main.command()
 @click.option("--model", metavar="FOLDER", help=f"A trained model with an encoder.  [default: {LEFT[False][0]}]")
 @click.option("--samplers", default=SAMPLERS, show_default=True, metavar="FOLDER", help="Fitted samplers.")
-@click.option("--params", metavar="FILE", help="Of the run, for a model that an earlier iglo made.")
+@click.option("--params", metavar="FILE", help="Params of the run; only needed for a model that an earlier iglo made.")
 @click.option(
-    "--metrics", metavar="FILE", help=f"For the model card.  [default: {LEFT[False][1]} if it is of this model]"
+    "--metrics", metavar="FILE", help=f"Metrics for the model card.  [default: {LEFT[False][1]} if it is of this model]"
 )
-@click.option(
-    "--class-content", is_flag=True, help=f"Of the pipeline disentangle: {LEFT[True][0]} and what goes with it."
-)
-@click.option("--onnx", is_flag=True, help="Both networks as ONNX too, checked against torch.")
+@click.option("--class-content", is_flag=True, help=f"Export the model of the pipeline disentangle, {LEFT[True][0]}.")
+@click.option("--onnx", is_flag=True, help="Also write both networks as ONNX, checked against torch.")
 @click.option("--out", default=EXPORTED, show_default=True, type=OutPath(path_type=Path), help="The folder to make.")
 @click.option("--force", is_flag=True, help="Replace an exported model that is there.")
 def export(
@@ -304,7 +301,7 @@ def export(
     out: Path,
     force: bool,
 ) -> None:
-    """Pack a trained model into one folder. All other commands use it; `dvc repro` leaves what it needs.
+    """Pack a trained model into one folder. All other commands use this folder. Run `dvc repro` first.
 
     \b
     Example:
@@ -322,13 +319,16 @@ def export(
 
 
 def _metrics_left(file: str) -> dict[str, Any] | None:
-    """The metrics in a file that was not asked for; None when it does not say which model they are of."""
+    """The metrics in the default file; None, with a warning, if it does not say which model they are of."""
     if not Path(file).is_file():
         return None
     metrics = read_json(file)
     if isinstance(metrics, dict) and "of" in metrics:
         return metrics
-    click.echo(f"warning: {file}: does not say which model it is of, and is left off the model card.", err=True)
+    click.echo(
+        f"warning: {file}: does not say which model it is of, so the model card has none; run `dvc repro` again.",
+        err=True,
+    )
     return None
 
 

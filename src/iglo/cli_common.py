@@ -25,7 +25,7 @@ class Commands(click.Group):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a terminal may not know every letter
+            if hasattr(stream, "reconfigure"):  # a terminal may not show every letter
                 stream.reconfigure(errors="backslashreplace")
         try:
             with warnings.catch_warnings():
@@ -34,8 +34,8 @@ class Commands(click.Group):
             if sys.stdout is not None:
                 sys.stdout.flush()
             sys.exit(status)
-        except BrokenPipeError:  # who reads our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+        except BrokenPipeError:  # the reader of our output has closed it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails to flush at exit
             sys.exit(1)
         except click.ClickException as error:
             message = error.format_message()
@@ -54,7 +54,7 @@ class Commands(click.Group):
 
 
 def _show_own_warnings() -> None:
-    """Makes warnings of iglo lines on stderr; those of libraries are none of the user's business."""
+    """Shows iglo's warnings as lines on stderr, and hides those of libraries."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
         if issubclass(category, IgloWarning):
@@ -80,7 +80,7 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 class OutPath(click.Path):
-    """A place to write to. An empty name would be the working folder."""
+    """A place to write to. An empty name is refused, because it would mean the working folder."""
 
     def convert(self, value: Any, *context: Any) -> Any:
         if value == "":
@@ -88,31 +88,33 @@ class OutPath(click.Path):
         return super().convert(value, *context)
 
 
-NAMED = click.Path(readable=False)  # a shell completes it; whether it can be read, the reader says
+NAMED = click.Path(readable=False)  # the shell completes it; whoever opens it checks whether it can be read
 
 model_option = click.option(
     "--model", default=EXPORTED, show_default=True, type=NAMED, metavar="FOLDER", help="An exported model."
 )
 device_option = click.option("--device", metavar="NAME", help="cpu, cuda, ...  [default: a GPU if there is one]")
-seed_option = click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same result.")
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="The same seed gives the same result."
+)
 out_option = together(
     click.option("--out", required=True, type=OutPath(path_type=Path), help="Where the result goes."),
     click.option("--force", is_flag=True, help="Replace what is there."),
 )
 method_option = click.option(
-    "--method", default="hybrid", show_default=True, help="Of finding codes: encoder, optimize or hybrid."
+    "--method", default="hybrid", show_default=True, help="How to find codes: encoder, optimize or hybrid."
 )
-loss_option = click.option(
-    "--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: what the model was trained with]"
-)
+loss_option = click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: the model's training loss]")
 inversion_options = together(
     method_option,
-    click.option("--steps", type=int, help="Of optimisation, at most.  [default: what the method takes]"),
+    click.option("--steps", type=int, help="Most steps of optimisation.  [default: depends on the method]"),
     loss_option,
     seed_option,
 )
 images_argument = click.argument("images", nargs=-1, required=True, type=NAMED)
-classes_option = click.option("--class", "classes", multiple=True, metavar="NAME", help="Repeatable.  [default: all]")
+classes_option = click.option(
+    "--class", "classes", multiple=True, metavar="NAME", help="A class; may be given several times.  [default: all]"
+)
 
 
 # --- Models and results ---
@@ -125,7 +127,7 @@ def load(model: str, device: str | None) -> "LoadedModel":
 
 @contextmanager
 def output(out: Path, *arguments: Any) -> Iterator[Path]:
-    """A path to write to, as `cli_files.writing`; in the end a line on stdout says what was written."""
+    """Yields a path to write to, as `cli_files.writing`; then says in a line on stdout what was written."""
     with writing(out, *arguments) as place:
         yield place
     click.echo(f"wrote {shown(str(out))} ({amount(out)})")

@@ -24,7 +24,7 @@ UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a file
 SECONDS = 0.1  # a frame of an animation stays
 ENLARGED = 128  # px, the side up to which frames are enlarged
 COLUMNS = 12
-PIXEL = 9  # bytes of memory for a pixel of a picture: three colours, in three copies
+PIXEL = 9  # bytes of memory for a pixel of a picture: three colours, three copies
 
 # --- Reading ---
 
@@ -43,7 +43,7 @@ def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[P
 def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[str]]:
     """The images that the model was trained on, (N, H, W, C) uint8, and their names.
 
-    An export does not hold them: they are the ones in the folder of prepared images of its run.
+    They are not in the export, but in the folder of prepared images of its run.
     """
     from iglo.images import ImageStore
 
@@ -51,8 +51,8 @@ def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[s
         store = ImageStore.open(folder)
     except UserError:
         raise UserError(
-            f"training: the training images are in {folder}, and it is not here; run the command where the model was "
-            "trained, or name images. A folder of this name is ./training."
+            f"training: the training images must be in {folder}, which is not here; run the command where the "
+            "model was trained, or name other images (./training for a folder of this name)."
         ) from None
     images, shape = np.asarray(store.train), model.shape
     known = (model.bundle.record.codes.count, shape.image_size, shape.image_size, shape.channels)
@@ -67,15 +67,15 @@ def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[s
 
 def read_codes(name: str) -> np.ndarray:
     try:
-        is_file = stat.S_ISREG(os.stat(name).st_mode)  # a pipe could keep us waiting
+        is_file = stat.S_ISREG(os.stat(name).st_mode)  # opening a pipe could wait for ever
         if is_file:
-            open(name, "rb").close()  # so that a file that may not be read is not called damaged
+            open(name, "rb").close()  # so that a file without read permission is not called damaged
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; name an .npy file of codes.") from None
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({_reason(error)}); name an .npy file that you may read.") from None
     if not is_file:
-        raise UserError(f"{name}: is no file; name an .npy file of codes.")
+        raise UserError(f"{name}: is not a file; name an .npy file of codes.")
     try:
         return read_array(name)
     except UserError:
@@ -113,12 +113,12 @@ def writing(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Patter
 
 
 def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]:
-    """The names in a folder `out` that are to be replaced."""
+    """The names in the folder `out` that will be replaced."""
     folder = not out.suffix
     if out.is_dir() != folder and out.exists():
         raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
     there = sorted(os.listdir(out)) if out.is_dir() else [out.name] * out.exists()
-    there = [name for name in there if not name.startswith(PARTIAL)]  # what a killed command has left
+    there = [name for name in there if not name.startswith(PARTIAL)]  # files of a killed command
     if there and not force:
         raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
     if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):
@@ -127,7 +127,7 @@ def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]
 
 
 def amount(out: Path) -> str:
-    """How much was written, in words."""
+    """How much was written, for a message: a number of files, or kB."""
     if out.is_dir():
         count = len(os.listdir(out))
         return f"{count} file{'s' * (count != 1)}"
@@ -158,7 +158,7 @@ def class_endings(names: Sequence[str]) -> list[str]:
 
 
 def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
-    """Rows of images, (n, H, W, C) uint8 each, enlarged alike whatever labels stand beside them."""
+    """Writes rows of images, (n, H, W, C) uint8 each, all enlarged by the same factor."""
     from iglo.figures import GAP, LARGEST, MARGIN, PAGE, save_grid
     from iglo.toolkit import memory
 

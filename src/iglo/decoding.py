@@ -14,12 +14,12 @@ from iglo.errors import shown
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 SMALLEST_SIDE = 8  # pixels; less than that holds nothing to learn from
-LEEWAY = 1e-6  # by which rounding may push a float out of [0, 1]
-GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's; those of 16 bits begin with "I;"
+LEEWAY = 1e-6  # rounding may move a float so far out of [0, 1]
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's names; modes of 16 bits begin with "I;"
 BAND = 2**20  # pixels that are converted at a time
-AT_ONCE = 2**25  # pixels that threads which decode beside each other may hold, all together
-BYTES = 16  # per pixel of the file: what decoding takes at most, which is what libwebp takes
-DRAFT = 4  # times the size asked for: a JPEG may be decoded no smaller than that
+AT_ONCE = 2**25  # pixels that all decoding threads together may hold
+BYTES = 16  # of memory per pixel of the file, at most; libwebp takes the most
+DRAFT = 4  # a JPEG is decoded at this many times the wanted size, or larger
 
 BITS, PHOTOMETRIC = 258, 262  # TIFF's tags
 
@@ -36,7 +36,7 @@ class LargeImageError(Exception):
 
 
 def decode(item: Item, size: int, channels: int, pad: bool = False, most: int | None = None) -> np.ndarray:
-    """The pixels that `read_image` gives."""
+    """The pixels of an image, as `read_image` gives them."""
     return read_image(item, size, channels, pad, most)[0]
 
 
@@ -45,28 +45,28 @@ def read_image(
 ) -> tuple[np.ndarray, Shape]:
     """The image in a file, or in a uint8 array (H, W) or (H, W, 3), as a (size, size, channels) uint8 array.
 
-    Orientation as EXIF says, transparency over white, 16 bits and floats to 8 bits as in `to_bytes`, first frame of
-    several; the centre square, resized with antialiasing. An image of that size already keeps every bit; with `pad` a
-    smaller one does too, in the middle of black.
+    The image is turned as EXIF says and laid over white where it is transparent. 16 bits and floats become 8 bits as in
+    `to_bytes`. Of several frames the first is taken. The centre square is resized with antialiasing. The pixels of an
+    image that has the size already do not change; with `pad`, nor do those of a smaller one, which is centred on black.
 
     A JPEG of at least 8 times that size is decoded at half, a quarter or an eighth of its own size, but no smaller than
-    4 times the size asked for.
+    4 times the wanted size.
 
     Args:
-        most: pixels that may be decoded.
+        most: the most pixels that may be decoded; None: no limit.
 
     Returns:
-        The pixels; and the shape that the image had in the file.
+        The pixels, and the shape of the image in the file.
 
     Raises:
-        BadImageError: the file cannot be read, is no image, is damaged, too small or too large.
-        LargeImageError: more pixels than `most`; nothing has been decoded.
-        MemoryError: there is not enough memory, so that nothing can be said about the image.
+        BadImageError: the file cannot be read, is not an image, is damaged, too small or too large.
+        LargeImageError: the image has more pixels than `most`; nothing was decoded.
+        MemoryError: there is not enough memory; the image may be good or bad.
     """
     try:
         try:
             return _read(item, size, channels, pad, most)
-        except ValueError:  # as Pillow raises it for a PNG with more text than it likes
+        except ValueError:  # Pillow raises it for a PNG with too much text
             if (bare := _without_text(item)) is None:
                 raise
             return _read(bare, size, channels, pad, most)
@@ -83,12 +83,12 @@ def read_image(
 
 
 def to_bytes(values: np.ndarray, white: int = 65535) -> np.ndarray:
-    """Grey levels as uint8: uint8 as they are, uint16 with `white` as 255, floats with 1 as 255, rounded.
+    """Converts grey levels to uint8: uint8 stays, `white` in uint16 and 1.0 in floats become 255; rounds.
 
-    Other integers do not say what white is, and are refused, as are floats beyond [0, 1].
+    Other integers are refused, because their white value is unknown. So are floats beyond [0, 1].
 
     Raises:
-        BadImageError: values of another type or range.
+        BadImageError: the values have another type or range.
     """
     if values.dtype == np.uint8:
         return values
@@ -97,7 +97,7 @@ def to_bytes(values: np.ndarray, white: int = 65535) -> np.ndarray:
     if values.dtype.kind != "f":
         raise BadImageError(f"values must be uint8, uint16 or float in [0, 1], got {values.dtype}")
     low, high = values.min(), values.max()
-    if not (low >= -LEEWAY and high <= 1 + LEEWAY):  # which NaN is not either
+    if not (low >= -LEEWAY and high <= 1 + LEEWAY):  # also false for NaN
         raise BadImageError(f"floats must be in [0, 1], got {low:g} to {high:g}")
     return np.rint(255 * values.clip(0, 1)).astype(np.uint8)
 
@@ -120,7 +120,7 @@ def _opened(item: Item | BinaryIO, enough: int, most: int | None) -> Iterator[tu
     """The image, not decoded yet, and its shape.
 
     Args:
-        enough: pixels of the shorter side that a JPEG must keep.
+        enough: the fewest pixels that the shorter side of a reduced JPEG may have.
     """
     if isinstance(item, np.ndarray):
         _check_size(*item.shape[1::-1], most)
@@ -129,7 +129,7 @@ def _opened(item: Item | BinaryIO, enough: int, most: int | None) -> Iterator[tu
     if isinstance(item, Path) and item.stat().st_size == 0:
         raise BadImageError("empty file")
     with open(item, "rb") if isinstance(item, Path) else item as file:
-        if webp := _webp_size(file.read(30)):  # libwebp takes its memory when the file is opened
+        if webp := _webp_size(file.read(30)):  # libwebp allocates memory when the file is opened
             _check_size(*webp, most)
         file.seek(0)
         with Image.open(file, formats=FORMATS) as image:
@@ -153,7 +153,7 @@ def _check_size(width: int, height: int, most: int | None = None) -> None:
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height in the first 30 bytes of a WebP file, of any of its three kinds; None for other files."""
+    """Width and height from the first 30 bytes of a WebP file of any kind; None for other files."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
         return None
 
@@ -169,9 +169,9 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 @contextmanager
 def _memory(shape: Shape) -> Iterator[None]:
-    """Raises MemoryError where a decoder failed and there is no memory for the image: many decoders do not say why.
+    """Raises MemoryError if the block failed and there is too little memory: many decoders do not give this reason.
 
-    The images of other threads count too: they may have taken the memory, and given it back since.
+    The images of other threads count too: they may have used the memory in the meantime.
     """
     try:
         yield
@@ -180,7 +180,7 @@ def _memory(shape: Shape) -> Iterator[None]:
     except Exception as error:
         if getattr(error, "errno", None) == errno.ENOMEM or "out of memory" in str(error):
             raise MemoryError from None
-        np.empty(BYTES * max(shape[0] * shape[1], AT_ONCE), np.uint8)  # raises it where there is not so much
+        np.empty(BYTES * max(shape[0] * shape[1], AT_ONCE), np.uint8)  # raises MemoryError if there is too little
         raise
 
 
@@ -191,7 +191,7 @@ def _channels(image: Image.Image) -> int:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Pillow gives pixels of 2, 4 and 16-bit PNGs in 8 bits, but the transparent colour as the file says it."""
+    """Scales the transparent colour of 2, 4 and 16-bit PNGs to 8 bits, as Pillow has done with their pixels."""
     colour, kind = image.info.get("transparency"), image.tile[0][3] if image.tile else None
     if isinstance(colour, tuple) and kind == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in colour)
@@ -200,7 +200,7 @@ def _scale_transparency(image: Image.Image) -> None:
 
 
 def _without_text(item: Item) -> BytesIO | None:
-    """A PNG file without its text and colour profile, of which Pillow takes so much and no more; None: no PNG file."""
+    """A PNG file without text and colour profile, which Pillow refuses if they are long; None for other files."""
     content = item.read_bytes() if isinstance(item, Path) else b""
     if not content.startswith(b"\x89PNG"):
         return None
@@ -228,7 +228,7 @@ def _unidentified(item: Item) -> str:
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
-    """The image in 8 bits without transparency, made in bands: a large one would be in memory several times."""
+    """The image in 8 bits without transparency. It works in bands, to need less memory for a large image."""
     if image.mode == mode and not image.has_transparency_data:
         return image
     flat, rows = Image.new(mode, image.size), max(1, BAND // image.width)
@@ -239,11 +239,11 @@ def _flat(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _in_8_bits(band: Image.Image, image: Image.Image) -> Image.Image:
-    """A band of an image of more than 8 bits, of which the file says more than the band: black on white, and so on."""
+    """Converts a band of an image of more than 8 bits, with what the tags of the file say (such as 0 is white)."""
     if band.mode not in ("I", "F") and not band.mode.startswith("I;"):
         return band
     if band.mode == "I":
-        raise BadImageError("32-bit or signed integers, whose white the file does not say; save 8 or 16 bits")
+        raise BadImageError("32-bit or signed integers do not say which value is white; save 8 or 16 bits")
     values = np.asarray(band)
     tags = getattr(image, "tag_v2", {})  # of a TIFF file
     grey = to_bytes(values, 4095 if tags.get(BITS) == (12,) else 65535)

@@ -229,7 +229,7 @@ def _held_out(count: int, params: Params) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _keep_best(model: Model, progress: Progress, best: Best, name: str, runtime: Runtime) -> None:
-    """Restores the best epoch and puts all of them on record."""
+    """Restores the best epoch and adds all epochs to the log."""
     for row, score in zip(progress.rows, best.scores, strict=True):
         if not math.isfinite(score):
             raise lost(name, f"the loss on held-out images is no longer finite in epoch {row['epoch']}")
@@ -240,12 +240,12 @@ def _keep_best(model: Model, progress: Progress, best: Best, name: str, runtime:
 
 
 def _read(model: Model, part: Part) -> torch.Tensor:
-    """(B, d) the codes that the encoder, in evaluation mode, reads from the images of a part."""
+    """(B, d) the codes that the encoder, in evaluation mode, finds for the images of a part."""
     return model.table.project(part.encoded(model.encoder.eval()))
 
 
 def _distance_to_the_mean(codes: torch.Tensor, count: int, distance: CodeDistance, runtime: Runtime) -> float:
-    """The mean distance of `count` codes, of which each rank has its own (B, d), to their mean."""
+    """Mean distance of `count` codes to their mean; each rank has its own codes (B, d)."""
     mean = runtime.total(codes.sum(0)) / count
     of_own = distance(codes, mean.expand_as(codes)).sum() if len(codes) else codes.new_zeros(())
     return float(runtime.total(of_own)) / count

@@ -1,15 +1,15 @@
-"""The one exception for a mistake that the user can mend, and how a user's own words are shown in it."""
+"""The exception for mistakes that the user can correct, warnings, and how messages show a user's text."""
 
 import sys
 import warnings
 
 
 class IgloWarning(UserWarning):
-    """One sentence for the user: what was done otherwise than asked, and what to do. Commands print it as one line."""
+    """A warning of one sentence: what iglo did other than asked, and what to do. Commands print it as one line."""
 
 
 class TrainingWarning(IgloWarning):
-    """A training has ended, and what it has learned is of no use."""
+    """A training has ended, but its result is useless."""
 
 
 class UserError(Exception):
@@ -20,16 +20,15 @@ class UserError(Exception):
 
 
 def shown(text: str) -> str:
-    """A user's string (a file's name, a class) for a message: what has no printed form is escaped as in Python.
+    """A user's string (a file's name, a class) for a message; characters that cannot be printed are escaped.
 
-    A newline cannot break the sentence, a control character cannot reach the terminal, and a name that is not UTF-8
-    can be written to any file.
+    So the message stays one line, has no control characters, and can be written to any file.
     """
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def warn(message: str, category: type[IgloWarning] = IgloWarning) -> None:
-    """Warns of the line outside this package that led here, however many functions lie between."""
+    """Warns, and names the line of the caller outside this package."""
     level, frame = 0, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("iglo", "contextlib"):
         level, frame = level + 1, frame.f_back

@@ -46,49 +46,49 @@ DTYPES = (np.float64, np.float32, np.uint8)  # of X as it is taken; anything els
 class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Incremental generative latent optimization: a code for every image, a generator, and an encoder.
 
-    One code per training image and a convolutional generator are learned together, first on a few images that stand for
-    the others, then on more and more; noise on the codes makes the generator continuous; then an encoder learns the way
-    back.
+    It learns one code per training image together with a convolutional generator: first on a few images that represent
+    the others, then on more and more. Noise on the codes makes the generator continuous. Then an encoder learns to find
+    the code of an image.
 
-    X is images, (n, height, width) or (n, height, width, channels), or rows of values, (n, features), at most 128×128
-    pixels of 1 or 3 channels. It is an array, a torch tensor, a list of either, or a data frame of rows. The networks
-    work on squares of 16, 32, 64 or 128 pixels in 8 bits: a smaller image is enlarged by a whole factor and its edge
-    drawn out, and what comes back has the shape of X again.
+    X has images (n, height, width) or (n, height, width, channels), or rows of values (n, features): at most 128×128
+    pixels and 1 or 3 channels. It is an array, a torch tensor, a list of either, or a data frame of rows. The networks
+    work on squares of 16, 32, 64 or 128 pixels in 8 bits. A smaller image is enlarged by a whole factor and padded by
+    repeating its edge; results have the shape of X again.
 
     Args:
         n_components: length of a code.
-        n_subsets: in how many subsets the images are learned; at most, since few images make few subsets. 1 with a
-            `sigma` of 0 is plain GLO.
+        n_subsets: the most subsets in which the images are learned; few images make fewer. 1 with `sigma` 0 is plain
+            GLO.
         subset_epochs: passes over each subset while it is learned.
         epochs: passes over all images after that, with noise.
         encoder_epochs: passes of the encoder alone.
         joint_epochs: passes of encoder and generator together.
-        sigma: standard deviation of the noise, per coordinate of a code, whose variance is about 1. More makes what
-            lies between two codes more like an image, and reconstructions less exact.
+        sigma: standard deviation of the noise, per coordinate of a code, whose variance is about 1. With more
+            noise, images between two codes look more real, but reconstructions are less exact.
         constraint: where codes may lie: `sphere` or `ball` of radius √n_components, or `none`.
-        init: what codes start from: `pca` (principal components of the images) or `normal`.
+        init: where codes start: `pca` (principal components of the images) or `normal`.
         loss: `l1`, `l2`, `l1_l2` (their sum), `lap_l1` (Laplacian pyramid) or `perceptual`.
-        loss_network, loss_weights: of the perceptual loss, a torchvision VGG with `imagenet` or `random` weights or
-            those in a .safetensors file.
-        width: channels of the networks' blocks nearest to the image.
+        loss_network, loss_weights: for the perceptual loss: the name of a torchvision VGG, and `imagenet`, `random` or
+            a .safetensors file.
+        width: channels of the networks' blocks next to the image; more blocks away have more.
         batch_size: images in a step.
-        learning_rate: of the networks; half of it in the joint epochs.
-        code_learning_rate: of the codes.
-        sampler: what codes are drawn from: `normal`, or what is fitted to the learned codes: `gaussian_diag`,
+        learning_rate: learning rate of the networks; the joint epochs use half of it.
+        code_learning_rate: learning rate of the codes.
+        sampler: how new codes are drawn: `normal`, or a model fitted to the learned codes: `gaussian_diag`,
             `gaussian`, `gmm` (a mixture; the number of components by BIC) or `imle` (a mapping from noise to codes).
-        image_shape: (height, width) or (height, width, channels) of the images whose rows X holds. None: a square of 1
-            or else 3 channels where they make one, else the first values of the next larger square.
+        image_shape: (height, width) or (height, width, channels) of the images when X has rows. None: a square of 1
+            or 3 channels if the number of values allows it; else the values fill part of the next larger square.
         value_range: (low, high), black and white; values beyond are clipped. None: (0, 255) if X is uint8, else the
             smallest and the largest value in the training set.
         precision: `fp32`, or `bf16`, which is several times faster on recent processors and GPUs.
         random_state: an int makes every run the same, bit for bit, on the same machine and device. None: the next
             number of numpy's global generator, as everywhere in scikit-learn.
-        verbose: tell the losses at the end of every stage, and show progress bars in a terminal.
+        verbose: print the losses at the end of every stage, and show progress bars in a terminal.
 
     Attributes:
-        codes_: (n, n_components) float32, the learned code of each training image. `transform` gives what the encoder
-            reads instead, of training images too.
-        reconstruction_error_: mean squared error of the images of `codes_`, in units of X.
+        codes_: (n, n_components) float32, the learned code of each training image. `transform` gives the codes that
+            the encoder finds, also for training images.
+        reconstruction_error_: mean squared error of the generator's images of `codes_`, in squared units of X.
         subset_sizes_: how many images each subset has.
         history_: losses, a dict per stage and epoch.
         image_shape_: (height, width, channels).
@@ -156,7 +156,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Learns codes, generator and encoder from images X; y is not used.
 
         Raises:
-            ValueError: X or an argument is not what it must be, or training lost its way.
+            ValueError: X or an argument is not what it must be, or training failed.
         """
         with _value_errors(), quiet(not self.verbose), library_call(self.precision):
             settings, seed = Settings.of(self), _seed(self.random_state)
@@ -245,7 +245,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         images = getattr(X, "ndim", None) in (3, 4)
         item_shape = tuple(X.shape[1:]) if images else None
         X = X.reshape(len(X), math.prod(item_shape)) if images else X
-        dtype = np.uint8 if np.asarray(X).dtype == np.uint8 else DTYPES  # of a frame, scikit-learn may not see that
+        dtype = np.uint8 if np.asarray(X).dtype == np.uint8 else DTYPES  # sklearn may not find a data frame's type
         rows = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=2 if reset else 1)
         if images and not reset:
             self._learned.frame.check(item_shape)
@@ -278,7 +278,7 @@ def learn_model(images: np.ndarray, params: Params, runtime: Runtime, verbose: b
 
     Args:
         images: (N, H, W, C) uint8, the training images.
-        verbose: tell the losses at the end of every stage.
+        verbose: print the losses at the end of every stage.
     """
 
     def tell(progress: Progress) -> None:

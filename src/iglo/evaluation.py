@@ -21,7 +21,7 @@ from iglo.validation import within
 
 EPSILON = 1e-2  # of the perceptual path length, in t
 BATCH = 128  # images that the judge looks at together
-FALLBACK = "gaussian"  # the sampler that `best` takes where too few images say which is best
+FALLBACK = "gaussian"  # the sampler of `best` where there are too few images to compare samplers
 BLOCK = 2**25  # values of the images that are rendered and measured at once: 128 MiB of float32
 
 
@@ -100,7 +100,7 @@ class Paths:
     """Interpolations between training codes.
 
     Attributes:
-        ids: (P, 2) the training images at both ends; P is 0 where there is only one training image.
+        ids: (P, 2) the training images at both ends; P is 0 if there is only one training image.
         images: (P, 2K + 1, H, W, C) float in [0, 1].
     """
 
@@ -120,7 +120,7 @@ def interpolations(model: Model, params: EvaluateParams, seed: int, runtime: Run
 def continuity(
     model: Model, paths: Paths, train_features: np.ndarray, judge: Judge, seed: int, runtime: Runtime
 ) -> dict[str, float]:
-    """Path length, jerkiness and midpoint realism, under the judge, over `paths`; nothing where there is no path.
+    """Path length, jerkiness and midpoint realism of `paths`, measured by the judge; empty if there is no path.
 
     Args:
         train_features: (N, D) the judge's features of all training images.
@@ -169,11 +169,10 @@ def draw_samples(model: Model, sampler: Sampler, count: int, seed: int, runtime:
 
 
 def choose_sampler(model: Model, test: np.ndarray, judge: Judge, params: Params, runtime: Runtime) -> SamplerChoice:
-    """Every sampler fitted to the learned codes; `best` is the one with the smallest kernel distance.
+    """Fits every sampler to the learned codes, and chooses one; `best` has the smallest kernel distance.
 
-    The choice is made on the held-out images, and on the samples, that `evaluate` reports on. So the distance that is
-    reported for the best sampler is a little smaller than other images would give. A kernel distance needs two images
-    on each side: with fewer, none is measured, and `best` is FALLBACK.
+    `evaluate` reports on the same samples and held-out images. So the reported distance of the best sampler is a little
+    smaller than on other images. A kernel distance needs two images on each side; with fewer, `best` is FALLBACK.
 
     Args:
         test: (T, H, W, C) float in [0, 1], the held-out images.
@@ -199,14 +198,14 @@ def choose_sampler(model: Model, test: np.ndarray, judge: Judge, params: Params,
 def sample_quality(
     fake: np.ndarray, real: np.ndarray, fake_nearest: np.ndarray, real_nearest: np.ndarray, name: str
 ) -> dict[str, float]:
-    """Kernel and Fréchet distance, precision and recall of samples against held-out images, and their novelty.
+    """Kernel and Fréchet distance, precision, recall and novelty of samples, compared with held-out images.
 
     A measure that needs more images than there are is left out.
 
     Args:
         fake, real: (S, D), (T, D) features of samples and held-out images.
         fake_nearest, real_nearest: (S,), (T,) distance of each to its nearest training image, in the same features.
-        name: of the judge that has seen them.
+        name: name of the judge that gave the features.
     """
     values, fewest = {}, min(len(fake), len(real))
     if fewest >= metrics.FEWEST_FOR_DISTANCE:

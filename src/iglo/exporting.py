@@ -1,4 +1,4 @@
-"""From a trained model to an exported one, whose format is that of `bundle`."""
+"""Exports a trained model, in the format of `bundle`."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ from iglo.validation import parse
 
 
 class RecordWarning(IgloWarning):
-    """Something was left off the model card, for it is not known to belong to the model."""
+    """The model card lacks something, because it may not belong to the model."""
 
 
 def export_model(
@@ -35,19 +35,20 @@ def export_model(
     metrics: Mapping[str, Any] | None = None,
     onnx: bool = False,
 ) -> None:
-    """Writes the folder `out`, as a whole or not at all.
+    """Writes an exported model to the folder `out`, as a whole or not at all.
 
     Args:
-        model_folder: of a trained model with an encoder. It has on record what it was made with.
-        samplers: the folder of fitted samplers, of which the chosen one is taken. A model of class and content has
-            none: its content is drawn from the Gaussian fitted to its content codes.
-        params: of the run, for a model that has no record of it. A record comes before them.
-        metrics: for the model card, nested, as the run wrote them. Those of another model are left out with a warning.
+        model_folder: folder of a trained model with an encoder.
+        samplers: folder of fitted samplers; the chosen one is exported. A model of class and content has none: it
+            draws content from the Gaussian fitted to its content codes.
+        params: params of the run, only used if the model has no record of its run.
+        metrics: metrics for the model card, nested, as the run wrote them. Those of another model are left out, with a
+            warning.
         onnx: also write both networks as ONNX, checked against torch.
 
     Raises:
-        UserError: no such model, no encoder, no record, no sampler, samplers of another model, params of another
-            model, or packages for ONNX are missing.
+        UserError: the model, its encoder, its record, its sampler or the packages for ONNX are missing; or samplers or
+            params are those of another model.
     """
     runtime, with_classes = runtime_on("cpu"), is_class_content(model_folder)
     model = (ClassContentModel if with_classes else Model).load(model_folder, runtime)
@@ -73,7 +74,7 @@ def write_bundle(
     provenance: Provenance,
     onnx: bool = False,
 ) -> None:
-    """Writes the folder `out` of a model in memory; arguments and errors as `export_model`."""
+    """Writes a model in memory to the folder `out`; arguments and errors as for `export_model`."""
     if onnx:
         check_onnx_packages()
     with whole_folder(out) as folder:
@@ -92,11 +93,11 @@ def write_bundle(
 
 
 def is_class_content(folder: str | Path) -> bool:
-    """Whether a trained model's folder says of itself that it holds a model of class and content.
+    """Whether a folder holds a trained model of class and content.
 
     Raises:
-        UserError: no trained model is there.
-        OSError: it may not be read.
+        UserError: there is no trained model.
+        OSError: the folder cannot be read.
     """
     path = Path(folder) / "model.json"
     try:
@@ -112,12 +113,12 @@ def is_class_content(folder: str | Path) -> bool:
 def _provenance(
     model: Model | ClassContentModel, folder: str | Path, params: Params | ClassContentParams | None
 ) -> Provenance:
-    """What the model has on record; of a model without a record, what the params say."""
+    """The provenance in the model's record; if it has none, the one that follows from the params."""
     if model.run is not None:
         return Provenance(model.run)
     if params is None:
         raise UserError(
-            f"{folder}: has no record of its run, for an earlier iglo made it; name the params of that run "
+            f"{folder}: has no record of its run, because an earlier iglo made it; name the params of that run "
             "(--params), or run its stage again."
         )
     if isinstance(params, ClassContentParams) is not isinstance(model, ClassContentModel):
@@ -135,7 +136,7 @@ def _provenance(
 
 
 def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, digest: str) -> Provenance:
-    """The provenance with the metrics of this model, and with the features of its clusters, which they tell."""
+    """The provenance with the metrics of this model, and with the network of its clusters, which they name."""
     if metrics is None:
         return provenance
     about = metrics.get(OF, {}) if isinstance(metrics, Mapping) else None
@@ -143,7 +144,7 @@ def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, dig
         raise UserError("metrics: must be a mapping of names to numbers, as the run wrote them; name another file.")
     if about.get("model", digest) != digest:
         warn(
-            "metrics: were measured on another model, and are not on the model card; measure this one.",
+            "metrics: were measured on another model, so the model card has none; measure this one.",
             RecordWarning,
         )
         return provenance
@@ -158,7 +159,7 @@ def _network(record: Any) -> Network | None:
 
 
 def _portable(network: Network) -> Network:
-    """Without the place of a weights file on this machine; a path below the working folder stays."""
+    """The network without the folder of its weights file; a path below the working folder stays."""
     path = Path(network.weights)
     inside = not path.is_absolute() and ".." not in path.parts
     return network if inside else dataclasses.replace(network, weights=path.name)

@@ -1,7 +1,7 @@
-"""Grids of images and animations as files, made for a page about 900 pixels wide.
+"""Writes grids of images and animations to files, for a page about 900 pixels wide.
 
-Images are `(H, W, C)` or `(N, H, W, C)`, C 1 or 3, uint8 or float in [0, 1]. An image's pixels are replicated, never
-blurred. The same input gives the same bytes.
+Images are `(H, W, C)` or `(N, H, W, C)`, C 1 or 3, uint8 or float in [0, 1]. Images are enlarged by repeating
+pixels, without blur. The same input gives the same bytes.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from iglo.texts import BOLD, TEXT, font, text_size, wrapped
 
 PAGE = 900  # px, the width that a grid stays within where it can
 LARGEST = 96  # px, the side up to which a small image is enlarged
-SMALLEST_TITLE = 420  # px, the width that a title may take where its images are narrower
-ANIMATED = 64  # px, the side up to which a small image is enlarged in an animation
-RESTS = 4  # frames for which an animation rests
-PATHS = 8  # of an animation, at most
-ROOM = 2_500_000  # pixels that change in all frames of an animation, about: 2 MB of photographs
+SMALLEST_TITLE = 420  # px, the width of a title over narrower images
+ANIMATED = 64  # px, small images are enlarged to at most this side in an animation
+RESTS = 4  # frames of a pause in an animation
+PATHS = 8  # in an animation, at most
+ROOM = 2_500_000  # about the most changing pixels in all frames of an animation: 2 MB of photographs
 GAP = 4  # px between images
 MARGIN = 12  # px around a grid
 LABEL_WIDTH = 150  # px at which row labels wrap
@@ -106,11 +106,11 @@ def save_stacked(path: str | Path, grids: Sequence[np.ndarray]) -> None:
 
 
 def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_frame: float) -> None:
-    """An endless GIF of images or grids; its clock ticks in hundredths of a second.
+    """Writes an endless GIF of images or grids; times are rounded to hundredths of a second.
 
-    Smaller frames get white at the right and below, so that all have one size.
-    One palette of 256 colours serves all frames, without dithering, so that what does not move does not flicker.
-    Equal neighbours become one frame that stays for the time of both: repeat the last frame to rest on it.
+    Smaller frames are padded with white at the right and below. All frames share one palette of 256 colours without
+    dithering, so that still parts do not flicker. Equal successive frames become one longer frame: to pause at the end,
+    repeat the last frame.
     """
     shades = [_rgb(frame) for frame in frames]
     height, width = (max(shade.shape[axis] for shade in shades) for axis in (0, 1))
@@ -127,7 +127,7 @@ def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_f
 
 
 def _keep_white(palette: Image.Image, pixels: np.ndarray) -> None:
-    """Makes the brightest colour of a palette white where pixels (N, 3) are: a page's ground shows the difference."""
+    """Makes the brightest colour of a palette white if pixels (N, 3) are white, so that it equals the white page."""
     if (pixels == 255).all(axis=1).any():
         colours = np.reshape(palette.getpalette(), (-1, 3))
         colours[colours.sum(axis=1).argmax()] = 255
@@ -140,12 +140,12 @@ def save_learning(
     originals: np.ndarray,
     seconds_per_frame: float,
 ) -> None:
-    """A GIF of how the same images are drawn as learning goes on, over the originals; it rests on the last frame.
+    """Writes a GIF of how the same images, above the originals, change while learning; it pauses on the last frame.
 
-    The first images are shown, as many as the file has room for.
+    It shows as many of the first images as the size of the file allows.
 
     Args:
-        named_frames: (title, (K, H, W, C)) in the order of time.
+        named_frames: pairs of a title and images (K, H, W, C), in order of time.
         originals: (K, H, W, C).
     """
     scale, shown = _fitting(originals.shape[1], len(named_frames))
@@ -157,10 +157,11 @@ def save_learning(
 
 
 def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -> None:
-    """A GIF of paths that are walked to their ends and back, with a rest at both ends.
+    """Writes a GIF of paths that go forward and back, with a pause at both ends.
 
     Args:
-        images: (P, T, H, W, C): P paths of T points. The first paths are shown, as many as the file has room for.
+        images: (P, T, H, W, C): P paths of T points. As many of the first paths are shown as the size of the file
+            allows.
     """
     scale, shown = _fitting(images.shape[2], 2 * images.shape[1])
     stills = [grid([frame], scale=scale) for frame in images[: min(shown, PATHS)].swapaxes(0, 1)]
@@ -169,7 +170,7 @@ def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -
 
 
 def _fitting(side: int, frames: int) -> tuple[int, int]:
-    """How often each pixel of an animation is repeated, and for how many images there is room beside one another."""
+    """How often an animation repeats each pixel, and how many images it shows side by side."""
     scale = max(1, ANIMATED // side)
     return scale, max(1, ROOM // (frames * (side * scale) ** 2))
 

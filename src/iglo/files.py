@@ -1,4 +1,4 @@
-"""Writing that leaves either the whole of a file or folder under its name, or what was there before."""
+"""Writes a file or folder as a whole: if writing fails, the earlier one stays."""
 
 import errno
 import hashlib
@@ -26,16 +26,15 @@ TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 @contextmanager
 def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[str] = ()) -> Iterator[Path]:
-    """A temporary folder, moved to `path` when the block ends well and removed when it does not.
+    """Yields a temporary folder, which is moved to `path` if the block ends without error, and else removed.
 
-    An older folder at `path` is replaced as a whole, and with several writers the last one's is there as a whole. A
-    folder stays where it is when it is a mount point, the target of a link or the working folder, or when the folder
-    around it cannot be written. Then its members are replaced by those of the same name, and other members stay, for
-    they may be somebody else's.
+    It replaces an older folder at `path` as a whole; of several writers, the last one wins. Some folders cannot be
+    replaced: a mount point, the target of a link, the working folder, or one whose parent cannot be written. There,
+    each new member replaces the member of the same name, and other members stay, because they may not be ours.
 
     Args:
-        team: processes that all enter the block; the folder is whole when the last of them is through.
-        stale: names of members that go too where the folder stays.
+        team: processes that all enter the block; the folder is moved when the last of them leaves it.
+        stale: names of members to remove from a folder that cannot be replaced.
 
     Raises:
         UserError: the disk is full.
@@ -72,9 +71,9 @@ def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[s
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path, moved to `path` when the block ends well and removed when it does not.
+    """Yields a temporary path, which is moved to `path` if the block ends without error, and else removed.
 
-    A link at `path` is replaced, and what it leads to stays as it is.
+    A link at `path` is replaced; its target does not change.
 
     Raises:
         UserError: the disk is full.
@@ -91,7 +90,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                shutil.copyfile(partial, path)  # a mount point, which nothing can be moved to
+                shutil.copyfile(partial, path)  # a mount point, to which no file can be moved
                 sync(path)
         sync(path.parent)
 
@@ -112,7 +111,7 @@ def check_can_be_written(path: str | Path, folder: bool) -> None:
         at = f" at {error.filename}" if error.filename and PARTIAL not in str(error.filename) else ""
         raise UserError(
             f"{path}: cannot be written ({(error.strerror or str(error)).lower()}{at}); "
-            "change who may write there, or remove what is in the way."
+            "change its permissions, or remove what is in the way."
         ) from None
 
 
@@ -133,17 +132,20 @@ def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
 
 
 def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.ndarray:
-    """The array in a .npy file; UserError when there is none.
+    """The array in a .npy file.
 
-    The file is mapped first, which fails when it is shorter than its header claims: nothing is allocated for a claim.
+    The file is mapped first. This fails before memory is allocated if the file is shorter than its header says.
 
     Args:
-        mmap: r: mapped, to be read only; c: mapped, and what is written stays in memory; None: read into memory.
+        mmap: r: mapped, read-only; c: mapped, changes stay in memory; None: read into memory.
+
+    Raises:
+        UserError: there is no such file, or it holds no array.
     """
     try:
         with np.errstate(over="ignore"):
             array = np.lib.format.open_memmap(path, mode=mmap or "r")
-    except Exception as error:  # numpy reads a header as Python, and a strange one fails in many ways
+    except Exception as error:  # numpy reads the header as Python, and a damaged one raises many errors
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
     return array if mmap else np.array(array)
 
@@ -166,7 +168,7 @@ def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> No
         header, {"descr": kind, "fortran_order": False, "shape": (count, *rows.shape[1:])}
     )
     start = len(header.getvalue()) + first * rows[:1].nbytes
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # binary, which Windows wants to be told
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # Windows needs this flag
     with open(os.open(path, flags, 0o666), "r+b") as file:
         if first == 0:
             file.write(header.getvalue())
@@ -200,7 +202,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def _stays(path: Path, place: Path) -> bool:
-    """Whether the folder at `place`, to which `path` leads, cannot be replaced as a whole."""
+    """Whether the folder at `place`, the target of `path`, cannot be replaced as a whole."""
     if not place.is_dir():
         return False
     with suppress(OSError):  # the working folder may be gone
@@ -210,7 +212,7 @@ def _stays(path: Path, place: Path) -> bool:
 
 
 def _replace_folder(place: Path, partial: Path, folder: Path) -> None:
-    """Moves `partial` to `place`; what is there goes into `folder` first, and again when another writer was faster."""
+    """Moves `partial` to `place`, and what was there into `folder`; retries if another writer was faster."""
     while True:
         with suppress(FileNotFoundError):
             os.rename(place, folder / f"old-{secrets.token_hex(6)}")

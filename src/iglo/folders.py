@@ -1,4 +1,4 @@
-"""Which files there are under a folder, and what a name that the user gave stands for."""
+"""Finds the files under a folder, and the files that a name from the user means."""
 
 import glob
 import os
@@ -11,10 +11,10 @@ from iglo.errors import UserError, shown
 
 
 def status(path: str | Path, key: str) -> os.stat_result | None:
-    """What the file system knows of `path`, or None where there is nothing of that name.
+    """The status of `path` in the file system, or None if nothing has that name.
 
     Raises:
-        UserError: that cannot be known (no permission, a name that is too long); the message begins with `key`.
+        UserError: it cannot be read (no permission, name too long); the message begins with `key`.
     """
     try:
         return os.stat(path)
@@ -23,27 +23,27 @@ def status(path: str | Path, key: str) -> os.stat_result | None:
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         at = f" {shown(str(path))!r}" if key != str(path) else ""
-        raise UserError(f"{shown(key)}: cannot be read{at} ({reason}); mend that or name another.") from None
+        raise UserError(f"{shown(key)}: cannot be read{at} ({reason}); correct that or name another.") from None
 
 
 def is_folder(path: str | Path, key: str) -> bool:
-    """As `Path.is_dir`, but a UserError, as `status` raises it, where that cannot be known."""
+    """As `Path.is_dir`, but raises the UserError of `status`."""
     found = status(path, key)
     return found is not None and S_ISDIR(found.st_mode)
 
 
 def all_files(root: Path) -> tuple[list[str], list[str]]:
-    """The files under `root` and what is hidden there, in no order, by their paths within `root`, with slashes.
+    """The files under `root` and the hidden entries, unordered, as paths relative to `root` with slashes.
 
-    The walk follows links to folders. It enters each folder once, however many links lead to it, and by a path without
-    links if there is one. It does not enter a folder that holds the link. A file to which links lead is listed once
-    too. What begins with a dot is hidden. The same tree gives the same files on every machine.
+    The search follows links to folders. It enters each folder once, by a path without links if there is one, and does
+    not follow a link to a folder that contains the link. It lists each file once. Names that begin with a dot are
+    hidden. The same tree gives the same files on every machine.
 
     Raises:
         UserError: a folder cannot be listed.
     """
     files, links, hidden, visited = [], [], [], set()
-    starts = [""]  # the root, then the links to folders that were found on the way
+    starts = [""]  # the root, then the links to folders found so far
     while starts:
         linked = []
         for name, entry in (found for start in sorted(starts) for found in _tree(root, start, visited)):
@@ -60,13 +60,13 @@ def all_files(root: Path) -> tuple[list[str], list[str]]:
 
 
 def files_of_pattern(name: str) -> list[str]:
-    """The files that match a pattern such as `frogs/*.png`, in no order.
+    """The files that match a pattern such as `frogs/*.png`, unordered.
 
-    What exists under its own name is taken as it is, so that a folder may be called `br[1]`. `**` stands for the
+    The longest beginning that is an existing folder is not a pattern: a folder may be called `br[1]`. `**` means the
     folders that `all_files` enters.
 
     Raises:
-        UserError: the folder in which to look cannot be listed.
+        UserError: the folder cannot be listed.
     """
     path = Path(name)
     folder = next(parent for parent in path.parents if os.path.isdir(parent))
@@ -84,7 +84,7 @@ def files_of_pattern(name: str) -> list[str]:
 
 
 def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry]]:
-    """What is under the folder `start`, with its path within `root`, but not what is hidden or behind links."""
+    """Entries under the folder `start`, with their paths in `root`; enters no hidden folders and no links."""
     waiting = [start]
     while waiting:
         folder = waiting.pop()
@@ -96,7 +96,7 @@ def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tup
 
 
 def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry]:
-    """What is in a folder, the first time; nothing after that."""
+    """The entries of a folder on the first visit; empty after that."""
     try:
         found = os.stat(folder)
         if (found.st_dev, found.st_ino) in visited:
@@ -109,19 +109,19 @@ def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry]:
 
 
 def _leads_back(link: Path) -> bool:
-    """Whether a link leads to a folder that holds it, such as one above the user's folder."""
+    """Whether a link leads to a folder that contains the link."""
     return link.parent.resolve().is_relative_to(link.resolve())
 
 
 def _to_other_files(root: Path, links: list[str], files: list[str]) -> list[str]:
-    """Those of the links that do not lead to one of the files, or where a link before them leads."""
+    """The links that lead neither to one of the files nor to the target of an earlier link."""
     taken = {os.path.realpath(root / file) for file in files} if links else set()
     first = {os.path.realpath(root / link): link for link in reversed(links)}
     return [link for target, link in first.items() if target not in taken]
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path, in parts, matches a pattern, in parts, of which ** matches any number of folders."""
+    """Whether the parts of a path match the parts of a pattern; ** matches any number of folders."""
     if not pattern:
         return not parts
     if pattern[0] == "**":
@@ -131,4 +131,4 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _cannot_list(error: OSError) -> UserError:
     reason, place = (error.strerror or str(error)).lower(), shown(str(error.filename))
-    return UserError(f"{place}: cannot list the folder ({reason}); mend its permissions or remove it.")
+    return UserError(f"{place}: cannot list the folder ({reason}); change its permissions or remove it.")

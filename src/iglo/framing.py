@@ -13,7 +13,7 @@ from iglo.errors import UserError
 
 SMALLEST, LARGEST = 16, 128  # pixels, the sides that the networks have
 CHUNK = 1024  # rows that are made floats at a time
-LARGEST_VALUE = float(np.finfo(np.float32).max) / 2  # the difference of two such values is a float32 still
+LARGEST_VALUE = float(np.finfo(np.float32).max) / 2  # the difference of two such values fits into float32
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Frame:
         check_values(rows)
         filled = np.zeros((len(rows), math.prod(self.image_shape)), np.uint8)
         for part in gen_batches(len(rows), CHUNK):  # 8-bit rows would be eight times as large as floats
-            with np.errstate(over="ignore"):  # far beyond a narrow range: clipped
+            with np.errstate(over="ignore"):  # values far out of a narrow range are clipped
                 shares = (rows[part] - self.low) / (self.high - self.low)
             filled[part, : rows.shape[1]] = np.rint(255 * shares.clip(0, 1))
         factor, (above, left) = self._placed()
@@ -112,7 +112,7 @@ def guess_shape(features: int) -> tuple[int, int, int]:
 
 
 def check_values(rows: np.ndarray) -> None:
-    """Raises UserError for values so large that float32, in which samples come back, could not hold their range."""
+    """Raises UserError if the range of the values is too large for float32, the type of samples."""
     low, high = float(rows.min()), float(rows.max())
     if max(-low, high) > LARGEST_VALUE:
         raise UserError(f"X: values must be within ±{LARGEST_VALUE:.2g}, got {low:g} to {high:g}; scale them.")

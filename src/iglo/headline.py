@@ -1,4 +1,4 @@
-"""The few numbers of a run that one compares from run to run."""
+"""The most important numbers of a run, for comparing runs."""
 
 from fnmatch import fnmatchcase
 
@@ -19,14 +19,14 @@ HEADLINE = (
     "samples.novelty_*",
     "memorisation.pixels.share_closer",
 )
-"""Dotted names; * stands for the network that measured."""
+"""Dotted names; * stands for the name of the network that measured."""
 
 
 def headline(values: dict, prefix: str = "") -> dict:
-    """The numbers of `values` that HEADLINE names, nested and ordered as there.
+    """The numbers of `values` that HEADLINE names, nested, in its order.
 
     Args:
-        prefix: the dotted name of the place of `values` in the whole, with a dot at its end.
+        prefix: the dotted key of `values` in all metrics, with a dot at its end.
     """
     chosen = {}
     for key, value in values.items():

@@ -138,11 +138,11 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
     """Decodes as many images as `data` asks for into the folder `out`; returns how many.
 
     `images.npy` is (N, H, W, C) uint8, training images first; `index.csv` has a row per image (id, name, label, split);
-    `report.json` counts splits, labels, exact duplicates, and what was left out.
+    `report.json` counts splits, labels, exact duplicates and images that were left out.
 
     Raises:
-        UserError: fewer images than the split asks for, bad ones (unless `data.on_error` is skip), or too little
-            memory for one; that one is never left out, or the data set would depend on what else the machine does.
+        UserError: there are fewer images than the split asks for, bad images (unless `data.on_error` is skip), or too
+            little memory for an image. Such an image is never left out: the data set must not depend on free memory.
     """
     count = len(source.names)
     order = numpy_generator(seed, "split").permutation(count) if data.shuffle else np.arange(count)
@@ -162,7 +162,7 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
             writer.writerows(zip(range(len(kept)), names, labels, splits, strict=True))
         report = {
             "source": source.where,
-            "data": data_record(data),  # for the models that learn from them
+            "data": data_record(data),  # for the record of models that learn from them
             "images": dict(Counter(splits)),
             "labels": dict(sorted(Counter(labels).items(), key=lambda item: natural_key(item[0]))),
             "duplicates": _duplicates(digests, names, splits),
@@ -211,7 +211,7 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 def _decoded(
     pool: ThreadPoolExecutor, source: Source, order: np.ndarray, data: DataParams
 ) -> Iterator[tuple[int, np.ndarray | BadImageError]]:
-    """Each image or why there is none, in order. A large image is decoded by the caller, so one at a time."""
+    """Each image, or the error of decoding it, in order. Large images are decoded one at a time."""
 
     def attempt(index: int, most: int | None) -> np.ndarray | BadImageError | LargeImageError:
         try:
@@ -240,8 +240,8 @@ def _check_enough(count: int, source: Source, data: DataParams, bad: dict[str, s
 
 def _bad_images(source: Source, bad: dict[str, str]) -> str:
     return (
-        f"{shown(source.where)}: every image must be readable, but {_listed(bad)} cannot be used; mend or remove them, "
-        "or set data.on_error to skip to leave them out."
+        f"{shown(source.where)}: every image must be readable, but {_listed(bad)} cannot be used; correct or "
+        "remove them, or set data.on_error to skip to leave them out."
     )
 
 
@@ -251,8 +251,8 @@ def _listed(bad: dict[str, str]) -> str:
 
 
 def no_memory(name: str) -> str:
-    """What a user is told when `decode` raises MemoryError."""
-    return f"{shown(name)}: there is not enough memory to decode this image; free some, or take this image away."
+    """The message for an image for which `decode` raises MemoryError."""
+    return f"{shown(name)}: there is not enough memory to decode this image; free some memory, or remove this image."
 
 
 def _duplicates(digests: list[bytes], names: list[str], splits: list[str]) -> dict[str, Any]:

@@ -109,13 +109,13 @@ def _starts(model: Model, images: np.ndarray, method: str, restarts: int, seed: 
 
 
 class _Search:
-    """The codes of R starts for each of B images, and the best that has been seen of each start.
+    """A search for the codes of B images from R starts each; it keeps the best code of each start.
 
     A row of `factor` is a start; the b-th image has the rows b·R to (b + 1)·R − 1.
 
     Args:
-        factor: B·R starting codes, which the search moves.
-        ids: (B,) int64, the images among those of `targets`.
+        factor: B·R starting codes, which the search changes.
+        ids: (B,) int64, the rows of the images in `targets`.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class _Search:
         self.found = torch.zeros(rows, dtype=torch.int64, device=device)  # the step of the best
 
     def run(self, steps: int, rate: float, tolerance: float) -> None:
-        """Optimises the codes, each until it stops improving."""
+        """Optimises each code until it stops improving."""
         adam = RowAdam([self.factor], scaled(rate, self.factor.geometry, self.factor.codes.shape[1]), BETAS)
         (group,) = adam.param_groups
         full_rate, trial = group["lr"], math.ceil(TRIAL * steps)

@@ -1,4 +1,4 @@
-"""Locks of files, for one process at a time; the system frees them when their holder dies."""
+"""File locks that one process at a time can hold; the system releases them when the process ends."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ except ImportError:  # Windows
     with suppress(ImportError):
         import msvcrt
 
-HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)  # what systems say when another has the lock
+HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)  # errors when another process has the lock
 
 
 class BusyError(Exception):
@@ -27,7 +27,7 @@ class Lock:
     """A lock that is held until `release`.
 
     Attributes:
-        real: False where the file system has no locks; then nobody else is kept out.
+        real: False if the file system has no locks; then other processes are not kept out.
     """
 
     file: BinaryIO
@@ -38,12 +38,12 @@ class Lock:
 
 
 def hold(path: Path) -> Lock:
-    """Locks the file at `path` and makes it if it is missing; does not wait.
+    """Locks the file at `path`, and makes it if it is missing; does not wait.
 
-    A holder may remove the file. Who has opened it just before then starts again with a new file.
+    A holder may remove the file. Another process that has just opened it then tries again with a new file.
 
     Raises:
-        BusyError: somebody else holds it.
+        BusyError: another holder has the lock.
         OSError: the file cannot be made.
     """
     while True:
@@ -78,7 +78,7 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Waits until nobody else is in such a block for this folder; where there are no such locks, it does not wait."""
+    """Lets one process at a time into the block for this folder; does not wait if the file system has no locks."""
     if fcntl is None:
         yield
         return

@@ -98,7 +98,7 @@ class LaplacianL1(Distance):
         self.register_buffer("kernel", torch.outer(line, line)[None, None])
 
     def represent(self, images: Tensor) -> Representation:
-        """In float32 whatever autocast says: rounded to bfloat16, a level is as coarse as the differences in it."""
+        """Computes in float32 even under autocast: bfloat16 is too coarse for the small differences in a level."""
         with torch.autocast(images.device.type, enabled=False):
             pyramid, current = [], images.float()
             for _ in range(self.levels):

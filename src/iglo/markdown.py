@@ -1,13 +1,13 @@
-"""Texts of unknown origin (names of classes, folders, files) in Markdown."""
+"""Escapes texts of unknown origin (names of classes, folders, files) for Markdown."""
 
 import re
 
 from iglo.errors import shown
 
-MARKS = re.compile(r"([\\`*_{}\[\]#|~])")  # those of Markdown; after a backslash they are what they look like
+MARKS = re.compile(r"([\\`*_{}\[\]#|~])")  # Markdown's special characters; a backslash makes them plain
 
 
 def markdown(text: object) -> str:
-    """The text as Markdown shows it literally, in a sentence or a cell of a table; HTML in it is no HTML."""
+    """Escapes a text so that Markdown, also in a table, shows it literally; HTML is escaped too."""
     escaped = MARKS.sub(r"\\\1", shown(str(text)))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""Whether samples are copies of training images: how near they come to them, beside held-out images."""
+"""Measures whether samples are copies: their distances to training images, compared with held-out images."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ SPACES = {"pixels": "pixels", "features": "the judge's features"}
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near images come to the training images, by Euclidean distance in one space.
+    """Euclidean distances to the training images in one space.
 
     Attributes:
         samples: (S,) distance of each sample to its nearest training image.
         unseen: (T,) the same for held-out images.
-        neighbours: (S, 2) ids of the training images nearest to each sample, the nearest first; (S, 1) where there is
-            one training image.
+        neighbours: (S, 2) ids of the training images nearest to each sample, the nearest first; (S, 1) if there is
+            only one training image.
     """
 
     samples: np.ndarray

@@ -10,8 +10,8 @@ from skimage.metrics import structural_similarity
 
 MSE_FLOOR = 1e-10  # identical images: 100 dB
 RATIO_FLOOR = 1e-12
-FEWEST_FOR_DISTANCE = 2  # images per side: kernel and Fréchet distance look at pairs of them
-FEWEST_FOR_PRECISION = 4  # images per side: each needs three neighbours other than itself
+FEWEST_FOR_DISTANCE = 2  # images per side, for kernel and Fréchet distance
+FEWEST_FOR_PRECISION = 4  # images per side, for precision and recall with k = 3: each image needs 3 others
 DISTANCES = 2**25  # distances held at once: 256 MiB of float64
 
 # --- Reconstruction: images beside their targets ---
@@ -105,7 +105,7 @@ def _covariance_root(features: np.ndarray) -> np.ndarray:
 def kernel_distance(a: np.ndarray, b: np.ndarray, chunk: int = 1024) -> float:
     """Kernel distance (Bińkowski et al. 2018): unbiased MMD² with the kernel (x·y / D + 1)³, over all rows at once.
 
-    At least FEWEST_FOR_DISTANCE rows each. Being unbiased, it may fall a little below 0 where the distributions agree.
+    At least FEWEST_FOR_DISTANCE rows each. It is unbiased, so it may be a little below 0 for equal distributions.
     """
     n, m = len(a), len(b)
     within_a = (_kernel_sum(a, a, chunk) - _kernel_diagonal_sum(a)) / (n * (n - 1))
@@ -125,9 +125,9 @@ def _kernel_diagonal_sum(x: np.ndarray) -> float:
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3, chunk: int = 512) -> tuple[float, float]:
     """Improved precision and recall (Kynkäänniemi et al. 2019, equations 1 to 3), both in [0, 1].
 
-    Precision is the share of fakes that lie in a ball around some real, whose radius is the distance of that real to
-    its k-th nearest other real; recall is the same with the roles exchanged. More than k rows each, which are
-    FEWEST_FOR_PRECISION for the default k.
+    A ball lies around each real; its radius is the distance to the k-th nearest other real. Precision is the share of
+    fakes in at least one ball. Recall is the same with the roles exchanged. Each set needs more than k rows
+    (FEWEST_FOR_PRECISION for the default k).
     """
     return _share_inside(fake, real, k, chunk), _share_inside(real, fake, k, chunk)
 
@@ -141,18 +141,18 @@ def _share_inside(points: np.ndarray, centres: np.ndarray, k: int, chunk: int) -
 
 
 def novelty(samples: np.ndarray, unseen: np.ndarray) -> float:
-    """Median distance of samples to their nearest training images, over that of held-out real images.
+    """Median distance of samples to their nearest training images, divided by that of held-out real images.
 
     1: samples are as new as unseen real images; near 0: they are copies of training images.
 
-    samples: `(S,)`, unseen: `(T,)` distances to the nearest training image; at least one each. 1 where both medians
-    are 0.
+    samples: `(S,)`, unseen: `(T,)` distances to the nearest training image; at least one each. The result is 1 if both
+    medians are 0.
     """
     return _ratio(np.median(samples), np.median(unseen))
 
 
 def share_closer(samples: np.ndarray, unseen: np.ndarray, percentile: float = 1.0) -> float:
-    """Share of samples that lie nearer to a training image than `percentile` percent of held-out real images do.
+    """Share of samples nearer to a training image than the `percentile`-th percentile of held-out real images.
 
     About `percentile` / 100: samples are as new as unseen real images; 1: all are copies of training images.
 

@@ -46,14 +46,14 @@ class Shape:
 
 
 class Model(nn.Module):
-    """Generator and codes learned together, with what the stages so far have left on record.
+    """Generator and codes, with the record of the stages so far.
 
     Attributes:
         learned_in: (N,) int32, the round that first learned each image's code; 0: none yet.
-        album: pictures of the same images along the stages.
+        album: how the same images are drawn after each stage.
         log: a row per stage and epoch.
-        encoder: from an image to its code, or None.
-        run: what the stage that last trained the generator was asked for, or None.
+        encoder: finds the code of an image; None before it is trained.
+        run: values of the stage that last trained the generator, or None.
     """
 
     def __init__(self, shape: Shape, generator: nn.Module, table: LatentTable, learned_in: np.ndarray, album: Album):
@@ -152,10 +152,10 @@ def settle_batch_norm(
 
 
 def _join_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
-    """Mean and variance over the codes of all ranks: a rank's own variance, and the spread between the ranks' means.
+    """Sets mean and variance to those over the codes of all ranks, with the differences between the ranks' means.
 
     Args:
-        share: of all codes, which this rank has.
+        share: the share of all codes that this rank has.
     """
     mean, variance = norm.running_mean.double(), norm.running_var.double()
     first, second = runtime.total(torch.stack([mean, variance + mean.square()]) * share)

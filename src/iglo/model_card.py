@@ -1,6 +1,6 @@
-"""The README of an exported model, written from what is on record of its run.
+"""Writes the README of an exported model from the record of its run.
 
-Names in it may come from anywhere (class names are names of folders), so none of them is taken as Markdown or HTML.
+Names in it may come from anywhere (class names are names of folders), so all are escaped for Markdown and HTML.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def model_card(
         "## Data",
         "",
         f"- Source: {_source(run.data)}.",
-        f"- {train_count} images for training; held out: {run.data.get('test', 'not on record')}.",
+        f"- {train_count} images for training; held out: {run.data.get('test', 'not recorded')}.",
         *([f"- Classes: {', '.join(map(markdown, classes))}."] if classes else []),
         "",
         "## Training",
@@ -94,7 +94,7 @@ def _source(data: Mapping[str, Any]) -> str:
         case "torchvision":
             classes = ", ".join(map(markdown, data.get("classes") or []))
             return f"{known.get('dataset')}, by torchvision" + (f", classes {classes}" if classes else "")
-    return "not on record"
+    return "not recorded"
 
 
 def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
@@ -105,7 +105,7 @@ def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
 
 def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
     if not metrics:
-        return ["None of this model were given."]
+        return ["None were given for this model."]
     return [
         "| metric | value |",
         "|---|---|",
@@ -132,7 +132,7 @@ def _licences(provenance: Provenance) -> Iterator[str]:
     if run.method != "class_content":
         uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.judge}
     for use, network in uses.items():
-        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not on record."
+        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
         yield f"- {use}: {words}"
 
 

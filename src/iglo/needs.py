@@ -1,7 +1,6 @@
-"""What a run needs of this machine: networks, the files of their weights, and memory.
+"""Checks what a run needs of this machine: networks, the files of their weights, and memory.
 
-The first stage asks for all of it, so that nothing is trained in vain. This module imports torch only where a network's
-weights have to be looked at.
+The first stage checks all of it, before anything is trained. This module imports torch only to check weights.
 """
 
 from collections.abc import Iterator
@@ -14,16 +13,16 @@ from iglo.files import file_digest
 from iglo.params import AnyParams, ClassContentParams, Comparison, NetworkParams, Params, runs
 from iglo.validation import within
 
-BUILT_IN = ("imagenet", "random")  # weights that are no file of the user's
+BUILT_IN = ("imagenet", "random")  # values of `weights` that do not name a file
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 GIB = 2**30
 
 
 def networks(params: AnyParams) -> dict[str, NetworkParams]:
-    """The networks that the runs of a params file use, by the section that names them, such as `loss`.
+    """The networks that the runs of a params file use, by section, such as `loss`.
 
-    The section of a comparison begins with `base: `, or with `arms.NAME.changes: ` where an arm changes it.
+    In a comparison, a section begins with `base: `, or with `arms.NAME.changes: ` if an arm changes it.
     """
     if not isinstance(params, Comparison):
         return {name: section for name, section in _sections(params).items() if _is_used(name, params)}
@@ -36,11 +35,11 @@ def networks(params: AnyParams) -> dict[str, NetworkParams]:
 
 
 def check_networks(params: AnyParams) -> None:
-    """Raises UserError unless every network exists and its weights are to be had; downloads torchvision's."""
+    """Raises UserError if a network or its weights are missing; downloads torchvision's weights."""
     downloads = {}
     for name, section in networks(params).items():
         if section.weights == "random" and name.endswith("evaluate") and section.network in LPIPS_NETWORKS:
-            continue  # known without torch
+            continue  # checked without torch
         with within(f"{name}."):
             _check_network(name, section)
         if section.weights == "imagenet":
@@ -68,7 +67,7 @@ def _check_network(name: str, section: NetworkParams) -> None:
 
 
 def check_folder(params: AnyParams) -> None:
-    """Raises UserError where the images are to come from a folder that is not there."""
+    """Raises UserError if the folder of the images does not exist."""
     compared = isinstance(params, Comparison)
     data = (params.params() if compared else params).data
     if data.source == "folder" and not _is_folder(data.path):
@@ -79,12 +78,12 @@ def check_folder(params: AnyParams) -> None:
 def _is_folder(path: str) -> bool:
     try:
         return Path(path).is_dir()
-    except OSError:  # a name that is too long, or a folder that may not be looked into
+    except OSError:  # a name that is too long, or a folder without read permission
         return False
 
 
 def named_files(params: AnyParams) -> dict[str, Path]:
-    """The files of weights that those runs read, by the key that names them: {"loss.weights": Path(…)}."""
+    """The files of weights that the runs of a params file read, by key: {"loss.weights": Path(…)}."""
     used = networks(params).items()
     return {f"{name}.weights": Path(one.weights) for name, one in used if one.weights not in BUILT_IN}
 
@@ -105,7 +104,7 @@ def _is_used(name: str, params: Params | ClassContentParams) -> bool:
 
 
 def digests(params: AnyParams) -> dict[str, dict[str, str]]:
-    """The SHA-256 of every file of weights by its path, for the sections `features`, `loss` and `evaluate`."""
+    """SHA-256 of every file of weights, by section (`features`, `loss`, `evaluate`) and path."""
     found: dict[str, dict[str, str]] = {"features": {}, "loss": {}, "evaluate": {}}
     for key, path in named_files(params).items():
         section = key.split()[-1].partition(".")[0]
@@ -114,10 +113,10 @@ def digests(params: AnyParams) -> dict[str, dict[str, str]]:
 
 
 def check_memory(params: AnyParams, available: int | None = None) -> None:
-    """Raises UserError where a part of a run needs more memory than the machine has, by a rough estimate.
+    """Raises UserError if, by a rough estimate, a part of a run needs more memory than the machine has.
 
     Args:
-        available: bytes of memory; None: what the machine has.
+        available: bytes of memory; None: those of this machine.
     """
     available = available or memory()
     for prefix, run in runs(params).items():
@@ -130,7 +129,7 @@ def check_memory(params: AnyParams, available: int | None = None) -> None:
 
 
 def _memory(params: Params | ClassContentParams) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Keys, and the bytes that follow from their values."""
+    """Keys, and the bytes of memory that their values need."""
     side, channels, width = params.data.image_size, params.data.channels, params.generator.width
     pixels = 4 * side**2 * channels  # of one image in float32
     two = isinstance(params, ClassContentParams)
@@ -165,7 +164,7 @@ def body_weights(dimension: int, image_size: int, channels: int, width: int) -> 
 
 
 def remarks(params: AnyParams) -> list[str]:
-    """What is allowed and seldom ends well: rates at which Adam or gradient descent learn nothing."""
+    """Warnings about learning rates that are allowed, but probably too high to learn anything."""
     return [f"{prefix}{remark}" for prefix, run in runs(params).items() for remark in _high_rates(run)]
 
 
@@ -176,4 +175,4 @@ def _high_rates(run: Params | ClassContentParams) -> Iterator[str]:
         section, name = key.split(".")
         rate = getattr(getattr(run, section), name, 0.0)
         if rate > limit:
-            yield f"{key}: at {rate:g} images are likely to end as noise; take at most {limit:g}."
+            yield f"{key}: with the rate {rate:g}, images are likely to end as noise; set at most {limit:g}."

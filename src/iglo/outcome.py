@@ -1,8 +1,8 @@
-"""Whether a training has learned anything: where it has not, a warning says so, and the run goes on.
+"""Warns if a training has learned nothing useful; the run goes on.
 
-A rate that is far too high ends in garbage with finite numbers, which no check of weights finds. Nor does the loss: on
-dark images, black ones are nearer than those of an untrained generator. So what was learned is held against the mean
-of what was to be learned, which every training beats that is of use. Only a run of at least FEWEST_STEPS is judged.
+If the rate is far too high, weights may be finite and images useless. The loss does not show this: black images are
+near to dark ones. So this module compares with the mean image: every useful training gives images that are nearer to
+the originals than the mean image is. Only runs of at least FEWEST_STEPS are checked.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from iglo.objectives import Part, rendered
 from iglo.training import Progress
 
 FEWEST_STEPS = 100
-LOOKED_AT = 64  # images of each rank
-ALIKE = 1 / 255  # images that are nearer than this to their mean are all but the same, and it is hard to beat
+LOOKED_AT = 64  # how many images of each rank are compared
+ALIKE = 1 / 255  # images nearer than this to their mean are almost equal; then there is no check
 
 
 @torch.no_grad()
@@ -31,20 +31,20 @@ def warn_of_useless_images(
     ids: np.ndarray,
     key: str,
 ) -> None:
-    """Warns where G(codes) is farther from its images than the mean of the other images is.
+    """Warns if G(codes) is farther from the images than the mean of the other images is.
 
     Args:
-        name: of the training.
-        codes_of: the (B, d) codes of the images of a part.
-        ids: of this rank's images that were to be learned, of which LOOKED_AT are looked at.
-        key: the rate in params.yaml that is the likely cause.
+        name: name of the training.
+        codes_of: gives the codes (B, d) of the images of a part.
+        ids: ids of this rank's images that were to be learned; LOOKED_AT of them are compared.
+        key: the key of the rate in params.yaml that is the likely cause.
     """
     if progress.step < FEWEST_STEPS:
         return
     runtime, distance = targets.runtime, targets.distance
     some = ids[np.unique(np.linspace(0, len(ids) - 1, min(len(ids), LOOKED_AT)).astype(int))]
     part = targets.part(torch.from_numpy(some))
-    means = (part.images.sum(0) - part.images) / max(1, len(some) - 1)  # no image is in its own mean
+    means = (part.images.sum(0) - part.images) / max(1, len(some) - 1)  # the mean for an image leaves this image out
     sums = torch.zeros(3, dtype=torch.float64)
     if len(some) > 1:
         with runtime.autocast():
@@ -57,10 +57,10 @@ def warn_of_useless_images(
 
 
 def warn_if_useless(name: str, progress: Progress, found: float, of_mean: float, what: str, key: str) -> None:
-    """Warns where `found`, a mean distance to what was to be learned, is more than that of its mean, `of_mean`."""
+    """Warns if the mean distance `found` of what was learned is larger than `of_mean`, that of the mean."""
     if progress.step >= FEWEST_STEPS and found > of_mean > ALIKE:
         warn(
-            f"{name}: after {progress.step} steps its {what} are farther from the true ones (distance {found:.3g}) "
-            f"than the mean of those is ({of_mean:.3g}); lower {key}, or learn for more epochs.",
+            f"{name}: after {progress.step} steps, its {what} are farther from the true ones (distance {found:.3g}) "
+            f"than their mean is ({of_mean:.3g}); lower {key}, or learn for more epochs.",
             TrainingWarning,
         )

@@ -16,9 +16,9 @@ from PIL import Image
 from iglo.files import whole_file
 from iglo.page_text import FIGURES, MEASURES, TEMPLATE, Measure
 
-WIDE = 1700  # px: a picture that is wider is a plot, with twice the pixels that it is shown with
-WIDEST = 1000  # px of a picture with a little loss: the page is not wider
-LARGE = 150_000  # bytes of a picture, above which a little loss is allowed
+WIDE = 1700  # px: a wider picture is a plot, which is shown at half its size
+WIDEST = 1000  # px: the width of the page, to which a lossy picture is reduced
+LARGE = 150_000  # bytes: a larger picture is stored with a little loss
 Values = Mapping[str, Any]
 
 
@@ -27,7 +27,7 @@ class Picture:
     """An image inside the page.
 
     Attributes:
-        source, still: `data:` addresses; the still stands for an animation where the reader wants no motion.
+        source, still: `data:` addresses; readers who want no motion see the still.
         width, height: px on the page.
     """
 
@@ -41,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers side by side; rows are (name, cells), with a cell for every measure."""
+    """A table of numbers; its rows are (name, cells), with a cell for every measure."""
 
     title: str
     measures: Sequence[Measure]
@@ -49,7 +49,7 @@ class Table:
 
     @property
     def judges(self) -> list[str]:
-        """Names of the networks that looked at the images."""
+        """Names of the networks that measured."""
         return list(dict.fromkeys(measure.judge for measure in self.measures if measure.judge))
 
 
@@ -60,7 +60,7 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
         figures: folder of the run's figures, PNG and GIF.
         values: the run's metrics, nested.
         params: the run's parameters, nested dataclasses.
-        times: a mapping for each stage, or nested ones, with seconds, images_per_s and peak_mib.
+        times: by stage, perhaps nested: seconds, images_per_s and peak_mib.
     """
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
     text = template.render(
@@ -79,9 +79,9 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
 
 
 def _sections(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """(title, introduction, file name → caption) of the figures that are there; a figure without a caption comes last.
+    """Sections (title, introduction, file name → caption) of the figures in `folder`; those without a caption last.
 
-    The name that a caption belongs to may be a pattern, such as `stage-*.png`.
+    A name in FIGURES may be a pattern, such as `stage-*.png`.
     """
     there = {path.name for path in folder.iterdir() if path.suffix in (".png", ".gif")}
     for title, intro, captions in FIGURES:
@@ -114,7 +114,7 @@ def _pictures(folder: Path, captions: Mapping[str, str]) -> Iterator[Picture]:
 
 
 def _small(image: Image.Image) -> bytes:
-    """A WebP of an image, without loss where that is small."""
+    """An image as WebP, without loss if it is small."""
     image = image.convert("RGB")
     exact = _webp(image, lossless=True)
     if len(exact) <= LARGE:
@@ -137,10 +137,10 @@ def _address(kind: str, raw: bytes) -> str:
 
 
 def _tables(values: Values) -> Iterator[Table]:
-    """Numbers beside what they are to be read beside: the best value, a real image's, or that of chance."""
+    """The tables of numbers, with the value to compare them with: the best one, that of real images, or of chance."""
     train, test, split = (values.get(key, {}) for key in ("train", "test", "split"))
     yield _table(
-        "Images beside their reconstructions",
+        "Images compared with their reconstructions",
         {
             "training images from their own codes, G(z)": train.get("recon", {}),
             "training images through the encoder, G(E(x))": train.get("encoder", {}),
@@ -153,12 +153,12 @@ def _tables(values: Values) -> Iterator[Table]:
         {f"{name} (chosen)" if each == values.get("samples") else name: each for name, each in _of(values, "samplers")},
     )
     yield _table(
-        "Whether samples are copies of training images",
+        "Are samples copies of training images?",
         {f"in {name.partition('_')[0]}": each | _novelty(values, name) for name, each in _of(values, "memorisation")},
     )
     chance = {key.removesuffix("_random"): value for key, value in split.items() if key.endswith("_random")}
     yield _table(
-        "The first subset beside a random one of the same length (the floor)",
+        "The first subset, compared with a random subset of the same size",
         {
             "the first subset": {key: value for key, value in split.items() if key in chance},
             "a random subset": chance,
@@ -171,24 +171,24 @@ def _of(values: Values, section: str) -> list[tuple[str, Values]]:
 
 
 def _novelty(values: Values, space: str) -> Values:
-    """The novelty in `features_<judge>`, which is among the numbers of samples."""
+    """The novelty in the space `features_<judge>`, taken from the numbers of samples."""
     key = f"novelty_{space.removeprefix('features_')}"
     samples = values.get("samples", {})
     return {"novelty": samples[key]} if key in samples else {}
 
 
 def _table(title: str, named: Mapping[str, Values]) -> Table:
-    """Rows that have numbers, under the measures of any of them; then the value to aim at, where there is one."""
+    """A table of the rows that have numbers, a column for each measure, and a last row with the ideal values."""
     named = {name: {_measure(key): value for key, value in row.items()} for name, row in named.items() if row}
     measures = list(dict.fromkeys(measure for row in named.values() for measure in row))
     rows = [(name, [measure.shown(row.get(measure)) for measure in measures]) for name, row in named.items()]
     if rows and any(measure.aim for measure in measures):
-        rows.append(("to aim at", [measure.aim or "–" for measure in measures]))
+        rows.append(("ideal", [measure.aim or "–" for measure in measures]))
     return Table(title, measures, rows)
 
 
 def _measure(key: str) -> Measure:
-    """What a key of the metrics measures: `kd_random_alexnet` is `kd` by the judge `random_alexnet`."""
+    """The measure of a key of the metrics: `kd_random_alexnet` is `kd` by the judge `random_alexnet`."""
     name = next((name for name in MEASURES if key == name or key.startswith(f"{name}_")), None)
     judge = key.removeprefix(f"{name}_") if name and key != name else None
     return MEASURES[name].by(judge) if name else Measure(key)

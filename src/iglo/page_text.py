@@ -1,4 +1,4 @@
-"""The words of a run's page: its template, a caption for every figure, and what every measure means."""
+"""The text of a run's page: its template, a caption for every figure, and the meaning of every measure."""
 
 from dataclasses import dataclass, replace
 
@@ -8,11 +8,12 @@ class Measure:
     """A kind of number.
 
     Attributes:
-        title: as the head of a column.
-        meaning: a sentence.
-        better: an arrow.
-        aim: the value that a perfect run, or real images, would have.
-        form: how it is formatted.
+        title: the head of its column.
+        meaning: one or two sentences.
+        better: which values are better, in words.
+        aim: the value of a perfect run, or of real images.
+        form: the format of its values.
+        judge: the name of the network that measured, if any.
     """
 
     title: str
@@ -23,11 +24,11 @@ class Measure:
     judge: str | None = None
 
     def by(self, judge: str | None) -> "Measure":
-        """This measure, seen by the network of that name."""
+        """This measure with `judge` as its network."""
         return replace(self, judge=judge)
 
     def shown(self, value: float | None) -> str:
-        """The value as text, with a dash where it was not measured."""
+        """The value as text; a dash if it was not measured."""
         return "–" if value is None else format(value, self.form)
 
 
@@ -40,52 +41,56 @@ MEASURES = {
         form=".2f",
     ),
     "ssim": Measure("SSIM", "Structural similarity.", "higher is better", "1", ".3f"),
-    "lpips": Measure("LPIPS", "Distance of two images in the features of a network.", "lower is better", "0"),
+    "lpips": Measure("LPIPS", "Distance of two images, measured in the features of a network.", "lower is better", "0"),
     "ppl": Measure("path length", "How fast images change along a path.", "lower is better"),
     "jerkiness": Measure(
         "jerkiness",
-        "Largest step of a path over its mean step.",
+        "Largest step of a path, divided by its mean step.",
         "nearer to 1 is better",
         "1",
         ".2f",
     ),
     "midpoint_realism": Measure(
         "midpoint realism",
-        "Distance of the middle of a path to the nearest training image, over that of reconstructions.",
+        "Distance from the middle of a path to the nearest training image, divided by that of reconstructions.",
         "nearer to 1 is better",
         "1",
         ".2f",
     ),
     "kd": Measure(
         "kernel distance",
-        "Distance of samples to held-out images as a whole. With fewer than 2,048 images, read this one rather "
-        "than the Fréchet distance.",
+        "Distance between all samples and all held-out images. With fewer than 2,048 images, use this measure and "
+        "not the Fréchet distance.",
         "lower is better",
         "0",
     ),
-    "fd": Measure("Fréchet distance", "The same by two fitted Gaussians.", "lower is better", "0"),
+    "fd": Measure(
+        "Fréchet distance",
+        "Distance between two Gaussians, one fitted to the samples and one to the held-out images.",
+        "lower is better",
+        "0",
+    ),
     "precision": Measure("precision", "Share of samples that look real.", "higher is better", "1", ".3f"),
     "recall": Measure(
-        "recall", "Share of held-out images that samples could have shown.", "higher is better", "1", ".3f"
+        "recall", "Share of held-out images that are similar to samples.", "higher is better", "1", ".3f"
     ),
     "novelty": Measure(
         "novelty",
-        "Distance of samples to the nearest training image, over that of held-out images. Near 0, samples are copies.",
+        "Distance from samples to the nearest training image, divided by that of held-out images. Near 0: copies.",
         "nearer to 1 is better",
         "1",
         ".2f",
     ),
     "share_closer": Measure(
         "share closer",
-        "Share of samples that are nearer to a training image than the nearest hundredth of held-out images. "
-        "Copies have 1.",
+        "Share of samples that are nearer to a training image than 99 % of the held-out images are. 1: all are copies.",
         "lower is better",
         "0.01",
         ".3f",
     ),
     "coverage": Measure("coverage", "Share of clusters with an image in the subset.", "higher is better", "1", ".3f"),
     "distance": Measure(
-        "distance", "Mean distance of a training image to the nearest image of the subset.", "lower is better"
+        "distance", "Mean distance from a training image to the nearest image of the subset.", "lower is better"
     ),
 }
 
@@ -94,10 +99,10 @@ FIGURES = (  # title, introduction, and a caption for every file
         "At a glance",
         "",
         {
-            "overview.png": "Training images and what the generator makes of their codes; paths from one training "
-            "image to another; images that were never seen, and what encoder and generator make of them. Good: "
-            "rows two, and the last, look like the rows above them, and every image of a path could be a real "
-            "one.",
+            "overview.png": "Top: training images, and the generator's images of their codes. Middle: paths from one "
+            "training image to another. Bottom: held-out images, and the images that encoder and generator make of "
+            "them. Good: the second row and the last row look like the rows above them, and every image of a path "
+            "could be real.",
         },
     ),
     (
@@ -105,13 +110,13 @@ FIGURES = (  # title, introduction, and a caption for every file
         "The same training images, drawn by the generator as learning goes on. The label S1 says that an image is "
         "in the first subset, S2 in the second.",
         {
-            "learning.gif": "One frame for each epoch that was kept. Good: the drawn images become sharp and "
-            "equal to the originals below, and stay so when a new stage begins.",
-            "stages.png": "After every stage. Good: the dB grow from stage to stage, and images of early subsets "
-            "are not forgotten. The last stage may lose a little: it also learns to be smooth between codes.",
-            "stage-staged-*.png": "Within one stage of a subset, epoch by epoch.",
-            "stage-*.png": "Within another stage, epoch by epoch.",
-            "losses.png": "What is minimised, on a logarithmic scale. Each stage starts at a dashed line. Good: "
+            "learning.gif": "One frame for each recorded epoch. Good: the drawn images become sharp and equal to the "
+            "originals below, and stay so when a new stage begins.",
+            "stages.png": "One row after every stage. Good: the dB grow from stage to stage, and images of early "
+            "subsets stay good. The last stage may lose a little: it also learns to be smooth between codes.",
+            "stage-staged-*.png": "The stage that learns one subset, epoch by epoch.",
+            "stage-*.png": "A later stage, epoch by epoch.",
+            "losses.png": "The minimised terms, on a logarithmic scale. Each stage starts at a dashed line. Good: "
             "every curve falls within its stage. A jump where a stage starts is normal: new images come in.",
         },
     ),
@@ -119,18 +124,18 @@ FIGURES = (  # title, introduction, and a caption for every file
         "Images from codes",
         "Each original is followed by its reconstruction.",
         {
-            "reconstructions.png": "Training images from their own learned codes. Good: no difference to the eye.",
-            "encoder-train.png": "Training images from the codes that the encoder reads. Good: nearly as above.",
-            "encoder-test.png": "Images that were never seen, from the codes that the encoder reads. Good: the "
-            "same content, perhaps a little softer.",
+            "reconstructions.png": "Training images from their own learned codes. Good: the eye sees no difference.",
+            "encoder-train.png": "Training images from the codes that the encoder finds. Good: nearly as above.",
+            "encoder-test.png": "Held-out images, which were not used to learn, from the codes that the encoder finds. "
+            "Good: the same content, perhaps a little less sharp.",
         },
     ),
     (
         "Between codes",
         "Codes move in even steps from the code of one training image to that of another.",
         {
-            "interpolation.gif": "Several paths, there and back. Good: one shape turns into the other without a "
-            "jump and without two images laid over one another.",
+            "interpolation.gif": "Several paths, forward and back. Good: one shape turns into the other without a "
+            "jump, and never looks like two images on top of each other.",
             "interpolations.png": "The same paths, image by image.",
         },
     ),
@@ -138,16 +143,15 @@ FIGURES = (  # title, introduction, and a caption for every file
         "New images",
         "Codes are drawn at random, and the generator makes images of them. None was picked by hand.",
         {
-            "samples.png": "Samples of the chosen way to draw codes. Good: they look like training images, and differ.",
-            "samplers.png": "Samples of every way to draw codes, the best by kernel distance first.",
+            "samples.png": "Samples of the chosen sampler. Good: they look like training images, and differ.",
+            "samplers.png": "Samples of every sampler (a way to draw codes). The best by kernel distance is first.",
         },
     ),
     (
         "Are they copies?",
         "",
         {
-            "neighbours.png": "Samples over the training images that are nearest to them. Good: alike, but not "
-            "the same.",
+            "neighbours.png": "Each sample, and below it the nearest training images. Good: similar, but not the same.",
             "nearness-*.png": "Distances to the nearest training image. Good: samples lie where held-out images "
             "lie. Samples far to the left would be copies.",
         },
@@ -156,8 +160,8 @@ FIGURES = (  # title, introduction, and a caption for every file
         "The split into subsets",
         "",
         {
-            "split.png": "All training images by the two directions in which they differ most. The chosen ones "
-            "are learned first. Good: they cover the whole cloud.",
+            "split.png": "Each point is a training image; the axes are the two directions in which images differ most. "
+            "The chosen images are learned first. Good: they cover the whole cloud.",
             "chosen.png": "Some of the chosen images, a row for each cluster. Good: images in a row are alike, "
             "and rows differ.",
         },
@@ -203,8 +207,8 @@ details summary { cursor: pointer; }
 <body>
 <header>
 <h1>A run of iglo</h1>
-<p>Images: {{ data }}, {{ size }} pixels. An image is x, and its learned code is z. The generator G makes an image of a
-code; the encoder E reads a code from an image.</p>
+<p>Images: {{ data }}, {{ size }} pixels. An image is x, and its learned code is z. The generator G makes an image from
+a code; the encoder E finds the code of an image. Held-out images are not used to learn.</p>
 <nav aria-label="Contents"><ul>
 {% for title, intro, pictures in sections %}
 <li><a href="#section-{{ loop.index }}">{{ title }}</a></li>
@@ -236,7 +240,7 @@ code; the encoder E reads a code from an image.</p>
 {% endfor %}
 <section aria-labelledby="numbers">
 <h2 id="numbers">Numbers</h2>
-<p>A dash: not measured, because it needs more images than there are, or not defined.</p>
+<p>A dash means: not defined, or not measured because there are too few images.</p>
 {% for table in tables %}
 <div class="scroll" tabindex="0" role="region" aria-label="{{ table.title }}">
 <table>
@@ -248,7 +252,7 @@ code; the encoder E reads a code from an image.</p>
 </tr></thead>
 <tbody>
 {% for name, cells in table.rows %}
-<tr{{ ' class="aim"'|safe if name == "to aim at" }}><th scope="row">{{ name }}</th>
+<tr{{ ' class="aim"'|safe if name == "ideal" }}><th scope="row">{{ name }}</th>
 {% for cell in cells %}
 <td>{{ cell }}</td>
 {% endfor %}
@@ -262,7 +266,7 @@ code; the encoder E reads a code from an image.</p>
 <div><dt>{{ measure.title }}:</dt> <dd>{{ measure.meaning }}</dd></div>
 {% endfor %}
 {% if table.judges %}
-<div><dt>Network that looks at the images:</dt> <dd><code>{{ table.judges|join(", ") }}</code></dd></div>
+<div><dt>Network that measured:</dt> <dd><code>{{ table.judges|join(", ") }}</code></dd></div>
 {% endif %}
 </dl>
 {% endfor %}
@@ -301,7 +305,7 @@ code; the encoder E reads a code from an image.</p>
 </tr></tfoot>
 </table>
 </div>
-<p>The stage that writes this page is not listed: it had not ended. Times are of the machine that made this run.</p>
+<p>The stage that writes this page is not listed, because it was still running. Times depend on the machine.</p>
 </section>
 </main>
 </body>

@@ -28,7 +28,7 @@ from iglo.validation import (
     within,
 )
 
-# No useful run is above these bounds. Whether a run fits into the memory of this machine is checked in `needs`.
+# No useful run is above these bounds. `needs` checks whether a run fits into the memory of this machine.
 Batch = Annotated[Count, at_most(65_536)]
 Dimension = Annotated[Count, at_most(4096)]
 Epochs = Annotated[Count, at_most(1_000_000)]
@@ -70,7 +70,7 @@ class NetworkParams:
 class FeatureParams(NetworkParams):
     """The features in which images are clustered (Helman et al. 2019, section 3)."""
 
-    image_size: Side | None  # side that images are resized to; null: what the weights ask for
+    image_size: Side | None  # side in pixels that images are resized to; null: that of the weights
     batch_size: Batch
 
 
@@ -128,7 +128,7 @@ class StagedParams:
     """Growing from subset to subset: alpha keeps what was learned, beta learns what is new."""
 
     start: Literal["own", "encoder"]  # a later subset's codes: as `latent.init` made them | as an encoder reads them,
-    start_epochs: Epochs  # which is fitted to the images learned so far, for so many passes over them
+    start_epochs: Epochs  # passes of the starting encoder over the images learned so far
     alpha: Weight
     beta: Rate
     earlier_batch: Batch  # images of earlier subsets in a step
@@ -176,7 +176,7 @@ class JointParams:
 class EvaluateParams(NetworkParams):
     """The judge: a network other than the one that was trained against."""
 
-    pairs: Annotated[Count, at_most(100_000)]  # of training codes, for interpolations
+    pairs: Annotated[Count, at_most(100_000)]  # of training codes, for interpolation
     steps: Annotated[Count, at_most(1000)]  # K; a path has 2K + 1 points
     samples: Annotated[Count, at_most(1_000_000)]
 
@@ -253,7 +253,7 @@ class Comparison:
 
 
 def _merged(values: Any, changes: Any) -> Any:
-    """`changes` in place of `values`; of two mappings, key by key."""
+    """`changes` in place of `values`; two mappings are merged key by key."""
     if not isinstance(values, dict) or not isinstance(changes, dict):
         return changes
     return values | {key: _merged(values.get(key), new) for key, new in changes.items()}
@@ -344,11 +344,11 @@ def load_params(path: str | Path, kind: type | None = None) -> Any:
     """The validated params in the YAML file at `path`.
 
     Args:
-        kind: Params, Comparison or ClassContentParams; object: what the file holds; None: the same, of a comparison
-            its base.
+        kind: Params, Comparison or ClassContentParams; object: the kind that the file holds; None: the same, but of a
+            comparison only its base.
 
     Raises:
-        UserError: no such file, no YAML, or a key that is unknown, missing, of the wrong type or out of range.
+        UserError: the file is missing or not YAML, or a key is unknown, missing, of the wrong type or out of range.
     """
     values = read_yaml(path)
     params = parse_params(values, _kind_of(values) if kind in (None, object) else kind)
@@ -356,7 +356,7 @@ def load_params(path: str | Path, kind: type | None = None) -> Any:
 
 
 def runs(params: AnyParams) -> dict[str, Params | ClassContentParams]:
-    """The runs of a params file, by what precedes their keys in messages: "arms.NAME.changes: " or nothing."""
+    """The runs of a params file, by the prefix of their keys in messages: "arms.NAME.changes: " or nothing."""
     if isinstance(params, Comparison):
         return {f"arms.{arm}.changes: ": params.params(arm) for arm in params.run}
     return {"": params}
@@ -411,7 +411,7 @@ def _check_together(params: Params) -> None:
 
 
 def check_counts(params: Params | ClassContentParams, train: int | None, test: int | None) -> None:
-    """Raises UserError where a run has too few training or test images; None: not known yet."""
+    """Raises UserError if a run has too few training or test images; a number may be None: not known yet."""
     if train is None and test is None:
         raise UserError("data.train, data.test: at most one may be null, got null and null.")
     if train is not None:
@@ -427,16 +427,16 @@ def check_counts(params: Params | ClassContentParams, train: int | None, test: i
         taken = params.probe.unseen + params.judge.held_out
         if test <= taken:
             raise UserError(
-                f"data.test: must be more than probe.unseen + judge.held_out, {taken} images, since the rest is what "
-                f"the judge learns from, got {test}."
+                f"data.test: must be more than probe.unseen + judge.held_out, {taken} images, because the judge "
+                f"learns from the rest, got {test}."
             )
 
 
 def check_rounds(rounds: Sequence[RoundParams], count: int) -> None:
-    """Raises UserError where a round may be left without an image for each of its clusters.
+    """Raises UserError if too few images may be left for a round, which needs one for each of its clusters.
 
     Args:
-        count: of the training images. A round takes at most `clusters` × `per_cluster` of them.
+        count: number of training images. A round takes at most `clusters` × `per_cluster` of them.
     """
     left = count
     for index, item in enumerate(rounds):
@@ -450,7 +450,7 @@ def check_rounds(rounds: Sequence[RoundParams], count: int) -> None:
 
 
 def check_counted(path: str | Path, images: int) -> None:
-    """`check_counts` for every run of the params file at `path`, when it is known how many images there are."""
+    """Runs `check_counts` for every run of the params file at `path`, for this number of images."""
     for prefix, params in runs(load_params(path, object)).items():
         train, test = params.data.train, params.data.test
         with within(prefix):

@@ -1,7 +1,7 @@
-"""Folders in which something is being written, beside the place that it gets when it is whole.
+"""Temporary folders for output that is not complete yet, next to its final place.
 
-Their names are `.partial-…`, and no two writers have the same. The writer holds a lock in its folder, so that the next
-writer knows what a dead one has left, and removes that.
+Their names are `.partial-…`, one for each writer. A writer holds a lock in its folder. A folder without a held lock is
+left from a dead writer, and the next writer removes it.
 """
 
 import errno
@@ -16,14 +16,14 @@ from typing import Protocol
 
 from iglo import locks
 
-PARTIAL = ".partial-"  # what the names of folders begin with in which something is being written
+PARTIAL = ".partial-"  # begins the names of these folders
 LOCK = "lock"
-DAY = 24 * 3600  # seconds, after which a partial folder counts as left behind where there are no locks
-MANY = 1000  # files, from which one sync of everything is faster than one for each
+DAY = 24 * 3600  # seconds; without locks, an older partial folder counts as left from a dead writer
+MANY = 1000  # files; for more, one sync of everything is faster than one for each
 
 
 class Team(Protocol):
-    """Processes that write one folder together; the first makes it and moves it to its place."""
+    """Processes that together write one folder; the first process makes and moves it."""
 
     @property
     def first(self) -> bool: ...
@@ -40,7 +40,7 @@ def partial_name(around: Path, token: int) -> Path:
 
 @contextmanager
 def partial_folder(around: Path, team: Team | None = None) -> Iterator[Path]:
-    """A new folder in `around` that no other writer has, locked; it is removed in the end."""
+    """Yields a new folder in `around`, locked for this writer; removes it at the end."""
     around.mkdir(parents=True, exist_ok=True)
     _remove_partials_of_the_dead(around)
     folder, lock, token = _new_folder(around)
@@ -58,12 +58,12 @@ def _new_folder(around: Path) -> tuple[Path, locks.Lock, int]:
         token = secrets.randbits(48)
         folder = partial_name(around, token)
         try:
-            folder.mkdir(0o700)  # which follows no link
+            folder.mkdir(0o700)  # follows no link
             return folder, locks.hold(folder / LOCK), token
         except (FileExistsError, FileNotFoundError, locks.BusyError):
             if not around.is_dir():
                 raise
-            continue  # another one has that name, or took the new folder for one that a dead writer left
+            continue  # the name is taken, or another writer removed the new folder as a dead writer's
 
 
 def _remove_partials_of_the_dead(around: Path) -> None:
@@ -79,38 +79,38 @@ def _remove_partials_of_the_dead(around: Path) -> None:
 
 
 def to_disk(written: Path, folder: Path) -> None:
-    """Gives files the mode that the process gives new ones, and waits until the disk has all of them.
+    """Gives files the mode of new files of this process, and waits until all are on the disk.
 
-    Some libraries write files that their owner alone may read. The lock has the mode of a new file.
+    Some libraries write files that only their owner may read. The mode is taken from the lock, a new file.
     """
     mode = (folder / LOCK).stat().st_mode & 0o777
     paths = [written, *written.rglob("*")] if written.is_dir() else [written]
     files = [path for path in paths if path.is_file() and not path.is_symlink()]
     for file in files:
         if file.stat().st_mode & 0o777 != mode:
-            with suppress(PermissionError):  # of a file system that knows no modes
+            with suppress(PermissionError):  # the file system has no modes
                 file.chmod(mode)
     if len(files) > MANY and hasattr(os, "sync"):
         os.sync()
         return
     for file in files:
         sync(file)
-    for path in reversed(paths):  # folders after what they hold
+    for path in reversed(paths):  # folders after their contents
         if path.is_dir():
             sync(path)
     sync(folder)
 
 
 def sync(path: Path) -> None:
-    """Waits until the disk has a file, or the names in a folder."""
+    """Waits until a file, or the names in a folder, are on the disk."""
     windows = os.name == "nt"
     if windows and path.is_dir():
-        return  # which Windows cannot do, nor needs
+        return  # Windows cannot do this and does not need it
     descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # of a file system that does not know how
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # the file system cannot do this
             raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Curves, points and histograms as PNG files, made for a page about 900 pixels wide. Same input, same bytes."""
+"""Plots curves, points and histograms to PNG files, for a page about 900 px wide. Same input, same bytes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from iglo.figures import FAINT, INK, PAGE
 from iglo.files import whole_file
 from iglo.texts import BOLD, font, wrapped
 
-# Okabe & Ito 2008 without their yellow, too faint for lines on white, then three of Tol's: kept apart by the
-# colour-blind too
+# Okabe & Ito 2008 without yellow, which is too faint on white, then three of Tol's. Colour-blind people can tell them
+# apart too.
 COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"),
     *("#56b4e9", "#444444", "#882255", "#999933", "#332288"),
 )
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))  # for each further round of the colours
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))  # the next dash when all colours are used
 ROW = 15  # pt, a row of text above a plot
 TITLE_SIZE, TITLE_WIDTH, PIXELS_PER_POINT = 13, 780, 100 / 72  # pt; px at which it wraps; at matplotlib's 100 dpi
 LEGEND_COLUMNS = 3
-NEAR_NAME = 0.9  # share of the width from which on a curve's end is near the names at the right
+NEAR_NAME = 0.9  # share of the width; a curve that ends farther right ends near its name
 GREY = "#c4c4c4"
 CROSS = {"s": 32, "c": "#a02020", "linewidths": 1.2}
 MUTED = (
@@ -43,14 +43,14 @@ def save_curves(
     marks: Sequence[tuple[float, str]] | None = None,
     log_x: bool = False,
 ) -> None:
-    """Named curves in one plot, each named at the right; one without a point that can be drawn is left unnamed.
+    """Plots curves with their names at the right; a curve without a point that can be drawn has no name.
 
-    A curve is broken where y is NaN; a point that is left alone is drawn as a dot.
+    A curve has gaps where y is NaN. A point between two gaps is drawn as a dot.
 
     Args:
         curves: name → x `(n,)` and y `(n,)`; n may differ.
         marks: vertical lines, each (x, text).
-        log_x: x, which is then above 0, on a logarithmic axis.
+        log_x: logarithmic x axis; all x must be above 0.
     """
     figure, axes = _plot(x_label, y_label)
     for index, (x, y) in enumerate(curves.values()):
@@ -82,13 +82,13 @@ def save_bands(
     x_ticks: Sequence[str] | None = None,
     log_x: bool = False,
 ) -> None:
-    """Named curves in one plot, each in a band of its spread and named at the right.
+    """Plots curves, each with a band y ± spread and its name at the right.
 
     Args:
-        curves: name → x `(n,)`, y `(n,)` and spread `(n,)`, the band being y ± spread; n may differ.
-        dashed: the same for second curves, each dashed in the colour of the curve of its name, and not named again.
+        curves: name → x `(n,)`, y `(n,)` and spread `(n,)`; n may differ.
+        dashed: second curves, dashed, each in the colour of the curve of the same name.
         x_ticks: texts for x = 0, 1, 2 …; None for numbers.
-        log_x: x on a logarithmic axis, which has no place for points at x ≤ 0; they are left out.
+        log_x: logarithmic x axis; points at x ≤ 0 are left out.
     """
     figure, axes = _plot(x_label, y_label)
     dashed = dashed or {}
@@ -118,10 +118,9 @@ def save_split(
     x_label: str = "first component",
     y_label: str = "second component",
 ) -> None:
-    """The training images as points, the chosen ones outlined in black, and a cross at each cluster's mean.
+    """Plots the training images as points, the chosen ones outlined in black, and a cross at each cluster's mean.
 
-    Clusters have a colour each where there are colours enough. Else all images are grey, and the chosen ones blue:
-    a colour that many clusters share would tell nothing.
+    Each cluster has its colour if there are enough colours. Else all images are grey, and the chosen ones blue.
 
     Args:
         projection: `(N, 2)`, for instance the first two principal components of the features.
@@ -138,7 +137,7 @@ def save_split(
     axes.scatter(*projection.T, s=size, c=colours, linewidths=0)
     axes.scatter(*projection[selected].T, s=1.6 * size, c=picked, edgecolors="black", linewidths=0.8)
     axes.scatter(*centres.T, marker="x", **CROSS)
-    # stand-ins of a fixed colour and size for the legend
+    # empty plots of a fixed colour and size, for the legend
     shown = f"{len(projection)} images" + (", a colour for each cluster" if few else "")
     axes.scatter([], [], s=40, c=MUTED[0] if few else GREY, linewidths=0, label=shown)
     chosen = {"c": MUTED[0] if few else COLOURS[5], "edgecolors": "black", "linewidths": 1}
@@ -152,7 +151,7 @@ def save_split(
 
 
 def save_histograms(path: str | Path, named_values: Mapping[str, np.ndarray], x_label: str, title: str) -> None:
-    """Distributions over common bins, each of area 1, with a line at each median.
+    """Plots distributions over common bins, each of area 1, with a line at each median.
 
     named_values: name → values of any length.
     """
@@ -171,7 +170,7 @@ def save_histograms(path: str | Path, named_values: Mapping[str, np.ndarray], x_
 
 
 def _plot(x_label: str, y_label: str, height: float = 4.6) -> tuple[Figure, Axes]:
-    """A figure 9 inches wide, of its own and not pyplot's; shown 900 px wide its text is about 15 px high."""
+    """A new figure, 9 inches wide, without pyplot; at 900 px its text is about 15 px high."""
     figure = Figure(figsize=(PAGE / 100, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, fontsize=11, color=INK)
@@ -194,7 +193,7 @@ def _set_log_x(axes: Axes) -> None:
 
 def _save(figure: Figure, path: str | Path) -> None:
     with whole_file(path) as partial:
-        # twice the pixels that the page shows; the name of the software would change the bytes with its version
+        # twice the pixels of the page; without the software's name, whose version would change the bytes
         figure.savefig(partial, format="png", dpi=200, facecolor="white", metadata={"Software": None})
 
 
@@ -216,7 +215,7 @@ def _line_style(index: int) -> dict:
 
 
 def _set_title(axes: Axes, title: str, rows_below: int) -> None:
-    """The title, in as many lines as it needs, with room for rows of text between it and the axes."""
+    """Sets the title, in as many lines as it needs, with space for `rows_below` rows of text below it."""
     face = font(BOLD, round(TITLE_SIZE * PIXELS_PER_POINT))
     title = wrapped(title, face, TITLE_WIDTH, break_words=True)
     pad = 10 + ROW * rows_below
@@ -224,7 +223,7 @@ def _set_title(axes: Axes, title: str, rows_below: int) -> None:
 
 
 def _draw_legend_above(axes: Axes) -> int:
-    """A legend between axes and title, where it hides nothing; returns its number of rows."""
+    """Draws a legend between axes and title; returns its number of rows."""
     legend = axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1),
@@ -239,7 +238,7 @@ def _draw_legend_above(axes: Axes) -> int:
 
 
 def _draw_marks(axes: Axes, marks: Sequence[tuple[float, str]]) -> int:
-    """Vertical lines, each with its text above the axes, in as many rows as the texts need; returns that number."""
+    """Draws vertical lines with texts above the axes; returns how many rows the texts need."""
     low, high = axes.get_xlim()
     row_ends: list[float] = []  # where the last text of each row ends, as a share of the width
     for x, text in sorted(marks):
@@ -260,10 +259,10 @@ def _draw_marks(axes: Axes, marks: Sequence[tuple[float, str]]) -> int:
 
 
 def _name_at_right(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Each curve's name right of the axes at the height of its last point, moved only as far as names would overlap.
+    """Writes each curve's name at the right, at the height of its last point; moves names that would overlap.
 
-    A dotted line leads from a curve to its name, but for a curve that ends far from the name: there the line would look
-    like a part of the curve.
+    A dotted line leads from a curve to its name. There is none if the curve ends far from the name: there it
+    would look like a part of the curve.
     """
     to_axes = axes.transScale + axes.transLimits
     positive = axes.get_yscale() == "log"
@@ -302,13 +301,13 @@ def _name_at_right(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray
 
 
 def _alone(y: np.ndarray) -> list[int]:
-    """The points that can be drawn and whose neighbours cannot."""
+    """Indices of points that can be drawn, but whose neighbours cannot."""
     drawable = np.pad(np.isfinite(np.asarray(y, dtype=np.float64)), 1)
     return np.flatnonzero(drawable[1:-1] & ~drawable[:-2] & ~drawable[2:]).tolist()
 
 
 def _last_point(x: np.ndarray, y: np.ndarray, positive: bool) -> tuple[float, float] | None:
-    """The last point that can be drawn, if any."""
+    """The last point that can be drawn, or None."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     drawable = np.flatnonzero(np.isfinite(y) & ((y > 0) | (not positive)))
     return (float(x[drawable[-1]]), float(y[drawable[-1]])) if len(drawable) else None

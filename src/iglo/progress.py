@@ -1,4 +1,4 @@
-"""The progress of long work: one place decides what of it is shown, and how."""
+"""Shows the progress of long work, as a bar or as lines."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -8,20 +8,20 @@ from typing import Any
 
 from tqdm import tqdm
 
-EVERY = 30.0  # seconds between two lines, where stderr is no terminal
+EVERY = 30.0  # seconds between two lines if stderr is not a terminal
 
-_quiet: ContextVar[bool] = ContextVar("quiet", default=False)  # of this thread, so that threads do not disturb others
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)  # per thread
 
 
 def bar(work: Iterable[Any] | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
-    """The progress of `work` on stderr: a tqdm bar on a terminal, elsewhere a line every EVERY seconds and at the end.
+    """Shows the progress of `work` on stderr: on a terminal a tqdm bar, else a line every EVERY seconds and at the end.
 
     Work that takes less than EVERY seconds writes no line. Within `quiet`, and without a stderr, nothing is shown.
 
     Args:
-        work: what is counted while it is iterated; None: the caller calls `update`.
+        work: counted while it is iterated; None: the caller calls `update`.
         hidden: show nothing, for the ranks after the first.
-        options: of tqdm: total, initial, desc, unit.
+        options: options of tqdm: total, initial, desc, unit.
     """
     if hidden or _silent():
         return _Lines(work, disable=True, **options)
@@ -29,10 +29,10 @@ def bar(work: Iterable[Any] | None = None, *, hidden: bool = False, **options: A
 
 
 def say(text: str) -> None:
-    """Writes a line to stderr, above the bars of a terminal; nothing within `quiet` or without a stderr."""
+    """Writes a line to stderr, above any bars; writes nothing within `quiet` or without a stderr."""
     if _silent():
         return
-    with suppress(OSError, ValueError):  # work goes on when nobody reads its log any more
+    with suppress(OSError, ValueError):  # work goes on if stderr is closed
         if _on_terminal():
             tqdm.write(text, sys.stderr)
         else:
@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def quiet(silent: bool = True) -> Iterator[None]:
-    """No progress within the block, in this thread alone."""
+    """Shows no progress within the block; other threads do not change."""
     token = _quiet.set(silent)
     try:
         yield
@@ -57,27 +57,27 @@ def _silent() -> bool:
 def _on_terminal() -> bool:
     try:
         return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # a stand-in for a stream, and one that is closed
+    except (AttributeError, ValueError):  # an object that is no full stream, or a closed stream
         return False
 
 
 class _Lines(tqdm):
     """Progress as lines, for a log: `full: step 800/4800, epoch 10/60, loss 0.213, 31.2 step/s, 02:08 left`."""
 
-    monitor_interval = 0  # tqdm's watching thread has nothing to do for lines
+    monitor_interval = 0  # lines need no monitor thread of tqdm
 
     def __init__(self, work: Iterable[Any] | None, **options: Any):
         super().__init__(work, mininterval=EVERY, miniters=1, delay=EVERY, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """What tqdm calls when the time has come."""
+        """Writes a line; tqdm calls this when it is due."""
         told = self.format_dict
         rate = told["rate"] or (self.n - self.initial) / max(told["elapsed"], 1e-9)
         left = self.format_interval((self.total - self.n) / rate) if self.total and rate else "?"
         say(self._line(rate, f"{left} left"))
 
     def close(self) -> None:
-        """Tells the end of work that has come to its end, and leaves that of other work to whoever stopped it."""
+        """Writes the last line if the work is complete."""
         if self.disable:
             return
         elapsed = self.format_dict["elapsed"]

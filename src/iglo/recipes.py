@@ -196,13 +196,13 @@ def learn_plan(
     checkpoints: CheckpointFolder | None = None,
     watch: Watch | None = None,
 ) -> Progress:
-    """The generator and the codes of the batch's rows; then the generator's average, and its batch norm settled.
+    """Trains the generator and the codes; then takes the generator's average and sets its batch-norm statistics.
 
-    Beside the terms, the rows that are returned have a `loss`: the weighted sum, there whatever the terms are.
+    The returned rows have the terms and `loss`, their weighted sum.
 
     Args:
-        model: with a `generator`, a `table`, all its `codes`, an `album` and a `log`.
-        name: of the stage, in the progress bar, the log and the album.
+        model: has a `generator`, a `table`, all its `codes`, an `album` and a `log`.
+        name: name of the stage in the progress bar, the log and the album.
     """
     used = np.unique(np.concatenate([schedule.ids for schedule in plan.parts.values()]))
     used = runtime.held(used, len(images))

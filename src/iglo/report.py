@@ -36,11 +36,10 @@ def write_report(
     params: Params,
     runtime: Runtime,
 ) -> dict:
-    """Draws a run's figures into `folder` and returns its metrics, nested as in metrics.json.
+    """Draws a run's figures into `folder` and returns its metrics, nested as in metrics-all.json.
 
-    A measure that needs more images than there are is left out, and so is a figure of it.
-    Ranks share the work of the networks; the first draws. Memory holds the judge's features of all images, and of the
-    images a block at a time.
+    A measure that needs more images than there are is left out, and so is its figure. Ranks share the work of the
+    networks; the first rank draws. Memory holds the judge's features of all images, but only a block of images.
     """
     seed, section = params.seed, params.evaluate
     train, test = UnitImages(store.train), UnitImages(store.test)

@@ -1,4 +1,4 @@
-"""The pictures of a run: what it learned, how it learned it, and what it makes of new codes."""
+"""Draws the pictures of a run: how it learned, what it learned, and its images of new codes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Split:
     Attributes:
         points: (N, P) features of all training images.
         labels: (N,) their clusters.
-        features: the features' name.
+        features: name of the features.
     """
 
     points: np.ndarray
@@ -42,9 +42,9 @@ class Split:
 
 
 def draw_stages(folder: Path, model: Model, originals: np.ndarray) -> None:
-    """The same images after every stage, through the epochs of each stage, and as an animation of both.
+    """Draws the same images after every stage, after the epochs of each stage, and as an animation.
 
-    The label of a row is its PSNR: the eye sees no difference between rows long before learning ends.
+    The label of a row is its PSNR, because the eye soon sees no difference between rows.
 
     Args:
         originals: (N, H, W, C) uint8, the training images.
@@ -70,19 +70,19 @@ def draw_stages(folder: Path, model: Model, originals: np.ndarray) -> None:
 
 
 def draw_reconstructions(folder: Path, originals: np.ndarray, reconstructions: np.ndarray, psnr: float) -> None:
-    """Training images over G(z)."""
+    """Draws training images, and G(z) below them."""
     rows = _paired(("original", originals), ("G(z)", reconstructions))
     _grid(folder / "reconstructions.png", rows, f"Reconstructions of training images, {psnr:.1f} dB on average")
 
 
 def draw_encoder(folder: Path, part: str, originals: np.ndarray, inverted: np.ndarray, psnr: float) -> None:
-    """Images over G(E(x)), for the part `train` or `test`."""
+    """Draws images, and G(E(x)) below them, for the part `train` or `test`."""
     rows = _paired(("original", originals), ("G(E(x))", inverted))
     _grid(folder / f"encoder-{part}.png", rows, f"Encoder on {part} images, {psnr:.1f} dB on average")
 
 
 def draw_interpolations(folder: Path, paths: Paths) -> None:
-    """Paths between training images, as a grid and as an animation; nothing where there is no path."""
+    """Draws paths between training images as a grid and as an animation; draws nothing if there is no path."""
     if not len(paths.ids):
         return
     rows = [
@@ -100,7 +100,7 @@ def draw_samples_grid(folder: Path, samples: np.ndarray, sampler: str) -> None:
 
 
 def draw_samplers(folder: Path, samples: Mapping[str, np.ndarray], choice: SamplerChoice) -> None:
-    """A row of samples for each sampler, the nearest to held-out images first where that was measured."""
+    """Draws a row of samples for each sampler; if distances were measured, the smallest is first."""
     distance, chosen = choice.kernel_distance, f"chosen: {choice.chosen}"
     names = {name: f"{name}, {distance[name]:.3g}" for name in sorted(distance, key=distance.get)}
     rows = [(label, samples[name][:COLUMNS]) for name, label in (names or {name: name for name in samples}).items()]
@@ -109,7 +109,7 @@ def draw_samplers(folder: Path, samples: Mapping[str, np.ndarray], choice: Sampl
 
 
 def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: Mapping[str, Nearness]) -> None:
-    """Samples over the training images nearest to them: the first samples, then those that come nearest of all."""
+    """Draws samples, and below each its nearest training images: first samples, then the samples nearest of all."""
     nearest = np.argsort(near["features"].samples, kind="stable")
     rows = []
     for title, ids in (("sample", np.arange(len(samples))), ("sample nearest of all", nearest)):
@@ -122,7 +122,7 @@ def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: 
 
 
 def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
-    """How far samples, and held-out images, are from their nearest training images."""
+    """Draws how far samples and held-out images are from their nearest training images."""
     for space, words in SPACES.items():
         distances = {"samples": near[space].samples, "held-out images": near[space].unseen}
         label, title = f"distance in {words}", "Distance to the nearest training image"
@@ -130,7 +130,7 @@ def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
 
 
 def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) -> None:
-    """The first round's clusters and their chosen images, in two dimensions and as rows of images."""
+    """Draws the clusters of the first round and the chosen images, as points and as rows of images."""
     labels = split.labels
     first = np.flatnonzero(model.learned_in == 1)
     clusters = f"{labels.max() + 1} clusters ({split.features})"
@@ -144,8 +144,8 @@ def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) 
 
 
 def draw_losses(folder: Path, log: list[dict]) -> None:
-    """Each generator stage's terms against the images presented since the start of the first stage."""
-    log = [row for row in log if "held_out" not in row]  # which an encoder's rows have
+    """Draws the terms of each generator stage against the images presented since the first stage began."""
+    log = [row for row in log if "held_out" not in row]  # rows of an encoder have this key
     curves: dict[str, tuple[list, list]] = {}
     marks, offset = [], 0
     for stage in dict.fromkeys(row["stage"] for row in log):
@@ -165,7 +165,7 @@ def draw_losses(folder: Path, log: list[dict]) -> None:
 def draw_overview(
     path: Path, originals: np.ndarray, reconstructions: np.ndarray, paths: Paths, test: np.ndarray, inverted: np.ndarray
 ) -> None:
-    """The first picture that a newcomer sees: what goes in, what comes out."""
+    """Draws the overview: training images and held-out images, what comes out, and paths."""
     points = evenly(paths.images.shape[1], COLUMNS)
     interpolated = [(name, path[points]) for name, path in zip(("interpolated", "", ""), paths.images, strict=False)]
     rows = [
@@ -184,7 +184,7 @@ def evenly(count: int, wanted: int) -> np.ndarray:
 
 
 def _flattened(points: np.ndarray) -> np.ndarray:
-    """(N, P) → (N, 2): the first two principal components; one that does not exist is 0."""
+    """(N, P) → (N, 2): the first two principal components; a missing one is 0."""
     if len(points) == 1:
         return np.zeros((1, 2))
     components = min(2, *points.shape)
@@ -193,7 +193,7 @@ def _flattened(points: np.ndarray) -> np.ndarray:
 
 
 def _paired(*named: tuple[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Rows of each in turn, BLOCKS times."""
+    """Rows of each group in turn, BLOCKS times."""
     count = min(len(images) for _, images in named)
     starts = range(0, min(count, BLOCKS * COLUMNS), COLUMNS)
     return [(name, images[start : start + COLUMNS]) for start in starts for name, images in named]

@@ -1,6 +1,6 @@
-"""What is on record of a run: the values that a model was made with, and which model other files belong to.
+"""The record of a run: the values that a model was made with, and the model that metrics and samplers belong to.
 
-The stages write these records into their outputs. So an export tells what was run, whatever params.yaml says now.
+The stages write these records into their outputs. So an export describes its run, even if params.yaml has changed.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from iglo.files import file_digest, read_json
 from iglo.params import ClassContentParams, DataParams, Params
 from iglo.validation import CountOrNone, Weight, between, parse
 
-OF = "of"  # the key of a metrics file or a samplers file that says which model it is about
+OF = "of"  # the key in a metrics or samplers file that names its model
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network that looks at images: torchvision's name, and imagenet, random or a .safetensors file."""
+    """A pretrained or random network: torchvision's name, and imagenet, random or a .safetensors file."""
 
     network: str
     weights: str
@@ -27,7 +27,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Loss(Network):
-    """The distance that the model was trained with, by which codes of further images are found."""
+    """The distance that the model was trained with; inversion uses it too."""
 
     name: Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"]
     blocks: Annotated[int, between(1, 5)]
@@ -38,8 +38,8 @@ class RunRecord:
     """The values of the stage that last trained the generator.
 
     Attributes:
-        noise: standard deviation of the noise on codes with which that stage ended, per coordinate.
-        data: where the images come from, as `data_record` says it, and how many there are to train and to test.
+        noise: standard deviation of the noise on codes at the end of that stage, per coordinate.
+        data: the source of the images, as in `data_record`, and the counts `train` and `test`.
     """
 
     method: Literal["glo", "incremental", "class_content"]
@@ -63,18 +63,18 @@ class RunRecord:
 
 
 def parse_run(record: Mapping[str, Any]) -> RunRecord | None:
-    """The run that a model's record tells of; None where an earlier iglo made the model. UserError when damaged."""
+    """The run in a model's record; None if an earlier iglo made the model; UserError if the record is damaged."""
     run = record.get("run")
     return None if run is None else parse(run, RunRecord, "run")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """All that a model card tells of how a model came to be.
+    """How a model was made, for the model card.
 
     Attributes:
-        judge: the network that judged samples and metrics; None: there was none, or it is not on record.
-        features: the network in whose features the images were clustered; None as for `judge`.
+        judge: the network that measured samples and metrics; None: there was none, or it is not known.
+        features: the network of the features for clustering; None as for `judge`.
         metrics: nested numbers.
     """
 
@@ -85,7 +85,7 @@ class Provenance:
 
     @classmethod
     def of(cls, params: Params | ClassContentParams) -> "Provenance":
-        """What is known when the params are those of the run for certain."""
+        """The provenance that follows from the params of the run."""
         held_out = {} if params.data.test is None else {"test": params.data.test}
         record = RunRecord.of(params, {**data_record(params.data), **held_out})
         if isinstance(params, ClassContentParams):
@@ -95,7 +95,7 @@ class Provenance:
 
 
 def data_record(data: DataParams) -> dict[str, Any]:
-    """Where the images come from: the keys that the source uses, without a folder's place and a URL's password."""
+    """The source of the images: the keys that it uses, without the place of a folder and the password in a URL."""
     if data.source == "folder":
         return {"source": "folder", "folder": Path(data.path).name}
     if data.source == "git":
@@ -106,14 +106,14 @@ def data_record(data: DataParams) -> dict[str, Any]:
 
 
 def prepared_data(folder: str | Path) -> dict[str, Any]:
-    """What the folder of prepared images has on record: `data_record`, and the counts `train` and `test`."""
+    """The record in the folder of prepared images: `data_record`, and the counts `train` and `test`."""
     report = read_json(Path(folder) / "report.json")
     counts = report.get("images", {})
     return {**report.get("data", {}), **{split: counts.get(split, 0) for split in ("train", "test")}}
 
 
 def without_place(url: str) -> str:
-    """The address of a repository without the user's name, password or token, and of a folder its name alone."""
+    """The address of a repository without user name, password or token; of a folder, only its name."""
     if Path(url).is_absolute():
         return Path(url).name
     try:
@@ -124,7 +124,7 @@ def without_place(url: str) -> str:
 
 
 def folder_digest(folder: str | Path) -> str:
-    """The beginning of a SHA-256 of the names and contents of a folder's files."""
+    """The first digits of a SHA-256 of the names and contents of a folder's files."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     whole = hashlib.sha256()
     for path in files:

@@ -196,16 +196,16 @@ def _sum(_: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor
 
 
 def start(precision: str, together: bool = False) -> Runtime:
-    """Sets the process up: deterministic algorithms, `thread_count` threads in every pool, the first GPU if any.
+    """Sets up the process: deterministic algorithms, `thread_count` threads in every pool, the first GPU if any.
 
-    Under torchrun it joins the other ranks, each of a machine with a GPU of its own. `IGLO_DEVICE=cpu` keeps a stage
-    off the GPU.
+    Under torchrun it joins the other ranks; each rank of a machine has its own GPU. With `IGLO_DEVICE=cpu` no GPU is
+    used.
 
     Args:
-        together: whether the stage knows how to share its work with other ranks.
+        together: whether the stage can share its work with other ranks.
 
     Raises:
-        UserError: either variable has a value that makes no sense here, or there are ranks and the stage is for one.
+        UserError: an environment variable has an invalid value, or there are several ranks but the stage takes one.
     """
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a fifth of a step
@@ -246,11 +246,11 @@ def _joined(runtime: Runtime, rank: int, ranks: int) -> Runtime:
 
 
 def refuse_shared_gpus(gpu: str, store: distributed.Store, rank: int, ranks: int) -> None:
-    """Raises UserError when two ranks have one GPU, of which NCCL would say the same in a traceback.
+    """Raises UserError if two ranks have the same GPU; NCCL would raise a long traceback.
 
     Args:
-        gpu: what no other GPU has, on any machine.
-        store: where the ranks tell each other.
+        gpu: an identifier that no other GPU has, on any machine.
+        store: the store in which the ranks exchange it.
     """
     store.set(f"gpu of rank {rank}", gpu)
     different = len({store.get(f"gpu of rank {each}") for each in range(ranks)})
@@ -300,14 +300,14 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class _Switches:
-    """Settings of the whole process that calls of the library need, while calls of several threads may overlap.
+    """Settings of the whole process during calls of the library, also if calls of several threads overlap.
 
-    The first call changes them and the last one puts them back, so that no call restores what another has set.
+    The first call changes them and the last one restores them.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.calls: list[str] = []  # the precision of each call that goes on
+        self.calls: list[str] = []  # the precision of each running call
         self.before: dict[str, Any] = {}
 
     def enter(self, precision: str) -> None:
@@ -348,10 +348,10 @@ _switches = _Switches()
 
 @contextmanager
 def library_call(precision: str = "fp32") -> Iterator[None]:
-    """Makes a process that is somebody else's compute as a stage does; afterwards everything is as before.
+    """Makes the user's process compute as a stage does; restores its settings afterwards.
 
-    Algorithms are deterministic, a GPU rounds as `precision` says, and gradients can be computed even within an outer
-    torch.no_grad or torch.inference_mode. Calls of several threads may overlap. It also decorates functions.
+    Algorithms are deterministic, a GPU rounds as `precision` says, and gradients work even within an outer
+    torch.no_grad or torch.inference_mode. Calls of several threads may overlap. Also works as a decorator.
     """
     _switches.enter(precision)
     try:
@@ -363,9 +363,9 @@ def library_call(precision: str = "fp32") -> Iterator[None]:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Networks that are built within the block have 32-bit weights and leave torch's global generator as it was.
+    """For building networks: weights are 32-bit, and torch's global random generator is restored afterwards.
 
-    torch draws a new network's weights from that generator, and in the process's default type, which may be another.
+    Without it, torch would use the default type of the process, and would draw weights from that generator.
     """
     with _building, torch.random.fork_rng(devices=[]):
         kind = torch.get_default_dtype()

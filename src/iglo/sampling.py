@@ -84,14 +84,14 @@ def fit_sampler(name: str, codes: Tensor, geometry: Euclidean, seed: int) -> Sam
 
 @dataclass(frozen=True)
 class SamplerChoice:
-    """All samplers of a model, and the one that is drawn from.
+    """All samplers of a model, and the chosen one.
 
     Attributes:
-        samplers: by name.
-        chosen: a name among them.
-        kernel_distance: by name, from images of each sampler's codes to held-out images; empty where there are too few
-            of them.
-        about: the digest of the `model` that they belong to, and the `judge` (network, weights) of the distances.
+        samplers: the samplers by name.
+        chosen: name of the chosen sampler.
+        kernel_distance: by name, between images of the sampler's codes and held-out images; empty if there are too
+            few images.
+        about: the digest of the `model` of these samplers, and the `judge` (network, weights) of the distances.
     """
 
     samplers: Mapping[str, Sampler]

@@ -13,7 +13,7 @@ from iglo.folders import all_files, is_folder
 from iglo.images import Source, natural_key
 from iglo.params import DataParams
 
-# Those that Pillow knows of decoding.FORMATS.
+# The endings of decoding.FORMATS that Pillow knows.
 EXTENSIONS = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 LONGEST = 160  # characters of another program's message within ours
 # What `dvc get` prints, and what it means; its own words run over several lines.

@@ -1,4 +1,4 @@
-"""Text in figures: fonts that look the same on every machine, lines that are not cut, names that the font lacks."""
+"""Text in figures: the same fonts on every machine, line breaks, and names with letters that the font lacks."""
 
 import math
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from iglo.errors import warn
 
-TEXT, BOLD = "DejaVuSans", "DejaVuSans-Bold"  # what matplotlib brings along, and draws its own plots with
+TEXT, BOLD = "DejaVuSans", "DejaVuSans-Bold"  # the fonts that matplotlib includes and uses
 LISTED = 5  # names that a warning lists, at most
 
 
 def drawable(names: Sequence[str], kind: str) -> list[str]:
-    """Names that the font can draw; any other becomes `kind` and its number, counted from 1.
+    """Replaces names that the font cannot draw by `kind` and a number, counted from 1.
 
-    A letter that the font lacks, such as a Chinese one, would be an empty box, and all such names would look the same.
-    One warning says which number stands for which name.
+    The font draws an empty box for a letter that it lacks, such as a Chinese one. A warning says which number stands
+    for which name.
     """
     letters = _letters()
     numbers = [number for number, name in enumerate(names, 1) if not letters.issuperset(map(ord, name))]
@@ -57,10 +57,10 @@ def text_size(text: str, face: ImageFont.FreeTypeFont) -> tuple[int, int]:
 
 
 def wrapped(text: str, face: ImageFont.FreeTypeFont, width: int, break_words: bool = False) -> str:
-    """The text broken between words, so that its lines are at most `width` px where no single word is longer.
+    """Breaks the text between words into lines of at most `width` px; a longer word is a line of its own.
 
     Args:
-        break_words: break a longer word too, anywhere.
+        break_words: also break such a word.
     """
     lines = []
     for paragraph in text.split("\n"):
@@ -78,7 +78,7 @@ def wrapped(text: str, face: ImageFont.FreeTypeFont, width: int, break_words: bo
 
 
 def _pieces(word: str, face: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """A word cut into pieces of at most `width` px, of one letter at least."""
+    """Cuts a word into pieces of at most `width` px, and at least one letter."""
     pieces = [""]
     for letter in word:
         if pieces[-1] and face.getlength(pieces[-1] + letter) > width:

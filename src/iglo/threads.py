@@ -1,8 +1,7 @@
-"""How many threads compute: one number for torch, OpenMP and BLAS. It needs no torch.
+"""Sets one number of threads for torch, OpenMP and BLAS. It needs no torch.
 
-The last bits of a sum depend on how many threads share it. So the number is part of what a result depends on, and
-three pools that each follow a variable of their own (IGLO_THREADS, OMP_NUM_THREADS, OPENBLAS_NUM_THREADS) would make
-the bits depend on who started the process.
+The last bits of a sum depend on the number of threads. If each pool followed a variable of its own (IGLO_THREADS,
+OMP_NUM_THREADS, OPENBLAS_NUM_THREADS), results would depend on the environment that started the process.
 """
 
 import sys
@@ -20,20 +19,20 @@ _turn = threading.RLock()
 
 
 def thread_count() -> int:
-    """The number that IGLO_THREADS asks for, else OMP_NUM_THREADS; else the physical cores that this process may use.
+    """The number of threads in IGLO_THREADS, else in OMP_NUM_THREADS, else the physical cores of this process.
 
     Raises:
-        UserError: IGLO_THREADS is no number of threads.
+        UserError: IGLO_THREADS is not a number of threads.
     """
     if asked := environment.threads():
         return asked
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # joblib cannot tell physical cores from others on every machine
+        warnings.simplefilter("ignore")  # joblib cannot count physical cores on every machine
         return cpu_count(only_physical_cores=True)
 
 
 def set_threads(count: int) -> None:
-    """Gives every pool of this process `count` threads: torch's, OpenMP's and BLAS's, as far as they are loaded."""
+    """Gives every loaded pool of this process `count` threads: torch's, OpenMP's and BLAS's."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
     threadpool_limits(count)
@@ -41,13 +40,13 @@ def set_threads(count: int) -> None:
 
 @contextmanager
 def exact_threads(count: int | None = None) -> Iterator[None]:
-    """Within the block OpenMP and BLAS have `count` threads, and no other thread of this process is in such a block.
+    """Gives OpenMP and BLAS `count` threads within the block; only one thread at a time can be in such a block.
 
-    scikit-learn changes BLAS's number for the whole process while it works. Two fits at the same time would see each
+    scikit-learn changes BLAS's number for the whole process while it works. Two fits at the same time would change each
     other's number, and their bits would depend on chance.
 
     Args:
-        count: None: torch's number, or where torch is not in use `thread_count`.
+        count: number of threads; None: torch's number, or `thread_count` if torch is not in use.
     """
     torch = sys.modules.get("torch")
     with _turn, threadpool_limits(count or (torch.get_num_threads() if torch else thread_count())):

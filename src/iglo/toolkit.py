@@ -43,7 +43,7 @@ Codes = np.ndarray | Tensor
 
 
 class FallbackWarning(IgloWarning):
-    """The weights of the loss are not here, and codes are found by another distance."""
+    """The weights of the loss are missing, so another distance is used to find codes."""
 
 
 @library_call()
@@ -160,14 +160,14 @@ class LoadedModel:
         loss: str | None = None,
         seed: int = 0,
     ) -> np.ndarray:
-        """Images → (N, d) codes, whose images are as near to them as can be found.
+        """Finds (N, d) codes whose images are as near as possible to the given images.
 
         Args:
-            steps: of optimisation, at most; None: as many as the method takes.
-            method: encoder; optimize, from random codes; or hybrid, from the encoder's.
-            loss: perceptual, l1, l2, l1_l2 or lap_l1; None: the one that the model was trained with, or l1 with a
-                warning where the weights of that one are not here.
-            seed: of the random codes.
+            steps: most steps of optimisation; None: depends on the method.
+            method: encoder; optimize (from random codes); or hybrid (optimize from the encoder's codes).
+            loss: perceptual, l1, l2, l1_l2 or lap_l1; None: the loss of the training, or l1 with a warning if its
+                weights are missing.
+            seed: seed of the random codes.
         """
         if steps is not None:
             _check_whole("steps", steps, 1)
@@ -202,13 +202,13 @@ class LoadedModel:
         method: str = "hybrid",
         loss: str | None = None,
     ) -> np.ndarray:
-        """The way from a to b, (steps, H, W, C) uint8 with both ends.
+        """The path from a to b, both included, (steps, H, W, C) uint8.
 
-        A great circle where codes lie on a sphere, else a straight line.
+        It is a part of a great circle if codes lie on a sphere, else a straight line.
 
         Args:
-            a, b: a code (d,) or one image, (H, W, C) as an array or (C, H, W) as a tensor.
-            method, loss: by which codes of images are found, as in `invert`.
+            a, b: a code (d,) or one image, an array (H, W, C) or a tensor (C, H, W).
+            method, loss: how codes of images are found, as in `invert`.
         """
         _check_whole("steps", steps, 2)
         self._check_memory("steps", int(steps))
@@ -223,7 +223,7 @@ class LoadedModel:
 
         Args:
             stops: M codes or M images, M at least 2.
-            steps: images from each stop on, itself among them.
+            steps: images from each stop, included, to the next, not included.
             method, loss: as in `interpolate`.
         """
         _check_whole("steps", steps, 1)
@@ -270,11 +270,11 @@ class LoadedModel:
         method: str = "encoder",
         loss: str | None = None,
     ) -> np.ndarray:
-        """What each image shows, in every one of the classes, (N, K, H, W, C) uint8; of a model with classes.
+        """Draws each image in each of the classes, (N, K, H, W, C) uint8. It needs a model with classes.
 
         Args:
-            classes: names; None: all.
-            method, loss: by which the images' content is found, as in `invert`.
+            classes: names of classes; None: all.
+            method, loss: how the content of images is found, as in `invert`.
         """
         labels = self._labels(classes)
         content = torch.from_numpy(self.invert(images, method=method, loss=loss))[:, self.shape.class_dimension :]
@@ -328,16 +328,16 @@ class LoadedModel:
         if not self._warned:
             warn(
                 f"loss: the model was trained with {wanted.name}, which does not work here ({reason}); {FALLBACK} is "
-                f"taken instead. Name a loss to choose another.",
+                f"used instead. Name a loss to choose another.",
                 FallbackWarning,
             )
         self._warned = True
         return PIXEL_DISTANCES[FALLBACK]().to(self.runtime.device)
 
     def _with_weights(self, network: Network, key: str) -> Any:
-        """The network with the path of its weights here: in the model's folder, or as the path was when it was made.
+        """The network with the path of its weights here: in the model's folder, or the path of the training.
 
-        A file is all that is opened: another thing of that name, such as a pipe, could keep us waiting.
+        Only a regular file is opened: opening a pipe, for example, could wait for ever.
         """
         if network.weights in ("imagenet", "random"):
             return network
@@ -349,10 +349,10 @@ class LoadedModel:
         raise UserError(f"{key}: there is no file {shown(name)} here; put it into {folder}.")
 
     def _check_memory(self, name: str, count: int) -> None:
-        """Refuses a number of images that no memory of this machine holds."""
+        """Raises UserError if so many images do not fit into memory."""
         shape = self.shape
         image = shape.image_size**2 * shape.channels
-        needed, there = count * (2 * image + 8 * shape.dimension), memory()  # twice: in pieces, and together
+        needed, there = count * (2 * image + 8 * shape.dimension), memory()  # twice: as parts and as one array
         if needed > there:
             raise UserError(
                 f"{name}: {count} images take about {needed / 2**30:,.0f} GiB of memory, and this machine has "
@@ -385,7 +385,7 @@ class LoadedModel:
 
 
 def _as_asked(images: np.ndarray, floats: bool) -> np.ndarray:
-    """Images in [0, 1], in 8 bits unless `floats`."""
+    """Converts images in [0, 1] to 8 bits, unless `floats`."""
     return images if floats else np.rint(255 * images).astype(np.uint8)
 
 

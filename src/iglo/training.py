@@ -76,15 +76,14 @@ def fit(
     observers: Sequence[Observer] = (),
     checkpoints: CheckpointFolder | None = None,
 ) -> Progress:
-    """Minimises the objective; resumes from the newest checkpoint and ends with the same bits as an unbroken run.
+    """Minimises the objective. A run that resumes from a checkpoint ends with the same bits as an unbroken run.
 
-    Ranks share the batches. A weight's gradient is that of the whole batch; rows of codes, with what their optimizer
-    knows of them, stay with the rank that owns them. Batch norm sees each rank's own share; what it keeps running is
-    the first rank's.
+    Ranks share the batches. The gradient of a weight is that of the whole batch. Each rank keeps the rows of its codes
+    and their optimizer's state. Batch norm uses each rank's own share; its running statistics are the first rank's.
 
     Args:
-        optimizers: each steps after every batch; their rates follow `schedule` over the whole run.
-        checkpoints: keeps the state every IGLO_CHECKPOINT_SECONDS (default 60), and that of the end.
+        optimizers: all step after every batch; their rates follow `schedule` over the whole run.
+        checkpoints: saves the state every IGLO_CHECKPOINT_SECONDS (default 60) and at the end.
 
     Raises:
         UserError: a loss, a weight or a statistic of batch norm is no longer finite.
@@ -138,20 +137,20 @@ def by_image(weights: Tensor) -> bool:
 
 
 def require_finite(model: nn.Module, name: str, runtime: Runtime) -> None:
-    """Raises UserError where a weight, a code or a statistic of batch norm is not finite, on any rank.
+    """Raises UserError if a weight, a code or a statistic of batch norm is not finite, on any rank.
 
     Args:
-        name: of the training that has just ended.
+        name: name of the training that has just ended.
     """
     if not runtime.all(_finite(model)):
         raise lost(name, "the weights are no longer finite at its end")
 
 
 def lost(name: str, what: str, kept: bool = False) -> UserError:
-    """The error of a training that has lost its way.
+    """The error of a training whose loss or weights are no longer finite.
 
     Args:
-        kept: whether there is a checkpoint of it.
+        kept: whether it has a checkpoint.
     """
     checkpoint = "; the last good checkpoint is kept" if kept else ""
     return UserError(f"{name}: {what}; try a lower learning rate or precision: fp32{checkpoint}.")
@@ -159,14 +158,14 @@ def lost(name: str, what: str, kept: bool = False) -> UserError:
 
 def _finite(model: nn.Module) -> bool:
     tensors = [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())  # a GPU is waited for once
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())  # waits for a GPU only once
 
 
 class _Run:
     """The checkpointed parts of a run, and its clock.
 
     Attributes:
-        kept: whether there is a checkpoint of it.
+        kept: whether it has a checkpoint.
     """
 
     def __init__(
@@ -194,7 +193,7 @@ class _Run:
             self.kept = True
 
     def check(self, model: nn.Module) -> None:
-        """Raises UserError where the last step has spoilt weights; no loss would tell of the last step of all."""
+        """Raises UserError if the weights are no longer finite. The losses do not show this for the last step."""
         if not self.runtime.all(_finite(model)):
             raise self.lost(f"the weights are no longer finite after step {self.progress.step}")
 
@@ -226,10 +225,10 @@ def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer
 
 
 class _Log:
-    """Means of the terms over each epoch; looks at them every few steps and stops a run that has lost its way.
+    """Means of the terms over each epoch. Checks them every few steps and stops a run if one is not finite.
 
     Attributes:
-        told: the loss of the steps that were looked at last, as words for the progress bar.
+        told: the loss at the last check, as text for the progress bar.
     """
 
     def __init__(self, weights: Mapping[str, float], run: _Run, steps: int):
@@ -258,7 +257,7 @@ class _Log:
         self.told = f", loss {self._weighted(sums) / len(values):.4g}"
 
     def end_epoch(self) -> None:
-        """A row of the log: `loss` is what is minimised, the weighted sum of the terms."""
+        """Adds a row to the log: the terms, and `loss`, their weighted sum, which is minimised."""
         self.look()
         means = {name: value / self.steps for name, value in self.progress.sums.items()}
         row = {"epoch": self.progress.step // self.steps, "presented": self.progress.presented}

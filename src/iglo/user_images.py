@@ -17,21 +17,21 @@ from iglo.images import natural_key, no_memory
 from iglo.progress import bar
 from iglo.sources import folder_source
 
-Found = Counter[Shape]  # how many images there are of each
+Found = Counter[Shape]  # number of images of each shape
 
 
 class ConversionWarning(IgloWarning):
-    """What was given is not taken as it is: images were converted to the model's size, or files were left out."""
+    """Images were converted to the model's size, or files were left out."""
 
 
 def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarray, list[Path]]:
-    """The images that `names` name: folders with all that is under them, files, and patterns such as `frogs/*.png`.
+    """Reads images: files, all files under folders, and patterns such as `frogs/*.png`.
 
     Returns:
         (N, size, size, channels) uint8, in natural order within a folder or a pattern; and their N files.
 
     Raises:
-        UserError: nothing of that name, a folder or file that cannot be read, or a file that is no image.
+        UserError: nothing has that name, a folder or file cannot be read, or a file is not an image.
     """
     files = [file for name in names for file in _named(name)]
     images, found = np.empty((len(files), size, size, channels), np.uint8), Counter()
@@ -42,7 +42,7 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
                 images[row], shape = read_image(file, size, channels)
             except BadImageError as reason:
                 name = shown(str(file))
-                raise UserError(f"{name}: cannot be used as an image ({reason}); mend it or leave it out.") from None
+                raise UserError(f"{name}: cannot be used as an image ({reason}); correct it or leave it out.") from None
             except MemoryError:
                 raise UserError(no_memory(str(file))) from None
             found[shape] += 1
@@ -51,15 +51,15 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
 
 
 def read_arrays(images: np.ndarray | Tensor, size: int, channels: int, name: str = "images") -> np.ndarray:
-    """(N, size, size, channels) uint8 of images in memory.
+    """Converts images in memory to (N, size, size, channels) uint8.
 
     Args:
         images: arrays (N, H, W, C) or tensors (N, C, H, W), uint8, uint16 or float in [0, 1]; C is 1, 3 or 4 (with
             opacity). They are rounded to 8 bits.
-        name: for messages.
+        name: name for messages.
 
     Raises:
-        UserError: another layout, type or range; or nothing.
+        UserError: the layout, type or range is another, or there are no images.
     """
     if isinstance(images, Tensor):
         images = as_numpy(images.movedim(1, -1) if images.dim() == 4 else images)
@@ -86,13 +86,13 @@ def read_arrays(images: np.ndarray | Tensor, size: int, channels: int, name: str
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
-    """A tensor of any device; in float32 where numpy has not its type (bfloat16)."""
+    """A tensor of any device as an array; float32 if numpy lacks its type (bfloat16)."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def in_one_array(images: Any) -> Any:
-    """A tensor, or a list of arrays, of tensors or of lists, as one array of the type that they have; else `images`."""
+    """Converts a tensor, or a list of arrays, tensors or lists, to one array of their type; else returns `images`."""
     if isinstance(images, Tensor):
         return as_numpy(images)
     if not isinstance(images, (list, tuple)):
@@ -120,11 +120,13 @@ def _named(name: str) -> list[Path]:
 
 
 def _tell_left_out(name: str, ignored: Sequence[str]) -> None:
-    files = [file for file in ignored if not Path(file).name.startswith(".")]  # hidden files are never meant
+    files = [
+        file for file in ignored if not Path(file).name.startswith(".")
+    ]  # hidden files are left out without a warning
     if files:
         warn(
-            f"{shown(name)}: {len(files)} of the files in it were left out, whose names do not end as those of images "
-            f"do (the first is {shown(files[0])}); give the name of each that is an image.",
+            f"{shown(name)}: {len(files)} of the files in it were left out, because their names do not end like "
+            f"those of images (the first is {shown(files[0])}); name each file that is an image.",
             ConversionWarning,
         )
 

@@ -22,7 +22,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from iglo.errors import UserError
 
 LONGEST_FILE = 2**20  # characters of a params file
-MOST_VALUES = 100_000  # in a params file, when every alias stands for all that it names
+MOST_VALUES = 100_000  # in a params file, with every alias counted in full
 LARGEST_INT = 2**63 - 1
 
 
@@ -82,13 +82,13 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value that a text says in YAML 1.2, read as DVC reads it, so that a value means the same to both.
+    """The value of a text in YAML 1.2, read as DVC reads it.
 
     Args:
-        where: begins the message.
+        where: the beginning of messages.
 
     Raises:
-        UserError: no YAML, a key that is given twice, or aliases that stand for too many values.
+        UserError: it is not YAML, a key is given twice, or aliases stand for too many values.
     """
     reader = YAML(typ="safe")
     reader.Constructor = _Constructor
@@ -108,7 +108,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 class _Constructor(SafeConstructor):
-    """Says where a value stands that its own conversion does not take, such as 2001-99-99 or 0x_."""
+    """Adds the position to errors for values that cannot be converted, such as 2001-99-99 or 0x_."""
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         try:
@@ -119,7 +119,7 @@ class _Constructor(SafeConstructor):
 
 
 def _values_in(node: Node | None, known: dict[int, float]) -> float:
-    """How many values a node stands for, those of aliases counted each time; RecursionError where it holds itself."""
+    """How many values a node stands for, with every alias counted in full; RecursionError if it contains itself."""
     if node is None or isinstance(node, ScalarNode):
         return 1
     if id(node) not in known:
@@ -135,7 +135,7 @@ def _in_one_line(message: object) -> str:
 
 @contextmanager
 def within(prefix: str) -> Iterator[None]:
-    """Sets a prefix, such as `loss.`, before the messages of the block, which begin with a key of that section."""
+    """Puts a prefix, such as `loss.`, before the messages of UserErrors in the block, which begin with a key."""
     try:
         yield
     except UserError as error:
@@ -143,7 +143,7 @@ def within(prefix: str) -> Iterator[None]:
 
 
 def shown(value: Any) -> str:
-    """A value for a message: as Python writes it, cut where it is long."""
+    """A value for a message: as Python writes it, shortened if long."""
     try:
         return _SHORT.repr(value)
     except ValueError:  # Python writes no integer of more than 4,300 digits
@@ -211,7 +211,7 @@ def _mapping(values: Any, inner: Any, key: str) -> dict:
 
 
 def _named(key: Any) -> str:
-    """A key for a message: as it is, or as Python writes it where that is not one short line."""
+    """A key for a message: as it is, or as Python writes it if it is not one short line."""
     return key if isinstance(key, str) and key.isprintable() and len(key) <= 80 else shown(key)
 
 
@@ -227,7 +227,7 @@ def _scalar(value: Any, kind: type, key: str) -> Any:
 
 
 def _float_or_same(value: int | str) -> Any:
-    """A whole number, or a number in quotes, as float; what is none stays as it is."""
+    """Converts a whole number, or a number in quotes, to float; anything else does not change."""
     try:
         return float(value)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The files of networks' weights: torchvision's cache, `.safetensors` files, and whether they are the network's.
+"""Finds and checks the files of networks' weights: torchvision's cache and `.safetensors` files.
 
 Messages begin with the key, `weights`. The caller sets the section before it, with `validation.within`.
 """
@@ -24,13 +24,13 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def find_imagenet(networks: dict[str, str]) -> None:
-    """Has torchvision's ImageNet weights in its cache: downloads what is not there, and checks what is.
+    """Downloads torchvision's ImageNet weights to its cache if they are missing, and checks the files.
 
     Args:
-        networks: torchvision's names by the key that asks for their weights, such as `loss.weights`.
+        networks: torchvision's name of each network, by the key of its weights, such as `loss.weights`.
 
     Raises:
-        UserError: weights that cannot be downloaded, all of them named at once; or a damaged file.
+        UserError: weights cannot be downloaded (one message names them all), or a file is damaged.
     """
     files = {key: _imagenet_file(network) for key, network in networks.items()}
     try:
@@ -46,7 +46,7 @@ def find_imagenet(networks: dict[str, str]) -> None:
 
 
 def _cannot_get(files: dict[str, tuple[Path, str]], error: Exception) -> str:
-    """The files that are missing, with the keys that ask for them and every way out."""
+    """The error for missing files: it names their keys and everything that the user can do."""
     gone = {key: file for key, file in files.items() if not _exists(file[0])} or files
     urls, folder = dict.fromkeys(url for _, url in gone.values()), next(iter(files.values()))[0].parent
     reason = textwrap.shorten(str(getattr(error, "reason", error)), 160, placeholder="…").rstrip(".")
@@ -66,7 +66,7 @@ def _exists(path: Path) -> bool:
 
 
 def _imagenet_file(network: str) -> tuple[Path, str]:
-    """Where torchvision's cache keeps the network's ImageNet weights, and where they come from."""
+    """The path of the network's ImageNet weights in torchvision's cache, and their URL."""
     url = models.get_model_weights(network).DEFAULT.url
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name, url
 
@@ -80,7 +80,7 @@ def shapes_of(state: dict[str, torch.Tensor]) -> Shapes:
 
 
 def check_shapes(wanted: Shapes, given: Shapes, head: str, network: str, source: str) -> list[str]:
-    """The names of the body's weights, which must be those of the file `source`, with their shapes."""
+    """The names of the body's weights. Raises UserError unless the file `source` has them with the same shapes."""
 
     def of_body(shapes: Shapes) -> Shapes:
         unused = (f"{head}.", "num_batches_tracked")
@@ -103,14 +103,14 @@ def file_state(network: str, weights: str) -> dict[str, torch.Tensor]:
 
 
 def file_shapes(network: str, weights: str) -> Shapes:
-    """Of the tensors in a file, which are not read."""
+    """The shapes of the tensors in a file; does not read the tensors."""
     with _reading(network, weights), safe_open(weights, "pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 @contextmanager
 def _reading(network: str, weights: str) -> Iterator[None]:
-    """For a block that reads the file `weights`; UserError where it is none or cannot be read."""
+    """For a block that reads the file `weights`; raises UserError if that is not a file or cannot be read."""
     ways = "name another file, or set imagenet or random."
     if Path(weights).suffix != ".safetensors":
         raise UserError(f"weights: must be imagenet, random or a .safetensors file for {network}, got {weights!r}.")
@@ -124,7 +124,7 @@ def _reading(network: str, weights: str) -> Iterator[None]:
 
 
 def _digest_of(path: Path) -> str:
-    """The first digits of a file's SHA-256, with which torchvision ends its name."""
+    """The first digits of a file's SHA-256, which are the end of its name."""
     return re.search(r"-([0-9a-f]{8,})\.", path.name).group(1)
 
 
