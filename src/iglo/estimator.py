@@ -99,7 +99,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     The device is the first GPU if any, unless the environment variable IGLO_DEVICE names another.
 
     References:
-        Helman, Zingerman & Schreiber: Incremental Generative Latent Optimization, 2019.
+        Helman, Zingerman & Schreiber: Improving the GLO learning process, Tel Aviv University, 2019.
         Bojanowski, Joulin, Lopez-Paz & Szlam: Optimizing the Latent Space of Generative Networks, 2017.
     """
 
