@@ -71,6 +71,8 @@ class _Lines(tqdm):
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Writes a line; tqdm calls this when it is due."""
+        if self.total and self.n >= self.total:
+            return  # `close` says the last word
         told = self.format_dict
         rate = told["rate"] or (self.n - self.initial) / max(told["elapsed"], 1e-9)
         left = self.format_interval((self.total - self.n) / rate) if self.total and rate else "?"
