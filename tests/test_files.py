@@ -261,6 +261,24 @@ def test_a_place_that_cannot_be_written_is_found_beforehand(place, monkeypatch, 
     assert tree(place) == before and not list(place.rglob(".partial-*"))
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+@pytest.mark.parametrize("write", [whole_folder, whole_file])
+def test_where_no_folder_can_ever_be_made_the_writer_gives_up(tmp_path, monkeypatch, write, error):
+    """/proc answers so, although it is there."""
+    made = os.mkdir
+
+    def mkdir(path, *arguments, **options):
+        if ".partial-" in str(path):
+            raise error(errno.ENOENT, "no", str(path))
+        made(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(OSError, match="no"), write(tmp_path / "new"):
+        pass
+    with pytest.raises(UserError, match="new: cannot be written"):
+        check_can_be_written(tmp_path / "new", write is whole_folder)
+
+
 def test_missing_parents_are_made(tmp_path):
     write_json(tmp_path / "a" / "b.json", 1)
     with whole_folder(tmp_path / "c" / "d"):

@@ -19,6 +19,7 @@ from iglo import locks
 PARTIAL = ".partial-"  # what the names of folders begin with in which something is being written
 LOCK = "lock"
 DAY = 24 * 3600  # seconds, after which a partial folder counts as left behind where there are no locks
+TRIES = 100  # of making a folder; others can be in the way of a few, and a place where none can be made of all
 MANY = 1000  # files, from which one sync of everything is faster than one for each
 
 
@@ -54,14 +55,14 @@ def partial_folder(around: Path, team: Team | None = None) -> Iterator[Path]:
 
 
 def _new_folder(around: Path) -> tuple[Path, locks.Lock, int]:
-    while True:
+    for left in reversed(range(TRIES)):
         token = secrets.randbits(48)
         folder = partial_name(around, token)
         try:
             folder.mkdir(0o700)  # which follows no link
             return folder, locks.hold(folder / LOCK), token
         except (FileExistsError, FileNotFoundError, locks.BusyError):
-            if not around.is_dir():
+            if not left or not around.is_dir():
                 raise
             continue  # another one has that name, or took the new folder for one that a dead writer left
 
