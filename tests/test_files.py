@@ -347,10 +347,25 @@ def header(text: str) -> bytes:
         header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}") + b"8 bytes.",
         header("(" * 9000),
         header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}") + b"8 bytes.",
+        header("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000000000,)}"),
+        header("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000000,)}"),
+        header("{'descr': [], 'fortran_order': False, 'shape': (1000000000000000,)}"),
         b"PK\x03\x04 and so on",
         b"",
     ],
-    ids=["petabytes", "wraps around", "long", "negative", "deep", "objects", "zip", "empty"],
+    ids=[
+        "petabytes",
+        "wraps around",
+        "long",
+        "negative",
+        "deep",
+        "objects",
+        "nothing",
+        "no letters",
+        "no fields",
+        "zip",
+        "empty",
+    ],
 )
 def test_an_array_that_claims_what_it_is_not_is_refused(tmp_path, content, mmap):
     (tmp_path / "a.npy").write_bytes(content)

@@ -142,6 +142,8 @@ def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.nd
     try:
         with np.errstate(over="ignore"):
             array = np.lib.format.open_memmap(path, mode=mmap or "r")
+        if not array.itemsize:  # of which any number is no longer than an empty file
+            raise ValueError("its items have no bytes")
     except Exception as error:  # numpy reads a header as Python, and a strange one fails in many ways
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
     return array if mmap else np.array(array)
