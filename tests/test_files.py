@@ -261,6 +261,24 @@ def test_a_place_that_cannot_be_written_is_found_beforehand(place, monkeypatch, 
     assert tree(place) == before and not list(place.rglob(".partial-*"))
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+@pytest.mark.parametrize("write", [whole_folder, whole_file])
+def test_where_no_folder_can_ever_be_made_the_writer_gives_up(tmp_path, monkeypatch, write, error):
+    """/proc answers so, although it is there."""
+    made = os.mkdir
+
+    def mkdir(path, *arguments, **options):
+        if ".partial-" in str(path):
+            raise error(errno.ENOENT, "no", str(path))
+        made(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(OSError, match="no"), write(tmp_path / "new"):
+        pass
+    with pytest.raises(UserError, match="new: cannot be written"):
+        check_can_be_written(tmp_path / "new", write is whole_folder)
+
+
 def test_missing_parents_are_made(tmp_path):
     write_json(tmp_path / "a" / "b.json", 1)
     with whole_folder(tmp_path / "c" / "d"):
@@ -329,10 +347,25 @@ def header(text: str) -> bytes:
         header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}") + b"8 bytes.",
         header("(" * 9000),
         header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}") + b"8 bytes.",
+        header("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000000000,)}"),
+        header("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000000,)}"),
+        header("{'descr': [], 'fortran_order': False, 'shape': (1000000000000000,)}"),
         b"PK\x03\x04 and so on",
         b"",
     ],
-    ids=["petabytes", "wraps around", "long", "negative", "deep", "objects", "zip", "empty"],
+    ids=[
+        "petabytes",
+        "wraps around",
+        "long",
+        "negative",
+        "deep",
+        "objects",
+        "nothing",
+        "no letters",
+        "no fields",
+        "zip",
+        "empty",
+    ],
 )
 def test_an_array_that_claims_what_it_is_not_is_refused(tmp_path, content, mmap):
     (tmp_path / "a.npy").write_bytes(content)

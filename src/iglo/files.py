@@ -145,6 +145,8 @@ def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.nd
     try:
         with np.errstate(over="ignore"):
             array = np.lib.format.open_memmap(path, mode=mmap or "r")
+        if not array.itemsize:  # any number of such items fits into an empty file
+            raise ValueError("its items have no bytes")
     except Exception as error:  # numpy reads the header as Python, and a damaged one raises many errors
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
     return array if mmap else np.array(array)

@@ -19,6 +19,7 @@ from iglo import locks
 PARTIAL = ".partial-"  # begins the names of these folders
 LOCK = "lock"
 DAY = 24 * 3600  # seconds; without locks, an older partial folder counts as left from a dead writer
+TRIES = 100  # to make a folder, before it counts as impossible
 MANY = 1000  # files; for more, one sync of everything is faster than one for each
 
 
@@ -54,14 +55,14 @@ def partial_folder(around: Path, team: Team | None = None) -> Iterator[Path]:
 
 
 def _new_folder(around: Path) -> tuple[Path, locks.Lock, int]:
-    while True:
+    for left in reversed(range(TRIES)):
         token = secrets.randbits(48)
         folder = partial_name(around, token)
         try:
             folder.mkdir(0o700)  # follows no link
             return folder, locks.hold(folder / LOCK), token
         except (FileExistsError, FileNotFoundError, locks.BusyError):
-            if not around.is_dir():
+            if not left or not around.is_dir():
                 raise
             continue  # the name is taken, or another writer removed the new folder as a dead writer's
 
