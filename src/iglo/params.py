@@ -382,7 +382,7 @@ def _without_launch(values: Any) -> Any:
         return values
     launch = values["launch"]
     if not isinstance(launch, str) or not launch.strip():
-        raise UserError(f"launch: must be the command that starts a stage, such as python, got {launch!r}.")
+        raise UserError(f"launch: must be the command that starts a stage, such as python, got {shown(launch)}.")
     return {key: value for key, value in values.items() if key != "launch"}
 
 
