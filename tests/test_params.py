@@ -18,6 +18,9 @@ from tests.tiny import ROOT, peak_bytes
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
 
 
+LARGE = ["sigma", "sigma_end", "alpha", "beta", "staged.alpha", "staged.beta", "encoder.l1", "encoder.pairs_sigma"]
+
+
 def refusal(path: Path, values) -> str:
     path.write_text(values if isinstance(values, str) else yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(UserError) as error:
@@ -110,6 +113,8 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("data.test", 0, "at least 1, got 0"),
         ("latent.dimension", 0, "at least 1, got 0"),
         ("latent.radius", 0, "greater than 0, got 0.0"),
+        ("latent.radius", 1e-40, "from 1e-06 to 1000000.0, got 1e-40"),
+        ("latent.radius", 1e308, "from 1e-06 to 1000000.0, got 1e+308"),
         ("latent.constraint", None, "one of none, ball, sphere, got None"),
         ("generator.width", 0, "at least 1, got 0"),
         ("generator.ema", 1, "at least 0 and less than 1, got 1.0"),
@@ -121,6 +126,7 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("optimizer.name", "lamb", "one of adam, dense_adam, sgd, got 'lamb'"),
         ("optimizer.reshuffle", None, "true or false, got None"),
         ("staged.beta", 0, "greater than 0, got 0.0"),
+        *((key, 1e308, "at most 1000000.0, got 1e+308") for key in LARGE),
         ("staged.earlier_batch", 0, "at least 1, got 0"),
         ("full.batch_size", 0, "at least 1, got 0"),
         ("full.epochs", -1, "at least 0, got -1"),

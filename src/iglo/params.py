@@ -33,6 +33,7 @@ Batch = Annotated[Count, at_most(65_536)]
 Dimension = Annotated[Count, at_most(4096)]
 Epochs = Annotated[Count, at_most(1_000_000)]
 EpochsOrNone = Annotated[CountOrNone, at_most(1_000_000)]
+Radius = Annotated[Rate, between(1e-6, 1e6)]  # far beyond, 32-bit codes are zero or infinite
 Side = Annotated[Count, at_most(1024)]  # in pixels
 Width = Annotated[Count, at_most(1024)]
 
@@ -95,7 +96,7 @@ class RoundParams:
 class LatentParams:
     dimension: Dimension
     constraint: Literal["none", "ball", "sphere"]
-    radius: Rate | None  # null: the square root of the dimension
+    radius: Radius | None  # null: the square root of the dimension
     init: Literal["pca", "normal"]
 
 
@@ -130,7 +131,7 @@ class StagedParams:
     start: Literal["own", "encoder"]  # a later subset's codes: as `latent.init` made them | as an encoder reads them,
     start_epochs: Epochs  # which is fitted to the images learned so far, for so many passes over them
     alpha: Weight
-    beta: Rate
+    beta: Annotated[Rate, at_most(1e6)]
     earlier_batch: Batch  # images of earlier subsets in a step
     current_batch: Batch  # images of the current subset in a step
 

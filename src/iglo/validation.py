@@ -59,7 +59,7 @@ def _is_power_of_two(value: int) -> bool:
 Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int, at_least(0)]
 Rate = Annotated[float, above(0)]
-Weight = Annotated[float, at_least(0)]
+Weight = Annotated[float, at_least(0), at_most(1e6)]  # far beyond, 32-bit losses and codes are infinite
 Share = Annotated[float, between(0, 1)]
 Channels = Annotated[int, Check("1 or 3", lambda v: v in (1, 3))]
 ImageSize = Annotated[int, Check("a power of two from 16 to 128", lambda v: _is_power_of_two(v) and 16 <= v <= 128)]
