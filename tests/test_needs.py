@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
+from iglo import needs, sampling
 from iglo.errors import UserError
 from iglo.needs import body_weights, check_memory, check_networks, digests, named_files, networks, remarks
 from iglo.networks import Encoder, Generator
@@ -149,6 +150,7 @@ def test_every_committed_file_fits_into_eight_gibibytes(path):
 @pytest.mark.parametrize(
     ("changes", "keys"),
     [
+        ({"latent__dimension": 4096}, "latent.dimension"),
         ({"evaluate__samples": 1_000_000}, "evaluate.samples"),
         ({"evaluate__pairs": 10_000, "evaluate__steps": 1000}, "evaluate.pairs, evaluate.steps"),
         ({"generator__width": 1024, "data__image_size": 128}, "latent.dimension, generator.width"),
@@ -166,6 +168,10 @@ def test_what_cannot_fit_is_refused_by_its_keys(changes, keys):
         UserError, match=rf"^{keys}: must fit into memory, .* but this machine has 4\.0 GiB; lower them\.$"
     ):
         check_memory(params, available=4 * 2**30)
+
+
+def test_the_estimate_knows_the_largest_mixture():
+    assert max(sampling.MIXTURES) == needs.MOST_COMPONENTS
 
 
 def test_rates_that_learn_nothing_are_told():

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from dvc.utils.hydra import apply_overrides
 
 from iglo.errors import UserError
 from iglo.params import ClassContentParams, Comparison, Params, check_rounds, load_params, parse_params
-from iglo.validation import parse_yaml
+from iglo.validation import parse_yaml, shown
 from tests.tiny import ROOT, peak_bytes
 
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
+
+
+LARGE = ["sigma", "sigma_end", "alpha", "beta", "staged.alpha", "staged.beta", "encoder.l1", "encoder.pairs_sigma"]
 
 
 def refusal(path: Path, values) -> str:
@@ -109,6 +113,8 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("data.test", 0, "at least 1, got 0"),
         ("latent.dimension", 0, "at least 1, got 0"),
         ("latent.radius", 0, "greater than 0, got 0.0"),
+        ("latent.radius", 1e-40, "from 1e-06 to 1000000.0, got 1e-40"),
+        ("latent.radius", 1e308, "from 1e-06 to 1000000.0, got 1e+308"),
         ("latent.constraint", None, "one of none, ball, sphere, got None"),
         ("generator.width", 0, "at least 1, got 0"),
         ("generator.ema", 1, "at least 0 and less than 1, got 1.0"),
@@ -120,6 +126,7 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("optimizer.name", "lamb", "one of adam, dense_adam, sgd, got 'lamb'"),
         ("optimizer.reshuffle", None, "true or false, got None"),
         ("staged.beta", 0, "greater than 0, got 0.0"),
+        *((key, 1e308, "at most 1000000.0, got 1e+308") for key in LARGE),
         ("staged.earlier_batch", 0, "at least 1, got 0"),
         ("full.batch_size", 0, "at least 1, got 0"),
         ("full.epochs", -1, "at least 0, got -1"),
@@ -177,10 +184,10 @@ def test_any_missing_key_is_named(params, tmp_path):
     assert refusal(tmp_path / "params.yaml", params).startswith("rounds.1.epochs: missing;")
 
 
-@pytest.mark.parametrize("value", [None, 2, " "])
+@pytest.mark.parametrize("value", [None, 2, " ", ["a"] * 1000])
 def test_a_launch_that_starts_nothing_is_refused(params, tmp_path, value):
     message = refusal(tmp_path / "params.yaml", changed(params, "launch", value))
-    assert message == f"launch: must be the command that starts a stage, such as python, got {value!r}."
+    assert message == f"launch: must be the command that starts a stage, such as python, got {shown(value)}."
 
 
 @pytest.mark.parametrize(("index", "key", "value"), [(0, "id", 2), (1, "id", 3), (1, "after", 0), (2, "after", 1)])
@@ -247,7 +254,9 @@ def nested_aliases(first: str, form: str) -> str:
         ("seed: !!python/name:os.system x", r"line 1, column 7: could not determine a constructor"),
         ("seed: =", r"line 1, column 7: could not determine a constructor"),
         ("seed: 1\x00", r"unacceptable character #x0000"),
-        ("seed: " + "{a: " * 600 + "}" * 600, r"nested too deep"),
+        ('seed: "\\UFFFFFFFF"', r"too large"),
+        ('seed: "\\U00110000"', r"not in range"),
+        ("seed: " + "{a: " * 101 + "}" * 101, r"nested too deep"),
         ("seed: &a [*a]", r"an alias within what it names"),
         ("seed: *a", r"line 1, column 7: found undefined alias"),
         ("seed: 0\nalpha: 1\nseed: 1", r"line 3, column 1: found duplicate key .seed."),
@@ -258,6 +267,13 @@ def nested_aliases(first: str, form: str) -> str:
 )
 def test_whatever_the_reader_raises_is_one_sentence(tmp_path, text, reason):
     assert re.search(rf"params\.yaml: not valid YAML \([^\n]*{reason}", refusal(tmp_path / "params.yaml", text))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 5000, "- " * 20_000])
+def test_what_is_nested_deep_is_refused_without_reading_it_all(tmp_path, text):
+    started = time.perf_counter()
+    assert "nested too deep" in refusal(tmp_path / "params.yaml", text)
+    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize("text", [nested_aliases("[x, x]", "[%s]"), nested_aliases("{x: 1}", "{<<: [%s]}")])
@@ -276,6 +292,7 @@ def test_a_file_that_is_far_too_long_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("-" + "9" * 400, f"seed: must be at least -{2**63 - 1}, got -999"),
         ("0x" + "f" * 5000, f"seed: must be at most {2**63 - 1}, got a value that has 20000 bits."),
         ("2001-01-01", "seed: must be a whole number, got datetime.date(2001, 1, 1)."),
         ("{a: [b, {c: !!set {d}}]}", "seed: must be a whole number, got {'a': ['b', {'c': {'d'}}]}."),

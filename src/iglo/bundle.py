@@ -10,7 +10,7 @@ README.md             the model card
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,7 +26,7 @@ from iglo.randomness import torch_generator
 from iglo.run_record import Loss, Network
 from iglo.runtime import Runtime
 from iglo.sampling import SAMPLERS, Sampler
-from iglo.validation import Count, CountOrNone, Weight, parse
+from iglo.validation import Count, CountOrNone, at_least, parse
 
 VERSION = 1
 SHAPES = {"glo": Shape, "class_content": ClassContentShape}
@@ -45,7 +45,7 @@ class CodeStatistics:
     count: Count
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    length: Weight
+    length: Annotated[float, at_least(0)]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from iglo.validation import within
 BUILT_IN = ("imagenet", "random")  # values of `weights` that do not name a file
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
+MOST_COMPONENTS = 32  # of a mixture of Gaussians, see `sampling`, which imports torch
 GIB = 2**30
 
 
@@ -146,6 +147,9 @@ def _memory(params: Params | ClassContentParams) -> Iterator[tuple[tuple[str, ..
     if two:
         yield ("train.batch_size", "generator.width"), step * params.train.batch_size
         return
+    # Of the best mixture of Gaussians and of the next one: covariances, precisions and their roots, in float64.
+    components = min(MOST_COMPONENTS, (params.data.train or 2 * MOST_COMPONENTS) // 2)
+    yield dimensions, 2 * 3 * 8 * components * dimension**2
     yield ("full.batch_size", "generator.width"), step * params.full.batch_size
     batch = params.staged.earlier_batch + params.staged.current_batch
     yield ("staged.earlier_batch", "staged.current_batch", "generator.width"), step * batch

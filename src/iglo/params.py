@@ -33,6 +33,7 @@ Batch = Annotated[Count, at_most(65_536)]
 Dimension = Annotated[Count, at_most(4096)]
 Epochs = Annotated[Count, at_most(1_000_000)]
 EpochsOrNone = Annotated[CountOrNone, at_most(1_000_000)]
+Radius = Annotated[Rate, between(1e-6, 1e6)]  # far beyond, 32-bit codes are zero or infinite
 Side = Annotated[Count, at_most(1024)]  # in pixels
 Width = Annotated[Count, at_most(1024)]
 
@@ -95,7 +96,7 @@ class RoundParams:
 class LatentParams:
     dimension: Dimension
     constraint: Literal["none", "ball", "sphere"]
-    radius: Rate | None  # null: the square root of the dimension
+    radius: Radius | None  # null: the square root of the dimension
     init: Literal["pca", "normal"]
 
 
@@ -130,7 +131,7 @@ class StagedParams:
     start: Literal["own", "encoder"]  # a later subset's codes: as `latent.init` made them | as an encoder reads them,
     start_epochs: Epochs  # passes of the starting encoder over the images learned so far
     alpha: Weight
-    beta: Rate
+    beta: Annotated[Rate, at_most(1e6)]
     earlier_batch: Batch  # images of earlier subsets in a step
     current_batch: Batch  # images of the current subset in a step
 
@@ -382,7 +383,7 @@ def _without_launch(values: Any) -> Any:
         return values
     launch = values["launch"]
     if not isinstance(launch, str) or not launch.strip():
-        raise UserError(f"launch: must be the command that starts a stage, such as python, got {launch!r}.")
+        raise UserError(f"launch: must be the command that starts a stage, such as python, got {shown(launch)}.")
     return {key: value for key, value in values.items() if key != "launch"}
 
 

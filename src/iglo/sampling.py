@@ -159,12 +159,12 @@ def _fit_mixture(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
         return _fit_full(codes, geometry, seed)
     floor = MIXTURE_FLOOR * codes.var(0).mean().item()
     random_state = sklearn_seed(seed, "gmm")
-    mixtures = [
+    mixtures = (  # one after another: in many dimensions all of them together fill the memory
         GaussianMixture(components, covariance_type=kind, reg_covar=floor, random_state=random_state)
         for kind in ("full", "diag")
         for components in MIXTURES
         if 2 * components <= max(different, 2)
-    ]
+    )
     points = codes.numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # one that has not converged may still be the best

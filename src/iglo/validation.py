@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML, MappingNode, Node, SafeConstructor, ScalarNode
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import ConstructorError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from iglo.errors import UserError
 
-LONGEST_FILE = 2**20  # characters of a params file
+LONGEST_FILE = 2**17  # characters of a params file; the reader takes a minute for a million
+DEEPEST = 100  # levels of a params file; the reader takes minutes for thousands
 MOST_VALUES = 100_000  # in a params file, with every alias counted in full
 LARGEST_INT = 2**63 - 1
 
@@ -57,7 +59,7 @@ def _is_power_of_two(value: int) -> bool:
 Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int, at_least(0)]
 Rate = Annotated[float, above(0)]
-Weight = Annotated[float, at_least(0)]
+Weight = Annotated[float, at_least(0), at_most(1e6)]  # far beyond, 32-bit losses and codes are infinite
 Share = Annotated[float, between(0, 1)]
 Channels = Annotated[int, Check("1 or 3", lambda v: v in (1, 3))]
 ImageSize = Annotated[int, Check("a power of two from 16 to 128", lambda v: _is_power_of_two(v) and 16 <= v <= 128)]
@@ -92,6 +94,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     reader = YAML(typ="safe")
     reader.Constructor = _Constructor
+    reader.Composer = _Composer
     try:
         if "&" in text and _values_in(reader.compose(text), {}) > MOST_VALUES:
             raise UserError(f"{where}: aliases must stand for at most {MOST_VALUES} values together, got more.")
@@ -103,8 +106,23 @@ def parse_yaml(text: str, where: str) -> Any:
         raise UserError(
             f"{where}: not valid YAML (line {mark.line + 1}, column {mark.column + 1}: {_in_one_line(error.problem)})."
         ) from None
-    except YAMLError as error:
+    except (YAMLError, ValueError, OverflowError) as error:  # the last two of "\\UFFFFFFFF", which is no character
         raise UserError(f"{where}: not valid YAML ({_in_one_line(error)}).") from None
+
+
+class _Composer(Composer):
+    """Stops at what is nested too deep, instead of reading all of it."""
+
+    level = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.level == DEEPEST:
+            raise RecursionError
+        self.level += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.level -= 1
 
 
 class _Constructor(SafeConstructor):
@@ -222,7 +240,8 @@ def _scalar(value: Any, kind: type, key: str) -> Any:
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise UserError(f"{key}: must be {words}, got {shown(value)}.")
     if kind is int and abs(value) > LARGEST_INT:
-        raise UserError(f"{key}: must be at most {LARGEST_INT}, got {shown(value)}.")
+        words = "at most " if value > 0 else "at least -"
+        raise UserError(f"{key}: must be {words}{LARGEST_INT}, got {shown(value)}.")
     return value
 
 
