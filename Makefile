@@ -48,6 +48,7 @@ clean:  ## remove what the pipeline made; your images and DVC's cache stay
 	rm -rf models reports .scratch */.scratch */*/.scratch data/raw data/prepared data/features data/clusters data/subsets data/checked
 
 $(VENV)/installed: pyproject.toml
+	@echo 'Installing into $(VENV). This takes some minutes.'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --upgrade pip
 	$(if $(TORCH),python -m pip install --quiet torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH))

@@ -69,7 +69,7 @@ def test_a_judge_that_is_saved_and_loaded_is_the_same(judge, tmp_path):
 
 
 def test_a_folder_that_holds_no_judge_is_refused(judge, tmp_path):
-    with pytest.raises(UserError, match=r"judge\.json: holds no JSON .*; run the stage"):
+    with pytest.raises(UserError, match=r"judge\.json: there is no such file; run the stage"):
         ClassJudge.load(tmp_path, 16, 1, RUNTIME)
     judge.save(tmp_path)
     with pytest.raises(UserError, match=r"judge\.safetensors: holds no weights of this network; run the stage"):

@@ -116,6 +116,14 @@ def test_the_defaults_are_checked_without_torch():
     assert done.stdout == "False\n"
 
 
+def test_a_file_of_weights_that_dvc_does_not_watch_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = {"loss__name": "perceptual", "evaluate__weights": "data/weights/judge.safetensors"}
+    assert remarks(tiny_params(**values, loss__weights="data/weights/deep/vgg.safetensors")) == []
+    (said,) = remarks(tiny_params(**values, loss__weights="vgg.safetensors"))
+    assert said.startswith("loss.weights: `dvc repro` does not notice when vgg.safetensors is replaced; put it into ")
+
+
 def test_a_file_replaced_in_place_is_another_input(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     params = tiny_params(loss__name="perceptual", loss__weights=weights)

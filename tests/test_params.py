@@ -285,7 +285,7 @@ def test_aliases_do_not_multiply(tmp_path, text):
 
 def test_a_file_that_is_far_too_long_is_not_read(tmp_path):
     assert refusal(tmp_path / "params.yaml", "#" * 2**20 + "\nseed: 0").endswith(
-        "must be a params file of at most 1048576 characters, got a longer one."
+        "must be a params file of at most 131072 characters, got a longer one."
     )
 
 

@@ -416,6 +416,21 @@ def test_more_images_than_memory_holds_are_refused(model, use, name):
         use(model)
 
 
+def test_images_that_are_not_finite_are_an_error(exported):
+    broken = iglo.load(exported)
+    with torch.no_grad():
+        for weights in broken.bundle.generator.parameters():
+            weights.fill_(3e38)
+    with pytest.raises(UserError, match=r"^codes: their images are not finite; "):
+        broken.sample(2)
+
+
+def test_a_loss_that_does_not_exist_is_refused_by_every_method(model):
+    for method in ("encoder", "hybrid"):
+        with pytest.raises(UserError, match=r"^loss: must be one of perceptual, .*, got 'foo'"):
+            model.invert(tiny_images(1), method=method, loss="foo")
+
+
 def test_a_model_says_what_it_is(model, classes):
     said = "<LoadedModel: glo, 16x16x1 images, codes of 6, 12 training images, on "
     assert repr(model) == f"{said}{model.runtime.device}>"

@@ -129,7 +129,9 @@ def _read_record(folder: Path) -> Record:
     path = folder / "model.json"
     if not path.is_file():
         why = "it has no model.json" if folder.is_dir() else "there is no such folder"
-        raise UserError(f"{shown(str(folder))}: not an exported model ({why}); name a folder that `iglo export` made.")
+        raise UserError(
+            f"{shown(str(folder))}: not an exported model ({why}); run `iglo export`, or name a folder that it made."
+        )
     with open(path, "rb") as file:  # so that a file without read permission is not called damaged
         long = len(file.read(LONGEST_RECORD + 1)) > LONGEST_RECORD
     try:

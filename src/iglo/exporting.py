@@ -104,7 +104,8 @@ def is_class_content(folder: str | Path) -> bool:
         os.stat(path)
     except FileNotFoundError:
         raise UserError(
-            f"{folder}: holds no trained model (there is no {path.name}); train one, or name its folder."
+            f"{folder}: holds no trained model (there is no {path.name}); run `dvc repro` (for class and content in "
+            "disentangle/), or name another folder."
         ) from None
     record = read_json(path)
     return isinstance(record, dict) and "class_content" in record

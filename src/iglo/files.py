@@ -187,6 +187,10 @@ def read_json(path: str | Path) -> Any:
     """The value in a JSON file; UserError when there is none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except PermissionError:
+        raise UserError(f"{path}: cannot be read (permission denied); change its permissions.") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run the stage that makes it (`dvc repro` runs all).") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: holds no JSON ({error}); run the stage that makes it again.") from None
 

@@ -61,6 +61,8 @@ class ImageStore:
             names, labels, train_count = _read_index(Path(folder) / "index.csv")
             if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names):
                 raise ValueError("images.npy and index.csv do not agree")
+        except PermissionError:
+            raise UserError(f"{folder}: cannot be read (permission denied); change its permissions.") from None
         except (OSError, ValueError, EOFError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{folder}: no folder of prepared images ({reason}); run the prepare stage.") from None

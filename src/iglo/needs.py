@@ -18,6 +18,7 @@ BUILT_IN = ("imagenet", "random")  # values of `weights` that do not name a file
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 MOST_COMPONENTS = 32  # of a mixture of Gaussians, see `sampling`, which imports torch
 GIB = 2**30
+WATCHED = Path("data/weights")  # the folder of weights on which the first stage depends
 
 
 def networks(params: AnyParams) -> dict[str, NetworkParams]:
@@ -168,8 +169,13 @@ def body_weights(dimension: int, image_size: int, channels: int, width: int) -> 
 
 
 def remarks(params: AnyParams) -> list[str]:
-    """Warnings about learning rates that are allowed, but probably too high to learn anything."""
-    return [f"{prefix}{remark}" for prefix, run in runs(params).items() for remark in _high_rates(run)]
+    """Warnings about values that are allowed: rates that are probably too high, and files that DVC does not watch."""
+    rates = [f"{prefix}{remark}" for prefix, run in runs(params).items() for remark in _high_rates(run)]
+    return rates + [
+        f"{key}: `dvc repro` does not notice when {path} is replaced; put it into {WATCHED} to have it noticed."
+        for key, path in named_files(params).items()
+        if WATCHED.resolve() not in path.resolve().parents
+    ]
 
 
 def _high_rates(run: Params | ClassContentParams) -> Iterator[str]:

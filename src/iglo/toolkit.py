@@ -133,10 +133,12 @@ class LoadedModel:
     def decode(self, codes: Codes, floats: bool = False) -> np.ndarray:
         """(N, d) codes → (N, H, W, C) images: uint8, or with `floats` float32 in [0, 1]; codes are not projected."""
         pieces = torch.from_numpy(self._checked_codes(codes)).split(BATCH)
-        images = [
-            _as_asked(decode(self.bundle.generator, piece, self.runtime, BATCH), floats)
-            for piece in bar(pieces, desc="decoding", unit="batch")
-        ]
+        images = []
+        for piece in bar(pieces, desc="decoding", unit="batch"):
+            drawn = decode(self.bundle.generator, piece, self.runtime, BATCH)
+            if not np.isfinite(drawn).all():
+                raise UserError("codes: their images are not finite; take smaller codes, or export the model again.")
+            images.append(_as_asked(drawn, floats))
         return np.concatenate(images)
 
     # --- Images to codes ---
@@ -172,6 +174,7 @@ class LoadedModel:
         if steps is not None:
             _check_whole("steps", steps, 1)
         _check_whole("seed", seed, 0)
+        _check_loss(loss)
         if method == "encoder":
             return self.encode(images)
         images, distance = self._images(images), self._distance(loss)
@@ -313,8 +316,6 @@ class LoadedModel:
         return [self.classes.index(name) for name in names]
 
     def _distance(self, loss: str | None) -> Distance:
-        if loss is not None and loss not in LOSSES:
-            raise UserError(f"loss: must be one of {', '.join(LOSSES)}, got {loss!r}.")
         record = self.bundle.record
         wanted = record.loss if loss is None else dataclasses.replace(record.loss, name=loss)
         try:
@@ -387,6 +388,11 @@ class LoadedModel:
 def _as_asked(images: np.ndarray, floats: bool) -> np.ndarray:
     """Converts images in [0, 1] to 8 bits, unless `floats`."""
     return images if floats else np.rint(255 * images).astype(np.uint8)
+
+
+def _check_loss(loss: str | None) -> None:
+    if loss is not None and loss not in LOSSES:
+        raise UserError(f"loss: must be one of {', '.join(LOSSES)}, got {loss!r}.")
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:
