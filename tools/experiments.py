@@ -5,6 +5,7 @@ The table of `python -m tools.experiments` is at most 120 columns wide. It names
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -16,18 +17,6 @@ from iglo.headline import HEADLINE
 
 WIDTH = 120
 GAP = "  "
-FIRST = (  # from left to right; the rest of HEADLINE follows
-    "train.recon.psnr",
-    "train.encoder.psnr",
-    "test.encoder.psnr",
-    "interpolation.ppl_*",
-    "interpolation.jerkiness_*",
-    "interpolation.midpoint_realism_*",
-    "samples.kd_*",
-    "samples.precision_*",
-    "samples.recall_*",
-    "samples.novelty_*",
-)
 
 
 class Row(NamedTuple):
@@ -88,7 +77,7 @@ def table(found: list[Row], width: int = WIDTH) -> str:
         section, _, name = key.rpartition(".")
         columns.append(Column(section, [name], [_text(row.params.get(key)) for row in found]))
     left_out = []
-    for pattern in FIRST + tuple(name for name in HEADLINE if name not in FIRST):
+    for pattern in HEADLINE:
         section, *heading = re.split("[._]", pattern.removesuffix("_*"))
         column = Column(section, heading, [_number(row, pattern) for row in found])
         fits = not left_out and max(map(len, _lines([*columns, column]))) <= width
@@ -132,6 +121,8 @@ def _lines(columns: list[Column]) -> list[str]:
 
 def main() -> None:
     """Asks DVC and prints the table."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader such as `head` may stop early
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

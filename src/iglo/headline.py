@@ -4,12 +4,8 @@ from fnmatch import fnmatchcase
 
 HEADLINE = (
     "train.recon.psnr",
-    "train.recon.ssim",
-    "train.recon.lpips_*",
     "train.encoder.psnr",
     "test.encoder.psnr",
-    "test.encoder.ssim",
-    "test.encoder.lpips_*",
     "interpolation.ppl_*",
     "interpolation.jerkiness_*",
     "interpolation.midpoint_realism_*",
@@ -17,13 +13,17 @@ HEADLINE = (
     "samples.precision_*",
     "samples.recall_*",
     "samples.novelty_*",
+    "train.recon.ssim",
+    "train.recon.lpips_*",
+    "test.encoder.ssim",
+    "test.encoder.lpips_*",
     "memorisation.pixels.share_closer",
 )
 """Dotted names; * stands for the name of the network that measured."""
 
 
 def headline(values: dict, prefix: str = "") -> dict:
-    """The numbers of `values` that HEADLINE names, nested, in its order.
+    """The numbers of `values` that HEADLINE names, nested and in the order of `values`.
 
     Args:
         prefix: the dotted key of `values` in all metrics, with a dot at its end.

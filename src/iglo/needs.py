@@ -148,7 +148,7 @@ def _memory(params: Params | ClassContentParams) -> Iterator[tuple[tuple[str, ..
     if two:
         yield ("train.batch_size", "generator.width"), step * params.train.batch_size
         return
-    # Of the best mixture of Gaussians and of the next one: covariances, precisions and their roots, in float64.
+    # The best mixture of Gaussians and the next one have covariances, precisions and their roots, in float64.
     components = min(MOST_COMPONENTS, (params.data.train or 2 * MOST_COMPONENTS) // 2)
     yield dimensions, 2 * 3 * 8 * components * dimension**2
     yield ("full.batch_size", "generator.width"), step * params.full.batch_size
