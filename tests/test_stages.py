@@ -42,6 +42,7 @@ def resumed_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return steps
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", ["staged@1", "full", "encoder", "joint"])
 def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resumed_at, capsys):
     """Killed in mid-run, its newest checkpoint damaged; a second trainer is refused meanwhile."""
