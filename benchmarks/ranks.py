@@ -30,21 +30,21 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from iglo import runtime
-from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
-from iglo.batches import Batches, Schedule, Targets
-from iglo.geometry import Sphere
-from iglo.latents import Factor, LatentTable, normal_codes
-from iglo.losses import L1, Distance, Perceptual
-from iglo.metrics import psnr
-from iglo.model import Model, decode
-from iglo.networks import Generator, initialise
-from iglo.objectives import Objective, Reconstruction
-from iglo.optimizers import RowAdam, network_optimizer
-from iglo.params import load_params
+from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
+from iglo.evaluation.metrics import psnr
+from iglo.losses.distances import L1, Distance, Perceptual
+from iglo.losses.terms import Objective, Reconstruction
+from iglo.models.codes import Factor, LatentTable, normal_codes
+from iglo.models.geometry import Sphere
+from iglo.models.glo import Model, decode
+from iglo.models.networks import Generator, initialise
+from iglo.params.sections import load_params
 from iglo.randomness import numpy_generator, torch_generator
-from iglo.recipes import learn_all, make_distance, start_model
-from iglo.training import fit
+from iglo.runtime import device
+from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.glo_stages import learn_all, make_distance, start_model
+from iglo.training.loop import fit
+from iglo.training.optimizers import RowAdam, network_optimizer
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, BATCH, DIMENSION, SIDE, WIDTH = 960, 80, 100, 64, 64
@@ -78,7 +78,7 @@ class Clock:
 
 def learn(epochs: int, loss: str, out: Path) -> None:
     """What each process runs; the first rank writes the images per second of all ranks."""
-    run = runtime.start("bf16", together=True)
+    run = device.start("bf16", together=True)
     images = numpy_generator(0, "images").integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
     distance: Distance = L1()
     if loss == "perceptual":
@@ -100,7 +100,7 @@ def learn(epochs: int, loss: str, out: Path) -> None:
 
 def quality(epochs: int, out: Path) -> None:
     """What each process runs; the first rank writes the PSNR in dB that one process, and all ranks, reach per seed."""
-    run, images = runtime.start("bf16", together=True), digits()
+    run, images = device.start("bf16", together=True), digits()
     found: dict[str, list[float]] = {"one": [], "ranks": []}
     for seed in range(3):
         params = replace(load_params(ROOT / "params.yaml"), seed=seed, method="glo")

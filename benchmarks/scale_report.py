@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from iglo import figures, plots
+from iglo.report import figures, plots
 
 SKIPPED = "fetch"  # which has nothing to bring where the images are in a folder
 ALLOWANCE = 4096  # MiB
@@ -201,7 +201,9 @@ class Plan:
 
     def table(self) -> str:
         """Storage, memory, devices and network of the large runs, each with its formula."""
-        from iglo.networks import Generator  # here, so that no stage starts from a process that has torch in memory
+        from iglo.models.networks import (
+            Generator,  # here, so that no stage starts from a process that has torch in memory
+        )
 
         network = Generator(self.dimension, self.side, self.channels, self.width)
         weights = sum(parameter.numel() for parameter in network.parameters())

@@ -31,18 +31,18 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from iglo import runtime
-from iglo.backbones import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
-from iglo.batches import Batches, Schedule, Targets
-from iglo.geometry import Sphere
-from iglo.latents import Factor, LatentTable, normal_codes
-from iglo.losses import Perceptual
-from iglo.networks import Generator, initialise
-from iglo.objectives import Objective, Reconstruction
-from iglo.observers import Average
-from iglo.optimizers import RowAdam
+from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
+from iglo.losses.distances import Perceptual
+from iglo.losses.terms import Objective, Reconstruction
+from iglo.models.codes import Factor, LatentTable, normal_codes
+from iglo.models.geometry import Sphere
+from iglo.models.networks import Generator, initialise
 from iglo.randomness import numpy_generator, torch_generator
-from iglo.training import fit
+from iglo.runtime.device import allow_tf32, start
+from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.callbacks import Average
+from iglo.training.loop import fit
+from iglo.training.optimizers import RowAdam
 
 BATCH, DIMENSION, SIDE, WIDTH = 75, 100, 64, 64
 PAPER = 6000 * 2000  # images, and how often each is presented
@@ -96,7 +96,7 @@ class Ours:
     """The library's training of one variant."""
 
     def __init__(self, images: np.ndarray, variant: Variant):
-        self.variant, self.run = variant, runtime.start(variant.precision)
+        self.variant, self.run = variant, start(variant.precision)
         blocks = vgg_blocks("vgg16", "random", 4, 0)
         distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, self.run.dtype).to(self.run.device)
         codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
@@ -128,7 +128,7 @@ class Ours:
 
     def train(self, epochs: int) -> float:
         """Images per second of the whole loop, with the moving average and the log."""
-        runtime.allow_tf32(self.variant.precision == "tf32")
+        allow_tf32(self.variant.precision == "tf32")
         average = Average(self.model.generator, 0.99)
         synchronize()
         started = time.perf_counter()
@@ -177,7 +177,7 @@ def stepper(steps: Iterator[None], precision: str) -> Callable[[], None]:
     """Takes a step under the settings of its own precision."""
 
     def step() -> None:
-        runtime.allow_tf32(precision == "tf32")
+        allow_tf32(precision == "tf32")
         next(steps)
 
     return step
@@ -201,7 +201,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     images = numpy_generator(0, "images").integers(0, 256, (arguments.images, SIDE, SIDE, 3), dtype=np.uint8)
-    device = runtime.start("fp32").device
+    device = start("fp32").device
     peak = matrix_rate(device)
     gflop = operations(stepper(Ours(images[:BATCH], Variant("bf16", BATCH, "eager")).steps(), "bf16")) / BATCH / 1e9
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"

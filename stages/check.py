@@ -3,10 +3,10 @@
 import sys
 from types import SimpleNamespace
 
+from iglo.backbones.requirements import check_folder, check_memory, check_networks, digests, remarks
 from iglo.errors import UserError
-from iglo.files import write_json
-from iglo.needs import check_folder, check_memory, check_networks, digests, remarks
-from iglo.params import AnyParams, Comparison
+from iglo.files.io import write_json
+from iglo.params.sections import AnyParams, Comparison
 from stages.common import stage
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.clustering import cluster_images
-from iglo.files import read_array, whole_folder
-from iglo.params import Params
+from iglo.files.io import read_array, whole_folder
+from iglo.params.sections import Params
+from iglo.subsets.clustering import cluster_images
 from stages.common import stage
 
 

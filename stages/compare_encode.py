@@ -2,12 +2,12 @@
 
 from types import SimpleNamespace
 
-from iglo.encoding import learn_encoder
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.params import Comparison
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.files.io import whole_folder
+from iglo.models.glo import Model
+from iglo.params.sections import Comparison
+from iglo.runtime.device import start
+from iglo.training.encoder_stages import learn_encoder
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 

@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-from iglo.encoding import learn_jointly
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.params import Comparison
-from iglo.recipes import make_distance
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.files.io import whole_folder
+from iglo.models.glo import Model
+from iglo.params.sections import Comparison
+from iglo.runtime.device import start
+from iglo.training.encoder_stages import learn_jointly
+from iglo.training.glo_stages import make_distance
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 

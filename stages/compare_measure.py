@@ -2,12 +2,12 @@
 
 from types import SimpleNamespace
 
-from iglo.comparison import measure_cell
-from iglo.files import whole_folder, write_json
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.params import Comparison
-from iglo.runtime import start
+from iglo.comparison.learning import measure_cell
+from iglo.data.store import ImageStore
+from iglo.files.io import whole_folder, write_json
+from iglo.models.glo import Model
+from iglo.params.sections import Comparison
+from iglo.runtime.device import start
 from stages.common import stage
 
 

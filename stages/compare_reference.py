@@ -3,11 +3,11 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.comparison import measure_reference
-from iglo.files import read_array, whole_folder, write_json
-from iglo.images import ImageStore
-from iglo.params import Comparison
-from iglo.runtime import start
+from iglo.comparison.learning import measure_reference
+from iglo.data.store import ImageStore
+from iglo.files.io import read_array, whole_folder, write_json
+from iglo.params.sections import Comparison
+from iglo.runtime.device import start
 from stages.common import stage
 
 

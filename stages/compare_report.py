@@ -3,12 +3,12 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.comparison_cells import Folders, Row
-from iglo.comparison_claims import CLAIMS
-from iglo.comparison_report import write_report
-from iglo.files import whole_folder, write_json
-from iglo.images import ImageStore
-from iglo.params import Comparison
+from iglo.comparison.claims import CLAIMS
+from iglo.comparison.report import write_report
+from iglo.comparison.runs import Folders, Row
+from iglo.data.store import ImageStore
+from iglo.files.io import whole_folder, write_json
+from iglo.params.sections import Comparison
 from stages.common import stage
 
 

@@ -2,14 +2,14 @@
 
 from types import SimpleNamespace
 
-from iglo.class_content import ClassContentModel
-from iglo.encoding import learn_encoder, learn_jointly
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.params import ClassContentParams
-from iglo.recipes import make_distance
-from iglo.run_record import RunRecord, prepared_data
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.disentangle.model import ClassContentModel
+from iglo.files.io import whole_folder
+from iglo.params.run_record import RunRecord, prepared_data
+from iglo.params.sections import ClassContentParams
+from iglo.runtime.device import start
+from iglo.training.encoder_stages import learn_encoder, learn_jointly
+from iglo.training.glo_stages import make_distance
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 

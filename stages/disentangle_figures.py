@@ -3,12 +3,12 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.class_content import ClassContentModel
-from iglo.class_report import draw_figures, load_probe
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.params import ClassContentParams
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.disentangle.model import ClassContentModel
+from iglo.disentangle.report import draw_figures, load_probe
+from iglo.files.io import whole_folder
+from iglo.params.sections import ClassContentParams
+from iglo.runtime.device import start
 from stages.common import stage
 
 

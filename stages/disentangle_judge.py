@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-from iglo.class_judge import learn_judge
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.params import ClassContentParams
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.disentangle.classifier import learn_judge
+from iglo.files.io import whole_folder
+from iglo.params.sections import ClassContentParams
+from iglo.runtime.device import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 

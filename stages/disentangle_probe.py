@@ -2,15 +2,15 @@
 
 from types import SimpleNamespace
 
-from iglo.class_content import ClassContentModel
-from iglo.class_judge import ClassJudge
-from iglo.class_probe import measure, probe
-from iglo.class_report import save_probe
-from iglo.files import whole_folder, write_json
-from iglo.images import ImageStore
-from iglo.params import ClassContentParams
-from iglo.run_record import OF, folder_digest
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.disentangle.classifier import ClassJudge
+from iglo.disentangle.model import ClassContentModel
+from iglo.disentangle.probe import measure, probe
+from iglo.disentangle.report import save_probe
+from iglo.files.io import whole_folder, write_json
+from iglo.params.run_record import OF, folder_digest
+from iglo.params.sections import ClassContentParams
+from iglo.runtime.device import start
 from stages.common import stage
 
 

@@ -2,17 +2,17 @@
 
 from types import SimpleNamespace
 
-from iglo.class_content import learn_class_content, start_class_content
-from iglo.class_judge import ClassJudge
-from iglo.class_probe import measure, probe
-from iglo.class_sweep import changed, save_cell
-from iglo.encoding import learn_encoder
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.params import ClassContentParams
-from iglo.recipes import make_distance
-from iglo.runtime import start
-from iglo.validation import parse_yaml
+from iglo.data.store import ImageStore
+from iglo.disentangle.classifier import ClassJudge
+from iglo.disentangle.model import learn_class_content, start_class_content
+from iglo.disentangle.probe import measure, probe
+from iglo.disentangle.sweep import changed, save_cell
+from iglo.files.io import whole_folder
+from iglo.params.fields import parse_yaml
+from iglo.params.sections import ClassContentParams
+from iglo.runtime.device import start
+from iglo.training.encoder_stages import learn_encoder
+from iglo.training.glo_stages import make_distance
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 

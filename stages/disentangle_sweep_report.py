@@ -3,10 +3,10 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.class_sweep import write_sweep_report
-from iglo.files import whole_folder, write_json
-from iglo.images import ImageStore
-from iglo.params import ClassContentParams
+from iglo.data.store import ImageStore
+from iglo.disentangle.sweep import write_sweep_report
+from iglo.files.io import whole_folder, write_json
+from iglo.params.sections import ClassContentParams
 from stages.common import stage
 
 

@@ -2,12 +2,12 @@
 
 from types import SimpleNamespace
 
-from iglo.class_content import learn_class_content, start_class_content
-from iglo.images import ImageStore
-from iglo.params import ClassContentParams
-from iglo.recipes import make_distance
-from iglo.run_record import RunRecord, prepared_data
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.disentangle.model import learn_class_content, start_class_content
+from iglo.params.run_record import RunRecord, prepared_data
+from iglo.params.sections import ClassContentParams
+from iglo.runtime.device import start
+from iglo.training.glo_stages import make_distance
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, keep
 

@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-from iglo.encoding import learn_encoder
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.params import Params
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.models.glo import Model
+from iglo.params.sections import Params
+from iglo.runtime.device import start
+from iglo.training.encoder_stages import learn_encoder
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, curve_in, keep
 

@@ -3,17 +3,17 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.evaluation import Judge
-from iglo.files import read_array, read_json, whole_folder, write_json
-from iglo.headline import headline
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.page import write_page
-from iglo.params import Params
-from iglo.report import Split, write_report
-from iglo.run_record import OF, folder_digest
-from iglo.runtime import start
-from iglo.sampling import SamplerChoice
+from iglo.data.store import ImageStore
+from iglo.evaluation.measure import Judge
+from iglo.files.io import read_array, read_json, whole_folder, write_json
+from iglo.latent.priors import SamplerChoice
+from iglo.models.glo import Model
+from iglo.params.run_record import OF, folder_digest
+from iglo.params.sections import Params
+from iglo.report.headline import headline
+from iglo.report.page import write_page
+from iglo.report.report import Split, write_report
+from iglo.runtime.device import start
 from stages.common import stage, times_of_stages
 
 

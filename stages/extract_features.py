@@ -3,12 +3,12 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.clustering import everything
-from iglo.features import extract_features
-from iglo.files import whole_folder, write_json
-from iglo.images import ImageStore
-from iglo.params import Params
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.files.io import whole_folder, write_json
+from iglo.params.sections import Params
+from iglo.runtime.device import start
+from iglo.subsets.clustering import everything
+from iglo.subsets.features import extract_features
 from stages.common import stage
 
 

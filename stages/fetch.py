@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from iglo.params import Params
-from iglo.sources import fetch
+from iglo.data.sources import fetch
+from iglo.params.sections import Params
 from stages.common import stage
 
 

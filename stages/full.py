@@ -2,12 +2,12 @@
 
 from types import SimpleNamespace
 
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.params import Params
-from iglo.recipes import learn_all, make_distance
-from iglo.run_record import RunRecord, prepared_data
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.models.glo import Model
+from iglo.params.run_record import RunRecord, prepared_data
+from iglo.params.sections import Params
+from iglo.runtime.device import start
+from iglo.training.glo_stages import learn_all, make_distance
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, curve_in, keep
 

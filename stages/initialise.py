@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.params import Params
-from iglo.recipes import start_model
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.files.io import whole_folder
+from iglo.params.sections import Params
+from iglo.runtime.device import start
+from iglo.training.glo_stages import start_model
 from stages.common import stage
 
 

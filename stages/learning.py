@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iglo.checkpoints import CheckpointFolder, fingerprint, scratch_root
-from iglo.files import whole_file, whole_folder
-from iglo.model import Model
-from iglo.needs import named_files
-from iglo.params import Params
-from iglo.runtime import Runtime
-from iglo.training import Progress
+from iglo.backbones.requirements import named_files
+from iglo.files.io import whole_file, whole_folder
+from iglo.models.glo import Model
+from iglo.params.sections import Params
+from iglo.runtime.device import Runtime
+from iglo.training.checkpoints import CheckpointFolder, fingerprint, scratch_root
+from iglo.training.loop import Progress
 from stages.common import Work
 
 
@@ -29,7 +29,7 @@ def checkpoint_folder(
         inputs: paths of the files and folders that the stage reads.
         runtime: the ranks that share the folder.
     """
-    code = sorted((Path(__file__).parent.parent / "src" / "iglo").glob("*.py"))
+    code = sorted((Path(__file__).parent.parent / "src" / "iglo").rglob("*.py"))
     weights = [path for key, path in named_files(params).items() if key.endswith("loss.weights") and path.is_file()]
     key = fingerprint([name, params], [*code, *inputs, *weights])
     with CheckpointFolder(scratch_root() / f"{name}-{key}").locked(runtime) as folder:

@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
-from iglo.images import write_store
-from iglo.params import Params, check_counted
-from iglo.sources import open_source
+from iglo.data.sources import open_source
+from iglo.data.store import write_store
+from iglo.params.sections import Params, check_counted
 from stages.common import stage
 
 

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from iglo.evaluation import Judge, choose_sampler
-from iglo.files import whole_folder
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.params import Params
-from iglo.run_record import folder_digest
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.evaluation.measure import Judge, choose_sampler
+from iglo.files.io import whole_folder
+from iglo.models.glo import Model
+from iglo.params.run_record import folder_digest
+from iglo.params.sections import Params
+from iglo.runtime.device import start
 from stages.common import stage
 
 

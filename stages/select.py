@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
-from iglo.clustering import Clusters, select_images
-from iglo.files import whole_folder
-from iglo.params import Params
+from iglo.files.io import whole_folder
+from iglo.params.sections import Params
+from iglo.subsets.clustering import Clusters, select_images
 from stages.common import stage
 
 

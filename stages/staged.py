@@ -3,12 +3,12 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.files import read_array
-from iglo.images import ImageStore
-from iglo.model import Model
-from iglo.params import Params
-from iglo.recipes import learn_subset, make_distance
-from iglo.runtime import start
+from iglo.data.store import ImageStore
+from iglo.files.io import read_array
+from iglo.models.glo import Model
+from iglo.params.sections import Params
+from iglo.runtime.device import start
+from iglo.training.glo_stages import learn_subset, make_distance
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, curve_in, keep
 

@@ -7,13 +7,13 @@ import hashlib
 
 import numpy as np
 
-from iglo import metrics
-from iglo.clustering import fit_kmeans, fit_pca
-from iglo.geometry import make_geometry
-from iglo.latents import pca_codes
-from iglo.recipes import learn_all, make_distance, start_model
-from iglo.runtime import start
-from iglo.sampling import fit_sampler
+from iglo.evaluation import metrics
+from iglo.latent.priors import fit_sampler
+from iglo.models.codes import pca_codes
+from iglo.models.geometry import make_geometry
+from iglo.runtime.device import start
+from iglo.subsets.clustering import fit_kmeans, fit_pca
+from iglo.training.glo_stages import learn_all, make_distance, start_model
 from tests.tiny import generator, tiny_images, tiny_params
 
 DIMENSION = 24

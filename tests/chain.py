@@ -18,8 +18,8 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from iglo.class_sweep import changed
-from iglo.params import load_params
+from iglo.disentangle.sweep import changed
+from iglo.params.sections import load_params
 from tests import pipeline
 
 IMAGES = "data/my-images"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from iglo.threads import set_threads
+from iglo.runtime.threads import set_threads
 from tests import chain
 from tests import exported as exports
 from tests.tiny import tiny_images

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 import yaml
 
-from iglo.bundle import sampler_geometry
-from iglo.class_content import start_class_content
-from iglo.exporting import export_model
-from iglo.model import settle_batch_norm
-from iglo.networks import initialise
-from iglo.recipes import start_model
-from iglo.run_record import RunRecord, data_record, folder_digest
-from iglo.sampling import SAMPLERS, SamplerChoice, fit_sampler
+from iglo.disentangle.model import start_class_content
+from iglo.export.bundle import sampler_geometry
+from iglo.export.writing import export_model
+from iglo.latent.priors import SAMPLERS, SamplerChoice, fit_sampler
+from iglo.models.glo import settle_batch_norm
+from iglo.models.networks import initialise
+from iglo.params.run_record import RunRecord, data_record, folder_digest
+from iglo.training.glo_stages import start_model
 from tests.tiny import ROOT, RUNTIME, generator, tiny_class_params, tiny_images, tiny_params
 
 IMAGES, LABELS, CLASSES = tiny_images(12), np.arange(12) % 3, ("ant", "bee", "cat/dog")

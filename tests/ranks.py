@@ -16,21 +16,21 @@ import pytest
 import torch
 from torch import nn
 
-from iglo.album import Album
-from iglo.batches import Batches, Schedule, Targets
-from iglo.checkpoints import CheckpointFolder
-from iglo.evaluation import quality
-from iglo.files import whole_folder
-from iglo.geometry import Sphere
-from iglo.latents import Factor, LatentTable
-from iglo.losses import L2
-from iglo.model import Model, Shape, decode, settle_batch_norm
-from iglo.networks import initialise
-from iglo.objectives import Batch, Continuity, Objective, Part, Preservation, Reconstruction
-from iglo.optimizers import RowAdam, network_optimizer
-from iglo.recipes import learn_all, start_model
-from iglo.runtime import Runtime, start
-from iglo.training import Progress, fit
+from iglo.evaluation.measure import quality
+from iglo.files.io import whole_folder
+from iglo.losses.distances import L2
+from iglo.losses.terms import Batch, Continuity, Objective, Part, Preservation, Reconstruction
+from iglo.models.codes import Factor, LatentTable
+from iglo.models.geometry import Sphere
+from iglo.models.glo import Model, Shape, decode, settle_batch_norm
+from iglo.models.networks import initialise
+from iglo.models.snapshots import Album
+from iglo.runtime.device import Runtime, start
+from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.checkpoints import CheckpointFolder
+from iglo.training.glo_stages import learn_all, start_model
+from iglo.training.loop import Progress, fit
+from iglo.training.optimizers import RowAdam, network_optimizer
 from tests import chain, pipeline
 from tests.tiny import generator, same_bits, tiny_images, tiny_params
 

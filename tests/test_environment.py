@@ -4,7 +4,7 @@ import pytest
 
 from iglo import environment
 from iglo.errors import UserError
-from iglo.runtime import start
+from iglo.runtime.device import start
 
 WRONG = [
     *[("IGLO_CHECKPOINT_SECONDS", value) for value in ("abc", "nan", "1m", "-1", "inf", "1" * 400)],

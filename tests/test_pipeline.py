@@ -19,8 +19,8 @@ import pytest
 import yaml
 from torch import nn
 
-from iglo.headline import HEADLINE, headline
-from iglo.sampling import SAMPLERS
+from iglo.latent.priors import SAMPLERS
+from iglo.report.headline import HEADLINE, headline
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
 from tools import deps, imports
@@ -83,7 +83,7 @@ def test_stale_lists_are_found(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(deps, "FILES", [file])
     monkeypatch.setattr(deps, "ROOT", tmp_path)
     assert deps.main(["--check"]) == 0
-    file.write_text(file.read_text().replace("    - src/iglo/params.py\n", "", 1))
+    file.write_text(file.read_text().replace("    - src/iglo/params/sections.py\n", "", 1))
     assert deps.main(["--check"]) == 1 and "dvc.yaml: the modules in deps" in capsys.readouterr().out
     assert deps.main([]) == 0 and deps.main(["--check"]) == 0
 
@@ -123,9 +123,9 @@ def test_no_stage_depends_on_a_folder_of_several_stages():
 
 @pytest.mark.parametrize("stage", OWN, ids=by_name)
 def test_params_are_what_the_stage_reads(stage, tiny_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("iglo.recipes.vgg_blocks", lambda *_, **__: [nn.Conv2d(3, 2, 3)])
+    monkeypatch.setattr("iglo.training.glo_stages.vgg_blocks", lambda *_, **__: [nn.Conv2d(3, 2, 3)])
     for download in ("_get", "_download"):
-        monkeypatch.setattr(f"iglo.sources.{download}", lambda data, out: None)
+        monkeypatch.setattr(f"iglo.data.sources.{download}", lambda data, out: None)
     read = tiny_run.keys[stage.name] - NUMBERED
     for changes in SETTINGS.get(stage.name, []):
         read |= chain.keys_read(tiny_run.copy(tmp_path, **changes).folder, stage)
@@ -257,7 +257,7 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
     module = repository / "src" / "iglo" / "report.py"
     with open(module, "a", encoding="utf-8") as file:
         file.write(
-            "\nimport iglo.headline\n\niglo.headline.HEADLINE += ('in_a_copy',)\n"
+            "\nimport iglo.report.headline\n\niglo.headline.HEADLINE += ('in_a_copy',)\n"
             "_without = write_report\n\n\ndef write_report(*given):\n"
             '    return {**_without(*given), "in_a_copy": float(".dvc/tmp/exps" in __file__)}\n'
         )

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from iglo.checkpoints import CheckpointFolder
-from iglo.runtime import Runtime
+from iglo.runtime.device import Runtime
+from iglo.training.checkpoints import CheckpointFolder
 from stages.common import peak_mib
 from tests import chain, pipeline
 
@@ -310,7 +310,7 @@ def assert_one_sentence(text: str, *words: str) -> None:
 
 
 def test_a_training_in_vain_is_one_line_of_warning(tiny_run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("iglo.outcome.FEWEST_STEPS", 1)
+    monkeypatch.setattr("iglo.training.sanity.FEWEST_STEPS", 1)
     run = tiny_run.copy(tmp_path, **{"optimizer.generator_rate": 1e6})
     chain.run(run.folder, run.stage("full"))
     (line,) = capsys.readouterr().err.splitlines()

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from iglo.headline import HEADLINE, headline
+from iglo.report.headline import HEADLINE, headline
 from tools import draw, experiments
 from tools.imports import ROOT
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from iglo.params import ClassContentParams, Params, RoundParams, load_params
-from iglo.runtime import start
+from iglo.params.sections import ClassContentParams, Params, RoundParams, load_params
+from iglo.runtime.device import start
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = start("fp32", together=True).alone

@@ -13,7 +13,7 @@ from itertools import groupby, zip_longest
 from textwrap import fill
 from typing import Any, NamedTuple
 
-from iglo.headline import HEADLINE
+from iglo.report.headline import HEADLINE
 
 WIDTH = 120
 GAP = "  "

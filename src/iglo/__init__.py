@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when torch is imported
 
 # names offered here, imported when first asked for: torch takes seconds
-_HOMES = {"IncrementalGLO": "iglo.estimator", "load": "iglo.toolkit"}
+_HOMES = {"IncrementalGLO": "iglo.estimator.estimator", "load": "iglo.export.api"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,173 @@
+"""What the commands of `iglo` read and write: images and codes; what is there already is not written over."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from iglo.errors import UserError, shown
+from iglo.files.io import check_can_be_written, read_array, whole_file, whole_folder, write_array
+from iglo.files.partials import PARTIAL
+
+if TYPE_CHECKING:
+    from iglo.export.api import LoadedModel
+
+IMAGE_KINDS = ("", ".png", ".npy")  # suffixes: a folder of files, one file with all images, an array
+NUMBERED = re.compile(r"\d{5,}(-.*)?\.png")  # image files that write_images wrote
+UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a file
+SECONDS = 0.1  # a frame of an animation stays
+ENLARGED = 128  # px, the side up to which frames are enlarged
+COLUMNS = 12
+PIXEL = 9  # bytes of memory for a pixel of a picture: three colours, three copies
+
+# --- Reading ---
+
+
+def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[Path]]:
+    """Images as the model takes them, (N, H, W, C) uint8, and their files."""
+    from iglo.data.user_images import read_files
+
+    try:
+        return read_files(names, model.shape.image_size, model.shape.channels)
+    except OSError as error:
+        name = error.filename or (names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}")
+        raise UserError(f"{name}: cannot be read ({_reason(error)}); name images that you may read.") from None
+
+
+def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[str]]:
+    """The images that the model was trained on, (N, H, W, C) uint8, and their names.
+
+    They are not in the export, but in the folder of prepared images of its run.
+    """
+    from iglo.data.store import ImageStore
+
+    try:
+        store = ImageStore.open(folder)
+    except UserError:
+        raise UserError(
+            f"training: the training images must be in {folder}, which is not here; run the command where the "
+            "model was trained, or name other images (./training for a folder of this name)."
+        ) from None
+    images, shape = np.asarray(store.train), model.shape
+    known = (model.bundle.record.codes.count, shape.image_size, shape.image_size, shape.channels)
+    if images.shape != known:
+        sizes = [" x ".join(map(str, each)) for each in (images.shape, known)]
+        raise UserError(
+            f"training: {folder} holds training images of another run ({sizes[0]}, and the model learned {sizes[1]}); "
+            "name images."
+        )
+    return images, list(store.names[: len(images)])
+
+
+def read_codes(name: str) -> np.ndarray:
+    try:
+        is_file = stat.S_ISREG(os.stat(name).st_mode)  # opening a pipe could wait for ever
+        if is_file:
+            open(name, "rb").close()  # so that a file without read permission is not called damaged
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; name an .npy file of codes.") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({_reason(error)}); name an .npy file that you may read.") from None
+    if not is_file:
+        raise UserError(f"{name}: is not a file; name an .npy file of codes.")
+    try:
+        return read_array(name)
+    except UserError:
+        raise UserError(f"{name}: not an .npy file of numbers, or truncated; `iglo encode` makes such files.") from None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+# --- Writing ---
+
+
+@contextmanager
+def writing(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
+    """A path to write to, which becomes `out` when the block ends well; it is a folder where `out` has no suffix.
+
+    Args:
+        kinds: suffixes that are possible.
+        replaceable: names of files in a folder that `force` may replace.
+
+    Raises:
+        UserError: `out` is there and may not be replaced, is of another kind, or cannot be written.
+    """
+    if out.suffix not in kinds:
+        wanted = ["a folder" if kind == "" else kind for kind in kinds]
+        raise UserError(f"out: must be {' or '.join(wanted)}, got '{out}'.")
+    try:
+        there = _replaced(out, force, replaceable)
+        check_can_be_written(out, folder=not out.suffix)
+        with whole_file(out) if out.suffix else whole_folder(out, stale=there) as partial:
+            yield partial
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({_reason(error)}); name another place.") from None
+
+
+def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]:
+    """The names in the folder `out` that will be replaced."""
+    folder = not out.suffix
+    if out.is_dir() != folder and out.exists():
+        raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
+    there = sorted(os.listdir(out)) if out.is_dir() else [out.name] * out.exists()
+    there = [name for name in there if not name.startswith(PARTIAL)]  # files of a killed command
+    if there and not force:
+        raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
+    if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):
+        raise UserError(f"{out}: holds other things too, such as {others[0]}, and is not replaced; name another.")
+    return there
+
+
+def amount(out: Path) -> str:
+    """How much was written, for a message: a number of files, or kB."""
+    if out.is_dir():
+        count = len(os.listdir(out))
+        return f"{count} file{'s' * (count != 1)}"
+    return f"{max(1, round(out.stat().st_size / 1000))} kB"
+
+
+def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)) -> None:
+    """(N, H, W, C) uint8 as what the suffix says; files of a folder are numbered, each number with all `endings`."""
+    from iglo.report.figures import save_animation
+
+    if place.suffix == ".npy":
+        write_array(place, images)
+    elif place.suffix == ".png":
+        write_grid(place, [images[i : i + COLUMNS] for i in range(0, len(images), COLUMNS)])
+    elif place.suffix == ".gif":
+        scale = max(1, ENLARGED // images.shape[1])
+        save_animation(place, images.repeat(scale, axis=1).repeat(scale, axis=2), SECONDS)
+    else:
+        for index, image in enumerate(images):
+            number, ending = divmod(index, len(endings))
+            squeezed = image[..., 0] if image.shape[2] == 1 else image
+            Image.fromarray(squeezed).save(place / f"{number:05d}{endings[ending]}.png")
+
+
+def class_endings(names: Sequence[str]) -> list[str]:
+    """What the names of files end with in which an image was drawn in each class: -0-cat_dog."""
+    return [f"-{number}-{UNSAFE.sub('_', name)}" for number, name in enumerate(names)]
+
+
+def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
+    """Writes rows of images, (n, H, W, C) uint8 each, all enlarged by the same factor."""
+    from iglo.export.api import memory
+    from iglo.report.figures import GAP, LARGEST, MARGIN, PAGE, save_grid
+
+    columns, side = max(map(len, rows)), max(rows[0].shape[1:3])
+    scale = max(1, int(min((PAGE - 2 * MARGIN) / columns - GAP, LARGEST) / side))
+    needed, there = PIXEL * len(rows) * columns * (side * scale + GAP) ** 2, memory()
+    if needed > there:
+        raise UserError(
+            f"out: a picture of {sum(map(len, rows))} images takes about {needed / 2**30:,.0f} GiB of memory, and this "
+            f"machine has {there / 2**30:,.0f} GiB; write a folder or an .npy file."
+        )
+    save_grid(place, rows, scale=scale, **{key: [shown(text) for text in texts] for key, texts in labels.items()})

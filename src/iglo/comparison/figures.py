@@ -1,0 +1,140 @@
+"""The figures of the comparison: images of every row beside one another, and curves in bands over the seeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from iglo.comparison.measures import best_rows
+from iglo.comparison.runs import Measured
+from iglo.report import figures, plots
+
+COLUMNS = 12  # images beside one another in a figure
+INVERTED = ("paper_fixed", "glo", "continuity")  # rows shown against steps of inversion, with the first joint one
+PROMINENT = ("paper_as_run", "paper_fixed", "glo", "incremental", "continuity")  # rows of the main figure
+STEPS = (0, 10, 50, 200, 500)  # of inversion
+
+CAPTIONS = {
+    "main": "Training images, their reconstructions by some of the rows, and the same interpolation by each.",
+    "reconstructions": "Twelve training images and their reconstructions, G(z), from each row's own codes.",
+    "interpolations": "The paths between the codes of the same two pairs of training images, in every row.",
+    "encoder-train": "Twelve training images through each row's encoder, G(E(x)).",
+    "encoder-test": "Twelve held-out images through each row's encoder, G(E(x)).",
+    "samples": "Twelve samples of each row, none chosen.",
+    "neighbours": "Samples of the row with the smallest kernel distance, each over the three training images that are "
+    "nearest to it in the judge's features.",
+    "psnr-presentations": "PSNR over training images that are evenly spaced among all, at most `measure.probed` of "
+    "them, against images presented, on a logarithmic axis: the mean over the seeds in a band of ± one standard "
+    "deviation.",
+    "psnr-seconds": "The same against the seconds since learning began.",
+    "inversion-psnr": "PSNR of held-out images against steps of optimising the code, from the encoder's code (solid) "
+    "and from a random one (dashed).",
+    "inversion-distance": "The judge's distance (LPIPS) of held-out images against the same steps; lower is better.",
+}
+
+
+def draw_figures(folder: Path, measured: Measured, training_images: np.ndarray) -> None:
+    """Draws every figure that there are numbers for, each as its name in CAPTIONS says.
+
+    Args:
+        training_images: (N, H, W, C) uint8.
+    """
+    train, test = measured.reference.train, measured.reference.test
+    draw_main(folder / "main.png", measured)
+    draw_paired(folder / "reconstructions.png", measured, train, "reconstructions", "Training images, G(z)")
+    draw_interpolations(folder / "interpolations.png", measured)
+    draw_paired(folder / "encoder-train.png", measured, train, "encoder_train", "Training images, G(E(x))")
+    draw_paired(folder / "encoder-test.png", measured, test, "encoder_test", "Held-out images, G(E(x))")
+    samples = [(row.title, measured.first(row.name, "samples")[:COLUMNS]) for row in measured.rows]
+    figures.save_stacked(folder / "samples.png", [_grid(samples, "Samples")])
+    draw_neighbours(folder / "neighbours.png", measured, training_images)
+    draw_curves(folder / "psnr-presentations.png", measured, "presented", "images presented")
+    draw_curves(folder / "psnr-seconds.png", measured, "seconds", "seconds")
+    draw_inversion(folder / "inversion-psnr.png", measured, "psnr", "PSNR, dB")
+    draw_inversion(folder / "inversion-distance.png", measured, "lpips", "LPIPS")
+
+
+def draw_paired(path: Path, measured: Measured, originals: np.ndarray, array: str, title: str) -> None:
+    """Originals over what each row makes of them."""
+    rows = [(row.title, measured.first(row.name, array)[:COLUMNS]) for row in measured.rows]
+    figures.save_stacked(path, [_grid([("original", originals[:COLUMNS]), *rows], title)])
+
+
+def draw_interpolations(path: Path, measured: Measured) -> None:
+    """The first path of every row, then the second."""
+    grids = [
+        _grid([(row.title, _path(measured, row.name, pair, 11)) for row in measured.rows], title)
+        for pair, title in enumerate(("The first path", "The second path"))
+    ]
+    figures.save_stacked(path, grids)
+
+
+def draw_main(path: Path, measured: Measured) -> None:
+    """Reconstructions and one path of PROMINENT rows; where there are none of these, of all."""
+    chosen = [row for row in measured.rows if row.name in PROMINENT] or measured.rows
+    learned = [(row.title, measured.first(row.name, "reconstructions")[:COLUMNS]) for row in chosen]
+    paths = [(row.title, _path(measured, row.name, 0, COLUMNS)) for row in chosen]
+    originals = ("original", measured.reference.train[:COLUMNS])
+    figures.save_stacked(path, [_grid([originals, *learned], "Reconstructed"), _grid(paths, "Interpolated")])
+
+
+def draw_neighbours(path: Path, measured: Measured, training_images: np.ndarray) -> None:
+    """Samples of the row with the smallest mean kernel distance over their nearest training images."""
+    best = best_rows(measured.values, "samples.kd")
+    row = next((row for row in measured.rows if row.name in best), measured.rows[0])
+    neighbours = measured.first(row.name, "neighbours")[:COLUMNS]
+    ordinals = ("nearest", "second nearest", "third nearest")
+    ranked = [(ordinal, training_images[ids]) for ordinal, ids in zip(ordinals, neighbours.T, strict=True)]
+    samples = ("sample", measured.first(row.name, "samples")[:COLUMNS])
+    title = f"{row.title}: samples and the training images nearest to them"
+    figures.save_stacked(path, [_grid([samples, *ranked], title)])
+
+
+def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None:
+    """PSNR of the probed training images against `presented` or `seconds`: the seeds' mean at each measuring point.
+
+    A row that adds a stage to an arm has that arm's curve, which is drawn once.
+    """
+    curves = {}
+    for row in (row for row in measured.rows if row.name == row.arm):
+        cells = measured.cells[row.name]
+        points = min(len(cell.curve["psnr"]) for cell in cells)
+        x = np.mean([cell.curve[axis][:points] for cell in cells], axis=0)
+        curves[row.title] = (x, *_mean_and_spread([cell.curve["psnr"][:points] for cell in cells]))
+    plots.save_bands(path, curves, x_label, "PSNR, dB", "Some of the training images, evenly spaced", log_x=True)
+
+
+def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -> None:
+    """A metric of held-out images against steps of inversion, of INVERTED rows and the first joint one."""
+    joint = [row.name for row in measured.rows if row.name.endswith("_joint")][:1]
+    rows = [row for row in measured.rows if row.name in (*INVERTED, *joint)]
+    curves = {start: {} for start in ("encoder", "random")}
+    for start, of_start in curves.items():
+        for row in rows:
+            numbers = measured.values[row.name]
+            names = [f"inversion.{start}.{step}.{measure}" for step in STEPS]
+            if all(name in numbers for name in names):
+                points = np.stack([numbers[name] for name in names], axis=1)
+                of_start[row.title] = (np.arange(len(STEPS)), *_mean_and_spread(points))
+    if curves["encoder"]:
+        title = "Held-out images: from the encoder's code (solid), from a random one (dashed)"
+        plots.save_bands(
+            path, curves["encoder"], "steps", y_label, title, dashed=curves["random"], x_ticks=[str(n) for n in STEPS]
+        )
+
+
+def _mean_and_spread(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Seeds' curves, (P,) each → their mean and sample standard deviation (P,), 0 with one seed."""
+    curves = np.asarray(curves)
+    return curves.mean(axis=0), curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(curves.shape[1])
+
+
+def _path(measured: Measured, row: str, pair: int, points: int) -> np.ndarray:
+    """(points, H, W, C) evenly spaced ones of a path."""
+    images = measured.first(row, "paths")[pair]
+    return images[np.linspace(0, len(images) - 1, points).round().astype(int)]
+
+
+def _grid(rows: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
+    scale = max(1, 64 // rows[0][1].shape[1])
+    return figures.grid([images for _, images in rows], title, [name for name, _ in rows], scale=scale)

@@ -1,0 +1,225 @@
+"""What was measured of several ways to learn a generator, read from the folders of the comparison, over seeds.
+
+A cell is one row, that is one way, with one seed. A metric is named by its place in numbers.json without the judge's
+name, as `train.recon.lpips`; what timing.json holds is named `timing.learn.seconds`.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from iglo.errors import UserError
+from iglo.files.io import read_array, read_json
+
+TARGET = "paper_as_run"  # the row whose final PSNR the others' curves are to reach
+
+LEARNING = ("learn", "encoder")  # the timed stages of every arm
+CURVE = ("presented", "seconds", "psnr")
+ARRAYS = ("reconstructions", "paths", "encoder_train", "encoder_test", "samples", "neighbours")
+BOUNDS = {"floor": "floor: real images", "ceiling": "ceiling: noise"}
+JUDGED = ("lpips", "ppl", "jerkiness", "midpoint_realism", "kd", "fd", "precision", "recall", "novelty")
+
+# --- Cells ---
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of the ways compared.
+
+    Attributes:
+        name: as in the names of its folders and in claims.
+        title: a few words, for tables and figures.
+        about: one clause on what it does.
+        arm: the arm whose learning it goes on from, which is its own name unless it adds a stage.
+    """
+
+    name: str
+    title: str
+    about: str
+    arm: str
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the stages of the comparison have left what they measured.
+
+    Attributes:
+        measured: a folder `<row>-<seed>` for each cell, and `reference`.
+        curves: `<arm>-<seed>.csv`.
+        times: `<stage>/<arm>-<seed>.json`, and `measure/<row>-<seed>.json`.
+    """
+
+    measured: Path
+    curves: Path
+    times: Path
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What was measured of one row with one seed.
+
+    Attributes:
+        values: metric → number.
+        curve: `presented`, `seconds` and `psnr` (dB), each (P,), at every measuring point.
+        arrays: the images, uint8, and `neighbours`, by their files' names; mapped read-only.
+    """
+
+    values: Mapping[str, float]
+    curve: Mapping[str, np.ndarray]
+    arrays: Mapping[str, np.ndarray]
+
+
+def load_cells(folders: Folders, rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, list[Cell]]:
+    """Each row's cells in the order of the seeds; UserError naming a cell or file that is missing or broken."""
+    return {row.name: [_load_cell(folders, row, seed) for seed in seeds] for row in rows}
+
+
+def _load_cell(folders: Folders, row: Row, seed: int) -> Cell:
+    folder = folders.measured / f"{row.name}-{seed}"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: this row has not been measured with this seed; measure it, or leave the row out.")
+    stages = [*LEARNING, *(["joint"] if row.name != row.arm else [])]
+    files = {stage: folders.times / stage / f"{row.arm}-{seed}.json" for stage in stages}
+    files["measure"] = folders.times / "measure" / f"{row.name}-{seed}.json"
+    timing = flat_numbers({stage: read_json(path) for stage, path in files.items()}, "timing.")
+    values = flat_numbers(read_json(folder / "numbers.json")) | timing
+    arrays = {name: read_array(folder / f"{name}.npy", mmap="r") for name in ARRAYS}
+    return Cell(values, _read_curve(folders.curves / f"{row.arm}-{seed}.csv"), arrays)
+
+
+def _read_curve(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            points = np.array([[float(point[name]) for name in CURVE] for point in csv.DictReader(handle)])
+        return dict(zip(CURVE, points.T, strict=True))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: holds no curve of {', '.join(CURVE)} ({error}); measure again.") from None
+
+
+def flat_numbers(nested: Mapping, prefix: str = "") -> dict[str, float]:
+    """Nested numbers by their dotted place, without the judge's name.
+
+    Of one metric under several judges the first counts, and none that was trained on.
+    """
+    flat: dict[str, float] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flat_numbers(value, f"{prefix}{key}.")
+        elif not key.endswith("_trained_on"):
+            flat.setdefault(prefix + _without_judge(key), value)
+    return flat
+
+
+def _without_judge(key: str) -> str:
+    return next((name for name in JUDGED if key.startswith(f"{name}_")), key)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the rows are held against.
+
+    Attributes:
+        about: `judge`, `trained_on`, `machine`, `train`, `test`, `image_size`, `budget`.
+        bounds: `floor` (real images) and `ceiling` (noise), each metric → number.
+        split: `coverage`, `coverage_random`, `distance`, `distance_random`.
+        train, test: (12, H, W, C) uint8, the originals of the cells' images.
+    """
+
+    about: Mapping
+    bounds: Mapping[str, Mapping[str, float]]
+    split: Mapping[str, float]
+    train: np.ndarray
+    test: np.ndarray
+
+    @classmethod
+    def load(cls, folder: Path) -> "Reference":
+        numbers = read_json(folder / "numbers.json")
+        bounds = {name: flat_numbers(numbers[name], "samples.") for name in BOUNDS}
+        images = [read_array(folder / f"{part}.npy") for part in ("train", "test")]
+        return cls(numbers, bounds, numbers["split"], *images)
+
+
+# --- Numbers over seeds ---
+
+Values = Mapping[str, Mapping[str, np.ndarray]]  # row → metric → (S,) float64 in the order of the seeds
+
+
+def values_by_seed(cells: Mapping[str, Sequence[Cell]]) -> dict[str, dict[str, np.ndarray]]:
+    """Row → metric → (S,); a metric that a seed lacks is left out.
+
+    With the presentations and seconds to the target, where the row TARGET is among them: `presented_to_target` and
+    `seconds_to_target`, infinite where a row's curve never reaches the end of that of TARGET with the same seed.
+    """
+    values = {}
+    for row, of_row in cells.items():
+        common = [name for name in of_row[0].values if all(name in cell.values for cell in of_row)]
+        values[row] = {name: np.array([cell.values[name] for cell in of_row], np.float64) for name in common}
+        for axis in ("presented", "seconds") if TARGET in cells else ():
+            reached = [
+                first_crossing(cell.curve[axis], cell.curve["psnr"], target.curve["psnr"][-1])
+                for cell, target in zip(of_row, cells[TARGET], strict=True)
+            ]
+            values[row][f"{axis}_to_target"] = np.array(reached)
+    return values
+
+
+def first_crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
+    """The x at which y, linear between its points, first reaches `level`; infinite where it never does."""
+    reached = np.flatnonzero(y >= level)
+    if not len(reached):
+        return math.inf
+    around = slice(max(reached[0] - 1, 0), reached[0] + 1)
+    return float(np.interp(level, y[around], x[around]))
+
+
+def mean_std(values: np.ndarray) -> tuple[float, float | None]:
+    """Mean and sample standard deviation of (S,) values; None with one seed."""
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def summary(values: Values) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Row → metric → `mean` and `std`; without what is not finite with every seed, as JSON has no place for it."""
+    return {
+        row: {
+            name: dict(zip(("mean", "std"), mean_std(numbers), strict=True))
+            for name, numbers in of_row.items()
+            if np.isfinite(numbers).all()
+        }
+        for row, of_row in values.items()
+    }
+
+
+# --- Everything ---
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything measured.
+
+    Attributes:
+        cells: row → its cells in the order of `seeds`.
+    """
+
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+    cells: Mapping[str, Sequence[Cell]]
+    values: Values
+    reference: Reference
+
+    @classmethod
+    def load(cls, folders: Folders, rows: Sequence[Row], seeds: Sequence[int]) -> "Measured":
+        """UserError naming a cell or file that is missing or broken."""
+        cells = load_cells(folders, rows, seeds)
+        return cls(rows, seeds, cells, values_by_seed(cells), Reference.load(folders.measured / "reference"))
+
+    @property
+    def titles(self) -> dict[str, str]:
+        return {row.name: row.title for row in self.rows}
+
+    def first(self, row: str, array: str) -> np.ndarray:
+        """An array of the row's first seed, the one that figures show."""
+        return self.cells[row][0].arrays[array]

@@ -1,0 +1,1 @@
+"""Class and content: codes with two parts."""

@@ -1,0 +1,123 @@
+"""A small classifier that says which class an image shows, learned from images that the pipeline never sees."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from iglo.data.augment import Variation
+from iglo.data.store import ImageStore
+from iglo.errors import UserError
+from iglo.files.io import read_json, write_json
+from iglo.losses.terms import Batch, Objective
+from iglo.models.glo import load_network, save_network
+from iglo.models.networks import Encoder, initialise
+from iglo.params.sections import ClassContentParams
+from iglo.randomness import torch_generator
+from iglo.runtime.device import Runtime
+from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.checkpoints import CheckpointFolder
+from iglo.training.loop import Progress, fit
+from iglo.training.optimizers import network_optimizer
+
+SHIFT = 2  # pixels: the images that it learns from are shifted, so that it sees what is drawn and not where
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Cross-entropy of the predicted classes.
+
+    Args:
+        labels: (N,) int64, the class of every image.
+    """
+
+    labels: Tensor
+    name: str = "classification"
+    part: str = "current"
+
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
+        part = batch[self.part]
+        return functional.cross_entropy(model(part.images).float(), self.labels[part.ids], reduction="none")
+
+
+class ClassJudge:
+    """The classifier.
+
+    Attributes:
+        accuracy: of real images that it has not learned from, in [0, 1].
+    """
+
+    def __init__(self, network: Encoder, accuracy: float, runtime: Runtime):
+        self.network, self.accuracy, self.runtime = runtime.place(network), accuracy, runtime
+
+    @torch.inference_mode()
+    def classes(self, images: np.ndarray) -> np.ndarray:
+        """(N, H, W, C) float in [0, 1] → (N,) int64, the most likely class of each."""
+        self.network.eval()
+        pieces = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).split(256)
+        return torch.cat([self.network(piece.to(self.runtime.device)).argmax(1).cpu() for piece in pieces]).numpy()
+
+    def save(self, folder: Path) -> None:
+        save_network(self.network, folder / "judge.safetensors")
+        head = self.network.head
+        record = {"accuracy": self.accuracy, "classes": head.out_features, "width": self.network.width}
+        write_json(folder / "judge.json", record)
+
+    @classmethod
+    def load(cls, folder: str | Path, image_size: int, channels: int, runtime: Runtime) -> "ClassJudge":
+        """The judge in a folder that `save` wrote; UserError when it is not one."""
+        path = Path(folder) / "judge.json"
+        record = read_json(path)
+        try:
+            accuracy, classes, width = record["accuracy"], record["classes"], record["width"]
+        except (KeyError, TypeError):
+            raise UserError(f"{path}: describes no judge; run the stage that makes it again.") from None
+        network = load_network(Encoder(classes, image_size, channels, width), Path(folder) / "judge.safetensors")
+        return cls(network, accuracy, runtime)
+
+
+def learn_judge(
+    store: ImageStore, params: ClassContentParams, runtime: Runtime, checkpoints: CheckpointFolder | None = None
+) -> tuple[ClassJudge, Progress]:
+    """Learns from the test images after the first `probe.unseen`, but for the last `held_out`, which measure it.
+
+    Raises:
+        UserError: too few of them, a class that is not among them, or nothing learned.
+    """
+    section, count = params.judge, len(store.images)
+    first, last = store.train_count + params.probe.unseen, count - section.held_out
+    if last <= first:
+        raise UserError(
+            f"judge.held_out: must leave images to learn from; {len(store.test)} test images less probe.unseen "
+            f"{params.probe.unseen} and judge.held_out {section.held_out} leave none."
+        )
+    own, labels = np.arange(first, last), store.label_ids
+    missing = np.setdiff1d(labels[: store.train_count], labels[own])
+    if len(missing):
+        raise UserError(
+            f"data.test: the judge's images hold none of class {store.classes[missing[0]]!r}; ask for more."
+        )
+    network = Encoder(len(store.classes), params.data.image_size, params.data.channels, section.width)
+    network = runtime.place(initialise(network, torch_generator(params.seed, "judge")))
+    schedule = Schedule(own, section.batch_size, Variation(flip=False, shift=SHIFT, gain=0.0))
+    progress = fit(
+        network,
+        Objective([(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))]),
+        Batches(Targets(store.images, own, None, runtime), {"current": schedule}, params.seed, "judge"),
+        [network_optimizer("adam", network, section.rate)],
+        epochs=section.epochs,
+        runtime=runtime,
+        schedule="cosine",
+        checkpoints=checkpoints,
+    )
+    judge = ClassJudge(network, 0.0, runtime)
+    held = np.asarray(store.images[last:], np.float32) / 255
+    judge.accuracy = float((judge.classes(held) == labels[last:]).mean())
+    if not judge.accuracy:
+        raise UserError(
+            f"judge: recognises none of the {len(held)} images that measure it; raise judge.epochs or judge.held_out."
+        )
+    return judge, progress

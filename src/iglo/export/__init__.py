@@ -1,0 +1,1 @@
+"""Exported models: writing, reading and use."""

@@ -1,0 +1,207 @@
+"""An exported model: one folder with all that is needed to use it, and nothing of its training.
+
+generator.safetensors, encoder.safetensors, sampler.safetensors   weights and arrays
+classes.safetensors   of a model of class and content: the code of every class
+model.json            what the rest is, with the version of this format
+generator.onnx, encoder.onnx   where asked for
+README.md             the model card
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from iglo.disentangle.model import ClassContentShape
+from iglo.errors import UserError, shown
+from iglo.files.io import file_digest, read_json
+from iglo.latent.priors import SAMPLERS, Sampler
+from iglo.models.geometry import Euclidean, make_geometry
+from iglo.models.glo import Shape, load_network
+from iglo.params.fields import Count, CountOrNone, at_least, parse
+from iglo.params.run_record import Loss, Network
+from iglo.randomness import torch_generator
+from iglo.runtime.device import Runtime
+
+VERSION = 1
+SHAPES = {"glo": Shape, "class_content": ClassContentShape}
+FILES = (
+    *("generator.safetensors", "encoder.safetensors", "sampler.safetensors", "classes.safetensors"),
+    *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
+)
+LONGEST_RECORD = 2**24  # bytes of model.json
+LONGEST_REASON = 300  # characters of a message
+
+
+@dataclass(frozen=True)
+class CodeStatistics:
+    """Of the learned codes: how many, mean and standard deviation of each coordinate, and mean length."""
+
+    count: Count
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    length: Annotated[float, at_least(0)]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What model.json says."""
+
+    format: Literal["iglo"]
+    version: Count
+    kind: Literal["glo", "class_content"]
+    shape: dict[str, Any]
+    encoder_width: Count
+    sampler: Literal[SAMPLERS]
+    codes: CodeStatistics
+    loss: Loss
+    judge: Network | None
+    seed: CountOrNone
+    classes: tuple[str, ...]
+    digests: dict[str, str]  # SHA-256 of the files of weights and arrays, by their names
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """An exported model in memory. It has the attributes of a model that inversion needs.
+
+    Attributes:
+        sampler: draws codes; in a model with classes, content codes.
+        class_codes: (K, d) codes of the K classes; None in a model without classes.
+        folder: the folder it was loaded from.
+    """
+
+    record: Record
+    shape: Shape | ClassContentShape
+    generator: nn.Module
+    encoder: nn.Module
+    sampler: Sampler
+    class_codes: Tensor | None
+    folder: Path
+
+
+def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
+    """Where the codes that a sampler draws may lie."""
+    if isinstance(shape, ClassContentShape):
+        return make_geometry("none", None, shape.content_dimension)
+    return shape.geometry()
+
+
+def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
+    """Loads the model in a folder that `export_model` wrote.
+
+    It checks that the file has a network's weights before it allocates memory for the network.
+
+    Raises:
+        UserError: there is no such folder, its format is newer, or a file is missing, unreadable or damaged.
+    """
+    folder = Path(folder)
+    try:
+        return _load_bundle(folder, runtime)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{shown(str(error.filename or folder))}: cannot be read ({reason}).") from None
+
+
+def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
+    record = _read_record(folder)
+    shape = _parsed(record.shape, SHAPES[record.kind], folder, "shape")
+
+    def read(name: str, load: Callable[[Path], Any]) -> Any:
+        return _read(folder / f"{name}.safetensors", record, load)
+
+    networks = [
+        read("generator", lambda path: _load_network(shape.generator, path)),
+        read("encoder", lambda path: _load_network(lambda: shape.encoder(record.encoder_width), path)),
+    ]
+    sampler = read("sampler", lambda path: _load_sampler(path, record, shape))
+    class_codes = read("classes", lambda path: _load_classes(path, record, shape)) if record.classes else None
+    placed = (runtime.place(network.eval().requires_grad_(False)) for network in networks)
+    return Bundle(record, shape, *placed, sampler, class_codes, folder)
+
+
+def _read_record(folder: Path) -> Record:
+    path = folder / "model.json"
+    if not path.is_file():
+        why = "it has no model.json" if folder.is_dir() else "there is no such folder"
+        raise UserError(
+            f"{shown(str(folder))}: not an exported model ({why}); run `iglo export`, or name a folder that it made."
+        )
+    with open(path, "rb") as file:  # so that a file without read permission is not called damaged
+        long = len(file.read(LONGEST_RECORD + 1)) > LONGEST_RECORD
+    try:
+        values = None if long else read_json(path)
+    except (UserError, RecursionError):
+        raise UserError(f"{path}: truncated or damaged; export the model again.") from None
+    if not isinstance(values, dict) or values.get("format") != "iglo" or not isinstance(values.get("version"), int):
+        raise UserError(
+            f"{folder}: not an exported model; `iglo export --model {folder}` makes one of a trained model."
+        )
+    if values["version"] > VERSION:
+        raise UserError(
+            f"{folder}: is of format version {values['version']}, newer than this iglo reads ({VERSION}); "
+            "install a newer iglo."
+        )
+    record = _parsed(values, Record, folder)
+    if (record.kind == "class_content") is not bool(record.classes):
+        kind = "must name the classes of this model" if not record.classes else "must be empty in a model without any"
+        raise UserError(f"{path}: describes no model (classes: {kind}); export the model again.")
+    return record
+
+
+def _parsed(values: Any, kind: type, folder: Path, prefix: str = "") -> Any:
+    try:
+        return parse(values, kind, prefix)
+    except (UserError, OverflowError, RecursionError) as error:
+        reason = str(error).partition(";")[0].rstrip(".")
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
+        raise UserError(f"{folder / 'model.json'}: describes no model ({reason}); export the model again.") from None
+
+
+def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path}: is missing; export the model again.")
+    digest = file_digest(path)  # an OSError does not mean damage
+    try:
+        if digest != record.digests.get(path.name):
+            raise ValueError
+        return load(path)
+    except (UserError, OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError, OverflowError):
+        raise UserError(f"{path}: truncated, damaged or of another model; export the model again.") from None
+
+
+def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
+    """The network with the weights in the file; ValueError if their sizes differ or there are none."""
+    with torch.device("meta"):  # only shapes: takes no memory and no random numbers
+        network = make().float()  # float32, whatever the default type of the process
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with safe_open(path, "pt") as file:
+        if wanted != {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}:  # noqa: SIM118
+            raise ValueError
+    network = load_network(network.to_empty(device="cpu"), path)
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all() or (name.endswith("running_var") and (tensor < 0).any()):
+            raise ValueError
+    return network
+
+
+def _load_sampler(path: Path, record: Record, shape: Shape | ClassContentShape) -> Sampler:
+    sampler = Sampler.load(path, sampler_geometry(shape))
+    wanted = shape.content_dimension if record.classes else shape.dimension
+    if sampler.name != record.sampler or sampler.draw(1, torch_generator(0, "check")).shape != (1, wanted):
+        raise ValueError
+    if not all(torch.isfinite(array).all() for array in sampler.arrays.values()):
+        raise ValueError
+    return sampler
+
+
+def _load_classes(path: Path, record: Record, shape: ClassContentShape) -> Tensor:
+    codes = load_file(path)["class_codes"]
+    if codes.shape != (len(record.classes), shape.class_dimension) or not torch.isfinite(codes).all():
+        raise ValueError
+    return codes

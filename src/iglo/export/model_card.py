@@ -1,0 +1,147 @@
+"""Writes the README of an exported model from the record of its run.
+
+Names in it may come from anywhere (class names are names of folders), so all are escaped for Markdown and HTML.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iglo.disentangle.model import ClassContentShape
+from iglo.files.markdown import markdown
+from iglo.models.glo import Shape
+from iglo.params.run_record import Network, Provenance
+
+METHODS = {
+    "glo": "generative latent optimization (Bojanowski et al. 2017)",
+    "incremental": "incremental generative latent optimization (Helman et al. 2019)",
+    "class_content": "one code per class and one per image (simplified from Gabbay & Hoshen 2019)",
+}
+USE = """\
+```python
+import iglo
+
+model = iglo.load("PATH OF THIS FOLDER")
+images = model.sample(16, seed=0)  # (16, H, W, C) uint8
+codes = model.encode(images)
+```
+
+or, on the command line, `iglo sample --model FOLDER --count 16 --out samples`.
+"""
+
+
+def model_card(
+    provenance: Provenance,
+    shape: Shape | ClassContentShape,
+    train_count: int,
+    log: Sequence[Mapping[str, Any]],
+    sampler: str,
+    classes: Sequence[str] = (),
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        train_count: training images.
+        log: a row per stage and epoch, with the images `presented` so far in the stage.
+    """
+    run, side = provenance.run, shape.image_size
+    colours = "grey" if shape.channels == 1 else "colour"
+    lines = [
+        "# An image generator made by iglo",
+        "",
+        f"{side}×{side} pixels, {colours}; trained without a GAN, by {METHODS[run.method]}.",
+        "",
+        "## Data",
+        "",
+        f"- Source: {_source(run.data)}.",
+        f"- {train_count} images for training; held out: {run.data.get('test', 'not recorded')}.",
+        *([f"- Classes: {', '.join(map(markdown, classes))}."] if classes else []),
+        "",
+        "## Training",
+        "",
+        f"- Seed {run.seed}, precision {run.precision}, loss {markdown(run.loss.name)}.",
+        f"- Standard deviation of the noise on codes: {run.noise:g}.",
+        f"- Codes for samples are drawn by {markdown(sampler)}.",
+        "",
+        "| stage | epochs | images presented |",
+        "|---|---|---|",
+        *(f"| {markdown(name)} | {epochs} | {presented} |" for name, epochs, presented in _budget(log)),
+        "",
+        "## Metrics",
+        "",
+        *_metrics(provenance.metrics),
+        "",
+        "## Pretrained weights, and their licence",
+        "",
+        *_licences(provenance),
+        "",
+        "## Use",
+        "",
+        USE,
+    ]
+    return "\n".join(lines)
+
+
+def _source(data: Mapping[str, Any]) -> str:
+    known = {key: markdown(value) for key, value in data.items()}
+    match data.get("source"):
+        case "digits":
+            return "scikit-learn's handwritten digits"
+        case "folder":
+            return f"a folder of images, {known['folder']}" if known.get("folder") else "images in memory"
+        case "git":
+            return f"{known.get('subdir')} of {known.get('url')} at revision {known.get('rev')}"
+        case "torchvision":
+            classes = ", ".join(map(markdown, data.get("classes") or []))
+            return f"{known.get('dataset')}, by torchvision" + (f", classes {classes}" if classes else "")
+    return "not recorded"
+
+
+def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
+    for stage in dict.fromkeys(row["stage"] for row in log):
+        rows = [row for row in log if row["stage"] == stage]
+        yield stage, max(row["epoch"] for row in rows), max(row["presented"] for row in rows)
+
+
+def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
+    if not metrics:
+        return ["None were given for this model."]
+    return [
+        "| metric | value |",
+        "|---|---|",
+        *(f"| {markdown(key)} | {_value(value)} |" for key, value in _flat(metrics)),
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else markdown(value)
+
+
+def _licences(provenance: Provenance) -> Iterator[str]:
+    run = provenance.run
+    loss = run.loss if run.loss.name == "perceptual" else Network("no network", "random")
+    uses = {"Loss": loss}
+    if run.method != "class_content":
+        uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.judge}
+    for use, network in uses.items():
+        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
+        yield f"- {use}: {words}"
+
+
+def _licence(weights: str) -> str:
+    if weights == "random":
+        return "no pretrained weights."
+    if weights == "imagenet":
+        return (
+            "torchvision's ImageNet weights (its code: BSD-3-Clause; trained on ImageNet, whose terms allow "
+            "non-commercial research)."
+        )
+    return f"weights of {markdown(Path(weights).name)} (the licence of that file)."

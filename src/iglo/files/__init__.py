@@ -1,0 +1,1 @@
+"""Reading and writing files whole, and text for them."""

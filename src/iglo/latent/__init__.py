@@ -1,0 +1,1 @@
+"""Priors of codes, and the search for the code of an image."""

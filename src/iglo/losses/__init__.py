@@ -1,0 +1,1 @@
+"""Distances between images, and the terms of the objective."""

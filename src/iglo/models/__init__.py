@@ -1,0 +1,1 @@
+"""The generator, the encoder, the codes and the model that holds them."""

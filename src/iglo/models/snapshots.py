@@ -1,0 +1,61 @@
+"""Pictures of the same training images, taken along the stages of a run."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iglo.files.io import read_array, read_json, write_array, write_json
+from iglo.randomness import numpy_generator
+
+PICTURED = 12  # images, a third of them of the first subset
+
+
+class Album:
+    """Frames of K images, each with the stage and the epoch at which it was taken.
+
+    Args:
+        ids: (K,) int64 training ids.
+    """
+
+    def __init__(self, ids: Tensor):
+        self.ids = ids
+        self.places: list[tuple[str, int]] = []  # (stage, epoch)
+        self.frames: list[Tensor] = []  # (K, H, W, C) uint8
+
+    @classmethod
+    def drawn(cls, first_subset: np.ndarray, count: int, seed: int) -> "Album":
+        """An empty album of images drawn by seed from `count`, a third of them from the first subset."""
+        rng = numpy_generator(seed, "album")
+        first = rng.permutation(first_subset)[: PICTURED // 3]
+        others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
+        return cls(torch.from_numpy(np.concatenate([first, others[: PICTURED - len(first)]])))
+
+    def add(self, stage: str, epoch: int, frame: Tensor) -> None:
+        """Keeps a frame, in the place of an older one of the same stage and epoch."""
+        if (stage, epoch) in self.places:
+            self.frames[self.places.index((stage, epoch))] = frame
+        else:
+            self.places.append((stage, epoch))
+            self.frames.append(frame)
+
+    def state_dict(self) -> dict:
+        return {"ids": self.ids, "places": self.places, "frames": self.frames}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.ids, self.frames = state["ids"], state["frames"]
+        self.places = [(stage, epoch) for stage, epoch in state["places"]]
+
+    def save(self, folder: Path) -> None:
+        frames = torch.stack(self.frames).numpy() if self.frames else np.zeros(0, np.uint8)
+        write_array(folder / "album.npy", frames)
+        write_json(folder / "album.json", {"ids": self.ids.tolist(), "places": self.places})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Album":
+        record = read_json(folder / "album.json")
+        album = cls(torch.tensor(record["ids"], dtype=torch.int64))
+        album.places = [(stage, epoch) for stage, epoch in record["places"]]
+        album.frames = list(torch.from_numpy(read_array(folder / "album.npy")))
+        return album

@@ -1,0 +1,1 @@
+"""The values in params.yaml, validated."""

@@ -1,0 +1,132 @@
+"""The record of a run: the values that a model was made with, and the model that metrics and samplers belong to.
+
+The stages write these records into their outputs. So an export describes its run, even if params.yaml has changed.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from iglo.files.io import file_digest, read_json
+from iglo.params.fields import CountOrNone, Weight, between, parse
+from iglo.params.sections import ClassContentParams, DataParams, Params
+
+OF = "of"  # the key in a metrics or samplers file that names its model
+
+
+@dataclass(frozen=True)
+class Network:
+    """A pretrained or random network: torchvision's name, and imagenet, random or a .safetensors file."""
+
+    network: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class Loss(Network):
+    """The distance that the model was trained with; inversion uses it too."""
+
+    name: Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"]
+    blocks: Annotated[int, between(1, 5)]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The values of the stage that last trained the generator.
+
+    Attributes:
+        noise: standard deviation of the noise on codes at the end of that stage, per coordinate.
+        data: the source of the images, as in `data_record`, and the counts `train` and `test`.
+    """
+
+    method: Literal["glo", "incremental", "class_content"]
+    seed: CountOrNone
+    precision: Literal["fp32", "tf32", "bf16"]
+    noise: Weight
+    loss: Loss
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, params: Params | ClassContentParams, data: Mapping[str, Any]) -> "RunRecord":
+        loss = params.loss
+        return cls(
+            method="class_content" if isinstance(params, ClassContentParams) else params.method,
+            seed=params.seed,
+            precision=params.precision,
+            noise=params.last_sigma,
+            loss=Loss(loss.network, loss.weights, loss.name, loss.blocks),
+            data=dict(data),
+        )
+
+
+def parse_run(record: Mapping[str, Any]) -> RunRecord | None:
+    """The run in a model's record; None if an earlier iglo made the model; UserError if the record is damaged."""
+    run = record.get("run")
+    return None if run is None else parse(run, RunRecord, "run")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a model was made, for the model card.
+
+    Attributes:
+        judge: the network that measured samples and metrics; None: there was none, or it is not known.
+        features: the network of the features for clustering; None as for `judge`.
+        metrics: nested numbers.
+    """
+
+    run: RunRecord
+    judge: Network | None = None
+    features: Network | None = None
+    metrics: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, params: Params | ClassContentParams) -> "Provenance":
+        """The provenance that follows from the params of the run."""
+        held_out = {} if params.data.test is None else {"test": params.data.test}
+        record = RunRecord.of(params, {**data_record(params.data), **held_out})
+        if isinstance(params, ClassContentParams):
+            return cls(record)
+        judge, features = params.evaluate, params.features
+        return cls(record, Network(judge.network, judge.weights), Network(features.network, features.weights))
+
+
+def data_record(data: DataParams) -> dict[str, Any]:
+    """The source of the images: the keys that it uses, without the place of a folder and the password in a URL."""
+    if data.source == "folder":
+        return {"source": "folder", "folder": Path(data.path).name}
+    if data.source == "git":
+        return {"source": "git", "url": without_place(data.url), "rev": data.rev, "subdir": data.subdir}
+    if data.source == "torchvision":
+        return {"source": "torchvision", "dataset": data.dataset, "classes": list(data.classes)}
+    return {"source": data.source}
+
+
+def prepared_data(folder: str | Path) -> dict[str, Any]:
+    """The record in the folder of prepared images: `data_record`, and the counts `train` and `test`."""
+    report = read_json(Path(folder) / "report.json")
+    counts = report.get("images", {})
+    return {**report.get("data", {}), **{split: counts.get(split, 0) for split in ("train", "test")}}
+
+
+def without_place(url: str) -> str:
+    """The address of a repository without user name, password or token; of a folder, only its name."""
+    if Path(url).is_absolute():
+        return Path(url).name
+    try:
+        place = urlsplit(url)
+    except ValueError:
+        return url
+    return place._replace(netloc=place.netloc.rpartition("@")[2]).geturl() if place.netloc else url
+
+
+def folder_digest(folder: str | Path) -> str:
+    """The first digits of a SHA-256 of the names and contents of a folder's files."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return whole.hexdigest()[:16]

@@ -1,0 +1,192 @@
+"""Writes grids of images and animations to files, for a page about 900 pixels wide.
+
+Images are `(H, W, C)` or `(N, H, W, C)`, C 1 or 3, uint8 or float in [0, 1]. Images are enlarged by repeating
+pixels, without blur. The same input gives the same bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from iglo.files.io import whole_file
+from iglo.report.fonts import BOLD, TEXT, font, text_size, wrapped
+
+PAGE = 900  # px, the width that a grid stays within where it can
+LARGEST = 96  # px, the side up to which a small image is enlarged
+SMALLEST_TITLE = 420  # px, the width of a title over narrower images
+ANIMATED = 64  # px, small images are enlarged to at most this side in an animation
+RESTS = 4  # frames of a pause in an animation
+PATHS = 8  # in an animation, at most
+ROOM = 2_500_000  # about the most changing pixels in all frames of an animation: 2 MB of photographs
+GAP = 4  # px between images
+MARGIN = 12  # px around a grid
+LABEL_WIDTH = 150  # px at which row labels wrap
+LABEL_SIZE, TITLE_SIZE = 15, 19  # px
+INK, FAINT = "#222222", "#dcdcdc"
+
+
+def grid(
+    rows: Sequence[np.ndarray],
+    title: str | None = None,
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    scale: int | None = None,
+) -> np.ndarray:
+    """Rows of images on white, `(height, width, 3) uint8`; text wraps rather than being cut.
+
+    Args:
+        rows: image batches `(n, H, W, C)`, all of one H and W; n and C may differ from row to row.
+        row_labels: a text for each row, or None.
+        column_labels: a text for each column from the left, or None.
+        scale: pixels per image pixel; None enlarges images up to 96 pixels, as far as the page is wide enough.
+    """
+    columns = max(*map(len, rows), len(column_labels or []))
+    height, width = rows[0].shape[1:3]
+    label_font, title_font = font(TEXT, LABEL_SIZE), font(BOLD, TITLE_SIZE)
+    row_texts = [wrapped(text, label_font, LABEL_WIDTH) for text in row_labels or [""] * len(rows)]
+    left = MARGIN + max(text_size(text, label_font)[0] for text in row_texts)
+    left += 2 * GAP if row_labels else 0
+    if scale is None:
+        room = (PAGE - left - MARGIN) / columns - GAP
+        scale = max(1, int(min(room / width, LARGEST / max(height, width))))
+    height, width = height * scale, width * scale
+
+    column_texts = [wrapped(text, label_font, width) for text in column_labels or []]
+    column_sizes = [text_size(text, label_font) for text in column_texts]
+    pitch = max([width + GAP, *(text_width + 2 * GAP for text_width, _ in column_sizes)])
+    canvas_width = left + columns * pitch - GAP + MARGIN
+    title_text = wrapped(title or "", title_font, max(canvas_width - 2 * MARGIN, SMALLEST_TITLE))
+    title_width, title_height = text_size(title_text, title_font)
+    canvas_width = max(canvas_width, title_width + 2 * MARGIN)
+    top = MARGIN + (title_height + 3 * GAP if title else 0)
+    images_top = top + (max(text_height for _, text_height in column_sizes) + GAP if column_texts else 0)
+    row_pitch = [max(height, text_size(text, label_font)[1]) + GAP for text in row_texts]
+
+    canvas = Image.new("RGB", (canvas_width, images_top + sum(row_pitch) - GAP + MARGIN), "white")
+    draw = ImageDraw.Draw(canvas)
+    draw.multiline_text((MARGIN, MARGIN), title_text, INK, title_font)
+    for column, (text, (text_width, text_height)) in enumerate(zip(column_texts, column_sizes, strict=True)):
+        x = left + column * pitch + (pitch - GAP - text_width) // 2
+        draw.multiline_text((x, images_top - GAP - text_height), text, INK, label_font, align="center")
+    y = images_top
+    for row, text, step in zip(rows, row_texts, row_pitch, strict=True):
+        text_height = text_size(text, label_font)[1]
+        draw.multiline_text((MARGIN, y + (step - GAP - text_height) // 2), text, INK, label_font)
+        for column, image in enumerate(row):
+            x = left + column * pitch + (pitch - GAP - width) // 2
+            image_top = y + (step - GAP - height) // 2
+            # a hairline outside the pixels keeps the edge of an image that is white there
+            draw.rectangle((x - 1, image_top - 1, x + width, image_top + height), outline=FAINT)
+            canvas.paste(Image.fromarray(_enlarged(image, scale)), (x, image_top))
+        y += step
+    return np.asarray(canvas)
+
+
+def save_grid(
+    path: str | Path,
+    rows: Sequence[np.ndarray],
+    title: str | None = None,
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    scale: int | None = None,
+) -> None:
+    """The `grid` of these arguments as a PNG."""
+    with whole_file(path) as partial:
+        Image.fromarray(grid(rows, title, row_labels, column_labels, scale)).save(partial, format="PNG")
+
+
+def save_stacked(path: str | Path, grids: Sequence[np.ndarray]) -> None:
+    """Grids, `(height, width, 3) uint8` each, one below the other as a PNG; right of the narrower ones it is white."""
+    width = max(each.shape[1] for each in grids)
+    padded = [_on_white(each, len(each), width) for each in grids]
+    with whole_file(path) as partial:
+        Image.fromarray(np.concatenate(padded)).save(partial, format="PNG")
+
+
+def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_frame: float) -> None:
+    """Writes an endless GIF of images or grids; times are rounded to hundredths of a second.
+
+    Smaller frames are padded with white at the right and below. All frames share one palette of 256 colours without
+    dithering, so that still parts do not flicker. Equal successive frames become one longer frame: to pause at the end,
+    repeat the last frame.
+    """
+    shades = [_rgb(frame) for frame in frames]
+    height, width = (max(shade.shape[axis] for shade in shades) for axis in (0, 1))
+    stills = [Image.fromarray(_on_white(shade, height, width)) for shade in shades]
+    pixels = np.concatenate([np.asarray(still).reshape(-1, 3) for still in stills])
+    thinned = pixels[:: max(1, len(pixels) // 500_000)]
+    # of Pillow's methods the one with the smallest largest error on photographs: rare bright colours survive
+    palette = Image.fromarray(thinned[None]).quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+    _keep_white(palette, pixels)
+    first, *others = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
+    duration = 10 * max(1, round(100 * seconds_per_frame))
+    with whole_file(path) as partial:
+        first.save(partial, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
+
+
+def _keep_white(palette: Image.Image, pixels: np.ndarray) -> None:
+    """Makes the brightest colour of a palette white if pixels (N, 3) are white, so that it equals the white page."""
+    if (pixels == 255).all(axis=1).any():
+        colours = np.reshape(palette.getpalette(), (-1, 3))
+        colours[colours.sum(axis=1).argmax()] = 255
+        palette.putpalette(colours.ravel().tolist())
+
+
+def save_learning(
+    path: str | Path,
+    named_frames: Sequence[tuple[str, np.ndarray]],
+    originals: np.ndarray,
+    seconds_per_frame: float,
+) -> None:
+    """Writes a GIF of how the same images, above the originals, change while learning; it pauses on the last frame.
+
+    It shows as many of the first images as the size of the file allows.
+
+    Args:
+        named_frames: pairs of a title and images (K, H, W, C), in order of time.
+        originals: (K, H, W, C).
+    """
+    scale, shown = _fitting(originals.shape[1], len(named_frames))
+    stills = [
+        grid([frame[:shown], originals[:shown]], name, ["drawn", "original"], scale=scale)
+        for name, frame in named_frames
+    ]
+    save_animation(path, [*stills, *[stills[-1]] * RESTS], seconds_per_frame)
+
+
+def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -> None:
+    """Writes a GIF of paths that go forward and back, with a pause at both ends.
+
+    Args:
+        images: (P, T, H, W, C): P paths of T points. As many of the first paths are shown as the size of the file
+            allows.
+    """
+    scale, shown = _fitting(images.shape[2], 2 * images.shape[1])
+    stills = [grid([frame], scale=scale) for frame in images[: min(shown, PATHS)].swapaxes(0, 1)]
+    there_and_back = [*[stills[0]] * RESTS, *stills, *[stills[-1]] * RESTS, *stills[-2:0:-1]]
+    save_animation(path, there_and_back, seconds_per_frame)
+
+
+def _fitting(side: int, frames: int) -> tuple[int, int]:
+    """How often an animation repeats each pixel, and how many images it shows side by side."""
+    scale = max(1, ANIMATED // side)
+    return scale, max(1, ROOM // (frames * (side * scale) ** 2))
+
+
+def _on_white(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, 3) uint8 → (height, width, 3), white right of the image and below it."""
+    below, right = height - image.shape[0], width - image.shape[1]
+    return np.pad(image, ((0, below), (0, right), (0, 0)), constant_values=255)
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) uint8 or float in [0, 1] → (H, W, 3) uint8."""
+    if image.dtype != np.uint8:
+        image = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def _enlarged(image: np.ndarray, scale: int) -> np.ndarray:
+    return _rgb(image).repeat(scale, axis=0).repeat(scale, axis=1)

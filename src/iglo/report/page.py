@@ -1,0 +1,219 @@
+"""A run as one HTML file: its figures, numbers, parameters and times. It opens without network."""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from PIL import Image
+
+from iglo.files.io import whole_file
+from iglo.report.page_text import FIGURES, MEASURES, TEMPLATE, Measure
+
+WIDE = 1700  # px: a wider picture is a plot, which is shown at half its size
+WIDEST = 1000  # px: the width of the page, to which a lossy picture is reduced
+LARGE = 150_000  # bytes: a larger picture is stored with a little loss
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside the page.
+
+    Attributes:
+        source, still: `data:` addresses; readers who want no motion see the still.
+        width, height: px on the page.
+    """
+
+    name: str
+    caption: str
+    source: str
+    still: str | None = None
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of numbers; its rows are (name, cells), with a cell for every measure."""
+
+    title: str
+    measures: Sequence[Measure]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+    @property
+    def judges(self) -> list[str]:
+        """Names of the networks that measured."""
+        return list(dict.fromkeys(measure.judge for measure in self.measures if measure.judge))
+
+
+def write_page(path: str | Path, figures: Path, values: Values, params: Any, times: Values) -> None:
+    """Writes the page of a run.
+
+    Args:
+        figures: folder of the run's figures, PNG and GIF.
+        values: the run's metrics, nested.
+        params: the run's parameters, nested dataclasses.
+        times: by stage, perhaps nested: seconds, images_per_s and peak_mib.
+    """
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
+    text = template.render(
+        sections=[(title, intro, list(_pictures(figures, names))) for title, intro, names in _sections(figures)],
+        tables=[table for table in _tables(values) if table.rows],
+        params=list(_flat_params(params)),
+        times=list(_flat_times(times)),
+        data=params.data.dataset if params.data.source == "torchvision" else params.data.source,
+        size=f"{params.data.image_size}×{params.data.image_size}",
+    )
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+# --- Figures ---
+
+
+def _sections(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Sections (title, introduction, file name → caption) of the figures in `folder`; those without a caption last.
+
+    A name in FIGURES may be a pattern, such as `stage-*.png`.
+    """
+    there = {path.name for path in folder.iterdir() if path.suffix in (".png", ".gif")}
+    for title, intro, captions in FIGURES:
+        found = {}
+        for name, caption in captions.items():
+            matches = sorted((each for each in there if fnmatchcase(each, name)), key=_by_number)
+            found |= {each: caption for each in matches if each not in found}
+        there -= found.keys()
+        if found:
+            yield title, intro, found
+    if there:
+        yield "More figures", "", dict.fromkeys(sorted(there), "")
+
+
+def _by_number(name: str) -> list[str | int]:
+    """A key for sorting: 2 comes before 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
+
+
+def _pictures(folder: Path, captions: Mapping[str, str]) -> Iterator[Picture]:
+    for name, caption in captions.items():
+        with Image.open(folder / name) as image:
+            width, height = image.size
+            scale = 2 if width > WIDE else 1
+            sources = [_address("webp", _small(image))]
+            if image.format == "GIF":
+                image.seek(image.n_frames - 1)
+                sources = [_address("gif", (folder / name).read_bytes()), _address("webp", _small(image))]
+            yield Picture(name, caption, *sources, width=width // scale, height=height // scale)
+
+
+def _small(image: Image.Image) -> bytes:
+    """An image as WebP, without loss if it is small."""
+    image = image.convert("RGB")
+    exact = _webp(image, lossless=True)
+    if len(exact) <= LARGE:
+        return exact
+    image.thumbnail((WIDEST, 16 * WIDEST))
+    return min(exact, _webp(image, quality=85), key=len)
+
+
+def _webp(image: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", method=4, **options)
+    return buffer.getvalue()
+
+
+def _address(kind: str, raw: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(raw).decode('ascii')}"
+
+
+# --- Tables ---
+
+
+def _tables(values: Values) -> Iterator[Table]:
+    """The tables of numbers, with the value to compare them with: the best one, that of real images, or of chance."""
+    train, test, split = (values.get(key, {}) for key in ("train", "test", "split"))
+    yield _table(
+        "Images compared with their reconstructions",
+        {
+            "training images from their own codes, G(z)": train.get("recon", {}),
+            "training images through the encoder, G(E(x))": train.get("encoder", {}),
+            "held-out images through the encoder, G(E(x))": test.get("encoder", {}),
+        },
+    )
+    yield _table("Interpolations between training codes", {"this run": values.get("interpolation", {})})
+    yield _table(
+        "Samples",
+        {f"{name} (chosen)" if each == values.get("samples") else name: each for name, each in _of(values, "samplers")},
+    )
+    yield _table(
+        "Are samples copies of training images?",
+        {f"in {name.partition('_')[0]}": each | _novelty(values, name) for name, each in _of(values, "memorisation")},
+    )
+    chance = {key.removesuffix("_random"): value for key, value in split.items() if key.endswith("_random")}
+    yield _table(
+        "The first subset, compared with a random subset of the same size",
+        {
+            "the first subset": {key: value for key, value in split.items() if key in chance},
+            "a random subset": chance,
+        },
+    )
+
+
+def _of(values: Values, section: str) -> list[tuple[str, Values]]:
+    return list(values.get(section, {}).items())
+
+
+def _novelty(values: Values, space: str) -> Values:
+    """The novelty in the space `features_<judge>`, taken from the numbers of samples."""
+    key = f"novelty_{space.removeprefix('features_')}"
+    samples = values.get("samples", {})
+    return {"novelty": samples[key]} if key in samples else {}
+
+
+def _table(title: str, named: Mapping[str, Values]) -> Table:
+    """A table of the rows that have numbers, a column for each measure, and a last row with the ideal values."""
+    named = {name: {_measure(key): value for key, value in row.items()} for name, row in named.items() if row}
+    measures = list(dict.fromkeys(measure for row in named.values() for measure in row))
+    rows = [(name, [measure.shown(row.get(measure)) for measure in measures]) for name, row in named.items()]
+    if rows and any(measure.aim for measure in measures):
+        rows.append(("ideal", [measure.aim or "–" for measure in measures]))
+    return Table(title, measures, rows)
+
+
+def _measure(key: str) -> Measure:
+    """The measure of a key of the metrics: `kd_random_alexnet` is `kd` by the judge `random_alexnet`."""
+    name = next((name for name in MEASURES if key == name or key.startswith(f"{name}_")), None)
+    judge = key.removeprefix(f"{name}_") if name and key != name else None
+    return MEASURES[name].by(judge) if name else Measure(key)
+
+
+# --- Parameters and times ---
+
+
+def _flat_params(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, value as in YAML)."""
+    for field in fields(section.__class__):
+        value, key = getattr(section, field.name), prefix + field.name
+        if is_dataclass(value.__class__):
+            yield from _flat_params(value, f"{key}.")
+        elif isinstance(value, tuple) and value and is_dataclass(value[0].__class__):
+            for index, item in enumerate(value):
+                yield from _flat_params(item, f"{key}.{index}.")
+        else:
+            yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _flat_times(times: Values, prefix: str = "") -> Iterator[tuple[str, Values]]:
+    """(stage, its times), in the order given."""
+    for name, value in times.items():
+        if "seconds" in value:
+            yield prefix + name, value
+        else:
+            yield from _flat_times(value, f"{prefix}{name} ")

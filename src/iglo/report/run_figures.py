@@ -1,0 +1,223 @@
+"""Draws the pictures of a run: how it learned, what it learned, and its images of new codes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from iglo.data.store import UnitImages
+from iglo.evaluation import metrics
+from iglo.evaluation.measure import Paths
+from iglo.evaluation.memorisation import SPACES, Nearness
+from iglo.latent.priors import SamplerChoice
+from iglo.models.glo import Model
+from iglo.models.snapshots import Album
+from iglo.report import figures, plots
+
+COLUMNS, BLOCKS = 12, 3  # images in a row of a grid, and rows of each kind
+PATHS, POINTS = 8, 11  # interpolations in a grid, and images of each
+MOMENTS = 21  # frames of an animated interpolation, at most
+SAMPLERS = {  # in words
+    "normal": "the prior",
+    "gaussian_diag": "a Gaussian fitted to the learned codes, coordinate by coordinate",
+    "gaussian": "a Gaussian fitted to the learned codes",
+    "gmm": "a mixture of Gaussians fitted to the learned codes",
+    "imle": "a mapping of noise learned by IMLE",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The first round of the split.
+
+    Attributes:
+        points: (N, P) features of all training images.
+        labels: (N,) their clusters.
+        features: name of the features.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    features: str
+
+
+def draw_stages(folder: Path, model: Model, originals: np.ndarray) -> None:
+    """Draws the same images after every stage, after the epochs of each stage, and as an animation.
+
+    The label of a row is its PSNR, because the eye soon sees no difference between rows.
+
+    Args:
+        originals: (N, H, W, C) uint8, the training images.
+    """
+    album, ids = model.album, model.album.ids.numpy()
+    columns = [f"S{learned}" for learned in model.learned_in[ids]]
+    truth = ("original", originals[ids])
+    stages = dict.fromkeys(stage for stage, _ in album.places)
+    taken = {place: frame.numpy() for place, frame in zip(album.places, album.frames, strict=True)}
+    quality = {
+        place: f"{psnr:.1f} dB" for place, psnr in zip(album.places, psnr_of_frames(album, originals), strict=True)
+    }
+    if not taken:
+        return
+    ends = [max(place for place in album.places if place[0] == stage) for stage in stages]
+    rows = [(f"{place[0]}\n{quality[place]}", taken[place]) for place in ends]
+    _grid(folder / "stages.png", [*rows, truth], "The same training images after every stage", columns)
+    for stage in stages:
+        places = sorted(place for place in album.places if place[0] == stage)
+        rows = [(f"epoch {place[1]}\n{quality[place]}", taken[place]) for place in places]
+        name = f"stage-{stage.replace(' ', '-')}.png"
+        _grid(folder / name, [*rows, truth], f"Stage {stage}: the same training images, epoch by epoch", columns)
+    frames = [(f"{stage}, epoch {epoch}: {quality[stage, epoch]}", taken[stage, epoch]) for stage, epoch in taken]
+    figures.save_learning(folder / "learning.gif", frames, originals[ids], 0.5)
+
+
+def draw_reconstructions(folder: Path, originals: np.ndarray, reconstructions: np.ndarray, psnr: float) -> None:
+    """Draws training images, and G(z) below them."""
+    rows = _paired(("original", originals), ("G(z)", reconstructions))
+    _grid(folder / "reconstructions.png", rows, f"Reconstructions of training images, {psnr:.1f} dB on average")
+
+
+def draw_encoder(folder: Path, part: str, originals: np.ndarray, inverted: np.ndarray, psnr: float) -> None:
+    """Draws images, and G(E(x)) below them, for the part `train` or `test`."""
+    rows = _paired(("original", originals), ("G(E(x))", inverted))
+    _grid(folder / f"encoder-{part}.png", rows, f"Encoder on {part} images, {psnr:.1f} dB on average")
+
+
+def draw_interpolations(folder: Path, paths: Paths) -> None:
+    """Draws paths between training images as a grid and as an animation; draws nothing if there is no path."""
+    if not len(paths.ids):
+        return
+    rows = [
+        (f"{a} to {b}", images[evenly(len(images), POINTS)])
+        for (a, b), images in zip(paths.ids[:PATHS], paths.images, strict=False)
+    ]
+    _grid(folder / "interpolations.png", rows, "Interpolations between training codes (ids at the left)")
+    moments = evenly(paths.images.shape[1], min(paths.images.shape[1], MOMENTS))
+    figures.save_paths(folder / "interpolation.gif", paths.images[:PATHS, moments], 0.1)
+
+
+def draw_samples_grid(folder: Path, samples: np.ndarray, sampler: str) -> None:
+    rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
+    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {sampler}, {SAMPLERS[sampler]}")
+
+
+def draw_samplers(folder: Path, samples: Mapping[str, np.ndarray], choice: SamplerChoice) -> None:
+    """Draws a row of samples for each sampler; if distances were measured, the smallest is first."""
+    distance, chosen = choice.kernel_distance, f"chosen: {choice.chosen}"
+    names = {name: f"{name}, {distance[name]:.3g}" for name in sorted(distance, key=distance.get)}
+    rows = [(label, samples[name][:COLUMNS]) for name, label in (names or {name: name for name in samples}).items()]
+    measured = ", and its kernel distance to held-out images" if names else ""
+    _grid(folder / "samplers.png", rows, f"Samples of every sampler{measured}; {chosen}")
+
+
+def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: Mapping[str, Nearness]) -> None:
+    """Draws samples, and below each its nearest training images: first samples, then the samples nearest of all."""
+    nearest = np.argsort(near["features"].samples, kind="stable")
+    rows = []
+    for title, ids in (("sample", np.arange(len(samples))), ("sample nearest of all", nearest)):
+        shown = ids[:COLUMNS]
+        rows.append((title, samples[shown]))
+        for space in SPACES:
+            rows += [(f"nearest in {space}", train[ids]) for ids in near[space].neighbours[shown].T]
+    title = "Samples and the training images nearest to them, in pixels and in the judge's features"
+    _grid(folder / "neighbours.png", rows, title)
+
+
+def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
+    """Draws how far samples and held-out images are from their nearest training images."""
+    for space, words in SPACES.items():
+        distances = {"samples": near[space].samples, "held-out images": near[space].unseen}
+        label, title = f"distance in {words}", "Distance to the nearest training image"
+        plots.save_histograms(folder / f"nearness-{space}.png", distances, label, title)
+
+
+def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) -> None:
+    """Draws the clusters of the first round and the chosen images, as points and as rows of images."""
+    labels = split.labels
+    first = np.flatnonzero(model.learned_in == 1)
+    clusters = f"{labels.max() + 1} clusters ({split.features})"
+    title = f"The first subset: {len(first)} images nearest to the centroids of {clusters}"
+    plots.save_split(folder / "split.png", _flattened(split.points), labels, first, title)
+    busiest = np.argsort(-np.bincount(labels[first]), kind="stable")[:8]
+    rows = [(f"cluster {c}", originals[first[labels[first] == c]][:COLUMNS]) for c in busiest]
+    shown = sum(len(row) > 0 for _, row in rows)
+    where = "eight clusters" if shown == 8 else f"{shown} cluster{'s' if shown > 1 else ''}"
+    _grid(folder / "chosen.png", rows, f"Images chosen from {where} for the first subset")
+
+
+def draw_losses(folder: Path, log: list[dict]) -> None:
+    """Draws the terms of each generator stage against the images presented since the first stage began."""
+    log = [row for row in log if "held_out" not in row]  # rows of an encoder have this key
+    curves: dict[str, tuple[list, list]] = {}
+    marks, offset = [], 0
+    for stage in dict.fromkeys(row["stage"] for row in log):
+        rows = [row for row in log if row["stage"] == stage]
+        marks.append((offset, stage))
+        for term in rows[0].keys() - {"stage", "epoch", "presented", "loss"}:
+            x, y = curves.setdefault(term, ([], []))
+            x += [offset + row["presented"] for row in rows] + [np.nan]
+            y += [row[term] for row in rows] + [np.nan]
+        offset += rows[-1]["presented"]
+    series = {name: (np.array(x), np.array(y)) for name, (x, y) in sorted(curves.items())}
+    plots.save_curves(
+        folder / "losses.png", series, "images presented", "mean of the term", "Training", log_y=True, marks=marks
+    )
+
+
+def draw_overview(
+    path: Path, originals: np.ndarray, reconstructions: np.ndarray, paths: Paths, test: np.ndarray, inverted: np.ndarray
+) -> None:
+    """Draws the overview: training images and held-out images, what comes out, and paths."""
+    points = evenly(paths.images.shape[1], COLUMNS)
+    interpolated = [(name, path[points]) for name, path in zip(("interpolated", "", ""), paths.images, strict=False)]
+    rows = [
+        ("training images", originals[:COLUMNS]),
+        ("reconstructed", reconstructions[:COLUMNS]),
+        *interpolated,
+        ("unseen images", test[:COLUMNS]),
+        ("through the encoder", inverted[:COLUMNS]),
+    ]
+    _grid(path, rows, None)
+
+
+def evenly(count: int, wanted: int) -> np.ndarray:
+    """`wanted` indices of `count` points, evenly spaced from the first to the last."""
+    return np.linspace(0, count - 1, wanted).round().astype(int)
+
+
+def _flattened(points: np.ndarray) -> np.ndarray:
+    """(N, P) → (N, 2): the first two principal components; a missing one is 0."""
+    if len(points) == 1:
+        return np.zeros((1, 2))
+    components = min(2, *points.shape)
+    projection = PCA(components, random_state=0).fit_transform(points)
+    return np.pad(projection, ((0, 0), (0, 2 - components)))
+
+
+def _paired(*named: tuple[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Rows of each group in turn, BLOCKS times."""
+    count = min(len(images) for _, images in named)
+    starts = range(0, min(count, BLOCKS * COLUMNS), COLUMNS)
+    return [(name, images[start : start + COLUMNS]) for start in starts for name, images in named]
+
+
+def _grid(path: Path, rows: list[tuple[str, np.ndarray]], title: str | None, columns: list[str] | None = None) -> None:
+    images = [_uint8(batch) for _, batch in rows if len(batch)]
+    scale = max(1, 64 // images[0].shape[1])
+    figures.save_grid(path, images, title, [name for name, batch in rows if len(batch)], columns, scale)
+
+
+def _uint8(images: np.ndarray) -> np.ndarray:
+    return images if images.dtype == np.uint8 else (images * 255).round().astype(np.uint8)
+
+
+def psnr_of_frames(album: Album, originals: np.ndarray) -> list[float]:
+    """PSNR of each frame in dB, the mean over its images.
+
+    Args:
+        originals: (N, H, W, C) uint8, the images that the ids of the album number.
+    """
+    targets = np.asarray(originals[album.ids.numpy()], np.float32) / 255
+    return [metrics.psnr(frame.numpy() / np.float32(255), targets) for frame in album.frames]

@@ -1,0 +1,1 @@
+"""The device, its threads and the ranks that share a training."""

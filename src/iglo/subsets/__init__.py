@@ -1,0 +1,1 @@
+"""Features of images, and the subsets that cover the data."""

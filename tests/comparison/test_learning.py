@@ -1,0 +1,153 @@
+"""The comparison: its arms, and the whole of its pipeline on sixty tiny images."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from iglo.comparison.claims import CLAIMS
+from iglo.comparison.learning import random_subsets
+from iglo.data.store import ImageStore
+from iglo.errors import UserError
+from iglo.latent.priors import fit_sampler
+from iglo.models.glo import Model, decode
+from iglo.params.sections import Comparison, load_params, parse_params
+from iglo.randomness import torch_generator
+from tests import chain, pipeline
+from tests.tiny import RUNTIME
+
+FILE = pipeline.ROOT / "comparison" / "dvc.yaml"
+CELLS = "comparison/cells"
+
+
+def values() -> dict:
+    """The committed comparison made tiny: three ways of learning, two seeds."""
+    changed = yaml.safe_load((FILE.parent / "params.yaml").read_text(encoding="utf-8"))
+    small = {"probes": 2, "probed": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
+    own = {"seeds": [0, 1], "budget": 300, "run": ["paper_as_run", "incremental_random", "autoencoder"]}
+    changed |= own | {
+        "joint": ["incremental_random"],
+        "measure": small,
+        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint", "sampler": "gaussian"}),
+    }
+    changed["arms"]["autoencoder"]["changes"]["sampler"] = "normal"
+    for arm in changed["arms"].values():
+        arm["changes"].pop("rounds", None)
+    return changed
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A folder in which every stage of the comparison has run, in this process."""
+    folder = tmp_path_factory.mktemp("compared")
+    chain.write_images(folder / chain.IMAGES)
+    (folder / "comparison").mkdir()
+    (folder / "comparison" / "params.yaml").write_text(yaml.safe_dump(values()), encoding="utf-8")
+    (folder / "comparison" / "discussion.md").write_text("Because.", encoding="utf-8")
+    for stage in pipeline.stages(FILE, values()):
+        chain.run(folder, stage)
+    return folder
+
+
+def test_the_report_has_every_row_and_its_figures(compared):
+    text = (compared / "comparison/report.md").read_text()
+    for title in ("paper, as run", "incremental, random subsets", "autoencoder", "incremental, random subsets, joint"):
+        assert f"| {title} |" in text
+    assert "Because." in text and "±" in text
+    metrics = json.loads((compared / "comparison/metrics.json").read_text())
+    assert all(row["train.recon.psnr"]["std"] is not None for row in metrics.values())
+    assert {"reconstructions.png", "samples.png", "psnr-presentations.png", "neighbours.png"} <= {
+        path.name for path in (compared / "comparison/figures").iterdir()
+    }
+
+
+def test_without_its_images_the_comparison_names_its_presets(tmp_path, capsys):
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "params.yaml").write_text(yaml.safe_dump(values()), encoding="utf-8")
+    (check,) = (stage for stage in pipeline.stages(FILE, values()) if stage.name == "check")
+    with pytest.raises(SystemExit):
+        chain.run(tmp_path, check)
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"error: base.data.path: no folder '{chain.IMAGES}'; ")
+    assert "`cp presets/digits.yaml params.yaml`" in message and (FILE.parent / "presets" / "digits.yaml").is_file()
+
+
+def test_every_arm_has_the_same_budget(compared):
+    """To the nearest epoch of its last stage, which presents at most 96 images here."""
+    for path in sorted((compared / CELLS / "curves").iterdir()):
+        with path.open(newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        numbers = json.loads((compared / CELLS / "measured" / path.stem / "numbers.json").read_text())
+        assert numbers["presented"] == int(last["presented"])
+        assert abs(numbers["presented"] - 300) <= 48
+
+
+def test_an_autoencoder_keeps_its_own_encoder(compared):
+    learned, encoded = (
+        Model.load(compared / CELLS / part / "autoencoder-1", RUNTIME) for part in ("learned", "encoded")
+    )
+    for key, weights in learned.encoder.state_dict().items():
+        assert np.array_equal(weights, encoded.encoder.state_dict()[key])
+
+
+def test_seeds_differ_in_learning_and_agree_in_what_is_shown(compared):
+    first, second = (np.load(compared / CELLS / "learned" / f"paper_as_run-{seed}" / "codes.npy") for seed in (0, 1))
+    assert not np.array_equal(first, second)
+    shown = np.load(compared / CELLS / "measured/reference/train.npy")
+    images = ImageStore.open(compared / CELLS / "images").train
+    assert all(any(np.array_equal(one, image) for image in images) for one in shown)
+
+
+@pytest.mark.parametrize(("arm", "sampler"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
+def test_samples_are_those_of_the_sampler_that_the_arm_names(compared, arm, sampler):
+    model = Model.load(compared / CELLS / "encoded" / f"{arm}-1", RUNTIME)
+    codes = fit_sampler(sampler, model.codes, model.shape.geometry(), 0).draw(16, torch_generator(0, "samples"))
+    expected = (decode(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
+    assert np.array_equal(np.load(compared / CELLS / "measured" / f"{arm}-1" / "samples.npy"), expected)
+
+
+def test_random_subsets_are_a_partition_of_the_same_lengths():
+    subsets = [np.array([0, 3]), np.array([1, 2, 5, 7]), np.array([4, 6, 8])]
+    drawn = random_subsets(subsets, 0)
+    assert [len(part) for part in drawn] == [2, 4, 3]
+    assert sorted(np.concatenate(drawn)) == list(range(9))
+    assert any(not np.array_equal(a, b) for a, b in zip(drawn, subsets, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"run": ["gloo"]}, "run: must name arms among .*got 'gloo'"),
+        ({"joint": ["glo"], "run": ["continuity"]}, "joint: must name arms among continuity, got 'glo'"),
+        ({"seeds": [1, 1]}, "seeds: must be one or more different numbers"),
+        ({"budget": 0}, "budget: must be at least 1, got 0"),
+        ({"base": chain.params()}, "base.sampler: must name a sampler, so that arms can be compared, got 'best'"),
+    ],
+)
+def test_a_mistake_in_the_comparison_is_named(change, said):
+    with pytest.raises(UserError, match=said):
+        parse_params(values() | change, Comparison)
+
+
+def test_a_misspelt_change_names_its_arm():
+    broken = values()
+    broken["arms"]["glo"]["changes"] = {"sigmaa": 1.0}
+    with pytest.raises(UserError, match=r"arms\.glo\.changes: .*sigmaa: unknown key; did you mean"):
+        parse_params(broken, Comparison)
+
+
+@pytest.mark.parametrize(
+    "path", [FILE.parent / "params.yaml", *FILE.parent.glob("presets/*.yaml")], ids=lambda p: p.stem
+)
+def test_the_committed_comparison_is_whole(path):
+    comparison = load_params(path, Comparison)
+    assert set(comparison.run) == set(comparison.arms) and len(comparison.seeds) >= 3
+    assert comparison.params("glo", 2).seed == 2 and comparison.params("glo").method == "glo"
+
+
+def test_every_claim_is_on_ways_that_the_committed_comparison_has():
+    arms = load_params(FILE.parent / "params.yaml", Comparison).arms.keys()
+    rows = {side[0] for claim in CLAIMS for side in (claim.left, claim.right) if isinstance(side, tuple)}
+    assert {row.removesuffix("_joint") for row in rows} <= arms

@@ -1,0 +1,246 @@
+"""Cells made up for two rows and two seeds; the report's numbers are worked out by hand."""
+
+import json
+import math
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from iglo.comparison.claims import Claim, claim_line
+from iglo.comparison.figures import CAPTIONS, STEPS
+from iglo.comparison.measures import best_rows
+from iglo.comparison.report import Table, table_lines, write_report
+from iglo.comparison.runs import Folders, Row, first_crossing, flat_numbers, load_cells, summary, values_by_seed
+from iglo.errors import UserError
+from iglo.files.io import write_json
+
+ROWS = (
+    Row("paper_as_run", "the paper", "as it was run", "paper_as_run"),
+    Row("glo", "ours", "with other rates", "glo"),
+)
+SEEDS = (3, 4)
+TITLES = {row.name: row.title for row in ROWS}
+PSNR = {("paper_as_run", 3): 20.0, ("paper_as_run", 4): 21.0, ("glo", 3): 23.0, ("glo", 4): 22.0}
+CURVES = {  # PSNR at 0, 100 and 200 presentations
+    ("paper_as_run", 3): (10, 15, 20),
+    ("paper_as_run", 4): (10, 15, 21),
+    ("glo", 3): (10, 18, 22),  # 20 dB half-way between 100 and 200
+    ("glo", 4): (10, 18, 20),  # never 21 dB
+}
+IMAGE = (8, 8, 3)
+
+
+def write_cell(root, row, seed):
+    folder = root / "measured" / f"{row}-{seed}"
+    folder.mkdir(parents=True)
+    psnr = PSNR[row, seed]
+    rng = np.random.default_rng([seed, len(row)])
+    quality = {"l1": 0.1, "psnr": psnr, "ssim": 0.5, "lpips_own_trained_on": 9.0, "lpips_net_ab12": 0.3}
+    steps = {str(step): {"psnr": 15 + step / 100, "lpips_net_ab12": 0.2} for step in STEPS}
+    samples = {"kd": 0.1 if row == "glo" else 0.2, "fd": 5.0, "precision": 0.5, "recall": 0.4, "novelty": 1.2}
+    numbers = {
+        "presented": 200,
+        "train": {"recon": quality, "encoder": quality},
+        "test": {"encoder": quality},
+        "interpolation": {"ppl_net_ab12": 10 * seed, "jerkiness_net_ab12": 2.0, "midpoint_realism_net_ab12": 1.1},
+        "samples": {f"{name}_net_ab12": value for name, value in samples.items()},
+    }
+    if row == "glo":
+        numbers["inversion"] = {"encoder": steps, "random": steps}
+    write_json(folder / "numbers.json", numbers)
+    for stage in ("learn", "encoder", "measure"):
+        timing = {"seconds": 20.0, "images_per_s": 10.0, "peak_mib": 100.0}
+        write_json(root / "times" / stage / f"{row}-{seed}.json", timing)
+    points = zip((0, 100, 200), (0, 10, 20), CURVES[row, seed], strict=True)
+    lines = ["presented,seconds,psnr", *(",".join(map(str, point)) for point in points)]
+    (root / "curves").mkdir(exist_ok=True)
+    (root / "curves" / f"{row}-{seed}.csv").write_text("\n".join(lines) + "\n")
+    shapes = {"reconstructions": 12, "encoder_train": 12, "encoder_test": 12, "samples": 48}
+    for name, count in shapes.items():
+        np.save(folder / f"{name}.npy", rng.integers(0, 256, (count, *IMAGE), np.uint8))
+    np.save(folder / "paths.npy", rng.integers(0, 256, (4, 21, *IMAGE), np.uint8))
+    np.save(folder / "neighbours.npy", rng.integers(0, 20, (12, 3)))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cells")
+    folder = root / "measured"
+    for row, seed in PSNR:
+        write_cell(root, row, seed)
+    bound = {"kd_net_ab12": 0.01, "fd_net_ab12": 1.5, "precision_net_ab12": 0.7, "recall_net_ab12": 0.6}
+    about = {"judge": "net_ab12", "trained_on": "own", "machine": "two cores", "train": 20, "test": 12}
+    split = {"coverage": 0.9, "coverage_random": 0.6, "distance": 1.0, "distance_random": 2.0}
+    numbers = {**about, "image_size": 8, "budget": 200, "floor": bound, "ceiling": bound, "split": split}
+    (folder / "reference").mkdir()
+    write_json(folder / "reference" / "numbers.json", numbers)
+    for name in ("train", "test"):
+        np.save(folder / "reference" / f"{name}.npy", np.zeros((12, *IMAGE), np.uint8))
+    return folders_in(root)
+
+
+def folders_in(root):
+    return Folders(root / "measured", root / "curves", root / "times")
+
+
+@pytest.fixture(scope="module")
+def values(measured):
+    return values_by_seed(load_cells(measured, ROWS, SEEDS))
+
+
+def write(folder, measured):
+    (folder / "figures").mkdir(parents=True)
+    claims = [Claim("Ours is sharper", ("glo", "train.recon.psnr"), "difference at least", 0.0, 22)]
+    training_images = np.zeros((20, *IMAGE), np.uint8)
+    return write_report(
+        folder / "report.md", folder / "figures", measured, ROWS, SEEDS, training_images, claims, "Because."
+    )
+
+
+@pytest.fixture(scope="module")
+def written(measured, tmp_path_factory):
+    """The folder of a report and the metrics returned."""
+    folder = tmp_path_factory.mktemp("written")
+    return folder, write(folder, measured)
+
+
+# --- The whole ---
+
+
+def test_every_figure_is_there_and_every_link_leads_to_one(written):
+    folder, _ = written
+    assert {path.stem for path in (folder / "figures").iterdir()} == set(CAPTIONS)
+    links = re.findall(r"\]\((.*?)\)", (folder / "report.md").read_text())
+    assert [*links] == [f"figures/{name}.png" for name in CAPTIONS]
+
+
+def test_the_report_has_the_numbers_worked_out_by_hand(written):
+    report = (written[0] / "report.md").read_text()
+    assert "| the paper | 20.50 ± 0.71 | **0.500 ± 0.000** |" in report
+    assert "| ours | **22.50 ± 0.71** | **0.500 ± 0.000** | **0.300 ± 0.000** | 150 (1 of 2 seeds) |" in report
+    assert "| *floor: real images* | 0.0100 | 1.50 | 0.700 | 0.600 | – |" in report
+    assert (
+        "- **holds**, with every seed: Ours is sharper (ours `train.recon.psnr` 22.50 ± 0.71; asked for: at" in report
+    )
+    assert report.endswith("## Why\n\nBecause.\n")
+
+
+def test_metrics_are_means_and_sample_deviations_that_fit_json(written):
+    metrics = written[1]
+    assert metrics["glo"]["train.recon.psnr"] == {"mean": 22.5, "std": pytest.approx(math.sqrt(0.5))}
+    assert metrics["paper_as_run"]["timing.learn.seconds"] == {"mean": 20.0, "std": 0.0}
+    assert "presented_to_target" not in metrics["glo"]
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_the_same_cells_give_the_same_bytes(written, measured, tmp_path):
+    write(tmp_path / "again", measured)
+    files = [path for path in written[0].rglob("*") if path.is_file()]
+    assert len(files) == len(CAPTIONS) + 1
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(written[0])).read_bytes(), path.name
+
+
+# --- Cells and numbers ---
+
+
+def test_a_missing_cell_is_named(measured):
+    with pytest.raises(UserError, match=r"glo-5: .* not been measured"):
+        load_cells(measured, ROWS[1:], (3, 5))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("curves/glo-3.csv", "presented,psnr\n0,1\n"),
+        ("curves/glo-3.csv", ""),
+        ("measured/glo-3/paths.npy", ""),
+        ("times/learn/glo-3.json", ""),
+    ],
+)
+def test_a_broken_file_is_named(measured, tmp_path, name, content):
+    shutil.copytree(measured.measured.parent, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=name):
+        load_cells(folders_in(tmp_path), ROWS[1:], (3,))
+
+
+def test_a_metric_is_the_first_judges_that_was_not_trained_on():
+    nested = {"a": {"lpips_x_trained_on": 1, "lpips_y": 2, "lpips_z": 3}, "psnr": 4, "kd_x_trained_on": 5}
+    assert flat_numbers(nested) == {"a.lpips": 2, "psnr": 4}
+
+
+@pytest.mark.parametrize(("level", "x"), [(5, 0), (10, 0), (15, 50), (20, 100), (19, 90), (25, math.inf)])
+def test_the_first_crossing_lies_between_points_on_a_line(level, x):
+    assert first_crossing(np.array([0, 100, 200, 300]), np.array([10, 20, 12, 22]), level) == x
+
+
+def test_the_target_is_of_the_same_seed(values):
+    assert values["paper_as_run"]["presented_to_target"].tolist() == [200, 200]
+    assert values["glo"]["presented_to_target"].tolist() == [150, math.inf]
+    assert values["glo"]["seconds_to_target"].tolist() == [15, math.inf]
+
+
+def test_one_seed_has_no_deviation():
+    assert summary({"a": {"psnr": np.array([1.5])}}) == {"a": {"psnr": {"mean": 1.5, "std": None}}}
+
+
+# --- Tables ---
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"), [("psnr", "high"), ("lpips", "low"), ("novelty", "low"), ("seconds", None)]
+)
+def test_the_best_of_a_column_is_bold(metric, best):
+    values = {"low": {metric: np.array([0.8, 0.9])}, "high": {metric: np.array([1.5, 1.6])}, "absent": {}}
+    assert best_rows(values, metric) == ({best} if best else set())
+    titles = {name: name for name in values}
+    _, _, *lines = table_lines(Table("", {metric: "number"}, ""), values, titles, {})
+    assert [line.split(" | ")[0].strip("| ") for line in lines if "**" in line] == ([best] if best else [])
+    assert lines[-1] == "| absent | – |"
+
+
+def test_a_row_that_does_not_always_reach_the_target_is_not_the_best():
+    values = {"a": {"presented_to_target": np.array([1, math.inf])}, "b": {"presented_to_target": np.array([7, 9])}}
+    assert best_rows(values, "presented_to_target") == {"b"}
+
+
+# --- Claims ---
+
+OURS, PAPER = ("glo", "train.recon.psnr"), ("paper_as_run", "train.recon.psnr")  # 23, 22 and 20, 21 dB
+
+
+@pytest.mark.parametrize(
+    ("operator", "threshold", "verdict"),
+    [
+        ("difference at least", 1, "**holds**, with every seed"),  # the differences are 3 and 1 dB
+        ("difference at least", 2, "**holds** on the mean, but with 1 of 2 seeds only"),
+        ("difference at least", 2.5, "**does not hold** on the mean, though with 1 of 2 seeds"),
+        ("difference at least", 4, "**does not hold**"),
+        ("difference at most", 3, "**holds**, with every seed"),
+        ("difference at most", 0.5, "**does not hold**"),
+        ("ratio at most", 1.2, "**holds**, with every seed"),
+        ("ratio at most", 1, "**does not hold**"),
+    ],
+)
+def test_a_claim_is_judged_by_seed_and_on_the_mean(values, operator, threshold, verdict):
+    line = claim_line(Claim("Ours wins", OURS, operator, PAPER, threshold), values, TITLES)
+    assert line.startswith(f"{verdict}: Ours wins (ours `train.recon.psnr` 22.50 ± 0.71; the paper `train.recon.psnr`")
+    quantity = "difference 2.00 ± 1.41" if "difference" in operator else "ratio 1.10 ± 0.07"
+    assert f"; {quantity}" in line
+
+
+def test_a_target_never_reached_bears_no_claim_out(values):
+    reached = [(name, "presented_to_target") for name in TITLES]
+    line = claim_line(Claim("Sooner", reached[1], "ratio at most", reached[0], 0.75), values, TITLES)
+    assert line.startswith("**does not hold** on the mean, though with 1 of 2 seeds")
+    line = claim_line(Claim("Sooner", reached[1], "difference at most", reached[1], 9), values, TITLES)
+    assert line.startswith("**does not hold**")
+
+
+@pytest.mark.parametrize("absent", [("nobody", "train.recon.psnr"), ("glo", "train.recon.nothing")])
+def test_a_claim_on_what_is_absent_is_not_measured(values, absent):
+    line = claim_line(Claim("Ours wins", PAPER, "difference at least", absent, 1), values, TITLES)
+    assert line.startswith("**not measured**: Ours wins (missing: ") and absent[1] in line

@@ -1,0 +1,98 @@
+"""A run's numbers from images that memory does not hold at once."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from iglo.data.store import UnitImages
+from iglo.evaluation import measure
+from iglo.evaluation.measure import (
+    choose_sampler,
+    continuity,
+    interpolations,
+    quality,
+    rendered_quality,
+    sample_quality,
+)
+from iglo.evaluation.memorisation import Nearness
+from iglo.training.glo_stages import start_model
+from tests.tiny import RUNTIME, peak_bytes, tiny_images, tiny_params
+
+JUDGE = SimpleNamespace(distance_name="squares", distance=lambda a, b: ((a - b) ** 2).mean((1, 2, 3)))
+
+
+def darker(images: UnitImages):
+    return lambda rows: images[rows] * np.float32(0.9)
+
+
+def test_quality_in_blocks_is_that_at_once(monkeypatch):
+    images = UnitImages(tiny_images(20))
+    at_once = quality(darker(images)(slice(None)), images[:], JUDGE)
+    assert rendered_quality(darker(images), images, JUDGE) == at_once
+    monkeypatch.setattr(measure, "BLOCK", 7 * images[:1].size)
+    in_blocks = rendered_quality(darker(images), images, JUDGE)
+    assert in_blocks == pytest.approx(at_once, rel=1e-6) and in_blocks.keys() == at_once.keys()
+
+
+def test_memory_holds_one_block(monkeypatch, mapped_images):
+    monkeypatch.setattr(measure, "BLOCK", 100 * mapped_images[0].size)
+    images = UnitImages(mapped_images[:10_000])
+    values, peak = peak_bytes(lambda: rendered_quality(darker(images), images, JUDGE))
+    assert values["psnr"] > 20 and peak < images.pixels.nbytes
+
+
+def test_nearness_to_images_as_they_are_read():
+    train, samples = tiny_images(50), np.random.default_rng(0).random((9, 16, 16, 1), dtype=np.float32)
+    read, held = (
+        Nearness.measure(samples, images, images[:20]) for images in (UnitImages(train), train / np.float32(255))
+    )
+    for one, other in zip(vars(read).values(), vars(held).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("fakes", "reals", "measured"),
+    [
+        (1, 9, ["novelty"]),
+        (9, 1, ["novelty"]),
+        (3, 2, ["kd", "fd", "novelty"]),
+        (3, 9, ["kd", "fd", "novelty"]),
+        (4, 4, ["kd", "fd", "precision", "recall", "novelty"]),
+    ],
+)
+def test_a_measure_that_needs_more_images_is_left_out(fakes, reals, measured):
+    rng = np.random.default_rng(0)
+    values = sample_quality(rng.random((fakes, 5)), rng.random((reals, 5)), rng.random(fakes), rng.random(reals), "net")
+    assert list(values) == [f"{name}_net" for name in measured] and all(map(math.isfinite, values.values()))
+
+
+def test_one_training_image_has_no_path():
+    params = tiny_params()
+    model = start_model(tiny_images(1), tiny_params(latent__init="normal"), RUNTIME)
+    paths = interpolations(model, params.evaluate, 0, RUNTIME)
+    assert len(paths.ids) == len(paths.images) == 0
+    assert continuity(model, paths, np.zeros((1, 3)), JUDGE, 0, RUNTIME) == {}
+
+
+@pytest.mark.parametrize(("tests", "samples"), [(1, 8), (5, 1), (5, 8)])
+def test_best_without_images_to_compare_is_the_gaussian(tests, samples, monkeypatch, recwarn):
+    monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", 1)
+    params = tiny_params(sampler="best", evaluate__samples=samples)
+    model = start_model(tiny_images(6), params, RUNTIME)
+    judge = SimpleNamespace(features=lambda images: images.reshape(len(images), -1)[:, ::37])
+    images = tiny_images(tests, seed=1) / np.float32(255)
+    choice = choose_sampler(model, images, judge, params, RUNTIME)
+    told = [str(each.message) for each in recwarn if "sampler" in str(each.message)]
+    if min(tests, samples) > 1:
+        assert choice.chosen == min(choice.kernel_distance, key=choice.kernel_distance.get) and not told
+    else:
+        assert (choice.chosen, choice.kernel_distance) == ("gaussian", {})
+        assert told == [
+            "sampler: best needs at least 2 held-out images and as many evaluate.samples to compare samplers, got "
+            f"{tests} and {samples}; gaussian is taken instead."
+        ]
+        named = choose_sampler(model, images, judge, dataclasses.replace(params, sampler="gmm"), RUNTIME)
+        assert named.chosen == "gmm" and len(recwarn) == len(told)

@@ -1,0 +1,33 @@
+"""Copies, near copies and new images, told apart by their distances to the training images."""
+
+import numpy as np
+import pytest
+
+from iglo.evaluation.memorisation import Nearness
+
+
+@pytest.fixture
+def images():
+    """Training and held-out images of one distribution, (N, 4, 4, 1)."""
+    return np.random.default_rng(0).random((2, 300, 4, 4, 1), dtype=np.float32)
+
+
+def test_copies_of_training_images_are_told(images):
+    train, test = images
+    near = Nearness.measure(train[[7, 0, 299]], train, test)
+    assert near.samples.tolist() == [0, 0, 0] and near.neighbours[:, 0].tolist() == [7, 0, 299]
+    assert near.values() == {"novelty": pytest.approx(0, abs=1e-9), "share_closer": 1}
+
+
+def test_unseen_images_are_as_near_as_unseen_images(images):
+    train, test = images
+    values = Nearness.measure(test[:150], train, test[150:]).values()
+    assert values["novelty"] == pytest.approx(1, abs=0.1) and values["share_closer"] < 0.05
+
+
+def test_neighbours_come_in_order(images):
+    train, test = images
+    near = Nearness.measure(test[:20], train, test)
+    distances = np.linalg.norm((test[:20, None] - train[near.neighbours]).reshape(20, 2, -1), axis=2)
+    np.testing.assert_allclose(distances[:, 0], near.samples, rtol=1e-6)
+    assert (distances[:, 0] <= distances[:, 1]).all() and (near.neighbours[:, 0] != near.neighbours[:, 1]).all()

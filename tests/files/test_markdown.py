@@ -1,0 +1,24 @@
+"""Texts of unknown origin in Markdown."""
+
+import pytest
+
+from iglo.files.markdown import markdown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cat", "cat"),
+        ("a|b", "a\\|b"),
+        ("`x`", "\\`x\\`"),
+        ("<script>", "&lt;script&gt;"),
+        ("a&lt;", "a&amp;lt;"),
+        ("[a](b)", "\\[a\\](b)"),
+        ("**b** _c_", "\\*\\*b\\*\\* \\_c\\_"),
+        ("a\nb", "a\\\\nb"),
+        ("\x1b[31mred", "\\\\x1b\\[31mred"),
+        ("caf\udce9 猫", "caf\\\\udce9 猫"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text, shown):
+    assert markdown(text) == shown

@@ -1,0 +1,224 @@
+"""Codes by optimisation: an image's is its own affair, it gets better, and it leaves no trace in the generator."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from iglo.errors import UserError
+from iglo.latent.inversion import Inverted, invert, optimise_codes
+from iglo.losses.distances import L1, L2, LaplacianL1
+from iglo.models.codes import Factor, LatentTable
+from iglo.models.glo import Model, Shape, decode, encode, settle_batch_norm
+from iglo.models.networks import initialise
+from iglo.models.snapshots import Album
+from iglo.training.optimizers import RowAdam
+from tests.tiny import RUNTIME, generator, same_bits, tiny_images
+
+IMAGES = tiny_images(6)
+
+
+def make(constraint: str = "sphere", radius: float | None = None) -> Model:
+    """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
+    shape = Shape(6, 16, 1, 4, constraint, radius)
+    network = RUNTIME.place(initialise(shape.generator(), generator()))
+    with torch.no_grad():
+        for weights in network.parameters():
+            if weights.dim() == 4:
+                weights.mul_(10)
+    table = LatentTable(image=Factor(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
+    model = Model(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Album(torch.zeros(0).long()))
+    settle_batch_norm(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
+    return model
+
+
+@pytest.fixture
+def model():
+    return make()
+
+
+def optimise(model: Model, images: np.ndarray, start: torch.Tensor, steps: list[int], distance=None, **options):
+    distance = (distance or L1()).to(RUNTIME.device)
+    return optimise_codes(model, images, start, distance, steps, RUNTIME, **options)
+
+
+def rendered(model: Model, codes: torch.Tensor) -> np.ndarray:
+    return np.round(decode(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
+
+
+def test_an_image_has_its_code_from_itself_alone(model):
+    start = model.codes.cpu()
+    (together,) = optimise(model, IMAGES, start, [5])
+    (pieces,) = optimise(model, IMAGES, start, [5], batch_size=4)
+    others = IMAGES.copy()
+    others[[0, 2, 3, 4, 5]] = 255 - others[[0, 2, 3, 4, 5]]
+    (beside_others,) = optimise(model, others, start, [5])
+    (alone,) = optimise(model, IMAGES[1:2], start[1:2], [5])
+    torch.testing.assert_close(pieces, together, rtol=0, atol=1e-5)
+    torch.testing.assert_close(alone[0], together[1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(beside_others[1], together[1], rtol=0, atol=1e-5)
+    assert (beside_others[0] - together[0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("distance", [L1(), L2(), LaplacianL1()], ids=["l1", "l2", "lap_l1"])
+def test_every_image_is_drawn_better(model, distance):
+    images = rendered(model, model.shape.geometry().sample(6, 6, generator(4)))
+    targets = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
+    losses = []
+    for codes in optimise(model, images, model.codes.cpu(), [0, 10, 60], distance):
+        drawn = torch.from_numpy(decode(model.generator, codes, RUNTIME)).permute(0, 3, 1, 2)
+        losses.append(distance.cpu().compare(distance.represent(drawn), distance.represent(targets)))
+    first, middle, last = losses
+    assert (middle < first).all() and (last < middle).all() and last.mean() < 0.5 * first.mean()
+
+
+def test_step_0_is_the_start(model):
+    start = model.codes.cpu() * torch.linspace(0.5, 2, 6)[:, None]  # off the sphere: not even projected
+    kept = start.clone()
+    (found,) = optimise(model, IMAGES, start, [0])
+    assert torch.equal(found, kept)
+    first, _ = optimise(model, IMAGES, start, [0, 3])
+    assert torch.equal(first, kept) and torch.equal(start, kept)
+
+
+def test_what_is_asked_for_on_the_way_changes_nothing(model):
+    start = model.codes.cpu()
+    _, two, five = optimise(model, IMAGES, start, [0, 2, 5])
+    assert torch.equal(five, *optimise(model, IMAGES, start, [5]))
+    assert torch.equal(two, *optimise(model, IMAGES, start, [2])) and not torch.equal(two, five)
+
+
+@pytest.mark.parametrize(("constraint", "radius"), [("sphere", None), ("sphere", 1.0), ("ball", 0.5), ("none", 1.0)])
+def test_codes_stay_where_codes_may_lie(constraint, radius):
+    model = make(constraint, radius)
+    start = model.codes.cpu()
+    lengths = torch.cat(optimise(model, IMAGES, start, [1, 7, 30], rate=0.3)).norm(dim=1)
+    if constraint == "sphere":
+        torch.testing.assert_close(lengths, torch.full((18,), radius or 6**0.5), rtol=1e-5, atol=0)
+    else:
+        assert (lengths.max().item() <= radius * (1 + 1e-6)) is (constraint == "ball")
+
+
+def test_the_first_step_is_adams_and_its_length_goes_with_the_radius():
+    for radius in (6**0.5, 0.1):
+        model = make("none", radius)
+        start = model.codes.cpu()
+        (found,) = optimise(model, IMAGES, start, [1], rate=0.02)
+        expected = torch.full((6, 6), 0.02 * radius / 6**0.5)
+        torch.testing.assert_close((found - start).abs(), expected, rtol=1e-2, atol=0)
+
+
+def test_the_code_of_a_rendered_image_is_found_again_from_nearby(model):
+    codes = model.codes.cpu()
+    images = rendered(model, codes)
+    away = torch.randn(codes.shape, generator=generator(3)) * 0.2
+    start = model.shape.geometry().project(codes + away)
+    (found,) = optimise(model, images, start, [150], L2(), rate=0.01)
+    assert ((found - codes).norm(dim=1) < 0.1 * (start - codes).norm(dim=1)).all()
+
+
+def test_the_model_is_as_it_was(model):
+    before, flags = copy.deepcopy(model.state_dict()), [weights.requires_grad for weights in model.parameters()]
+    optimise(model, IMAGES, model.codes, [3])
+    assert same_bits(dict(model.state_dict()), dict(before))
+    assert [weights.requires_grad for weights in model.parameters()] == flags
+    assert all(weights.grad is None for weights in model.parameters())
+
+
+def test_a_frozen_generator_stays_frozen(model):
+    model.generator.requires_grad_(False)
+    optimise(model, IMAGES, model.codes, [1])
+    assert not any(weights.requires_grad for weights in model.generator.parameters())
+
+
+# --- By an encoder, by optimisation, by both ---
+
+
+@pytest.fixture
+def whole(model):
+    """A model whose encoder reads codes, badly."""
+    model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(5)))
+    return model
+
+
+def inverted(model: Model, images: np.ndarray = IMAGES, distance=None, **options) -> Inverted:
+    return invert(model, images, (distance or L2()).to(RUNTIME.device), RUNTIME, **options)
+
+
+def loss_of(model: Model, codes: torch.Tensor, images: np.ndarray) -> torch.Tensor:
+    drawn = decode(model.generator, codes, RUNTIME)
+    return torch.from_numpy(np.square(drawn - images / np.float32(255)).mean((1, 2, 3)))
+
+
+def test_the_encoder_alone_is_its_code(whole):
+    found = inverted(whole, method="encoder")
+    assert torch.equal(found.codes, encode(whole.encoder, IMAGES, whole.shape, RUNTIME))
+    assert not found.steps.any()
+
+
+@pytest.mark.parametrize("method", ["encoder", "hybrid", "optimize"])
+def test_the_loss_is_that_of_the_codes_which_lie_where_codes_may(whole, method):
+    found = inverted(whole, method=method, steps=20)
+    torch.testing.assert_close(found.loss, loss_of(whole, found.codes, IMAGES), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(found.codes.norm(dim=1), torch.full((6,), 6**0.5), rtol=1e-5, atol=0)
+
+
+def test_steps_from_the_encoders_code_never_make_it_worse(whole):
+    losses = [inverted(whole, method="encoder").loss]
+    losses += [inverted(whole, steps=steps, rate=3.0).loss for steps in (1, 30)]  # far too long steps
+    assert (losses[1] <= losses[0]).all() and (losses[2] < losses[0]).any()
+
+
+def test_the_best_of_several_starts_goes_on(whole):
+    one, four = (inverted(whole, method="optimize", steps=100, restarts=restarts) for restarts in (1, 4))
+    assert four.loss.mean() < one.loss.mean()
+    tried = inverted(whole, method="optimize", steps=10, restarts=4, tolerance=0)  # one step of trial, then one start
+    assert len(tried.codes) == 6 and tried.steps.max() <= 10
+
+
+def test_a_code_that_stops_improving_is_left(whole):
+    never = inverted(whole, steps=200, tolerance=0)
+    soon = inverted(whole, steps=200, tolerance=1.0)
+    assert soon.steps.max() <= 10 < never.steps.max()
+    assert (never.loss <= soon.loss).all()
+
+
+def test_a_found_code_depends_on_neither_batch_nor_neighbours(whole):
+    options = {"method": "optimize", "steps": 20, "tolerance": 0.05}
+    together, pieces = inverted(whole, **options), inverted(whole, batch_size=4, **options)
+    torch.testing.assert_close(pieces.codes, together.codes, rtol=0, atol=1e-4)
+    assert torch.equal(inverted(whole, **options).codes, together.codes)
+    assert not torch.equal(inverted(whole, seed=1, **options).codes, together.codes)
+
+
+def test_a_block_of_images_has_tables_of_its_own_rows_alone(whole, monkeypatch):
+    """Tables of all starts for each block would take memory and time that grow with the square of the images."""
+    lengths, step = set(), RowAdam.step
+
+    def watched(self):
+        step(self)
+        lengths.update(len(state["moments"]) for state in self.state.values())
+
+    monkeypatch.setattr(RowAdam, "step", watched)
+    found = inverted(whole, tiny_images(11), method="optimize", steps=3, restarts=2, batch_size=4)
+    assert lengths == {2 * 4, 2 * 3} and len(found.codes) == len(found.loss) == len(found.steps) == 11
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "hybird"}, "must be one of encoder, hybrid, optimize, got 'hybird'"),
+        ({"steps": 0}, "steps: must be at least 1, got 0"),
+        ({"method": "optimize", "restarts": 0}, "restarts: must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_asked_for(whole, options, words):
+    with pytest.raises(UserError, match=words):
+        inverted(whole, **options)
+
+
+def test_without_an_encoder_there_is_only_optimisation(model):
+    with pytest.raises(UserError, match="'hybrid' needs an encoder"):
+        inverted(model)
+    assert len(inverted(model, method="optimize", steps=1).codes) == 6

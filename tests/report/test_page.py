@@ -1,0 +1,137 @@
+"""Reads the page of a run as a browser does."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iglo.report import figures
+from iglo.report.page import write_page
+from tests.tiny import tiny_params
+
+VALUES = {
+    "train": {"recon": {"psnr": 38.221, "lpips_random_alex": 0.00256}, "encoder": {"psnr": 34.237}},
+    "test": {"encoder": {"psnr": 29.784, "ssim": 0.97712}},
+    "interpolation": {"ppl_random_alex": 5.6511, "midpoint_realism_random_alexnet": 7.8359},
+    "samples": {"kd_random_alexnet": 8.878e-07, "novelty_random_alexnet": 0.9589},
+    "samplers": {
+        "normal": {"kd_random_alexnet": 5.138e-05, "novelty_random_alexnet": 1.4899},
+        "imle": {"kd_random_alexnet": 8.878e-07, "novelty_random_alexnet": 0.9589},
+    },
+    "memorisation": {
+        "pixels": {"novelty": 0.9178, "share_closer": 0.04297},
+        "features_random_alexnet": {"share_closer": 0.0039},
+    },
+    "split": {"coverage": 1.0, "coverage_random": 0.96875, "distance": 3.5498, "distance_random": 3.6729},
+}
+SHOWN = ["38.22", "0.00256", "34.24", "29.78", "0.977", "5.65", "7.84", "5.14e-05", "1.49", "8.88e-07", "0.96", "0.92"]
+SHOWN += ["0.043", "0.004", "1.000", "0.969", "3.55", "3.67"]
+TIMES = {"full": {"seconds": 73.84, "peak_mib": 1824, "images_per_s": 2437.6}, "staged": {"1": {"seconds": 13.3}}}
+HOSTILE = '<script>alert("x")</script>'
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the texts of cells."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.cells = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data.strip() + " "
+
+    def all(self, tag):
+        return [attributes for each, attributes in self.tags if each == tag]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Figures of every kind: a grid, a wide plot, an animation, and one without a caption."""
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    photos = rng.integers(0, 256, (12, 32, 32, 3), np.uint8)
+    figures.save_grid(folder / "overview.png", [photos] * 6)
+    figures.save_learning(folder / "learning.gif", [("1", photos[:2]), ("2", photos[2:4])], photos[:2], 0.5)
+    Image.fromarray(rng.integers(0, 256, (900, 1800, 3), np.uint8)).save(folder / "losses.png")
+    Image.fromarray(photos[0]).save(folder / "new-kind.png")
+    return folder
+
+
+def page_of(folder, params=None, values=VALUES):
+    write_page(folder.parent / "index.html", folder, values, params or tiny_params(), TIMES)
+    return (folder.parent / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_but_itself(folder):
+    text = page_of(folder)
+    page = Page(text)
+    sources = [image["src"] for image in page.all("img")] + [still["srcset"] for still in page.all("source")]
+    assert len(sources) == 5 and all(source.startswith("data:image/") for source in sources)
+    values = [value for _, attributes in page.tags for value in attributes.values() if value]
+    assert not [value for value in values if "://" in value] and "url(" not in text and "@import" not in text
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    targets = {attributes.get("id") for _, attributes in page.tags}
+    assert all(link["href"][0] == "#" and link["href"][1:] in targets for link in page.all("a"))
+
+
+def test_the_page_can_be_read_without_eyes_and_without_motion(folder):
+    page = Page(page_of(folder))
+    assert page.all("html") == [{"lang": "en"}] and len(page.all("h1")) == 1
+    assert all(len(image["alt"]) > 10 and int(image["width"]) <= 900 for image in page.all("img")[:3])
+    assert [still["media"] for still in page.all("source")] == ["(prefers-reduced-motion: reduce)"]
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all("scope" in head for head in page.all("th"))
+
+
+def test_the_page_has_every_figure_number_parameter_and_time(folder):
+    text = page_of(folder)
+    cells = [cell.strip() for cell in Page(text).cells]
+    assert all(
+        f"<code>{name}</code>" in text for name in ("overview.png", "learning.gif", "losses.png", "new-kind.png")
+    )
+    assert [number for number in SHOWN if number not in cells] == []
+    place = cells.index("in features")
+    assert cells[place + 1 : place + 3] == ["0.96", "0.004"]  # the novelty is taken from the numbers of samples
+    assert cells[cells.index("sigma") + 1] == "1.0" and cells[cells.index("rounds.2.per_cluster") + 1] == "null"
+    assert cells[cells.index("full") :][:4] == ["full", "73.8", "2,438", "1,824"]
+    assert cells[cells.index("staged 1") :][:4] == ["staged 1", "13.3", "–", "–"]
+    assert cells[cells.index("in all") + 1] == "87.1"
+
+
+def test_stages_come_in_their_order(folder):
+    for stage in ("full", "staged-10", "staged-2"):
+        Image.new("L", (8, 8)).save(folder / f"stage-{stage}.png")
+    text = page_of(folder)
+    places = [text.index(f"<code>stage-{stage}.png</code>") for stage in ("staged-2", "staged-10", "full")]
+    assert places == sorted(places)
+
+
+def test_what_users_name_is_text(folder):
+    params = tiny_params(
+        data__path=HOSTILE, data__source="torchvision", data__dataset=HOSTILE, data__classes=(HOSTILE,)
+    )
+    (folder / "losses.png").rename(folder / f"stage-{HOSTILE.replace('/', '')}.png")
+    text = page_of(folder, params)
+    assert "<script" not in text and text.count("&lt;script&gt;") >= 4
+    page_of(folder, tiny_params(data__path="caf\udce9"))  # a path that is not UTF-8 gives no error
+
+
+def test_a_run_that_measured_little_has_a_page(folder):
+    page = Page(page_of(folder, values={"samples": {}, "samplers": {"normal": {}}, "interpolation": {}, "split": {}}))
+    assert len(page.all("table")) == 2  # parameters and times
+
+
+def test_the_page_is_small(folder):
+    raw = (folder / "losses.png").stat().st_size
+    assert raw > 4_000_000  # noise is the worst case
+    assert len(page_of(folder)) < 0.5 * raw

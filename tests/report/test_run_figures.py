@@ -1,0 +1,120 @@
+"""The pictures of a run and their labels, also for very few images."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from iglo.evaluation import metrics
+from iglo.evaluation.measure import Paths
+from iglo.evaluation.memorisation import Nearness
+from iglo.latent.priors import SAMPLERS, SamplerChoice
+from iglo.models.snapshots import Album
+from iglo.report import run_figures
+from iglo.report.run_figures import Split
+from tests.tiny import tiny_images
+
+
+@pytest.fixture
+def grids(monkeypatch):
+    """The grids that would be drawn: name → (rows, title, row labels, column labels)."""
+    seen = {}
+
+    def save_grid(path, rows, title, row_labels, column_labels, scale):
+        seen[path.name] = SimpleNamespace(rows=rows, title=title, labels=row_labels, columns=column_labels)
+
+    monkeypatch.setattr(run_figures.figures, "save_grid", save_grid)
+    return seen
+
+
+def album_of(images, count):
+    """Frames of two stages, each nearer to the originals than the one before."""
+    album = Album(torch.arange(count))
+    for number, place in enumerate((("staged 1", 1), ("staged 1", 2), ("full", 1))):
+        album.add(*place, torch.from_numpy(images[:count] // (4 - number)))
+    return album
+
+
+def test_rows_of_stages_say_how_near_they_are(grids, tmp_path):
+    images = tiny_images(5)
+    album = album_of(images, 3)
+    run_figures.draw_stages(tmp_path, SimpleNamespace(album=album, learned_in=np.array([1, 1, 2, 2, 2])), images)
+    psnr = [metrics.psnr(frame.numpy() / 255, images[:3] / 255) for frame in album.frames]
+    np.testing.assert_allclose(run_figures.psnr_of_frames(album, images), psnr, rtol=1e-6)
+    assert grids["stages.png"].labels == [f"staged 1\n{psnr[1]:.1f} dB", f"full\n{psnr[2]:.1f} dB", "original"]
+    assert grids["stages.png"].columns == ["S1", "S1", "S2"]
+    assert grids["stage-staged-1.png"].labels[0] == f"epoch 1\n{psnr[0]:.1f} dB"
+    assert (tmp_path / "learning.gif").exists() and len({f"{value:.1f}" for value in psnr}) == 3
+
+
+def test_a_model_that_learned_nothing_has_no_stages(grids, tmp_path):
+    model = SimpleNamespace(album=Album(torch.zeros(0).long()), learned_in=np.zeros(2))
+    run_figures.draw_stages(tmp_path, model, tiny_images(2))
+    assert not grids and not [*tmp_path.iterdir()]
+
+
+def paths_of(pairs, points=5):
+    return Paths(np.zeros((pairs, 2), int), np.random.default_rng(0).random((pairs, points, 16, 16, 1)))
+
+
+@pytest.mark.parametrize(("pairs", "shown", "in_overview"), [(0, 0, 0), (1, 1, 1), (2, 2, 2), (9, 8, 3)])
+def test_any_number_of_paths_is_drawn(grids, tmp_path, pairs, shown, in_overview):
+    paths, images = paths_of(pairs), tiny_images(1) / np.float32(255)
+    run_figures.draw_interpolations(tmp_path, paths)
+    run_figures.draw_overview(tmp_path / "overview.png", images, images, paths, images, images)
+    assert len(grids["overview.png"].rows) == 4 + in_overview
+    assert grids["overview.png"].labels[2:][:in_overview] == ["interpolated", "", ""][:in_overview]
+    assert (tmp_path / "interpolation.gif").exists() is ("interpolations.png" in grids) is (pairs > 0)
+    assert pairs == 0 or len(grids["interpolations.png"].rows) == shown
+
+
+def test_samplers_that_could_not_be_compared_are_shown_without_a_distance(grids, tmp_path):
+    samples = {name: tiny_images(1) for name in SAMPLERS}
+    run_figures.draw_samplers(tmp_path, samples, SamplerChoice({}, "gaussian", {}))
+    assert grids["samplers.png"].labels == list(SAMPLERS)
+    assert grids["samplers.png"].title == "Samples of every sampler; chosen: gaussian"
+    run_figures.draw_samplers(tmp_path, samples, SamplerChoice({}, "gmm", dict.fromkeys(SAMPLERS, 1.0) | {"gmm": 0.5}))
+    assert grids["samplers.png"].labels[0] == "gmm, 0.5" and "its kernel distance" in grids["samplers.png"].title
+
+
+def test_one_training_image_is_every_sample_s_one_neighbour(grids, tmp_path):
+    images = tiny_images(3) / np.float32(255)
+    near = dict.fromkeys(("pixels", "features"), Nearness.measure(images, images[:1], images[1:2]))
+    run_figures.draw_neighbours(tmp_path, images, images[:1], near)
+    assert len(grids["neighbours.png"].rows) == 6 and {len(row) for row in grids["neighbours.png"].rows} == {3}
+    run_figures.draw_nearness(tmp_path, near)
+    assert (tmp_path / "nearness-pixels.png").exists()
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(1, 3), (2, 1), (6, 1), (6, 3)])
+def test_a_split_of_few_images_or_components_is_drawn(grids, tmp_path, monkeypatch, count, dimensions):
+    drawn = {}
+    monkeypatch.setattr(run_figures.plots, "save_split", lambda path, projection, *_: drawn.update(at=projection))
+    points = np.random.default_rng(0).random((count, dimensions))
+    model = SimpleNamespace(learned_in=np.ones(count))
+    run_figures.draw_split(tmp_path, model, tiny_images(count), Split(points, np.zeros(count, int), "pixels"))
+    assert drawn["at"].shape == (count, 2) and np.isfinite(drawn["at"]).all()
+    centred = points - points.mean(0)
+    if dimensions == 1:
+        np.testing.assert_allclose(abs(drawn["at"][:, 0]), abs(centred[:, 0]), atol=1e-12)
+    assert grids["chosen.png"].title == "Images chosen from 1 cluster for the first subset"
+
+
+def test_losses_are_what_was_logged(tmp_path, monkeypatch):
+    """A stage without a term leaves a gap in its curve; an encoder's rows are left out."""
+    drawn = {}
+    monkeypatch.setattr(
+        run_figures.plots, "save_curves", lambda path, curves, *_, **named: drawn.update(curves, **named)
+    )
+    log = [
+        {"stage": "staged 1", "epoch": 1, "presented": 10, "reconstruction": 0.5},
+        {"stage": "staged 1", "epoch": 2, "presented": 20, "reconstruction": 0.4},
+        {"stage": "encoder", "epoch": 1, "presented": 5, "code_regression": 3.0, "held_out": 0.1},
+        {"stage": "full", "epoch": 1, "presented": 15, "continuity": 0.3},
+    ]
+    run_figures.draw_losses(tmp_path, log)
+    assert drawn["marks"] == [(0, "staged 1"), (20, "full")]
+    np.testing.assert_array_equal(drawn["reconstruction"], [[10, 20, np.nan], [0.5, 0.4, np.nan]])
+    np.testing.assert_array_equal(drawn["continuity"], [[35, np.nan], [0.3, np.nan]])
+    assert drawn.keys() == {"reconstruction", "continuity", "log_y", "marks"}

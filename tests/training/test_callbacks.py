@@ -1,0 +1,120 @@
+"""The average against its formula, previews at their epochs, the best epoch."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from iglo.models.codes import Factor, LatentTable
+from iglo.models.geometry import Euclidean
+from iglo.models.snapshots import Album
+from iglo.training.callbacks import Average, Best, Previews
+from tests.tiny import RUNTIME, generator, same_bits
+
+
+@pytest.fixture
+def network():
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+
+def move(network: nn.Sequential, step: int) -> None:
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator(step)))
+    network.train()(torch.randn(8, 3, generator=generator(step)))
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.5, 0.0])
+def test_the_average_is_exponential_and_starts_short(network, decay):
+    """After n steps its decay is (1 + n) / (10 + n) or, once that is greater, the one asked for."""
+    average, expected = Average(network, decay), None
+    for step in range(12):
+        move(network, step)
+        average.after_step(None)
+        now = [parameter.detach().double() for parameter in network.parameters()]
+        pairs, kept = zip(expected or now, now, strict=True), min(decay, (1 + step) / (10 + step))
+        expected = [kept * old + (1 - kept) * new for old, new in pairs]
+    averaged = average.averaged
+    for got, want in zip(averaged.parameters(), expected, strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
+    assert same_bits(dict(averaged.named_buffers()), dict(network.named_buffers()))
+    assert averaged is not network
+    if decay == 0:
+        assert same_bits(averaged.state_dict(), network.state_dict())
+
+
+def test_the_average_does_not_remember_the_start(network):
+    """At a constant decay, 0.999 ** 50, that is 95 %, of it would be left."""
+    average, weight = Average(network, 0.999), network[0].weight.data
+    for value in [1.0] + [0.0] * 50:
+        weight.fill_(value)
+        average.after_step(None)
+    assert average.averaged[0].weight.max() < 1e-6
+
+
+def test_an_average_that_goes_on_is_the_same(network):
+    through, first = Average(network, 0.8), Average(network, 0.8)
+    for step in range(6):
+        if step == 3:
+            second = Average(network, 0.8)
+            second.load_state_dict(first.state_dict())
+            first = second
+        move(network, step)
+        through.after_step(None)
+        first.after_step(None)
+    assert same_bits(through.state_dict(), first.state_dict())
+
+
+class Look(nn.Module):
+    """Codes (B, 4) as images of 2×2, black in training mode."""
+
+    def forward(self, codes):
+        return codes.view(-1, 1, 2, 2) * (not self.training)
+
+
+def test_previews_are_taken_at_round_epochs_of_the_same_images():
+    codes = torch.rand(6, 4, generator=generator())
+    model = SimpleNamespace(table=LatentTable(image=Factor(codes, Euclidean(1.0))).to(RUNTIME.device))
+    look, album = Look(), Album(torch.tensor([4, 1]))
+    previews = Previews(album, look, "staged 1", RUNTIME, 12)
+    for epoch in range(1, 201):
+        previews.after_epoch(model, epoch)
+    assert album.places == [("staged 1", epoch) for epoch in (1, 2, 5, 10, 20, 50, 100, 200)]
+    frame = (codes[[4, 1]] * 255).round().byte().view(2, 2, 2, 1)
+    assert all(torch.equal(kept, frame) for kept in album.frames) and look.training
+    previews.take(model, 200)
+    assert len(album.frames) == len(album.places) == 8  # in the place of the older one
+    back = Album(torch.zeros(0))
+    back.load_state_dict(album.state_dict())
+    assert same_bits(vars(back), vars(album))
+
+
+def test_an_album_comes_back_from_its_folder(tmp_path):
+    album = Album(torch.tensor([4, 1]))
+    for epoch in (1, 2):
+        album.add("full", epoch, torch.full((2, 3, 3, 1), epoch, dtype=torch.uint8))
+    for kept in (album, Album(torch.tensor([], dtype=torch.int64))):
+        kept.save(tmp_path)
+        assert same_bits(vars(Album.load(tmp_path)), vars(kept))
+
+
+def test_the_best_epoch_is_the_one_with_the_lowest_score(network):
+    scores, modes, weights = iter([3.0, 1.0, 2.0, 1.0]), [], []
+
+    def score():
+        modes.append(network.training)
+        return next(scores)
+
+    best = Best(network, score)
+    for epoch in (1, 2, 3, 4):
+        move(network, epoch)
+        weights.append({name: value.clone() for name, value in network.state_dict().items()})
+        if epoch == 3:  # goes on in another process
+            best, old = Best(network, score), best
+            best.load_state_dict(old.state_dict())
+        best.after_epoch(network, epoch)
+    best.restore()
+    assert best.scores == [3, 1, 2, 1]
+    assert same_bits(dict(network.state_dict()), weights[1])
+    assert modes == [False] * 4 and network.training

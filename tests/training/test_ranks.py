@@ -1,0 +1,198 @@
+"""Several processes: they learn what one would learn, each keeps its own codes, and one of them may die."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch.distributed.run import parse_args
+
+from iglo.errors import UserError
+from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.checkpoints import CheckpointFolder
+from tests import chain, pipeline
+from tests.ranks import IMAGES, Rank
+from tests.tiny import RUNTIME, same_bits
+
+CHANGES = {"full.epochs": 250}  # long enough to be killed in
+
+
+def torchrun(folder: Path, *arguments: str, ranks: int = 2, **variables: str) -> subprocess.Popen:
+    path = os.pathsep.join([str(pipeline.ROOT), str(pipeline.ROOT / "src")])
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *arguments]
+    return chain.start(folder, *command, PYTHONPATH=path, **variables)
+
+
+def run(folder: Path, *scenarios: str, ranks: int = 2) -> Path:
+    """The folder, in which all ranks have gone through scenarios of tests/ranks.py."""
+    process = torchrun(folder, "-m", "tests.ranks", str(folder), *scenarios, ranks=ranks, IGLO_CHECKPOINT_SECONDS="0")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """A folder in which two ranks have gone through the whole pipeline, and more."""
+    folder = tmp_path_factory.mktemp("ranks")
+    chain.write_images(folder / chain.IMAGES)
+    chain.write_params(folder, chain.params(**CHANGES))
+    return run(folder, "same", "draws", "psnr", "stages")
+
+
+def found(folder: Path, scenario: str) -> dict:
+    return json.loads((folder / f"{scenario}.json").read_text())
+
+
+def test_two_ranks_learn_what_one_learns_from_the_same_batches(together):
+    """To rounding, but for batch norm, which sees each rank's share."""
+    result = found(together, "same")
+    assert result["steps"] == 21 and result["presented"] == [189, 189] and result["moved"] > 0.1
+    assert max(result[name] for name in ("weights", "codes", "losses")) < 1e-5
+
+
+def test_ranks_resume_with_the_same_bits(tmp_path):
+    """Three, for of two numbers every sum has the same bits."""
+    result = found(run(tmp_path, "resumed", ranks=3), "resumed")
+    assert result["steps"] == 42 and result["after"] == 42 - 32 and result["same"]
+
+
+def test_two_ranks_take_up_what_four_have_begun(tmp_path):
+    run(tmp_path, "begun", ranks=4)
+    result = found(run(tmp_path, "taken_up"), "taken_up")
+    assert result["steps"] == 120 and result["after"] == 120 - 96
+    ended, own = result["last"]
+    assert own < 0.7 * result["first"] and abs(ended - own) < 0.1 * own
+
+
+def test_ranks_draw_noise_of_their_own_and_settle_batch_norm_on_all_codes(together):
+    result = found(together, "draws")
+    assert result["noises"] == result["drawn"] == 6 * 6
+    assert result["settled"] < 1e-6 < result["of_one_rank"]
+    assert result["variance"] < 0.02  # without the differences between the ranks' means: 0.8
+
+
+def test_with_batch_norm_two_ranks_reach_what_one_reaches(together):
+    """PSNR in dB over three seeds."""
+    result = found(together, "psnr")
+    assert abs(np.mean(result["together"]) - np.mean(result["alone"])) < 0.5
+    assert min(result["together"]) > 20
+
+
+def test_the_stages_that_see_images_run_as_ranks(together, tmp_path):
+    """And evaluate finds the very numbers that one process finds."""
+    assert found(together, "stages")["launched"] == [
+        "extract_features", "staged@0", "staged@1", "full", "encoder", "joint", "evaluate"
+    ]  # fmt: skip
+    assert all((folder / "finished").exists() for folder in (together / ".scratch").iterdir())
+    shutil.copytree(together, tmp_path, dirs_exist_ok=True)
+    for stage in pipeline.stages(params=chain.params()):
+        if stage.name in ("extract_features", "evaluate"):
+            chain.run(tmp_path, stage)
+    for name in ("metrics-all.json", "data/features/features.npy"):
+        assert (tmp_path / name).read_bytes() == (together / name).read_bytes()
+
+
+def test_torchrun_takes_the_options_of_a_stage_for_what_they_are():
+    """It refuses what could be short for an option of its own, even behind the module."""
+    launched = [stage for stage in pipeline.stages(params=chain.params(launch="torchrun")) if "torchrun" in stage.cmd]
+    assert len(launched) == 7
+    for stage in launched:
+        arguments = parse_args(["-m", stage.module, *stage.argv])
+        assert [arguments.training_script, *arguments.training_script_args] == [stage.module, *stage.argv]
+
+
+def test_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(together, tmp_path):
+    shutil.copytree(together, tmp_path, dirs_exist_ok=True)
+    for folder in ("models/full", ".scratch"):
+        shutil.rmtree(tmp_path / folder)
+    (stage,) = (stage for stage in pipeline.stages(params=chain.params()) if stage.name == "full")
+    arguments = ["--max-restarts=1", "-m", stage.module, *stage.argv]
+    process = torchrun(tmp_path, *arguments, IGLO_CHECKPOINT_SECONDS="0")
+    while not list(tmp_path.glob(".scratch/full-*/step-*.rank-1-of-2.safetensors")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    (rank,) = (child for child in psutil.Process(process.pid).children() if child.environ().get("RANK") == "1")
+    os.kill(rank.pid, signal.SIGKILL)
+    assert not (tmp_path / "models" / "full").exists()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0 and "exitcode: -9" in errors, errors
+    for path in ("models/full", "reports/curves/full/curve.csv"):
+        assert chain.contents(tmp_path / path, tmp_path) == chain.contents(together / path, together)
+
+
+def test_a_checkpoint_of_four_ranks_resumes_on_two_or_one(tmp_path):
+    codes, moments = torch.arange(33.0).view(11, 3), torch.arange(11.0).view(11, 1)
+
+    def state(rank: Rank) -> dict:
+        block, shared = rank.block(11), torch.tensor([5.0])
+        optimizer = {"state": {0: {"step": torch.tensor(3.0), "mean": moments[block]}}}
+        return {"model": {"codes": codes[block], "weights": shared}, "RowAdam-1": optimizer}
+
+    places = ["model/codes", "RowAdam-1/state/0"]
+    for rank in reversed(Rank.of(4)):  # the first, which removes old ones, comes last here
+        CheckpointFolder(tmp_path).save(16, state(rank), rank, places)
+    for ranks in (4, 2, 3):
+        for rank in Rank.of(ranks):
+            assert same_bits(CheckpointFolder(tmp_path).load(rank), state(rank))
+    assert same_bits(CheckpointFolder(tmp_path).load(), state(Rank.of(1)[0]))
+    CheckpointFolder(tmp_path).save(32, {"later": 1}, Rank.of(2)[1])  # and the other one dies
+    assert same_bits(CheckpointFolder(tmp_path).load(Rank.of(2)[0]), state(Rank.of(2)[0]))
+
+
+def shares(ids: np.ndarray, size: int, ranks: int, steps: int, reshuffle: bool = True) -> list[list[np.ndarray]]:
+    """Each rank's ids in every step."""
+    found = []
+    for rank in Rank.of(ranks):
+        targets, schedule = Targets(IMAGES, ids, None, rank), Schedule(ids, size)
+        batches = Batches(targets, {"current": schedule}, 0, "tiny", reshuffle).between(0, steps)
+        parts = [batch["current"] for batch in batches]
+        assert all(part.whole == size for part in parts)
+        found.append([part.ids.numpy() for part in parts])
+    return found
+
+
+def test_each_rank_has_its_own_images_all_of_them_equally_often():
+    ids = np.setdiff1d(np.arange(20), [1, 2, 3])
+    for own, rank, size in zip(shares(ids, 7, 3, 40), Rank.of(3), (2, 2, 3), strict=True):
+        times = Counter(np.concatenate(own).tolist())
+        assert {len(each) for each in own} == {size}
+        assert sorted(times) == rank.held(ids, 20).tolist()
+        assert max(times.values()) - min(times.values()) <= 1
+
+
+def test_an_order_that_stays_reaches_every_image():
+    own, _ = shares(np.arange(20), 3, 2, 20, reshuffle=False)  # one a step, of ten
+    order = np.concatenate(own).tolist()
+    assert sorted(order[:10]) == list(range(10)) and order[10:] == order[:10]
+
+
+@pytest.mark.parametrize(("ids", "size"), [(np.arange(8), 4), (np.arange(20), 1)])
+def test_a_rank_with_nothing_to_do_is_refused(ids, size):
+    with pytest.raises(UserError, match=r"^launch: every rank .* of tiny, and there are 2 ranks; use fewer"):
+        for rank in Rank.of(2):
+            Batches(Targets(IMAGES, ids, None, rank), {"current": Schedule(ids, size)}, 0, "tiny")
+
+
+def test_a_stage_for_one_process_refuses_to_be_several(together, monkeypatch, capsys):
+    (stage,) = (stage for stage in pipeline.stages(params=chain.params()) if stage.name == "initialise")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="1"):
+        chain.run(together, stage)
+    assert capsys.readouterr().err == ("error: launch: this stage is for one process, got 2; start it with python.\n")
+
+
+def test_one_rank_is_what_it_was():
+    """Without torchrun nothing is exchanged, and nothing is cut."""
+    values = torch.arange(3.0)
+    assert RUNTIME.total(values) is values and RUNTIME.first and RUNTIME.block(7) == slice(0, 7)
+    assert RUNTIME.in_step(len, []) is len and sys.modules["torch.distributed"].is_initialized() is False
