@@ -93,8 +93,8 @@ def learn(epochs: int, loss: str, out: Path) -> None:
     batches = Batches(targets, {"current": Schedule(ids, BATCH)}, 0, "steps")
     optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.table.factors.values()), 5e-2)]
     objective = Objective([(1.0, Reconstruction())], distance)
-    fit(model, objective, batches, optimizers, epochs=epochs, runtime=run, observers=[clock])
-    if run.first:
+    fit(model, objective, batches, optimizers, epochs=epochs, runtime=run, callbacks=[clock])
+    if run.is_main:
         out.write_text(json.dumps(BATCH / clock.seconds))
 
 
@@ -108,12 +108,12 @@ def quality(epochs: int, out: Path) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 start_model(images, params, run.alone).save(Path(folder))
                 model = Model.load(folder, each)
-            learn_all(model, images, make_distance(params, run), params, each, presentations=epochs * len(images))
+            learn_all(model, images, make_distance(params, run), params, each, budget=epochs * len(images))
             block = each.block(len(images))
             own = psnr(decode(model.generator, model.codes, each.alone), images[block] / np.float32(255))
             share = (block.stop - block.start) / len(images)
-            found[name].append(float(each.total(torch.tensor(own * share, dtype=torch.float64))))
-    if run.first:
+            found[name].append(float(each.all_reduce(torch.tensor(own * share, dtype=torch.float64))))
+    if run.is_main:
         out.write_text(json.dumps(found))
 
 

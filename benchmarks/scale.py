@@ -45,7 +45,7 @@ started = time.process_time()
 main(sys.argv[2:])
 pathlib.Path("cpu-seconds.txt").write_text(str(time.process_time() - started))
 """
-AFTER_FULL = ("encoder", "joint", "samplers", "evaluate")  # which a ceiling run leaves out
+AFTER_FULL = ("encoder", "joint", "priors", "evaluate")  # which a ceiling run leaves out
 CHANGES = {
     "data": {"source": "folder", "path": "images", "image_size": SIDE, "channels": 3, "test": HELD_OUT}
     | {"shuffle": False, "fit": "resize"},

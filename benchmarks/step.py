@@ -40,7 +40,7 @@ from iglo.models.networks import Generator, initialise
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import allow_tf32, start
 from iglo.training.batches import Batches, Schedule, Targets
-from iglo.training.callbacks import Average
+from iglo.training.callbacks import EMA
 from iglo.training.loop import fit
 from iglo.training.optimizers import RowAdam
 
@@ -129,7 +129,7 @@ class Ours:
     def train(self, epochs: int) -> float:
         """Images per second of the whole loop, with the moving average and the log."""
         allow_tf32(self.variant.precision == "tf32")
-        average = Average(self.model.generator, 0.99)
+        ema = EMA(self.model.generator, 0.99)
         synchronize()
         started = time.perf_counter()
         progress = fit(
@@ -139,10 +139,10 @@ class Ours:
             self.optimizers,
             epochs=epochs,
             runtime=self.run,
-            observers=[average],
+            callbacks=[ema],
         )
         synchronize()
-        return progress.presented / (time.perf_counter() - started)
+        return progress.images_seen / (time.perf_counter() - started)
 
 
 def median_seconds(things: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:
@@ -228,7 +228,7 @@ def main() -> None:
         print(f"the whole loop, with the moving average and the log, for about {arguments.seconds:.0f} s each:")
     for variant, rate in zip(variants, rates, strict=True):
         minutes = PAPER / rate / 60
-        print(f"{variant.name:36} {rate:9.1f} images/s: the paper's 12 million presentations in {minutes:.1f} minutes")
+        print(f"{variant.name:36} {rate:9.1f} images/s: the paper's 12 million images seen in {minutes:.1f} minutes")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ except ImportError:  # Windows
 
 FOLDERS = ("out", "everything", "figures", "curves")  # options that name what a stage writes
 FILES = ("curve", "report", "headline", "metrics", "page", "timing")
-FIRST = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun has started
+IS_MAIN = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun has started
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def stage(*names: str, kind: type | None = None) -> Callable:
                 with _plain_warnings():
                     _timed(function, arguments, kind)
             except UserError as error:
-                if not FIRST:
+                if not IS_MAIN:
                     time.sleep(5)  # what all ranks have to say, the first says, and torchrun stops the others
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(1)
@@ -106,14 +106,14 @@ def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None)
         timing["images_per_s"] = round(work.images / seconds, 1)
     if "times" in arguments and isinstance(params, Params):
         timing = {**times_of_stages(Path(arguments.times), len(params.rounds)), "evaluate": timing}
-    if FIRST:
+    if IS_MAIN:
         write_json(arguments.timing, timing)
 
 
 def _check_first(arguments: argparse.Namespace) -> None:
     """Finds, before a long run, invalid environment variables and places that cannot be written."""
     environment.check()
-    if FIRST:
+    if IS_MAIN:
         for name, path in vars(arguments).items():
             if name in FOLDERS or name in FILES:
                 check_can_be_written(path, folder=name in FOLDERS)

@@ -24,7 +24,7 @@ def main(arguments: SimpleNamespace, comparison: Comparison) -> Work | None:
         progress = learn_encoder(model, images, params, runtime, checkpoints) if model.encoder is None else None
         with whole_folder(arguments.out) as out:
             model.save(out)
-    return Work(progress.presented, progress.earlier_seconds) if progress else None
+    return Work(progress.images_seen, progress.earlier_seconds) if progress else None
 
 
 if __name__ == "__main__":

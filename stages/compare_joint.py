@@ -26,7 +26,7 @@ def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
         progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
         with whole_folder(arguments.out) as out:
             model.save(out)
-    return Work(progress.presented, progress.earlier_seconds)
+    return Work(progress.images_seen, progress.earlier_seconds)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
         write_log(arguments.curve, curve.rows)
         with whole_folder(arguments.out) as out:
             model.save(out)
-    return Work(curve.presented, curve.earlier_seconds)
+    return Work(curve.images_seen, curve.earlier_seconds)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
             learn_encoder(model, images, params, runtime, checkpoints.part("codes")),
             learn_jointly(model, images, distance, params, runtime, checkpoints.part("joint")),
         ]
-        if parts[1].presented:
+        if parts[1].images_seen:
             model.run = RunRecord.of(params, prepared_data(arguments.images))
         with whole_folder(arguments.out) as out:
             model.save(out)
-    return Work(sum(part.presented for part in parts), sum(part.earlier_seconds for part in parts))
+    return Work(sum(part.images_seen for part in parts), sum(part.earlier_seconds for part in parts))
 
 
 if __name__ == "__main__":

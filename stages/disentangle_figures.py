@@ -5,22 +5,22 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.model import ClassContentModel
-from iglo.disentangle.report import draw_figures, load_probe
+from iglo.disentangle.report import draw_figures, load_renders
 from iglo.files.io import whole_folder
 from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("images", "model", "probe", "out", kind=ClassContentParams)
+@stage("images", "model", "renders", "out", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Draws every figure."""
     store = ImageStore.open(arguments.images)
     model = ClassContentModel.load(arguments.model, start(params.precision))
-    drawn = load_probe(Path(arguments.probe))
+    drawn = load_renders(Path(arguments.renders))
     with whole_folder(arguments.out) as out:
         weights = {"decay": params.decay}
-        draw_figures(out, drawn, store.images, store.classes, model.album, model.log, weights)
+        draw_figures(out, drawn, store.images, store.classes, model.snapshots, model.log, weights)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.classifier import ClassJudge
+from iglo.disentangle.classifier import Classifier
 from iglo.disentangle.model import learn_class_content, start_class_content
-from iglo.disentangle.probe import measure, probe
+from iglo.disentangle.renders import measure, renders
 from iglo.disentangle.sweep import changed, save_cell
 from iglo.files.io import whole_folder
 from iglo.params.fields import parse_yaml
@@ -17,24 +17,24 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
 
-@stage("study", "value", "images", "judge", "out", kind=ClassContentParams)
+@stage("study", "value", "images", "classifier", "out", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     """Learns codes, generator and encoder with one value changed, and measures them."""
     params = changed(params, arguments.study, parse_yaml(arguments.value, "--value"))
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     images, labels = store.train, store.label_ids[: store.train_count]
-    judge = ClassJudge.load(arguments.judge, params.data.image_size, params.data.channels, runtime)
+    classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
     model = start_class_content(images, labels, store.classes, params, runtime)
     distance = make_distance(params, runtime)
     with checkpoint_folder("class-content-sweep", params, arguments.images) as checkpoints:
         progress = learn_class_content(model, images, distance, params, runtime, checkpoints.part("train"))
         learn_encoder(model, images, params, runtime, checkpoints.part("encoder"))
-        drawn = probe(model, store, params, runtime)
-        values = measure(drawn, model, store, judge, params, runtime)
+        drawn = renders(model, store, params, runtime)
+        values = measure(drawn, model, store, classifier, params, runtime)
         with whole_folder(arguments.out) as out:
             save_cell(out, drawn, values, progress.rows)
-    return Work(progress.presented, progress.earlier_seconds)
+    return Work(progress.images_seen, progress.earlier_seconds)
 
 
 if __name__ == "__main__":

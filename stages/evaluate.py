@@ -4,9 +4,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.evaluation.measure import Judge
+from iglo.evaluation.measure import FeatureNetwork
 from iglo.files.io import read_array, read_json, whole_folder, write_json
-from iglo.latent.priors import SamplerChoice
+from iglo.latent.priors import PriorChoice
 from iglo.models.glo import Model
 from iglo.params.run_record import OF, folder_digest
 from iglo.params.sections import Params
@@ -17,7 +17,7 @@ from iglo.runtime.device import start
 from stages.common import stage, times_of_stages
 
 
-@stage("images", "features", "clusters", "model", "samplers", "headline", "metrics", "figures", "page", "times")
+@stage("images", "features", "clusters", "model", "priors", "headline", "metrics", "figures", "page", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
     runtime = start(params.precision, together=True)
@@ -26,11 +26,13 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     known = read_json(Path(arguments.features) / "features.json")
     features = known["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
-    choice = SamplerChoice.load(arguments.samplers, model.shape.geometry())
-    judge = Judge.make(params, runtime)
+    choice = PriorChoice.load(arguments.priors, model.shape.geometry())
+    feature_network = FeatureNetwork.make(params, runtime)
     with whole_folder(arguments.figures, runtime) as folder:
-        values = write_report(folder, model, store, Split(points, labels, features), choice, judge, params, runtime)
-    if runtime.first:
+        values = write_report(
+            folder, model, store, Split(points, labels, features), choice, feature_network, params, runtime
+        )
+    if runtime.is_main:
         write_json(arguments.headline, headline(values))
         clustered_in = {key: known[key] for key in ("network", "weights")}
         about = {"model": folder_digest(arguments.model), "features": clustered_in}

@@ -20,11 +20,11 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     with whole_folder(arguments.out, runtime) as folder:
         file = folder / "features.npy"
         name, features = extract_features(store.images, params.features, params.seed, runtime, out=file)
-        if runtime.first:
+        if runtime.is_main:
             record = {"name": name, "dimension": features.shape[1], "train": store.train_count}
             record |= {"network": params.features.network, "weights": Path(params.features.weights).name}
             write_json(folder / "features.json", record)
-    if runtime.first:
+    if runtime.is_main:
         with whole_folder(arguments.everything) as folder:
             everything(store.train_count).save(folder)
     return len(store.images)

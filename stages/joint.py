@@ -22,7 +22,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     distance = make_distance(params, runtime)
     with checkpoint_folder("joint", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
         progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
-        if progress.presented:
+        if progress.images_seen:
             model.run = RunRecord.of(params, prepared_data(arguments.images))
         return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
 

@@ -48,11 +48,11 @@ def curve_in(folder: str, progress: Progress) -> Path | None:
 
 def keep(model: Model, progress: Progress, out: str, curve: str | Path | None, runtime: Runtime) -> Work:
     """Writes a trained model, and the curve of its training unless `curve` is None; returns the work done."""
-    if runtime.first and curve:
+    if runtime.is_main and curve:
         write_log(curve, progress.rows)
     with whole_folder(out, runtime) as folder:
         model.save(folder)
-    return Work(progress.presented, progress.earlier_seconds)
+    return Work(progress.images_seen, progress.earlier_seconds)
 
 
 def write_log(path: str | Path, rows: list[dict]) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 
 from iglo.evaluation import metrics
-from iglo.latent.priors import fit_sampler
+from iglo.latent.priors import fit_prior
 from iglo.models.codes import pca_codes
 from iglo.models.geometry import make_geometry
 from iglo.runtime.device import start
@@ -27,7 +27,7 @@ def bits() -> str:
     codes = pca_codes(images, DIMENSION, geometry, generator())
     points = fit_pca((images / 255).reshape(len(images), -1).astype(np.float32), DIMENSION, 0)
     labels, centroids = fit_kmeans(points, 8, 0, 20_000)
-    mixture = fit_sampler("gmm", codes, geometry, 0).arrays
+    mixture = fit_prior("gmm", codes, geometry, 0).arrays
     distance = metrics.frechet_distance(points, points[::2])
     model = start_model(images[:40], tiny_params(latent__dimension=DIMENSION), runtime)
     learn_all(model, images[:40], make_distance(tiny_params(), runtime), tiny_params(full__epochs=1), runtime)

@@ -8,10 +8,10 @@ import torch
 import yaml
 
 from iglo.disentangle.model import start_class_content
-from iglo.export.bundle import sampler_geometry
+from iglo.export.bundle import prior_geometry
 from iglo.export.writing import export_model
-from iglo.latent.priors import SAMPLERS, SamplerChoice, fit_sampler
-from iglo.models.glo import settle_batch_norm
+from iglo.latent.priors import SAMPLERS, PriorChoice, fit_prior
+from iglo.models.glo import recalibrate_bn
 from iglo.models.networks import initialise
 from iglo.params.run_record import RunRecord, data_record, folder_digest
 from iglo.training.glo_stages import start_model
@@ -31,12 +31,14 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
         model = start_model(IMAGES, params, RUNTIME)
     if record:
         model.run = RunRecord.of(params, {**data_record(params.data), "train": 12, "test": 5})
-    model.log = [{"stage": "full", "epoch": epoch, "presented": 12 * epoch, "reconstruction": 0.1} for epoch in (1, 2)]
+    model.log = [
+        {"stage": "full", "epoch": epoch, "images_seen": 12 * epoch, "reconstruction": 0.1} for epoch in (1, 2)
+    ]
     with torch.no_grad():
         for weights in model.generator.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)  # so that images have contrast, and differ
-    settle_batch_norm(model.generator, model.codes)
+    recalibrate_bn(model.generator, model.codes)
     if encoder:
         model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(1)))
         with torch.no_grad():
@@ -49,21 +51,21 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
 
 
 def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Path:
-    """Writes a folder of samplers of `model_folder`; the full Gaussian is chosen."""
+    """Writes a folder of priors of `model_folder`; the full Gaussian is chosen."""
     model = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
-    gaussian = fit_sampler("gaussian", model.codes, sampler_geometry(model.shape), 0)
-    judge = {"network": params.evaluate.network, "weights": params.evaluate.weights}
-    about = {"model": folder_digest(model_folder), "judge": judge} if model_folder else {}
-    SamplerChoice(dict.fromkeys(SAMPLERS, gaussian), "gaussian", dict.fromkeys(SAMPLERS, 0.5), about).save(folder)
+    gaussian = fit_prior("gaussian", model.codes, prior_geometry(model.shape), 0)
+    feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
+    about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
+    PriorChoice(dict.fromkeys(SAMPLERS, gaussian), "gaussian", dict.fromkeys(SAMPLERS, 0.5), about).save(folder)
     return folder
 
 
 def export(folder: Path, params=PARAMS, out: str = "export", **options) -> Path:
     """An exported model's folder, below `folder`."""
     model = trained(folder / "model", params)
-    samplers = fitted(folder / "samplers", model_folder=model)
-    export_model(folder / out, model, samplers, metrics=measured(model), **options)
+    priors = fitted(folder / "priors", model_folder=model)
+    export_model(folder / out, model, priors, metrics=measured(model), **options)
     return folder / out
 
 

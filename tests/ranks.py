@@ -22,9 +22,9 @@ from iglo.losses.distances import L2
 from iglo.losses.terms import Batch, Continuity, Objective, Part, Preservation, Reconstruction
 from iglo.models.codes import Factor, LatentTable
 from iglo.models.geometry import Sphere
-from iglo.models.glo import Model, Shape, decode, settle_batch_norm
+from iglo.models.glo import Model, Shape, decode, recalibrate_bn
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.runtime.device import Runtime, start
 from iglo.training.batches import Batches, Schedule, Targets
 from iglo.training.checkpoints import CheckpointFolder
@@ -45,7 +45,7 @@ FOR_FOUR = {"current": (CURRENT, 8), "earlier": (EARLIER, 4)}
 class Rank(Runtime):
     """A place among ranks that are not there: nothing is exchanged."""
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         pass
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
@@ -92,7 +92,7 @@ def model_of(runtime: Runtime, normalised: bool) -> Model:
                     setattr(parent, name, nn.Identity())
     codes, block = Sphere(2.0).sample(20, 6, generator(1)), runtime.block(20)
     table = LatentTable(image=Factor(codes[block].clone(), Sphere(2.0), first=block.start))
-    return Model(SHAPE, network, table, np.zeros(20, np.int32), Album(torch.tensor([0, 17])))
+    return Model(SHAPE, network, table, np.zeros(20, np.int32), Snapshots(torch.tensor([0, 17])))
 
 
 class Counter:
@@ -131,7 +131,7 @@ def same(folder: Path, runtime: Runtime) -> dict:
     model, progress = learned(runtime, batches_of(runtime), 7)
     with whole_folder(folder / "model", runtime) as out:
         model.save(out)
-    runtime.meet()
+    runtime.barrier()
     alone, expected = learned(runtime.alone, Together([batches_of(rank) for rank in Rank.of(runtime.ranks)]), 7)
     start, weights = (
         model_of(runtime.alone, False),
@@ -142,7 +142,7 @@ def same(folder: Path, runtime: Runtime) -> dict:
     others = [[row[name] for name in ("reconstruction", "preservation")] for row in expected.rows]
     return {
         "steps": progress.step,
-        "presented": [progress.presented, expected.presented],
+        "images_seen": [progress.images_seen, expected.images_seen],
         "weights": max(float((a - b).detach().abs().max()) for a, b in weights),
         "codes": float((codes - alone.codes).abs().max()),
         "moved": float((codes - start.codes).abs().max()),
@@ -155,9 +155,9 @@ def resumed(folder: Path, runtime: Runtime) -> dict:
     checkpoints = CheckpointFolder(folder / "checkpoints")
     whole, progress = learned(runtime, batches_of(runtime), 14, normalised=True)
     with suppress(KeyboardInterrupt):
-        learned(runtime, batches_of(runtime), 14, True, observers=[Counter(40)], checkpoints=checkpoints)
+        learned(runtime, batches_of(runtime), 14, True, callbacks=[Counter(40)], checkpoints=checkpoints)
     counter = Counter()
-    model, _ = learned(runtime, batches_of(runtime), 14, True, observers=[counter], checkpoints=checkpoints)
+    model, _ = learned(runtime, batches_of(runtime), 14, True, callbacks=[counter], checkpoints=checkpoints)
     same = runtime.all(same_bits(model.state_dict(), whole.state_dict()))
     return {"steps": progress.step, "after": counter.steps, "same": same}
 
@@ -166,14 +166,14 @@ def begun(folder: Path, runtime: Runtime) -> None:
     """A run that is broken off at step 100, and left to `taken_up`."""
     checkpoints = CheckpointFolder(folder / "begun")
     with suppress(KeyboardInterrupt):
-        learned(runtime, batches_of(runtime, FOR_FOUR), 60, True, observers=[Counter(100)], checkpoints=checkpoints)
+        learned(runtime, batches_of(runtime, FOR_FOUR), 60, True, callbacks=[Counter(100)], checkpoints=checkpoints)
 
 
 def taken_up(folder: Path, runtime: Runtime) -> dict:
     """What another number of ranks makes of it, beside a run of their own: the loss of the last epoch."""
     counter, checkpoints = Counter(), CheckpointFolder(folder / "begun")
     batches = [batches_of(runtime, FOR_FOUR) for _ in range(2)]
-    _, progress = learned(runtime, batches[0], 60, True, observers=[counter], checkpoints=checkpoints)
+    _, progress = learned(runtime, batches[0], 60, True, callbacks=[counter], checkpoints=checkpoints)
     _, own = learned(runtime, batches[1], 60, True)
     first, last = own.rows[0]["reconstruction"], [each.rows[-1]["reconstruction"] for each in (progress, own)]
     return {"steps": progress.step, "after": counter.steps, "first": first, "last": last}
@@ -184,17 +184,17 @@ def draws(_: Path, runtime: Runtime) -> dict:
     model = model_of(runtime, normalised=True)
     batch = next(iter(batches_of(runtime).between(0, 1)))
     noise = Continuity(1.0).codes(model, batch, batches_of(runtime).noise(0)) - model.table(batch["current"].ids)
-    drawn = runtime.over_batches(lambda _: noise.detach(), range(runtime.ranks))
-    settle_batch_norm(model.generator, model.codes, runtime)
+    drawn = runtime.map_batches(lambda _: noise.detach(), range(runtime.ranks))
+    recalibrate_bn(model.generator, model.codes, runtime)
     whole = model_of(runtime.alone, normalised=True)
-    settle_batch_norm(whole.generator, whole.codes)
+    recalibrate_bn(whole.generator, whole.codes)
     part = model_of(runtime.alone, normalised=True)
-    settle_batch_norm(part.generator, model.codes)
+    recalibrate_bn(part.generator, model.codes)
     means = [each.generator.body[1].running_mean for each in (model, whole, part)]
     apart = torch.randn(40, 6, 2, 2, generator=generator())  # images sorted by class: the ranks' means lie apart
     apart[:20] += 5
     norm = nn.BatchNorm2d(6)
-    settle_batch_norm(norm, apart[runtime.block(40)], runtime)
+    recalibrate_bn(norm, apart[runtime.block(40)], runtime)
     return {
         "variance": float((norm.running_var / apart.transpose(0, 1).flatten(1).var(1) - 1).abs().max()),
         "noises": len(torch.unique(drawn.round(decimals=4))),
@@ -215,11 +215,11 @@ def psnr(_: Path, runtime: Runtime) -> dict:
             block = each.block(len(images))
             factor = Factor(model.codes[block].clone(), SHAPE.geometry(), first=block.start)
             model.table = LatentTable(image=factor)
-            learn_all(model, images, L2(), params, each, presentations=48 * 60)
+            learn_all(model, images, L2(), params, each, budget=48 * 60)
             own = decode(model.generator, model.codes, each.alone)
-            judge = SimpleNamespace(distance_name="none", distance=lambda a, b: np.zeros(1))
-            value = quality(own, images[block] / np.float32(255), judge)["psnr"]
-            found[name].append(float(each.total(torch.tensor(value))) / each.ranks)
+            feature_network = SimpleNamespace(distance_name="none", distance=lambda a, b: np.zeros(1))
+            value = quality(own, images[block] / np.float32(255), feature_network)["psnr"]
+            found[name].append(float(each.all_reduce(torch.tensor(value))) / each.ranks)
     return found
 
 
@@ -230,11 +230,11 @@ def stages(folder: Path, runtime: Runtime) -> dict:
         if stage.cmd.startswith("torchrun "):
             launched.append(stage.name)
             chain.run(folder, stage)
-        elif runtime.first:
+        elif runtime.is_main:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("WORLD_SIZE", "1")
                 chain.run(folder, stage)
-        runtime.meet()
+        runtime.barrier()
     return {"launched": launched}
 
 
@@ -243,6 +243,6 @@ if __name__ == "__main__":
     place, this = Path(sys.argv[1]), start("fp32", together=True)
     for scenario in sys.argv[2:]:
         result = scenarios[scenario](place, this)
-        if this.first:
+        if this.is_main:
             (place / f"{scenario}.json").write_text(json.dumps(result))
-        this.meet()
+        this.barrier()

@@ -47,7 +47,7 @@ SETTINGS = {  # under which a stage reads what it does not read in the tiny run
         {"encoder.mode": "joint", "method": "glo"},
         {"encoder.mode": "joint", "sigma_end": 0.1},
     ],
-    "samplers": [{"loss.name": "perceptual"}],
+    "priors": [{"loss.name": "perceptual"}],
     "evaluate": [{"loss.name": "perceptual"}],
 }
 
@@ -191,13 +191,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_numbers_times_and_figures(repository):
     metrics = json.loads((repository / "metrics-all.json").read_text())
     assert metrics.pop("of").keys() == {"model", "features"}  # names the model of the numbers
-    assert list(metrics) == ["train", "test", "interpolation", "samples", "samplers", "memorisation", "split"]
+    assert list(metrics) == ["train", "test", "interpolation", "samples", "priors", "memorisation", "split"]
     assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder"]
     for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
         assert list(part) == ["l1", "psnr", "ssim", "lpips_random_squeeze"]
-    chosen = json.loads((repository / "models" / "samplers" / "samplers.json").read_text())["chosen"]
-    assert metrics["samples"] == metrics["samplers"][chosen] and list(metrics["samplers"]) == list(SAMPLERS)
-    distance = {name: values["kd_random_squeezenet1_1"] for name, values in metrics["samplers"].items()}
+    chosen = json.loads((repository / "models" / "priors" / "priors.json").read_text())["chosen"]
+    assert metrics["samples"] == metrics["priors"][chosen] and list(metrics["priors"]) == list(SAMPLERS)
+    distance = {name: values["kd_random_squeezenet1_1"] for name, values in metrics["priors"].items()}
     assert chosen == min(distance, key=distance.get)
     assert list(metrics["memorisation"]) == ["pixels", "features_random_squeezenet1_1"]
     assert [list(part) for part in metrics["memorisation"].values()] == [["novelty", "share_closer"], ["share_closer"]]
@@ -217,7 +217,7 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     }
     figures = sorted(path.name for path in (repository / "reports" / "figures").iterdir())
     assert {"overview.png", "reconstructions.png", "interpolations.png", "samples.png", "losses.png"} < {*figures}
-    assert {"samplers.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
+    assert {"priors.png", "neighbours.png", "nearness-pixels.png", "nearness-features.png"} < {*figures}
     assert {"learning.gif", "interpolation.gif"} < {*figures}
     page = (repository / "reports" / "index.html").read_text(encoding="utf-8")
     assert (
@@ -254,10 +254,10 @@ def test_a_second_repro_runs_nothing(repository):
 
 def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
     """In a copy of the tree, uncommitted edits included, though the library of another tree is installed."""
-    module = repository / "src" / "iglo" / "report.py"
+    module = repository / "src" / "iglo" / "report" / "report.py"
     with open(module, "a", encoding="utf-8") as file:
         file.write(
-            "\nimport iglo.report.headline\n\niglo.headline.HEADLINE += ('in_a_copy',)\n"
+            "\nimport iglo.report.headline\n\niglo.report.headline.HEADLINE += ('in_a_copy',)\n"
             "_without = write_report\n\n\ndef write_report(*given):\n"
             '    return {**_without(*given), "in_a_copy": float(".dvc/tmp/exps" in __file__)}\n'
         )
@@ -268,7 +268,7 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
         "full",
         "encoder",
         "joint",
-        "samplers",
+        "priors",
         "evaluate",
     ]
     assert (repository / "metrics.json").read_bytes() == before

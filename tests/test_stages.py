@@ -104,7 +104,7 @@ def test_a_stage_that_learns_nothing_passes_its_model_through(name, changes, sta
     given, made = (run.folder / run.stage(each).options["--out"] for each in (start, name))
     before, after = (chain.contents(folder, folder) for folder in (given, made))
     assert before.keys() == after.keys()
-    recorded = {"learned_in.npy"} if name == "staged@1" else set()
+    recorded = {"subset_id.npy"} if name == "staged@1" else set()
     assert {file for file in before if before[file] != after[file]} == recorded
     assert not list((run.folder / stage.options["--curves"]).iterdir())  # or DVC would draw an empty curve
 

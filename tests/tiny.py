@@ -70,8 +70,8 @@ def tiny_class_params(**changes) -> ClassContentParams:
         "encoder__batch_size": 4,
         "encoder__held_out": 0.25,
         "joint__epochs": 2,
-        "judge__width": 4,
-        "judge__batch_size": 8,
+        "classifier__width": 4,
+        "classifier__batch_size": 8,
     }
     return _changed(load_params(ROOT / "disentangle" / "params.yaml"), small | changes)
 

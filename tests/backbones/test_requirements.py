@@ -127,7 +127,7 @@ def test_the_defaults_are_checked_without_torch():
 
 def test_a_file_of_weights_that_dvc_does_not_watch_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = {"loss__name": "perceptual", "evaluate__weights": "data/weights/judge.safetensors"}
+    values = {"loss__name": "perceptual", "evaluate__weights": "data/weights/network.safetensors"}
     assert remarks(tiny_params(**values, loss__weights="data/weights/deep/vgg.safetensors")) == []
     (said,) = remarks(tiny_params(**values, loss__weights="vgg.safetensors"))
     assert said.startswith("loss.weights: `dvc repro` does not notice when vgg.safetensors is replaced; put it into ")

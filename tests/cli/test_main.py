@@ -156,7 +156,7 @@ def test_classes(here):
 
 
 def test_info_says_what_a_model_is(here):
-    assert re.search(r"^sampler +gaussian$", done("info").stdout, re.MULTILINE)
+    assert re.search(r"^prior +gaussian$", done("info").stdout, re.MULTILINE)
     assert re.search(r"^classes +ant, bee, cat/dog$", done("info", "--model", "classes").stdout, re.MULTILINE)
 
 
@@ -165,7 +165,7 @@ def test_export_packs_what_the_pipeline_left(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if kind == "glo":
         model = exports.trained(Path("models/joint"))
-        exports.fitted(Path("models/samplers"), model_folder=model)
+        exports.fitted(Path("models/priors"), model_folder=model)
         Path("metrics-all.json").write_text(json.dumps(exports.measured(model)))
         which = ()
         assert done("export").stdout == "wrote models/export (5 files)\n"
@@ -185,7 +185,7 @@ def test_an_export_of_what_an_earlier_iglo_left(tmp_path, monkeypatch):
     """The model has no record of its run, and its metrics do not name their model."""
     monkeypatch.chdir(tmp_path)
     exports.trained(Path("models/joint"), record=False)
-    exports.fitted(Path("models/samplers"))
+    exports.fitted(Path("models/priors"))
     assert refused("export").startswith(
         "models/joint: has no record of its run, because an earlier iglo made it; name the"
     )

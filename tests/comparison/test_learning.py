@@ -11,7 +11,7 @@ from iglo.comparison.claims import CLAIMS
 from iglo.comparison.learning import random_subsets
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
-from iglo.latent.priors import fit_sampler
+from iglo.latent.priors import fit_prior
 from iglo.models.glo import Model, decode
 from iglo.params.sections import Comparison, load_params, parse_params
 from iglo.randomness import torch_generator
@@ -30,9 +30,9 @@ def values() -> dict:
     changed |= own | {
         "joint": ["incremental_random"],
         "measure": small,
-        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint", "sampler": "gaussian"}),
+        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint", "prior": "gaussian"}),
     }
-    changed["arms"]["autoencoder"]["changes"]["sampler"] = "normal"
+    changed["arms"]["autoencoder"]["changes"]["prior"] = "normal"
     for arm in changed["arms"].values():
         arm["changes"].pop("rounds", None)
     return changed
@@ -58,7 +58,7 @@ def test_the_report_has_every_row_and_its_figures(compared):
     assert "Because." in text and "±" in text
     metrics = json.loads((compared / "comparison/metrics.json").read_text())
     assert all(row["train.recon.psnr"]["std"] is not None for row in metrics.values())
-    assert {"reconstructions.png", "samples.png", "psnr-presentations.png", "neighbours.png"} <= {
+    assert {"reconstructions.png", "samples.png", "psnr-images-seen.png", "neighbours.png"} <= {
         path.name for path in (compared / "comparison/figures").iterdir()
     }
 
@@ -80,8 +80,8 @@ def test_every_arm_has_the_same_budget(compared):
         with path.open(newline="") as file:
             last = list(csv.DictReader(file))[-1]
         numbers = json.loads((compared / CELLS / "measured" / path.stem / "numbers.json").read_text())
-        assert numbers["presented"] == int(last["presented"])
-        assert abs(numbers["presented"] - 300) <= 48
+        assert numbers["images_seen"] == int(last["images_seen"])
+        assert abs(numbers["images_seen"] - 300) <= 48
 
 
 def test_an_autoencoder_keeps_its_own_encoder(compared):
@@ -100,10 +100,10 @@ def test_seeds_differ_in_learning_and_agree_in_what_is_shown(compared):
     assert all(any(np.array_equal(one, image) for image in images) for one in shown)
 
 
-@pytest.mark.parametrize(("arm", "sampler"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
-def test_samples_are_those_of_the_sampler_that_the_arm_names(compared, arm, sampler):
+@pytest.mark.parametrize(("arm", "prior"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
+def test_samples_are_those_of_the_sampler_that_the_arm_names(compared, arm, prior):
     model = Model.load(compared / CELLS / "encoded" / f"{arm}-1", RUNTIME)
-    codes = fit_sampler(sampler, model.codes, model.shape.geometry(), 0).draw(16, torch_generator(0, "samples"))
+    codes = fit_prior(prior, model.codes, model.shape.geometry(), 0).draw(16, torch_generator(0, "samples"))
     expected = (decode(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
     assert np.array_equal(np.load(compared / CELLS / "measured" / f"{arm}-1" / "samples.npy"), expected)
 
@@ -123,7 +123,7 @@ def test_random_subsets_are_a_partition_of_the_same_lengths():
         ({"joint": ["glo"], "run": ["continuity"]}, "joint: must name arms among continuity, got 'glo'"),
         ({"seeds": [1, 1]}, "seeds: must be one or more different numbers"),
         ({"budget": 0}, "budget: must be at least 1, got 0"),
-        ({"base": chain.params()}, "base.sampler: must name a sampler, so that arms can be compared, got 'best'"),
+        ({"base": chain.params()}, "base.prior: must name a prior, so that arms can be compared, got 'best'"),
     ],
 )
 def test_a_mistake_in_the_comparison_is_named(change, said):

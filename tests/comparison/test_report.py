@@ -23,7 +23,7 @@ ROWS = (
 SEEDS = (3, 4)
 TITLES = {row.name: row.title for row in ROWS}
 PSNR = {("paper_as_run", 3): 20.0, ("paper_as_run", 4): 21.0, ("glo", 3): 23.0, ("glo", 4): 22.0}
-CURVES = {  # PSNR at 0, 100 and 200 presentations
+CURVES = {  # PSNR at 0, 100 and 200 images seen
     ("paper_as_run", 3): (10, 15, 20),
     ("paper_as_run", 4): (10, 15, 21),
     ("glo", 3): (10, 18, 22),  # 20 dB half-way between 100 and 200
@@ -41,7 +41,7 @@ def write_cell(root, row, seed):
     steps = {str(step): {"psnr": 15 + step / 100, "lpips_net_ab12": 0.2} for step in STEPS}
     samples = {"kd": 0.1 if row == "glo" else 0.2, "fd": 5.0, "precision": 0.5, "recall": 0.4, "novelty": 1.2}
     numbers = {
-        "presented": 200,
+        "images_seen": 200,
         "train": {"recon": quality, "encoder": quality},
         "test": {"encoder": quality},
         "interpolation": {"ppl_net_ab12": 10 * seed, "jerkiness_net_ab12": 2.0, "midpoint_realism_net_ab12": 1.1},
@@ -54,7 +54,7 @@ def write_cell(root, row, seed):
         timing = {"seconds": 20.0, "images_per_s": 10.0, "peak_mib": 100.0}
         write_json(root / "times" / stage / f"{row}-{seed}.json", timing)
     points = zip((0, 100, 200), (0, 10, 20), CURVES[row, seed], strict=True)
-    lines = ["presented,seconds,psnr", *(",".join(map(str, point)) for point in points)]
+    lines = ["images_seen,seconds,psnr", *(",".join(map(str, point)) for point in points)]
     (root / "curves").mkdir(exist_ok=True)
     (root / "curves" / f"{row}-{seed}.csv").write_text("\n".join(lines) + "\n")
     shapes = {"reconstructions": 12, "encoder_train": 12, "encoder_test": 12, "samples": 48}
@@ -71,7 +71,7 @@ def measured(tmp_path_factory):
     for row, seed in PSNR:
         write_cell(root, row, seed)
     bound = {"kd_net_ab12": 0.01, "fd_net_ab12": 1.5, "precision_net_ab12": 0.7, "recall_net_ab12": 0.6}
-    about = {"judge": "net_ab12", "trained_on": "own", "machine": "two cores", "train": 20, "test": 12}
+    about = {"feature_network": "net_ab12", "trained_on": "own", "machine": "two cores", "train": 20, "test": 12}
     split = {"coverage": 0.9, "coverage_random": 0.6, "distance": 1.0, "distance_random": 2.0}
     numbers = {**about, "image_size": 8, "budget": 200, "floor": bound, "ceiling": bound, "split": split}
     (folder / "reference").mkdir()
@@ -131,7 +131,7 @@ def test_metrics_are_means_and_sample_deviations_that_fit_json(written):
     metrics = written[1]
     assert metrics["glo"]["train.recon.psnr"] == {"mean": 22.5, "std": pytest.approx(math.sqrt(0.5))}
     assert metrics["paper_as_run"]["timing.learn.seconds"] == {"mean": 20.0, "std": 0.0}
-    assert "presented_to_target" not in metrics["glo"]
+    assert "images_seen_to_target" not in metrics["glo"]
     json.dumps(metrics, allow_nan=False)
 
 
@@ -154,7 +154,7 @@ def test_a_missing_cell_is_named(measured):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("curves/glo-3.csv", "presented,psnr\n0,1\n"),
+        ("curves/glo-3.csv", "images_seen,psnr\n0,1\n"),
         ("curves/glo-3.csv", ""),
         ("measured/glo-3/paths.npy", ""),
         ("times/learn/glo-3.json", ""),
@@ -178,8 +178,8 @@ def test_the_first_crossing_lies_between_points_on_a_line(level, x):
 
 
 def test_the_target_is_of_the_same_seed(values):
-    assert values["paper_as_run"]["presented_to_target"].tolist() == [200, 200]
-    assert values["glo"]["presented_to_target"].tolist() == [150, math.inf]
+    assert values["paper_as_run"]["images_seen_to_target"].tolist() == [200, 200]
+    assert values["glo"]["images_seen_to_target"].tolist() == [150, math.inf]
     assert values["glo"]["seconds_to_target"].tolist() == [15, math.inf]
 
 
@@ -203,8 +203,8 @@ def test_the_best_of_a_column_is_bold(metric, best):
 
 
 def test_a_row_that_does_not_always_reach_the_target_is_not_the_best():
-    values = {"a": {"presented_to_target": np.array([1, math.inf])}, "b": {"presented_to_target": np.array([7, 9])}}
-    assert best_rows(values, "presented_to_target") == {"b"}
+    values = {"a": {"images_seen_to_target": np.array([1, math.inf])}, "b": {"images_seen_to_target": np.array([7, 9])}}
+    assert best_rows(values, "images_seen_to_target") == {"b"}
 
 
 # --- Claims ---
@@ -233,7 +233,7 @@ def test_a_claim_is_judged_by_seed_and_on_the_mean(values, operator, threshold, 
 
 
 def test_a_target_never_reached_bears_no_claim_out(values):
-    reached = [(name, "presented_to_target") for name in TITLES]
+    reached = [(name, "images_seen_to_target") for name in TITLES]
     line = claim_line(Claim("Sooner", reached[1], "ratio at most", reached[0], 0.75), values, TITLES)
     assert line.startswith("**does not hold** on the mean, though with 1 of 2 seeds")
     line = claim_line(Claim("Sooner", reached[1], "difference at most", reached[1], 9), values, TITLES)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from iglo.data.augment import Variation
+from iglo.data.augment import Augment
 from tests.tiny import generator
 
 IMAGES = torch.rand(300, 3, 8, 8, generator=generator())
 
 
 def varied(images=IMAGES, seed=1, flip=False, shift=0, gain=0.0) -> torch.Tensor:
-    return Variation(flip, shift, gain)(images, generator(seed))
+    return Augment(flip, shift, gain)(images, generator(seed))
 
 
 def test_nothing_asked_for_is_nothing_done():

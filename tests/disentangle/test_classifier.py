@@ -1,18 +1,17 @@
-"""The judge of classes: it learns what is plain to see, from its own images only."""
+"""The classifier of classes: it learns what is plain to see, from its own images only."""
 
 import numpy as np
 import pytest
 
 from iglo.data.store import ImageStore
-from iglo.disentangle import classifier
-from iglo.disentangle.classifier import ClassJudge, learn_judge
+from iglo.disentangle.classifier import Classifier, learn_classifier
 from iglo.errors import UserError
 from tests.tiny import RUNTIME, tiny_class_params
 
 TRAIN, UNSEEN, OWN, HELD = 10, 6, 40, 20
 LABELS = np.arange(TRAIN + UNSEEN + OWN + HELD) % 2
-SMALL = {"probe__unseen": UNSEEN, "judge__held_out": HELD}
-PARAMS = tiny_class_params(**SMALL, judge__epochs=8, judge__rate=0.01)
+SMALL = {"renders__unseen": UNSEEN, "classifier__held_out": HELD}
+PARAMS = tiny_class_params(**SMALL, classifier__epochs=8, classifier__rate=0.01)
 
 
 def store(labels=LABELS) -> ImageStore:
@@ -28,22 +27,22 @@ def pictures(images: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def judge():
-    return learn_judge(store(), PARAMS, RUNTIME)[0]
+def classifier():
+    return learn_classifier(store(), PARAMS, RUNTIME)[0]
 
 
-def test_it_learns_classes_that_are_plain_to_see(judge):
-    assert judge.accuracy == 1
-    np.testing.assert_array_equal(judge.classes(pictures(store().images)), LABELS)
+def test_it_learns_classes_that_are_plain_to_see(classifier):
+    assert classifier.accuracy == 1
+    np.testing.assert_array_equal(classifier.classes(pictures(store().images)), LABELS)
 
 
-def test_its_accuracy_is_that_on_the_held_out_images_alone(judge):
+def test_its_accuracy_is_that_on_the_held_out_images_alone(classifier):
     """Which are labelled wrong for the most part, and so are those of the rest of the pipeline."""
     labels = LABELS.copy()
     labels[-15:] = 1 - labels[-15:]
     labels[: TRAIN + UNSEEN] = 1 - labels[: TRAIN + UNSEEN]
-    misled, progress = learn_judge(store(labels), PARAMS, RUNTIME)
-    assert misled.accuracy == 0.25 and progress.presented == 8 * OWN
+    misled, progress = learn_classifier(store(labels), PARAMS, RUNTIME)
+    assert misled.accuracy == 0.25 and progress.images_seen == 8 * OWN
     np.testing.assert_array_equal(misled.classes(pictures(store().images)), LABELS)
 
 
@@ -54,49 +53,57 @@ def test_it_is_given_no_image_of_the_rest_of_the_pipeline_and_none_that_measures
         seen.extend(batch["current"].ids.cpu().numpy() for batch in batches.between(0, batches.steps))
         raise InterruptedError
 
-    monkeypatch.setattr(classifier, "fit", stop)
+    monkeypatch.setattr("iglo.disentangle.classifier.fit", stop)
     with pytest.raises(InterruptedError):
-        learn_judge(store(), PARAMS, RUNTIME)
+        learn_classifier(store(), PARAMS, RUNTIME)
     np.testing.assert_array_equal(np.unique(np.concatenate(seen)), np.arange(TRAIN + UNSEEN, TRAIN + UNSEEN + OWN))
 
 
-def test_a_judge_that_is_saved_and_loaded_is_the_same(judge, tmp_path):
-    judge.save(tmp_path)
-    loaded = ClassJudge.load(tmp_path, 16, 1, RUNTIME)
-    weights = judge.network.state_dict()
-    assert loaded.accuracy == judge.accuracy
+def test_a_judge_that_is_saved_and_loaded_is_the_same(classifier, tmp_path):
+    classifier.save(tmp_path)
+    loaded = Classifier.load(tmp_path, 16, 1, RUNTIME)
+    weights = classifier.network.state_dict()
+    assert loaded.accuracy == classifier.accuracy
     assert all(np.array_equal(value.cpu(), weights[key].cpu()) for key, value in loaded.network.state_dict().items())
 
 
-def test_a_folder_that_holds_no_judge_is_refused(judge, tmp_path):
-    with pytest.raises(UserError, match=r"judge\.json: there is no such file; run the stage"):
-        ClassJudge.load(tmp_path, 16, 1, RUNTIME)
-    judge.save(tmp_path)
-    with pytest.raises(UserError, match=r"judge\.safetensors: holds no weights of this network; run the stage"):
-        ClassJudge.load(tmp_path, 32, 1, RUNTIME)
-    (tmp_path / "judge.json").write_text('{"shape": {}}')
-    with pytest.raises(UserError, match=r"judge\.json: describes no judge; run the stage"):
-        ClassJudge.load(tmp_path, 16, 1, RUNTIME)
+def test_a_folder_that_holds_no_judge_is_refused(classifier, tmp_path):
+    with pytest.raises(UserError, match=r"classifier\.json: there is no such file; run the stage"):
+        Classifier.load(tmp_path, 16, 1, RUNTIME)
+    classifier.save(tmp_path)
+    with pytest.raises(UserError, match=r"classifier\.safetensors: holds no weights of this network; run the stage"):
+        Classifier.load(tmp_path, 32, 1, RUNTIME)
+    (tmp_path / "classifier.json").write_text('{"shape": {}}')
+    with pytest.raises(UserError, match=r"classifier\.json: describes no classifier; run the stage"):
+        Classifier.load(tmp_path, 16, 1, RUNTIME)
 
 
 @pytest.mark.parametrize(
     ("labels", "changes", "said"),
     [
-        (LABELS, {"judge__held_out": OWN + HELD}, "judge.held_out: must leave images to learn from; 66 test .* none."),
-        (LABELS, {"probe__unseen": 100}, "judge.held_out: must leave images to learn from; 66 test .* leave none."),
+        (
+            LABELS,
+            {"classifier__held_out": OWN + HELD},
+            "classifier.held_out: must leave images to learn from; 66 test .* none.",
+        ),
+        (
+            LABELS,
+            {"renders__unseen": 100},
+            "classifier.held_out: must leave images to learn from; 66 test .* leave none.",
+        ),
         (
             np.repeat([0, 1, 0, 1], [TRAIN // 2, TRAIN // 2 + UNSEEN, OWN, HELD]),
             {},
-            "data.test: the judge's images hold none of class 'b'; ask for more.",
+            "data.test: the classifier's images hold none of class 'b'; ask for more.",
         ),
         (
             np.where(np.arange(len(LABELS)) < len(LABELS) - HELD, LABELS, 1 - LABELS),
             {},
-            "judge: recognises none of the 20 images that measure it; .*",
+            "classifier: recognises none of the 20 images that measure it; .*",
         ),
     ],
 )
 def test_images_that_make_no_judge_are_refused(labels, changes, said):
-    params = tiny_class_params(**{**SMALL, "judge__epochs": 8, "judge__rate": 0.01, **changes})
+    params = tiny_class_params(**{**SMALL, "classifier__epochs": 8, "classifier__rate": 0.01, **changes})
     with pytest.raises(UserError, match=f"^{said}$"):
-        learn_judge(store(labels), params, RUNTIME)
+        learn_classifier(store(labels), params, RUNTIME)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from iglo.disentangle.model import ClassContentModel, learn_class_content, start_class_content
-from iglo.disentangle.probe import spread
+from iglo.disentangle.renders import spread
 from iglo.errors import UserError
 from iglo.losses.distances import L1
 from iglo.models.glo import Model, decode
 from iglo.models.networks import Generator, ModulatedGenerator
-from iglo.training.callbacks import Previews
+from iglo.training.callbacks import SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
 from tests.tiny import RUNTIME, generator, same_bits, tiny_class_params, tiny_images
@@ -41,7 +41,7 @@ def learned(request):
 
 
 def everything(model: ClassContentModel) -> dict:
-    record = {"log": model.log, "album": model.album.state_dict(), "labels": model.labels.tolist()}
+    record = {"log": model.log, "snapshots": model.snapshots.state_dict(), "labels": model.labels.tolist()}
     return record | {"weights": dict(model.state_dict()), "shape": model.shape, "classes": model.classes}
 
 
@@ -115,16 +115,16 @@ def test_learning_lowers_the_loss_and_moves_every_code(learned):
     assert (model.class_codes != start.class_codes).any(1).all()
     assert (model.content_codes != start.content_codes).any(1).all()
     rows = [row for row in model.log if row["stage"] == "train"]
-    assert [[*row] for row in rows] == [["stage", "epoch", "presented", "loss", "reconstruction", "decay"]] * 3
-    assert rows[-1]["presented"] == 36 and rows[-1]["reconstruction"] < rows[0]["reconstruction"]
+    assert [[*row] for row in rows] == [["stage", "epoch", "images_seen", "loss", "reconstruction", "decay"]] * 3
+    assert rows[-1]["images_seen"] == 36 and rows[-1]["reconstruction"] < rows[0]["reconstruction"]
 
 
 def test_without_noise_and_decay_reconstruction_is_all_there_is():
     model = begin()
     learn(model, tiny_class_params(sigma=0.0, decay=0.0))
-    assert [*model.log[-1]] == ["stage", "epoch", "presented", "loss", "reconstruction"]
-    shown = decode(model.generator, model.codes[model.album.ids], RUNTIME)
-    np.testing.assert_allclose(model.album.frames[-1].numpy(), shown * 255, atol=0.51)
+    assert [*model.log[-1]] == ["stage", "epoch", "images_seen", "loss", "reconstruction"]
+    shown = decode(model.generator, model.codes[model.snapshots.ids], RUNTIME)
+    np.testing.assert_allclose(model.snapshots.frames[-1].numpy(), shown * 255, atol=0.51)
 
 
 def test_every_part_learns_at_its_own_rate(monkeypatch):
@@ -200,7 +200,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(combine, tmp_p
     params = tiny_class_params(combine=combine)
     whole, checkpoints, epochs = begin(params), CheckpointFolder(tmp_path), []
     learn(whole, params)
-    take = Previews.after_epoch
+    take = SnapshotCallback.after_epoch
 
     def killed(self, model, epoch):
         take(self, model, epoch)
@@ -208,7 +208,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(combine, tmp_p
         if epochs == [1, 2]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Previews, "after_epoch", killed)
+    monkeypatch.setattr(SnapshotCallback, "after_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         learn(begin(params), params, checkpoints)
     resumed = begin(params)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.model import ClassContentModel
-from iglo.disentangle.report import draw_losses, load_probe
+from iglo.disentangle.report import draw_losses, load_renders
 from iglo.disentangle.sweep import changed
 from iglo.errors import UserError
 from iglo.params.run_record import folder_digest
@@ -32,8 +32,8 @@ CHANGES = {
     "train": {"epochs": 2},
     "encoder": {"width": 4, "epochs": 1},
     "joint": {"epochs": 1},
-    "judge": {"width": 4, "epochs": 4, "held_out": 40},
-    "probe": {"unseen": 20, "converted": 12, "samples": 12},
+    "classifier": {"width": 4, "epochs": 4, "held_out": 40},
+    "renders": {"unseen": 20, "converted": 12, "samples": 12},
     # whole numbers are written without a point
     "sweep": {"sigma": [0, 0.4], "decay": [0.1], "loss": ["l2"], "content_init": ["pca"]},
 }
@@ -86,7 +86,7 @@ def swept(concatenated):
 def test_a_run_leaves_its_numbers(run):
     numbers = json.loads((run / "disentangle/metrics.json").read_text())
     of = {"model": folder_digest(run / "disentangle/work/encoded")}
-    assert json.loads((run / "disentangle/work/probe/metrics.json").read_text()) == numbers | {"of": of}
+    assert json.loads((run / "disentangle/work/renders/metrics.json").read_text()) == numbers | {"of": of}
     assert list(numbers) == ["train", "leakage", "conversion", "scratch", "real", "unseen"]
     assert all(map(math.isfinite, leaves(numbers))) and numbers["leakage"]["chance"] < 0.2
     shares = [*numbers["leakage"].values(), numbers["real"]["accuracy"], numbers["conversion"]["recognised"]]
@@ -122,7 +122,9 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "iglo.disentangle.report.plots.save_curves", lambda path, curves, *_, **__: drawn.update(curves)
     )
-    log = [{"stage": "train", "epoch": n, "presented": 9 * n, "reconstruction": 0.5 / n, "decay": 20.0} for n in (1, 2)]
+    log = [
+        {"stage": "train", "epoch": n, "images_seen": 9 * n, "reconstruction": 0.5 / n, "decay": 20.0} for n in (1, 2)
+    ]
     draw_losses(tmp_path / "losses.png", [*log, {"stage": "encoder", "held_out": 1.0}], {"decay": 0.01})
     assert list(drawn) == ["reconstruction", "decay × 0.01"]
     for (epochs, values), expected in zip(drawn.values(), ([0.5, 0.25], [0.2, 0.2]), strict=True):
@@ -131,8 +133,8 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
 
 
 def test_the_parts_of_the_split_are_kept_apart(run):
-    """What was never seen is shown from the encoder's codes, and none of it is the judge's."""
-    store, drawn = ImageStore.open(run / "disentangle/work/images"), load_probe(run / "disentangle/work/probe")
+    """What was never seen is shown from the encoder's codes, and none of it is the classifier's."""
+    store, drawn = ImageStore.open(run / "disentangle/work/images"), load_renders(run / "disentangle/work/renders")
     model = ClassContentModel.load(run / "disentangle/work/encoded", RUNTIME)
     assert store.classes == tuple("0123456789") == model.classes and store.train_count == 100
     np.testing.assert_array_equal(model.labels, store.label_ids[:100])
@@ -167,7 +169,9 @@ def test_a_study_changes_its_value_and_nothing_else(swept):
     whole = json.loads((run / "metrics.json").read_text())
     assert numbers["real"] == whole["real"]
     trained = ClassContentModel.load(run / "work/model", RUNTIME)
-    last = {key: value for key, value in trained.log[-1].items() if key not in ("stage", "epoch", "presented", "loss")}
+    last = {
+        key: value for key, value in trained.log[-1].items() if key not in ("stage", "epoch", "images_seen", "loss")
+    }
     assert numbers["final"] == last != other["final"]
 
 

@@ -24,7 +24,7 @@ import iglo
 from iglo.data.store import ImageStore
 from iglo.estimator.estimator import IncrementalGLO, learn_model
 from iglo.estimator.settings import growing_rounds
-from iglo.latent.priors import fit_sampler
+from iglo.latent.priors import fit_prior
 from iglo.models.glo import Model, decode, encode
 from iglo.params.sections import load_params
 from iglo.runtime.device import start
@@ -113,7 +113,7 @@ def test_the_estimator_learns_what_the_pipeline_learns(tiny_run):
     images = ImageStore.open(tiny_run.folder / "data" / "prepared").train
     learned, wanted = learn_model(images, params, runtime), Model.load(tiny_run.folder / "models" / "joint", runtime)
     assert same_bits(dict(learned.state_dict()), dict(wanted.state_dict()))
-    assert learned.log == wanted.log and np.array_equal(learned.learned_in, wanted.learned_in)
+    assert learned.log == wanted.log and np.array_equal(learned.subset_id, wanted.subset_id)
 
 
 def test_classic_glo_runs_whole_at_128_pixels():
@@ -128,7 +128,7 @@ def test_classic_glo_runs_whole_at_128_pixels():
     runtime = start(params.precision)
     model = learn_model(images, params, runtime)
     read = encode(model.encoder, images, model.shape, runtime)
-    drawn = fit_sampler("gaussian", model.codes, model.shape.geometry(), 0).draw(4, generator())
+    drawn = fit_prior("gaussian", model.codes, model.shape.geometry(), 0).draw(4, generator())
     for codes in (model.codes, read, drawn):
         torch.testing.assert_close(codes.norm(dim=1).cpu(), torch.ones(len(codes)), rtol=0, atol=1e-5)
     assert decode(model.generator, drawn, runtime).shape == (4, 128, 128, 3)
@@ -250,9 +250,9 @@ def test_images_and_their_rows_are_the_same():
     np.testing.assert_array_equal(rows.transform(DIGITS[:20].reshape(20, 8, 8, 1)), images.transform(DIGITS[:20]))
 
 
-@pytest.mark.parametrize("sampler", ["normal", "gaussian_diag", "gaussian", "gmm", "imle"])
-def test_samples_stay_in_the_range_of_the_training_set(sampler: str):
-    model = tiny(sampler=sampler).fit(DIGITS[:30])
+@pytest.mark.parametrize("prior", ["normal", "gaussian_diag", "gaussian", "gmm", "imle"])
+def test_samples_stay_in_the_range_of_the_training_set(prior: str):
+    model = tiny(prior=prior).fit(DIGITS[:30])
     drawn = model.sample(50)
     assert drawn.shape == (50, 64) and 0 <= drawn.min() < drawn.max() <= 16
     assert not np.array_equal(drawn[0], drawn[1])
@@ -377,7 +377,7 @@ def test_the_settings_of_torch_stay_as_they_are():
         ("sigma", np.nan, "sigma: must be a finite number"),
         ("constraint", "cube", "constraint: must be one of none, ball, sphere, got 'cube'"),
         ("loss", "mse", "loss: must be one of"),
-        ("sampler", "flow", "sampler: must be one of"),
+        ("prior", "flow", "prior: must be one of"),
         ("learning_rate", 0, "learning_rate: must be greater than 0"),
         ("batch_size", None, "batch_size: must be a whole number, got None"),
         ("image_shape", (3, 5), "image_shape: must be that of X"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from iglo.errors import UserError
-from iglo.estimator.image_adapter import Frame, guess_shape
+from iglo.estimator.image_adapter import ImageAdapter, guess_shape
 
 
 def samples(*shape: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def samples(*shape: int) -> np.ndarray:
 def test_samples_come_back_bit_for_bit(item_shape, image_shape, side):
     given = samples(5, *item_shape)
     rows = given.reshape(5, -1)
-    frame = Frame.of(rows, item_shape)
+    frame = ImageAdapter.of(rows, item_shape)
     images = frame.images(rows)
     assert (frame.image_shape, images.shape, images.dtype) == (image_shape, (5, side, side, image_shape[2]), np.uint8)
     back = frame.samples(images.astype(np.float32) / 255)
@@ -37,7 +37,7 @@ def test_samples_come_back_bit_for_bit(item_shape, image_shape, side):
 
 def test_a_small_image_is_enlarged_by_a_whole_factor_in_the_middle_of_its_own_edge():
     rows = np.arange(25, dtype=np.uint8)[None]
-    (image,) = Frame.of(rows, (25,)).images(rows)[..., 0]
+    (image,) = ImageAdapter.of(rows, (25,)).images(rows)[..., 0]
     np.testing.assert_array_equal(image[:15:3, :15:3], rows.reshape(5, 5))
     np.testing.assert_array_equal(image[2:15:3, 2:15:3], rows.reshape(5, 5))
     np.testing.assert_array_equal(image[15], image[14])
@@ -45,7 +45,7 @@ def test_a_small_image_is_enlarged_by_a_whole_factor_in_the_middle_of_its_own_ed
 
 def test_floats_come_back_to_half_a_level_of_the_range_of_the_samples():
     rows = np.random.default_rng(1).normal(50, 10, (40, 10))
-    frame = Frame.of(rows, (10,))
+    frame = ImageAdapter.of(rows, (10,))
     assert (frame.low, frame.high) == (rows.min(), rows.max())
     back = frame.samples(frame.images(rows) / 255)
     assert back.dtype == np.float32 and back.shape == rows.shape
@@ -54,13 +54,13 @@ def test_floats_come_back_to_half_a_level_of_the_range_of_the_samples():
 
 def test_a_given_range_clips():
     rows = np.array([[-1.0, 0.0, 8.0, 17.0]])
-    frame = Frame.of(rows, (4,), value_range=(0, 16))
+    frame = ImageAdapter.of(rows, (4,), value_range=(0, 16))
     np.testing.assert_allclose(frame.samples(frame.images(rows) / 255), [[0, 0, 8, 16]], atol=0.04)
 
 
 def test_equal_values_have_a_frame():
     rows = np.full((2, 4), 3.0)
-    frame = Frame.of(rows, (4,))
+    frame = ImageAdapter.of(rows, (4,))
     np.testing.assert_array_equal(frame.samples(frame.images(rows) / 255), rows)
 
 
@@ -69,7 +69,7 @@ def test_equal_values_have_a_frame():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equal_values_of_any_size_have_a_frame(value, dtype):
     rows = np.full((2, 4), value, dtype)
-    frame = Frame.of(rows, (4,))
+    frame = ImageAdapter.of(rows, (4,))
     np.testing.assert_allclose(frame.samples(frame.images(rows) / 255), rows, rtol=1e-6)
 
 
@@ -77,26 +77,26 @@ def test_equal_values_of_any_size_have_a_frame(value, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_largest_range_comes_back_finite_and_a_larger_one_is_refused(dtype):
     rows = np.array([[-1.7e38, 0, 0, 1.7e38]], dtype)
-    frame = Frame.of(rows, (4,))
+    frame = ImageAdapter.of(rows, (4,))
     np.testing.assert_allclose(frame.samples(frame.images(rows) / 255), rows, atol=1e36)
     for high in (2e38, 1e308):  # these once gave infinity without an error
         with pytest.raises(UserError, match=r"X: values must be within ±1\.7e\+38, got -"):
-            Frame.of(np.array([[-high, 0, 0, high]]), (4,))
+            ImageAdapter.of(np.array([[-high, 0, 0, high]]), (4,))
         with pytest.raises(UserError, match=r"X: values must be within ±1\.7e\+38, got 0 to "):
             frame.images(np.array([[0, 0, 0, high]]))
 
 
 @pytest.mark.filterwarnings("error")
 def test_values_far_beyond_a_narrow_range_are_clipped():
-    frame = Frame.of(np.zeros((2, 4)), (4,), value_range=(0, 1e-300))
+    frame = ImageAdapter.of(np.zeros((2, 4)), (4,), value_range=(0, 1e-300))
     assert frame.images(np.array([[1e38, 0, 0, 0]]))[0, 0, 0] == 255
 
 
 def test_a_given_shape_is_taken():
     rows = samples(2, 12)
-    assert Frame.of(rows, (12,)).image_shape == (2, 2, 3)
-    assert Frame.of(rows, (12,), [3, 4]).image_shape == (3, 4, 1)
-    assert Frame.of(rows, (3, 4), (3, 4, 1)).image_shape == (3, 4, 1)
+    assert ImageAdapter.of(rows, (12,)).image_shape == (2, 2, 3)
+    assert ImageAdapter.of(rows, (12,), [3, 4]).image_shape == (3, 4, 1)
+    assert ImageAdapter.of(rows, (3, 4), (3, 4, 1)).image_shape == (3, 4, 1)
 
 
 @pytest.mark.parametrize("features", range(1, 200))
@@ -128,4 +128,4 @@ def test_every_vector_fills_the_smallest_square(features: int):
 )
 def test_what_cannot_be_framed(item_shape, arguments, words):
     with pytest.raises(UserError, match=words):
-        Frame.of(samples(2, int(np.prod(item_shape))), item_shape, **arguments)
+        ImageAdapter.of(samples(2, int(np.prod(item_shape))), item_shape, **arguments)

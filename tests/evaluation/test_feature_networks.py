@@ -1,4 +1,4 @@
-"""LPIPS by its formula and by its own package; features of the judge."""
+"""LPIPS by its formula and by its own package; features of the feature network."""
 
 import hashlib
 import warnings
@@ -10,7 +10,7 @@ from torchvision import models
 
 from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, load_backbone
 from iglo.errors import UserError
-from iglo.evaluation.feature_networks import feature_judge, lpips_distance
+from iglo.evaluation.feature_networks import load_feature_network, lpips_distance
 
 
 def pair(side=32, channels=3):
@@ -111,11 +111,11 @@ def test_a_network_without_blocks_is_refused():
 
 def test_features_of_the_judge():
     a, _ = pair(channels=1)
-    name, features = feature_judge("alex", "random", seed=0)
+    name, features = load_feature_network("alex", "random", seed=0)
     assert name == "random_alexnet" and features(a).shape == (3, 256)
     with torch.no_grad():
         assert torch.equal(features(a), load_backbone("alexnet", "random", seed=0)(a))
-    assert feature_judge("pixels", "random", seed=0)[1](a).shape == (3, 32 * 32)
+    assert load_feature_network("pixels", "random", seed=0)[1](a).shape == (3, 32 * 32)
 
 
 def test_real_weights_as_a_judge(shared):

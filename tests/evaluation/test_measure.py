@@ -10,7 +10,7 @@ import pytest
 from iglo.data.store import UnitImages
 from iglo.evaluation import measure
 from iglo.evaluation.measure import (
-    choose_sampler,
+    choose_prior,
     continuity,
     interpolations,
     quality,
@@ -80,19 +80,19 @@ def test_one_training_image_has_no_path():
 @pytest.mark.parametrize(("tests", "samples"), [(1, 8), (5, 1), (5, 8)])
 def test_best_without_images_to_compare_is_the_gaussian(tests, samples, monkeypatch, recwarn):
     monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", 1)
-    params = tiny_params(sampler="best", evaluate__samples=samples)
+    params = tiny_params(prior="best", evaluate__samples=samples)
     model = start_model(tiny_images(6), params, RUNTIME)
-    judge = SimpleNamespace(features=lambda images: images.reshape(len(images), -1)[:, ::37])
+    feature_network = SimpleNamespace(features=lambda images: images.reshape(len(images), -1)[:, ::37])
     images = tiny_images(tests, seed=1) / np.float32(255)
-    choice = choose_sampler(model, images, judge, params, RUNTIME)
-    told = [str(each.message) for each in recwarn if "sampler" in str(each.message)]
+    choice = choose_prior(model, images, feature_network, params, RUNTIME)
+    told = [str(each.message) for each in recwarn if "prior" in str(each.message)]
     if min(tests, samples) > 1:
         assert choice.chosen == min(choice.kernel_distance, key=choice.kernel_distance.get) and not told
     else:
         assert (choice.chosen, choice.kernel_distance) == ("gaussian", {})
         assert told == [
-            "sampler: best needs at least 2 held-out images and as many evaluate.samples to compare samplers, got "
+            "prior: best needs at least 2 held-out images and as many evaluate.samples to compare priors, got "
             f"{tests} and {samples}; gaussian is taken instead."
         ]
-        named = choose_sampler(model, images, judge, dataclasses.replace(params, sampler="gmm"), RUNTIME)
+        named = choose_prior(model, images, feature_network, dataclasses.replace(params, prior="gmm"), RUNTIME)
         assert named.chosen == "gmm" and len(recwarn) == len(told)

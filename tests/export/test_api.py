@@ -73,7 +73,7 @@ def test_another_sampler_may_be_taken(model):
         def draw(self, count, rng):
             return torch.arange(6.0).repeat(count, 1)
 
-    np.testing.assert_array_equal(model.draw_codes(2, sampler=Constant()), [np.arange(6)] * 2)
+    np.testing.assert_array_equal(model.draw_codes(2, prior=Constant()), [np.arange(6)] * 2)
 
 
 def test_decoding_takes_codes_as_they_are(model):
@@ -229,7 +229,7 @@ def test_info_is_plain(model, classes):
         model.info().items()
         >= {
             **{"kind": "glo", "dimension": 6, "image_size": 16, "channels": 1, "constraint": "sphere"},
-            **{"sampler": "gaussian", "loss": "l1", "seed": 0, "training_images": 12, "format_version": 1},
+            **{"prior": "gaussian", "loss": "l1", "seed": 0, "training_images": 12, "format_version": 1},
         }.items()
     )
     assert model.info()["generator_weights"] == sum(each.numel() for each in model.bundle.generator.parameters())

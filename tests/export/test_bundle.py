@@ -22,7 +22,7 @@ from iglo.errors import UserError
 from iglo.export import bundle, onnx, writing
 from iglo.export.bundle import FILES, load_bundle
 from iglo.export.writing import RecordWarning, export_model
-from iglo.latent.priors import Sampler
+from iglo.latent.priors import Prior
 from iglo.models.glo import Model
 from iglo.params.run_record import Loss, RunRecord, file_digest
 from tests import exported as exports
@@ -32,7 +32,7 @@ SHAPE = {"dimension": 6, "image_size": 16, "channels": 1, "width": 4, "constrain
 CLASS_SHAPE = {
     **{"class_dimension": 3, "content_dimension": 4, "image_size": 16, "channels": 1, "width": 4, "combine": "concat"}
 }
-GLO_FILES = {"generator.safetensors", "encoder.safetensors", "sampler.safetensors", "model.json", "README.md"}
+GLO_FILES = {"generator.safetensors", "encoder.safetensors", "prior.safetensors", "model.json", "README.md"}
 
 
 def refused(folder: Path) -> str:
@@ -57,8 +57,8 @@ def test_a_model_comes_back(exported):
     for name in ("generator", "encoder"):
         states = (dict(getattr(each, name).state_dict()) for each in (model, loaded))
         assert same_bits(*states)
-    sampler = Sampler.load(exported.parent / "samplers" / "gaussian.safetensors", model.shape.geometry())
-    assert torch.equal(sampler.draw(5, generator()), loaded.sampler.draw(5, generator()))
+    prior = Prior.load(exported.parent / "priors" / "gaussian.safetensors", model.shape.geometry())
+    assert torch.equal(prior.draw(5, generator()), loaded.prior.draw(5, generator()))
     codes, known = model.codes.cpu().numpy().astype(float), loaded.record.codes
     np.testing.assert_allclose(known.mean, codes.mean(0), atol=1e-12)
     np.testing.assert_allclose(known.std, codes.std(0), atol=1e-12)
@@ -73,7 +73,7 @@ def test_a_model_of_class_and_content_comes_back(exported_classes):
     assert loaded.record.kind == "class_content" and loaded.record.classes == exports.CLASSES
     assert torch.equal(loaded.class_codes, model.class_codes.cpu()) and loaded.shape == model.shape
     assert same_bits(dict(loaded.generator.state_dict()), dict(model.generator.state_dict()))
-    drawn = loaded.sampler.draw(20_000, generator())
+    drawn = loaded.prior.draw(20_000, generator())
     content = model.content_codes.cpu()
     torch.testing.assert_close(drawn.mean(0), content.mean(0), atol=0.05, rtol=0)
     torch.testing.assert_close(drawn.T.cov(), content.T.cov(), atol=0.1, rtol=0)
@@ -96,7 +96,7 @@ def test_what_is_no_exported_model_is_refused(exported, tmp_path):
         ({"kind": "gan"}, "describes no model (kind: must be one of glo, class_content, got 'gan')"),
         ({"shape": {"dimension": 6}}, "describes no model (shape.image_size: missing)"),
         ({"seed": "0"}, "describes no model (seed: must be a whole number, got '0')"),
-        ({"sampler": "imle"}, "sampler.safetensors: truncated, damaged or of another model"),
+        ({"prior": "imle"}, "prior.safetensors: truncated, damaged or of another model"),
         ({"shape": SHAPE | {"radius": 0}}, "(shape.radius: must be greater than 0, got 0.0)"),
         ({"shape": SHAPE | {"radius": int("9" * 400)}}, "describes no model ("),
         ({"shape": SHAPE | {"width": 1e30}}, "(shape.width: must be a whole number, got 1e+30)"),
@@ -154,7 +154,7 @@ def test_nothing_is_allocated_for_a_network_that_is_not_in_the_file(copy):
         ("generator", "body.0.weight", np.nan),
         ("generator", "body.1.running_var", -0.5),
         ("encoder", "head.weight", np.inf),
-        ("sampler", "roots", np.nan),
+        ("prior", "roots", np.nan),
     ],
 )
 def test_weights_that_no_model_has_are_refused(copy, name, key, value):
@@ -223,32 +223,32 @@ def test_a_file_that_is_missing_or_damaged_is_named(name, exported_classes, tmp_
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(tmp_path):
     bare = exports.trained(tmp_path / "bare", encoder=False)
     whole, old = exports.trained(tmp_path / "whole"), exports.trained(tmp_path / "old", record=False)
-    samplers = exports.fitted(tmp_path / "samplers")
+    priors = exports.fitted(tmp_path / "priors")
     other = exports.tiny_params(generator__width=8)
     for model, folder, params, said in [
-        (bare, samplers, None, f"^{bare}: has no encoder"),
-        (whole, tmp_path / "none", None, "samplers.json"),
-        (old, samplers, None, f"^{old}: has no record of its run, .* name the params of that run"),
-        (old, samplers, other, "^generator.width: is 8, but .* was made with 4"),
-        (old, samplers, exports.CLASS_PARAMS, "^params: are those of another kind of model than"),
-        (bare.parent / "none", samplers, exports.PARAMS, "model.json"),
+        (bare, priors, None, f"^{bare}: has no encoder"),
+        (whole, tmp_path / "none", None, "priors.json"),
+        (old, priors, None, f"^{old}: has no record of its run, .* name the params of that run"),
+        (old, priors, other, "^generator.width: is 8, but .* was made with 4"),
+        (old, priors, exports.CLASS_PARAMS, "^params: are those of another kind of model than"),
+        (bare.parent / "none", priors, exports.PARAMS, "model.json"),
         (
             whole,
             exports.fitted(tmp_path / "others", model_folder=old),
             None,
-            "^.*: holds samplers of another model than",
+            "^.*: holds priors of another model than",
         ),
     ]:
         with pytest.raises(UserError, match=said):
             export_model(tmp_path / "out", model, folder, params)
-    assert {path.name for path in tmp_path.iterdir()} == {"bare", "whole", "old", "samplers", "others"}
+    assert {path.name for path in tmp_path.iterdir()} == {"bare", "whole", "old", "priors", "others"}
 
 
 def test_an_export_that_breaks_off_leaves_the_older_one(exported, tmp_path, monkeypatch):
     out = Path(shutil.copytree(exported, tmp_path / "out"))
     monkeypatch.setattr(writing, "model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export_model(out, exported.parent / "model", exported.parent / "samplers")
+        export_model(out, exported.parent / "model", exported.parent / "priors")
     assert {name: (out / name).read_bytes() for name in GLO_FILES} == {
         name: (exported / name).read_bytes() for name in GLO_FILES
     }
@@ -326,7 +326,7 @@ def test_onnx_draws_and_reads_as_torch_does(exported, tmp_path):
     pytest.importorskip("onnxscript")
     out = exports.export(tmp_path, onnx=True)
     loaded = load_bundle(out, RUNTIME)
-    codes = loaded.sampler.draw(5, generator())
+    codes = loaded.prior.draw(5, generator())
     sessions = [runtime.InferenceSession(out / f"{name}.onnx") for name in ("generator", "encoder")]
     images = sessions[0].run(None, {"codes": codes.numpy()})[0]
     read = sessions[1].run(None, {"images": images})[0]

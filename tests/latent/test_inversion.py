@@ -10,9 +10,9 @@ from iglo.errors import UserError
 from iglo.latent.inversion import Inverted, invert, optimise_codes
 from iglo.losses.distances import L1, L2, LaplacianL1
 from iglo.models.codes import Factor, LatentTable
-from iglo.models.glo import Model, Shape, decode, encode, settle_batch_norm
+from iglo.models.glo import Model, Shape, decode, encode, recalibrate_bn
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.training.optimizers import RowAdam
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
@@ -28,8 +28,8 @@ def make(constraint: str = "sphere", radius: float | None = None) -> Model:
             if weights.dim() == 4:
                 weights.mul_(10)
     table = LatentTable(image=Factor(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
-    model = Model(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Album(torch.zeros(0).long()))
-    settle_batch_norm(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
+    model = Model(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Snapshots(torch.zeros(0).long()))
+    recalibrate_bn(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
     return model
 
 

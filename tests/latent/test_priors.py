@@ -11,9 +11,9 @@ from iglo.errors import UserError
 from iglo.files.io import read_json, write_json
 from iglo.latent.priors import (
     SAMPLERS,
-    Sampler,
-    SamplerChoice,
-    fit_sampler,
+    Prior,
+    PriorChoice,
+    fit_prior,
     imle_loss,
     imle_mapping,
     nearest_noises,
@@ -44,12 +44,12 @@ def two_clusters(count: int = 100) -> torch.Tensor:
 
 
 def test_params_may_name_every_sampler_and_the_best():
-    assert get_args(get_type_hints(Params)["sampler"]) == ("best", *SAMPLERS)
+    assert get_args(get_type_hints(Params)["prior"]) == ("best", *SAMPLERS)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_same_seed_gives_the_same_draws(name):
-    first, again = (fit_sampler(name, skewed_codes(), FREE, 0) for _ in range(2))
+    first, again = (fit_prior(name, skewed_codes(), FREE, 0) for _ in range(2))
     drawn = first.draw(20, generator(1))
     assert drawn.dtype == torch.float32 and drawn.shape == (20, 3)
     assert torch.equal(drawn, again.draw(20, generator(1)))
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_draws(name):
 def test_every_draw_is_where_codes_may_lie(name):
     sphere, ball = Sphere(3.0), Ball(0.5)
     lengths = [
-        fit_sampler(name, geometry.project(skewed_codes()), geometry, 0).draw(500, generator()).norm(dim=1)
+        fit_prior(name, geometry.project(skewed_codes()), geometry, 0).draw(500, generator()).norm(dim=1)
         for geometry in (sphere, ball)
     ]
     assert (lengths[0] / 3 - 1).abs().max() < 1e-5
@@ -68,7 +68,7 @@ def test_every_draw_is_where_codes_may_lie(name):
 
 
 def test_normal_is_the_prior_whatever_the_codes():
-    drawn = fit_sampler("normal", skewed_codes(), Euclidean(2 * math.sqrt(3)), 0).draw(20_000, generator())
+    drawn = fit_prior("normal", skewed_codes(), Euclidean(2 * math.sqrt(3)), 0).draw(20_000, generator())
     torch.testing.assert_close(drawn.mean(0), torch.zeros(3), rtol=0, atol=0.06)
     torch.testing.assert_close(drawn.T.cov(), 4 * torch.eye(3), rtol=0.05, atol=0.1)
 
@@ -76,14 +76,14 @@ def test_normal_is_the_prior_whatever_the_codes():
 @pytest.mark.parametrize(("name", "correlated"), [("gaussian", True), ("gaussian_diag", False)])
 def test_gaussians_have_the_mean_and_the_covariance_of_the_codes(name, correlated):
     codes = skewed_codes()
-    drawn = fit_sampler(name, codes, FREE, 0).draw(20_000, generator(1))
+    drawn = fit_prior(name, codes, FREE, 0).draw(20_000, generator(1))
     covariance = codes.T.cov() if correlated else codes.T.cov().diagonal().diag()
     torch.testing.assert_close(drawn.mean(0), codes.mean(0), rtol=0.02, atol=0.02)
     torch.testing.assert_close(drawn.T.cov(), covariance, rtol=0.1, atol=0.1)
 
 
 def test_a_mixture_finds_two_clusters_and_draws_nothing_between():
-    drawn = fit_sampler("gmm", two_clusters(), FREE, 0).draw(1000, generator())
+    drawn = fit_prior("gmm", two_clusters(), FREE, 0).draw(1000, generator())
     assert drawn[:, 0].abs().min() > 9
     assert (drawn[:, 0] < 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
@@ -93,7 +93,7 @@ def test_imle_leaves_no_code_out(monkeypatch):
     codes, distances = two_clusters(12), []
     for rounds in (0, 300):
         monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", rounds)
-        drawn = fit_sampler("imle", codes, FREE, 0).draw(200, generator(1))
+        drawn = fit_prior("imle", codes, FREE, 0).draw(200, generator(1))
         distances.append(torch.cdist(codes, drawn).min(1).values.max())
     assert distances[1] < 0.5 * distances[0]
 
@@ -117,13 +117,13 @@ def test_nearest_noises_by_double_loops():
 def test_constant_or_very_few_codes_have_samplers_too(name, count, constant):
     codes = torch.full((count, 3), 2.0) if constant else torch.randn(count, 3, generator=generator())
     for geometry in (FREE, Sphere(3.0)):
-        drawn = fit_sampler(name, geometry.project(codes), geometry, 0).draw(4, generator())
+        drawn = fit_prior(name, geometry.project(codes), geometry, 0).draw(4, generator())
         assert drawn.isfinite().all()
 
 
 def test_codes_that_are_not_finite_are_refused():
-    with pytest.raises(UserError, match="codes: must be finite to fit the sampler gmm"):
-        fit_sampler("gmm", torch.tensor([[0.0, math.nan]]), FREE, 0)
+    with pytest.raises(UserError, match="codes: must be finite to fit the prior gmm"):
+        fit_prior("gmm", torch.tensor([[0.0, math.nan]]), FREE, 0)
 
 
 # --- Files ---
@@ -131,50 +131,50 @@ def test_codes_that_are_not_finite_are_refused():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_comes_back_from_its_file(name, tmp_path):
-    sampler = fit_sampler(name, skewed_codes(), Sphere(3.0), 0)
-    sampler.save(tmp_path / "sampler.safetensors")
-    back = Sampler.load(tmp_path / "sampler.safetensors", Sphere(3.0))
-    assert back.name == name and same_bits(back.arrays, sampler.arrays)
-    assert torch.equal(back.draw(9, generator(1)), sampler.draw(9, generator(1)))
+    prior = fit_prior(name, skewed_codes(), Sphere(3.0), 0)
+    prior.save(tmp_path / "prior.safetensors")
+    back = Prior.load(tmp_path / "prior.safetensors", Sphere(3.0))
+    assert back.name == name and same_bits(back.arrays, prior.arrays)
+    assert torch.equal(back.draw(9, generator(1)), prior.draw(9, generator(1)))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "another", "without an array", "NaN"])
 def test_a_file_that_holds_no_sampler_is_refused(name, damage, tmp_path):
-    sampler, path = fit_sampler(name, skewed_codes(), FREE, 0), tmp_path / "sampler.safetensors"
-    first = next(iter(sampler.arrays))
+    prior, path = fit_prior(name, skewed_codes(), FREE, 0), tmp_path / "prior.safetensors"
+    first = next(iter(prior.arrays))
     if damage == "another":
-        sampler = Sampler("gan", sampler.arrays, FREE)
+        prior = Prior("gan", prior.arrays, FREE)
     if damage == "without an array":
-        sampler = Sampler(name, {key: sampler.arrays[key] for key in sampler.arrays if key != first}, FREE)
+        prior = Prior(name, {key: prior.arrays[key] for key in prior.arrays if key != first}, FREE)
     if damage == "NaN":
-        sampler = Sampler(name, {key: array * math.nan for key, array in sampler.arrays.items()}, FREE)
-    sampler.save(path)
+        prior = Prior(name, {key: array * math.nan for key, array in prior.arrays.items()}, FREE)
+    prior.save(path)
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-10])
     if damage == "empty":
         path.write_bytes(b"")
     if damage == "missing":
         path.unlink()
-    with pytest.raises(UserError, match=r"sampler\.safetensors: holds no sampler; run"):
-        Sampler.load(path, FREE)
+    with pytest.raises(UserError, match=r"prior\.safetensors: holds no prior; run"):
+        Prior.load(path, FREE)
 
 
 def test_a_choice_comes_back_from_its_folder(tmp_path):
-    samplers = {name: fit_sampler(name, skewed_codes(), FREE, 0) for name in SAMPLERS}
-    about = {"model": "0123", "judge": {"network": "alex", "weights": "random"}}
-    SamplerChoice(samplers, "gmm", {name: float(len(name)) for name in SAMPLERS}, about).save(tmp_path)
-    back = SamplerChoice.load(tmp_path, FREE)
-    assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.samplers) == list(SAMPLERS)
-    assert back.about == about and read_json(tmp_path / "samplers.json").keys() == {"chosen", "kernel_distance", "of"}
+    priors = {name: fit_prior(name, skewed_codes(), FREE, 0) for name in SAMPLERS}
+    about = {"model": "0123", "feature_network": {"network": "alex", "weights": "random"}}
+    PriorChoice(priors, "gmm", {name: float(len(name)) for name in SAMPLERS}, about).save(tmp_path)
+    back = PriorChoice.load(tmp_path, FREE)
+    assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.priors) == list(SAMPLERS)
+    assert back.about == about and read_json(tmp_path / "priors.json").keys() == {"chosen", "kernel_distance", "of"}
     dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # with too few images
-    assert SamplerChoice.load(tmp_path, back.samplers["gmm"].geometry).kernel_distance == {}
-    write_json(tmp_path / "samplers.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
-    assert SamplerChoice.load(tmp_path, FREE).about == {}  # written by an earlier iglo
+    assert PriorChoice.load(tmp_path, back.priors["gmm"].geometry).kernel_distance == {}
+    write_json(tmp_path / "priors.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
+    assert PriorChoice.load(tmp_path, FREE).about == {}  # written by an earlier iglo
     for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):
-        write_json(tmp_path / "samplers.json", broken)
-        with pytest.raises(UserError, match=r"samplers\.json: names no choice of samplers"):
-            SamplerChoice.load(tmp_path, FREE)
+        write_json(tmp_path / "priors.json", broken)
+        with pytest.raises(UserError, match=r"priors\.json: names no choice of priors"):
+            PriorChoice.load(tmp_path, FREE)
 
 
 def test_a_draw_of_the_gaussian_is_its_formula():
@@ -182,5 +182,5 @@ def test_a_draw_of_the_gaussian_is_its_formula():
     codes = skewed_codes().double()
     root = torch.linalg.cholesky(codes.T.cov() + 1e-6 * torch.eye(3))
     noise = torch.randn(7, 3, generator=torch_generator(0, "samples"), dtype=torch.float64)
-    drawn = fit_sampler("gaussian", codes.float(), FREE, 0).draw(7, torch_generator(0, "samples"))
+    drawn = fit_prior("gaussian", codes.float(), FREE, 0).draw(7, torch_generator(0, "samples"))
     torch.testing.assert_close(drawn, (codes.mean(0) + noise @ root.T).float(), rtol=1e-6, atol=1e-6)

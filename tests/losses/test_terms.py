@@ -69,7 +69,7 @@ def batch():
 
 def test_the_total_is_the_weighted_sum_of_means(model, batch):
     objective = Objective([(2.0, Reconstruction()), (0.5, Preservation())], L1())
-    total, terms, presented = objective(model, batch, generator())
+    total, terms, images_seen = objective(model, batch, generator())
     means = {}
     for name, part in (("reconstruction", "current"), ("preservation", "earlier")):
         codes = model.table.factors["image"].codes[batch[part].ids]
@@ -79,7 +79,7 @@ def test_the_total_is_the_weighted_sum_of_means(model, batch):
         assert terms[name].item() == pytest.approx(mean.item()) and not terms[name].requires_grad
     expected = 2 * means["reconstruction"] + 0.5 * means["preservation"]
     assert total.item() == pytest.approx(expected.item()) and total.requires_grad
-    assert presented == 5 and model.generator.batches == [5]  # in one pass
+    assert images_seen == 5 and model.generator.batches == [5]  # in one pass
 
 
 def test_a_term_of_weight_0_is_not_built(model, batch):
@@ -97,8 +97,8 @@ def test_a_term_of_weight_0_is_not_built(model, batch):
 
     objective = Objective([(0.0, Forbidden()), (1.0, Reconstruction()), (0, Direct())], L2())
     assert objective.names == ["reconstruction"]
-    _, terms, presented = objective(model, batch, generator())
-    assert list(terms) == ["reconstruction"] and presented == 3
+    _, terms, images_seen = objective(model, batch, generator())
+    assert list(terms) == ["reconstruction"] and images_seen == 3
 
 
 def test_preservation_moves_the_generator_but_no_frozen_code(model, batch):
@@ -125,9 +125,9 @@ def test_continuity_adds_fresh_noise_that_is_not_projected_back(model, batch):
     assert torch.equal(noisy[0], noisy[1]) and not torch.equal(noisy[0], noisy[2])
     torch.testing.assert_close(noisy[0] - codes, 0.5 * torch.randn(3, 3, generator=generator(3)))
     objective = Objective([(1.0, Reconstruction()), (1.0, term)], L1())
-    _, terms, presented = objective(model, batch, generator(3))
+    _, terms, images_seen = objective(model, batch, generator(3))
     expected = (Matrix()(noisy[0]) - batch["current"].images).abs().mean()
-    assert presented == 6 and terms["continuity"].item() == pytest.approx(expected.item())
+    assert images_seen == 6 and terms["continuity"].item() == pytest.approx(expected.item())
     assert terms["continuity"] != terms["reconstruction"]
 
 
@@ -163,11 +163,11 @@ def test_a_code_distance_has_a_value_per_image():
 
 
 def test_code_regression_teaches_the_encoder_alone(model, batch):
-    total, terms, presented = Objective([(1.0, CodeRegression(CODE_DISTANCE))])(model, batch, None)
+    total, terms, images_seen = Objective([(1.0, CodeRegression(CODE_DISTANCE))])(model, batch, None)
     part = batch["current"]
     difference = model.encoder(part.images) - model.table.factors["image"].codes[part.ids]
     expected = 2 * difference.abs().mean() + 3 * difference.square().mean()
-    assert total.item() == pytest.approx(expected.item()) and presented == 3
+    assert total.item() == pytest.approx(expected.item()) and images_seen == 3
     total.backward()
     gradient = torch.autograd.grad(expected, model.encoder[1].weight)[0]
     torch.testing.assert_close(model.encoder[1].weight.grad, gradient)
@@ -178,10 +178,10 @@ def test_code_regression_teaches_the_encoder_alone(model, batch):
 def test_autoencoding_teaches_generator_and_encoder(model, batch, geometry):
     model.table.factors["image"].geometry = geometry
     part, networks = batch["current"], nn.ModuleList([model.generator, model.encoder])
-    total, terms, presented = Objective([(1.0, Autoencoding())], L2())(model, batch, None)
+    total, terms, images_seen = Objective([(1.0, Autoencoding())], L2())(model, batch, None)
     drawn = model.generator(geometry.project(model.encoder(part.images)))
     expected = (drawn - part.images).square().mean()
-    assert total.item() == pytest.approx(expected.item()) and presented == 3 and list(terms) == ["autoencoding"]
+    assert total.item() == pytest.approx(expected.item()) and images_seen == 3 and list(terms) == ["autoencoding"]
     total.backward()
     weights = list(networks.parameters())
     for weight, gradient in zip(weights, torch.autograd.grad(expected, weights), strict=True):
@@ -192,9 +192,9 @@ def test_autoencoding_teaches_generator_and_encoder(model, batch, geometry):
 
 def test_the_encoder_sees_a_batch_once_for_all_terms(model, batch):
     objective = Objective([(1.0, Autoencoding()), (1.0, CodeRegression(CODE_DISTANCE)), (1.0, CodePenalty())], L1())
-    total, terms, presented = objective(model, batch, None)
+    total, terms, images_seen = objective(model, batch, None)
     assert model.encoder.batches == [3] and model.generator.batches == [3]
-    assert presented == 3  # rendered images alone count
+    assert images_seen == 3  # rendered images alone count
     total.backward()
     together = model.encoder[1].weight.grad.clone()
     model.encoder.zero_grad()
@@ -215,13 +215,13 @@ def test_parts_do_not_share_what_they_remember(model, batch):
 def test_rendered_pairs_are_of_noisy_codes_where_codes_may_lie(model, batch):
     model.table.factors["image"].geometry = Sphere(2.0)
     objective = Objective([(1.0, RenderedPairs(CODE_DISTANCE, 0.5))])
-    total, terms, presented = objective(model, batch, generator(3))
+    total, terms, images_seen = objective(model, batch, generator(3))
     codes = model.table.factors["image"].codes[batch["current"].ids].detach()
     codes = Sphere(2.0).project(codes + 0.5 * torch.randn(3, 3, generator=generator(3)))
     with torch.no_grad():
         difference = model.encoder(model.generator(codes)) - codes
     expected = 2 * difference.abs().mean() + 3 * difference.square().mean()
-    assert total.item() == pytest.approx(expected.item(), rel=1e-5) and presented == 3
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5) and images_seen == 3
     assert list(terms) == ["rendered_pairs"]
     total.backward()
     assert model.encoder[1].weight.grad.any() and model.generator.weight.grad is None

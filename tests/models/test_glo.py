@@ -9,9 +9,9 @@ from torch import nn
 
 from iglo.errors import UserError
 from iglo.models.codes import Factor, LatentTable
-from iglo.models.glo import Model, Shape, decode, encode, load_network, save_network, settle_batch_norm
+from iglo.models.glo import Model, Shape, decode, encode, load_network, recalibrate_bn, save_network
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.params.run_record import Loss, RunRecord
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
@@ -21,14 +21,14 @@ SHAPE = Shape(6, 16, 1, 4, "sphere", None)
 @pytest.fixture
 def model():
     codes = SHAPE.geometry().sample(20, 6, generator())
-    album = Album(torch.tensor([3, 0]))
-    album.add("staged 1", 1, torch.from_numpy(tiny_images(2)))
+    snapshots = Snapshots(torch.tensor([3, 0]))
+    snapshots.add("staged 1", 1, torch.from_numpy(tiny_images(2)))
     network = RUNTIME.place(initialise(SHAPE.generator(), generator()))
     table = LatentTable(image=Factor(codes, SHAPE.geometry())).to(RUNTIME.device)
-    model = Model(SHAPE, network, table, np.arange(20, dtype=np.int32) % 3, album)
+    model = Model(SHAPE, network, table, np.arange(20, dtype=np.int32) % 3, snapshots)
     model.log = [{"stage": "staged 1", "epoch": 1, "reconstruction": 0.1 + 0.2}]
     model.run = RunRecord("incremental", 3, "bf16", 0.5, Loss("vgg16", "random", "l1", 4), {"source": "digits"})
-    settle_batch_norm(model.generator, model.codes)
+    recalibrate_bn(model.generator, model.codes)
     return model
 
 
@@ -36,10 +36,12 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path):
     model.save(tmp_path)
     back = Model.load(tmp_path, RUNTIME)
     assert same_bits(dict(back.state_dict()), dict(model.state_dict()))
-    assert same_bits(vars(back.album), vars(model.album)) and back.log == model.log and back.shape == model.shape
+    assert (
+        same_bits(vars(back.snapshots), vars(model.snapshots)) and back.log == model.log and back.shape == model.shape
+    )
     assert back.run == model.run
-    np.testing.assert_array_equal(back.learned_in, model.learned_in)
-    assert back.learned_in.dtype == np.int32
+    np.testing.assert_array_equal(back.subset_id, model.subset_id)
+    assert back.subset_id.dtype == np.int32
     images = [decode(each.generator, each.codes, RUNTIME) for each in (model, back)]
     np.testing.assert_array_equal(*images)
 
@@ -73,11 +75,11 @@ def test_a_model_without_an_encoder_has_none(model, tmp_path):
     [
         "model.json",
         "codes.npy",
-        "learned_in.npy",
+        "subset_id.npy",
         "generator.safetensors",
         "encoder.safetensors",
-        "album.json",
-        "album.npy",
+        "snapshots.json",
+        "snapshots.npy",
     ],
 )
 def test_a_broken_file_is_named(model, tmp_path, name, broken):
@@ -116,7 +118,7 @@ def test_settled_batch_norm_is_that_of_the_codes(model):
     model.generator.train()
     together = model.generator(model.codes)
     before = model.generator.state_dict()["body.0.weight"].clone()
-    settle_batch_norm(model.generator, model.codes)
+    recalibrate_bn(model.generator, model.codes)
     assert model.generator.training and torch.equal(before, model.generator.state_dict()["body.0.weight"])
     torch.testing.assert_close(model.generator.eval()(model.codes), together, rtol=0, atol=2e-3)
     assert (together - together.mean(0)).abs().max() > 0.02
@@ -129,7 +131,7 @@ def test_every_code_counts_the_same_however_many_there_are(count):
     codes[-1] += 10  # an outlier
     norm = nn.BatchNorm2d(6)
     norm(100 + codes)  # what it learned before is forgotten
-    settle_batch_norm(norm, codes, batch_size=4)
+    recalibrate_bn(norm, codes, batch_size=4)
     assert (norm.running_mean / codes.mean((0, 2, 3)) - 1).abs().max() < 0.2
 
 
@@ -138,7 +140,7 @@ def test_sorted_codes_settle_as_shuffled_ones_do():
     codes = torch.randn(40, 6, 2, 2, generator=generator())
     codes[:20] += 5
     norm = nn.BatchNorm2d(6)
-    settle_batch_norm(norm, codes, batch_size=20)
+    recalibrate_bn(norm, codes, batch_size=20)
     torch.testing.assert_close(norm.running_var, codes.transpose(0, 1).flatten(1).var(1), rtol=0.1, atol=0)
 
 

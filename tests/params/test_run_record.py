@@ -25,8 +25,8 @@ def test_the_outputs_of_a_run_say_what_they_are_of(tiny_run):
     for name in ("full", "encoder", "joint"):
         assert written(folder / "models" / name / "model.json")["run"] == values
     assert written(folder / "models/staged/2/model.json")["run"] is None
-    judge = {"network": "squeeze", "weights": "random"}
-    assert written(folder / "models/samplers/samplers.json")["of"] == {"model": digest, "judge": judge}
+    feature_network = {"network": "squeeze", "weights": "random"}
+    assert written(folder / "models/priors/priors.json")["of"] == {"model": digest, "feature_network": feature_network}
     features = {"network": "pixels", "weights": "random"}
     assert written(folder / "metrics-all.json")["of"] == {"model": digest, "features": features}
 
@@ -41,11 +41,11 @@ def test_an_export_tells_the_run_and_not_the_params(tiny_run, tmp_path, monkeypa
     assert "a folder of images, my-images." in card and "Judge of the metrics: squeeze," in card
     assert "Features for clustering: pixels, no pretrained weights." in card and "| train.recon.psnr |" in card
     record = written(Path("models/export/model.json"))
-    assert record["seed"] == 0 and record["loss"]["name"] == "l1" and record["judge"]["network"] == "squeeze"
+    assert record["seed"] == 0 and record["loss"]["name"] == "l1" and record["feature_network"]["network"] == "squeeze"
 
 
 def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypatch):
-    """`full`, `encoder` and `joint` run again with another seed; the samplers and metrics are the old ones."""
+    """`full`, `encoder` and `joint` run again with another seed; the priors and metrics are the old ones."""
     run = tiny_run.copy(tmp_path, seed=9)
     for name in ("full", "encoder", "joint"):
         shutil.rmtree(run.folder / "models" / name)
@@ -53,8 +53,8 @@ def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypa
     monkeypatch.chdir(run.folder)
     result = CliRunner().invoke(main, ["export"])
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: models/samplers: holds samplers of another model than models/joint; run")
-    chain.run(run.folder, run.stage("samplers"))
+    assert result.stderr.startswith("error: models/priors: holds priors of another model than models/joint; run")
+    chain.run(run.folder, run.stage("priors"))
     result = CliRunner().invoke(main, ["export"])
     assert result.exit_code == 0 and result.stderr.startswith("warning: metrics: were measured on another model, so")
     card = Path("models/export/README.md").read_text(encoding="utf-8")

@@ -74,7 +74,7 @@ def test_every_committed_file_loads_and_has_the_same_keys(path, params):
         ("sigma", -0.1, "at least 0, got -0.1"),
         ("sigma_end", -0.1, "at least 0, got -0.1"),
         ("method", "gan", "one of glo, incremental, got 'gan'"),
-        ("sampler", "gan", "one of best, normal, gaussian_diag, gaussian, gmm, imle, got 'gan'"),
+        ("prior", "gan", "one of best, normal, gaussian_diag, gaussian, gmm, imle, got 'gan'"),
         ("precision", "fp16", "one of fp32, tf32, bf16, got 'fp16'"),
         ("data", None, "a mapping of keys to values, got None"),
         ("data.path", 3, "a text, got 3"),
@@ -474,7 +474,7 @@ def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class
         ("data.fit", "crop", "data.fit: must be one of resize, pad, got 'crop'."),
         ("sigma", -0.1, "sigma: must be at least 0, got -0.1."),
         ("optimizer.class_rate", 0, "optimizer.class_rate: must be greater than 0, got 0.0."),
-        ("probe.converted", 1, "probe.converted: must be at least 2, got 1."),
+        ("renders.converted", 1, "renders.converted: must be at least 2, got 1."),
         ("sweep.sigma", [0.1, -1], "sweep.sigma.1: must be at least 0, got -1.0."),
         ("sweep.sigma", [0.1, 0.1], "sweep.sigma: must be one or more different values, got [0.1, 0.1]."),
         ("sweep.decay", [], "sweep.decay: must be one or more different values, got []."),
@@ -484,8 +484,8 @@ def test_every_file_of_class_and_content_loads_and_has_the_same_keys(path, class
         (
             "data.test",
             400,
-            "data.test: must be more than probe.unseen + judge.held_out, 400 images, because the judge learns from "
-            "the rest, got 400.",
+            "data.test: must be more than renders.unseen + classifier.held_out, 400 images, because the classifier "
+            "learns from the rest, got 400.",
         ),
     ],
 )

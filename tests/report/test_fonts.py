@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from iglo.disentangle import report
-from iglo.disentangle.probe import Probe
+from iglo.disentangle.renders import Renders
 from iglo.report import fonts
 
 
@@ -47,9 +47,9 @@ def test_figures_of_classes_number_such_names(tmp_path, monkeypatch):
     ids, images = np.arange(2), np.zeros((2, 8, 8, 1), np.uint8)
     converted = images[:, None].repeat(2, axis=1)
     scratch = {"normal": converted, "gaussian": converted}
-    probe = Probe(ids, ids, images, converted, converted, images, scratch, converted)
+    renders = Renders(ids, ids, images, converted, converted, images, scratch, converted)
     with pytest.warns(UserWarning, match="'猫' is class 1, '犬' is class 2") as told:
-        report.draw_figures(tmp_path, probe, images, ["猫", "犬"], None, [], {})
+        report.draw_figures(tmp_path, renders, images, ["猫", "犬"], None, [], {})
     assert len(told) == 1
     assert [named["column_labels"] for _, named in seen if named] == [["image", "class 1", "class 2"]] * 2
     assert [given[1] for given, _ in seen[-2:]] == [["class 1", "class 2"]] * 2

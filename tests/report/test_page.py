@@ -15,7 +15,7 @@ VALUES = {
     "test": {"encoder": {"psnr": 29.784, "ssim": 0.97712}},
     "interpolation": {"ppl_random_alex": 5.6511, "midpoint_realism_random_alexnet": 7.8359},
     "samples": {"kd_random_alexnet": 8.878e-07, "novelty_random_alexnet": 0.9589},
-    "samplers": {
+    "priors": {
         "normal": {"kd_random_alexnet": 5.138e-05, "novelty_random_alexnet": 1.4899},
         "imle": {"kd_random_alexnet": 8.878e-07, "novelty_random_alexnet": 0.9589},
     },
@@ -127,7 +127,7 @@ def test_what_users_name_is_text(folder):
 
 
 def test_a_run_that_measured_little_has_a_page(folder):
-    page = Page(page_of(folder, values={"samples": {}, "samplers": {"normal": {}}, "interpolation": {}, "split": {}}))
+    page = Page(page_of(folder, values={"samples": {}, "priors": {"normal": {}}, "interpolation": {}, "split": {}}))
     assert len(page.all("table")) == 2  # parameters and times
 
 

@@ -9,8 +9,8 @@ import torch
 from iglo.evaluation import metrics
 from iglo.evaluation.measure import Paths
 from iglo.evaluation.memorisation import Nearness
-from iglo.latent.priors import SAMPLERS, SamplerChoice
-from iglo.models.snapshots import Album
+from iglo.latent.priors import SAMPLERS, PriorChoice
+from iglo.models.snapshots import Snapshots
 from iglo.report import run_figures
 from iglo.report.run_figures import Split
 from tests.tiny import tiny_images
@@ -28,20 +28,20 @@ def grids(monkeypatch):
     return seen
 
 
-def album_of(images, count):
+def snapshots_of(images, count):
     """Frames of two stages, each nearer to the originals than the one before."""
-    album = Album(torch.arange(count))
+    snapshots = Snapshots(torch.arange(count))
     for number, place in enumerate((("staged 1", 1), ("staged 1", 2), ("full", 1))):
-        album.add(*place, torch.from_numpy(images[:count] // (4 - number)))
-    return album
+        snapshots.add(*place, torch.from_numpy(images[:count] // (4 - number)))
+    return snapshots
 
 
 def test_rows_of_stages_say_how_near_they_are(grids, tmp_path):
     images = tiny_images(5)
-    album = album_of(images, 3)
-    run_figures.draw_stages(tmp_path, SimpleNamespace(album=album, learned_in=np.array([1, 1, 2, 2, 2])), images)
-    psnr = [metrics.psnr(frame.numpy() / 255, images[:3] / 255) for frame in album.frames]
-    np.testing.assert_allclose(run_figures.psnr_of_frames(album, images), psnr, rtol=1e-6)
+    snapshots = snapshots_of(images, 3)
+    run_figures.draw_stages(tmp_path, SimpleNamespace(snapshots=snapshots, subset_id=np.array([1, 1, 2, 2, 2])), images)
+    psnr = [metrics.psnr(frame.numpy() / 255, images[:3] / 255) for frame in snapshots.frames]
+    np.testing.assert_allclose(run_figures.psnr_of_frames(snapshots, images), psnr, rtol=1e-6)
     assert grids["stages.png"].labels == [f"staged 1\n{psnr[1]:.1f} dB", f"full\n{psnr[2]:.1f} dB", "original"]
     assert grids["stages.png"].columns == ["S1", "S1", "S2"]
     assert grids["stage-staged-1.png"].labels[0] == f"epoch 1\n{psnr[0]:.1f} dB"
@@ -49,7 +49,7 @@ def test_rows_of_stages_say_how_near_they_are(grids, tmp_path):
 
 
 def test_a_model_that_learned_nothing_has_no_stages(grids, tmp_path):
-    model = SimpleNamespace(album=Album(torch.zeros(0).long()), learned_in=np.zeros(2))
+    model = SimpleNamespace(snapshots=Snapshots(torch.zeros(0).long()), subset_id=np.zeros(2))
     run_figures.draw_stages(tmp_path, model, tiny_images(2))
     assert not grids and not [*tmp_path.iterdir()]
 
@@ -71,11 +71,11 @@ def test_any_number_of_paths_is_drawn(grids, tmp_path, pairs, shown, in_overview
 
 def test_samplers_that_could_not_be_compared_are_shown_without_a_distance(grids, tmp_path):
     samples = {name: tiny_images(1) for name in SAMPLERS}
-    run_figures.draw_samplers(tmp_path, samples, SamplerChoice({}, "gaussian", {}))
-    assert grids["samplers.png"].labels == list(SAMPLERS)
-    assert grids["samplers.png"].title == "Samples of every sampler; chosen: gaussian"
-    run_figures.draw_samplers(tmp_path, samples, SamplerChoice({}, "gmm", dict.fromkeys(SAMPLERS, 1.0) | {"gmm": 0.5}))
-    assert grids["samplers.png"].labels[0] == "gmm, 0.5" and "its kernel distance" in grids["samplers.png"].title
+    run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gaussian", {}))
+    assert grids["priors.png"].labels == list(SAMPLERS)
+    assert grids["priors.png"].title == "Samples of every prior; chosen: gaussian"
+    run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gmm", dict.fromkeys(SAMPLERS, 1.0) | {"gmm": 0.5}))
+    assert grids["priors.png"].labels[0] == "gmm, 0.5" and "its kernel distance" in grids["priors.png"].title
 
 
 def test_one_training_image_is_every_sample_s_one_neighbour(grids, tmp_path):
@@ -92,7 +92,7 @@ def test_a_split_of_few_images_or_components_is_drawn(grids, tmp_path, monkeypat
     drawn = {}
     monkeypatch.setattr(run_figures.plots, "save_split", lambda path, projection, *_: drawn.update(at=projection))
     points = np.random.default_rng(0).random((count, dimensions))
-    model = SimpleNamespace(learned_in=np.ones(count))
+    model = SimpleNamespace(subset_id=np.ones(count))
     run_figures.draw_split(tmp_path, model, tiny_images(count), Split(points, np.zeros(count, int), "pixels"))
     assert drawn["at"].shape == (count, 2) and np.isfinite(drawn["at"]).all()
     centred = points - points.mean(0)
@@ -108,10 +108,10 @@ def test_losses_are_what_was_logged(tmp_path, monkeypatch):
         run_figures.plots, "save_curves", lambda path, curves, *_, **named: drawn.update(curves, **named)
     )
     log = [
-        {"stage": "staged 1", "epoch": 1, "presented": 10, "reconstruction": 0.5},
-        {"stage": "staged 1", "epoch": 2, "presented": 20, "reconstruction": 0.4},
-        {"stage": "encoder", "epoch": 1, "presented": 5, "code_regression": 3.0, "held_out": 0.1},
-        {"stage": "full", "epoch": 1, "presented": 15, "continuity": 0.3},
+        {"stage": "staged 1", "epoch": 1, "images_seen": 10, "reconstruction": 0.5},
+        {"stage": "staged 1", "epoch": 2, "images_seen": 20, "reconstruction": 0.4},
+        {"stage": "encoder", "epoch": 1, "images_seen": 5, "code_regression": 3.0, "held_out": 0.1},
+        {"stage": "full", "epoch": 1, "images_seen": 15, "continuity": 0.3},
     ]
     run_figures.draw_losses(tmp_path, log)
     assert drawn["marks"] == [(0, "staged 1"), (20, "full")]

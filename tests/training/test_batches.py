@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from iglo.data.augment import Variation
+from iglo.data.augment import Augment
 from iglo.losses.distances import L1, L1L2, L2, LaplacianL1, Perceptual
 from iglo.models.networks import initialise
 from iglo.runtime.device import Runtime
@@ -140,7 +140,7 @@ def test_kept_targets_are_those_made_afresh(precision, kind):
 @pytest.mark.parametrize("distance", [None, L1(), LaplacianL1()])
 def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
     class Apart(Runtime):
-        apart = True
+        has_own_memory = True
 
     images, rows, cpu = tiny_images(70), torch.tensor([69, 3, 64, 3]), torch.device("cpu")
     runtimes = Runtime(cpu, "fp32"), Apart(cpu, "fp32")
@@ -154,7 +154,7 @@ def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
 def test_a_varied_part_is_of_its_images_and_has_their_own_targets(cache_gb):
     distance, images = LaplacianL1().to(RUNTIME.device), tiny_images(14)
     targets = Targets(images, np.arange(14), distance, RUNTIME, cache_gb)
-    schedules = {"current": Schedule(CURRENT, 4), "varied": Schedule(CURRENT, 4, Variation(True, 0, 0.0))}
+    schedules = {"current": Schedule(CURRENT, 4), "varied": Schedule(CURRENT, 4, Augment(True, 0, 0.0))}
     batches = list(make(targets, **schedules).between(0, 6))
     mirrored = 0
     for batch in batches:
@@ -173,7 +173,7 @@ def test_a_varied_part_is_of_its_images_and_has_their_own_targets(cache_gb):
 
 def test_variations_are_fresh_at_every_step(targets):
     one = np.array([3])
-    batches = make(targets, varied=Schedule(one, 1, Variation(False, 0, 0.5)), other=Schedule(CURRENT, 1))
+    batches = make(targets, varied=Schedule(one, 1, Augment(False, 0, 0.5)), other=Schedule(CURRENT, 1))
     sums = [batch["varied"].images.sum().item() for batch in batches.between(0, 22)]
     assert len(set(sums)) == 22
 

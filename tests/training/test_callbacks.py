@@ -8,8 +8,8 @@ from torch import nn
 
 from iglo.models.codes import Factor, LatentTable
 from iglo.models.geometry import Euclidean
-from iglo.models.snapshots import Album
-from iglo.training.callbacks import Average, Best, Previews
+from iglo.models.snapshots import Snapshots
+from iglo.training.callbacks import EMA, Best, SnapshotCallback
 from tests.tiny import RUNTIME, generator, same_bits
 
 
@@ -28,14 +28,14 @@ def move(network: nn.Sequential, step: int) -> None:
 @pytest.mark.parametrize("decay", [0.9, 0.5, 0.0])
 def test_the_average_is_exponential_and_starts_short(network, decay):
     """After n steps its decay is (1 + n) / (10 + n) or, once that is greater, the one asked for."""
-    average, expected = Average(network, decay), None
+    ema, expected = EMA(network, decay), None
     for step in range(12):
         move(network, step)
-        average.after_step(None)
+        ema.after_step(None)
         now = [parameter.detach().double() for parameter in network.parameters()]
         pairs, kept = zip(expected or now, now, strict=True), min(decay, (1 + step) / (10 + step))
         expected = [kept * old + (1 - kept) * new for old, new in pairs]
-    averaged = average.averaged
+    averaged = ema.averaged
     for got, want in zip(averaged.parameters(), expected, strict=True):
         torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
     assert same_bits(dict(averaged.named_buffers()), dict(network.named_buffers()))
@@ -46,18 +46,18 @@ def test_the_average_is_exponential_and_starts_short(network, decay):
 
 def test_the_average_does_not_remember_the_start(network):
     """At a constant decay, 0.999 ** 50, that is 95 %, of it would be left."""
-    average, weight = Average(network, 0.999), network[0].weight.data
+    ema, weight = EMA(network, 0.999), network[0].weight.data
     for value in [1.0] + [0.0] * 50:
         weight.fill_(value)
-        average.after_step(None)
-    assert average.averaged[0].weight.max() < 1e-6
+        ema.after_step(None)
+    assert ema.averaged[0].weight.max() < 1e-6
 
 
 def test_an_average_that_goes_on_is_the_same(network):
-    through, first = Average(network, 0.8), Average(network, 0.8)
+    through, first = EMA(network, 0.8), EMA(network, 0.8)
     for step in range(6):
         if step == 3:
-            second = Average(network, 0.8)
+            second = EMA(network, 0.8)
             second.load_state_dict(first.state_dict())
             first = second
         move(network, step)
@@ -76,27 +76,27 @@ class Look(nn.Module):
 def test_previews_are_taken_at_round_epochs_of_the_same_images():
     codes = torch.rand(6, 4, generator=generator())
     model = SimpleNamespace(table=LatentTable(image=Factor(codes, Euclidean(1.0))).to(RUNTIME.device))
-    look, album = Look(), Album(torch.tensor([4, 1]))
-    previews = Previews(album, look, "staged 1", RUNTIME, 12)
+    look, snapshots = Look(), Snapshots(torch.tensor([4, 1]))
+    snapshot_callback = SnapshotCallback(snapshots, look, "staged 1", RUNTIME, 12)
     for epoch in range(1, 201):
-        previews.after_epoch(model, epoch)
-    assert album.places == [("staged 1", epoch) for epoch in (1, 2, 5, 10, 20, 50, 100, 200)]
+        snapshot_callback.after_epoch(model, epoch)
+    assert snapshots.places == [("staged 1", epoch) for epoch in (1, 2, 5, 10, 20, 50, 100, 200)]
     frame = (codes[[4, 1]] * 255).round().byte().view(2, 2, 2, 1)
-    assert all(torch.equal(kept, frame) for kept in album.frames) and look.training
-    previews.take(model, 200)
-    assert len(album.frames) == len(album.places) == 8  # in the place of the older one
-    back = Album(torch.zeros(0))
-    back.load_state_dict(album.state_dict())
-    assert same_bits(vars(back), vars(album))
+    assert all(torch.equal(kept, frame) for kept in snapshots.frames) and look.training
+    snapshot_callback.take(model, 200)
+    assert len(snapshots.frames) == len(snapshots.places) == 8  # in the place of the older one
+    back = Snapshots(torch.zeros(0))
+    back.load_state_dict(snapshots.state_dict())
+    assert same_bits(vars(back), vars(snapshots))
 
 
 def test_an_album_comes_back_from_its_folder(tmp_path):
-    album = Album(torch.tensor([4, 1]))
+    snapshots = Snapshots(torch.tensor([4, 1]))
     for epoch in (1, 2):
-        album.add("full", epoch, torch.full((2, 3, 3, 1), epoch, dtype=torch.uint8))
-    for kept in (album, Album(torch.tensor([], dtype=torch.int64))):
+        snapshots.add("full", epoch, torch.full((2, 3, 3, 1), epoch, dtype=torch.uint8))
+    for kept in (snapshots, Snapshots(torch.tensor([], dtype=torch.int64))):
         kept.save(tmp_path)
-        assert same_bits(vars(Album.load(tmp_path)), vars(kept))
+        assert same_bits(vars(Snapshots.load(tmp_path)), vars(kept))
 
 
 def test_the_best_epoch_is_the_one_with_the_lowest_score(network):

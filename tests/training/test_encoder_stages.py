@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from iglo.data.augment import Variation
+from iglo.data.augment import Augment
 from iglo.errors import UserError
 from iglo.losses.distances import L1
 from iglo.losses.terms import Objective
@@ -30,12 +30,12 @@ def jointly(model: Model, images=IMAGES, params=PARAMS, checkpoints=None):
     return learn_jointly(model, images, DISTANCE, params, RUNTIME, checkpoints)
 
 
-def instead(model: Model, images=IMAGES, params=PARAMS, checkpoints=None, presentations=60, penalty=0.1, watch=None):
-    return learn_autoencoder(model, images, DISTANCE, params, RUNTIME, presentations, penalty, checkpoints, watch)
+def instead(model: Model, images=IMAGES, params=PARAMS, checkpoints=None, budget=60, penalty=0.1, make_callback=None):
+    return learn_autoencoder(model, images, DISTANCE, params, RUNTIME, budget, penalty, checkpoints, make_callback)
 
 
 def everything(model: Model) -> dict:
-    record = {"log": model.log, "learned_in": model.learned_in.tolist(), "album": model.album.state_dict()}
+    record = {"log": model.log, "subset_id": model.subset_id.tolist(), "snapshots": model.snapshots.state_dict()}
     return {"weights": weights(model), **record}
 
 
@@ -68,9 +68,9 @@ def split(model: Model, learn=from_codes) -> tuple[set[int], set[int]]:
     """Ids that are learned from, and those that choose the epoch."""
     kept, held = [], []
 
-    def fit(model, objective, batches, optimizers, observers, **_):
+    def fit(model, objective, batches, optimizers, callbacks, **_):
         kept.extend(batches.parts["current"].ids.tolist())
-        observers[0].score()
+        callbacks[0].score()
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
@@ -141,7 +141,7 @@ def test_the_encoder_learns_and_leaves_generator_and_codes_alone(pairs, plain):
     assert all(weights.grad is None for weights in model.generator.parameters())
     names = ["code_regression"] + ["rendered_pairs"] * (pairs > 0)
     for row in (progress.rows[0], model.log[-1]):
-        assert [name for name in row if name not in ("stage", "epoch", "presented")] == ["loss", *names, "held_out"]
+        assert [name for name in row if name not in ("stage", "epoch", "images_seen")] == ["loss", *names, "held_out"]
     assert progress.rows[-1]["code_regression"] < 0.5 * progress.rows[0]["code_regression"]
     assert model.log[-1]["stage"] == "encoder" and len(progress.rows) == 60
     similar = torch.cosine_similarity(encode(model.encoder, IMAGES, model.shape, RUNTIME), model.codes.cpu())
@@ -186,15 +186,15 @@ def test_the_log_of_joint_learning_has_its_terms_and_counts_rendered_images(mode
     """An epoch is three batches of four; a batch is drawn from its codes and from the encoder's."""
     progress = jointly(model)
     terms = ["autoencoding", "preservation", "code_regression", "rendered_pairs"]
-    assert [[*row] for row in model.log[-3:]] == [["stage", "epoch", "presented", "loss", *terms, "held_out"]] * 3
+    assert [[*row] for row in model.log[-3:]] == [["stage", "epoch", "images_seen", "loss", *terms, "held_out"]] * 3
     assert model.log[-1]["stage"] == "joint"
-    assert [row["presented"] for row in progress.rows] == [24, 48, 72]
+    assert [row["images_seen"] for row in progress.rows] == [24, 48, 72]
 
 
 def test_codes_alone_leave_everything_as_it_was(model):
     before = copy.deepcopy(everything(model))
     progress = jointly(model, params=tiny_params(encoder__mode="codes"))
-    assert progress.presented == 0 and not progress.rows and same_bits(everything(model), before)
+    assert progress.images_seen == 0 and not progress.rows and same_bits(everything(model), before)
 
 
 def test_no_epochs_leave_everything_as_it_was(model):
@@ -234,8 +234,8 @@ def test_varied_copies_are_autoencoded_and_the_images_themselves_keep_their_code
     objective, batches = seen
     terms = {term.name: term.part for term in [*objective.rendered, *objective.direct]}
     assert terms.pop("autoencoding") == "varied" and set(terms.values()) == {"current"} and len(terms) == 3
-    variations = {part: schedule.variation for part, schedule in batches.parts.items()}
-    assert variations == {"current": None, "varied": Variation(True, 3, 0.3)}
+    variations = {part: schedule.augment for part, schedule in batches.parts.items()}
+    assert variations == {"current": None, "varied": Augment(True, 3, 0.3)}
     assert set(batches.parts["varied"].ids) == set(batches.parts["current"].ids) == split(model)[0]
 
 
@@ -244,7 +244,7 @@ def test_varied_copies_are_autoencoded_and_the_images_themselves_keep_their_code
 
 def test_the_codes_of_an_autoencoder_are_its_encoders(plain):
     model = start_model(IMAGES, PARAMS, RUNTIME)
-    progress = instead(model, presentations=600, params=tiny_params(optimizer__generator_rate=0.01))
+    progress = instead(model, budget=600, params=tiny_params(optimizer__generator_rate=0.01))
     assert torch.equal(model.codes.cpu(), encode(model.encoder, IMAGES, model.shape, RUNTIME))
     torch.testing.assert_close(model.codes.norm(dim=1).cpu(), torch.full((14,), 6**0.5), rtol=1e-5, atol=0)
     losses = [row["autoencoding"] for row in progress.rows]
@@ -256,14 +256,14 @@ def test_the_codes_of_an_autoencoder_are_its_encoders(plain):
     torch.testing.assert_close(model.generator.body[1].running_mean, settled, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("presentations", "epochs"), [(0, 1), (22, 1), (23, 2), (67, 4), (75, 5)])
-def test_an_autoencoder_takes_its_budget_to_the_nearest_epoch(presentations, epochs):
+@pytest.mark.parametrize(("budget", "epochs"), [(0, 1), (22, 1), (23, 2), (67, 4), (75, 5)])
+def test_an_autoencoder_takes_its_budget_to_the_nearest_epoch(budget, epochs):
     """An epoch is three batches of five."""
     model, watched = start_model(IMAGES, PARAMS, RUNTIME), []
 
     class Watcher:
-        def __init__(self, network, presented):
-            watched.append((network, presented))
+        def __init__(self, network, images_seen):
+            watched.append((network, images_seen))
 
         def after_step(self, model):
             pass
@@ -271,8 +271,8 @@ def test_an_autoencoder_takes_its_budget_to_the_nearest_epoch(presentations, epo
         def after_epoch(self, model, epoch):
             watched.append(epoch)
 
-    progress = instead(model, presentations=presentations, watch=Watcher)
-    assert progress.presented == 15 * epochs and watched[0] == (model.generator, 15)
+    progress = instead(model, budget=budget, make_callback=Watcher)
+    assert progress.images_seen == 15 * epochs and watched[0] == (model.generator, 15)
     assert watched[1:] == list(range(1, epochs + 1))
 
 
@@ -281,7 +281,7 @@ def test_a_penalty_makes_an_autoencoders_codes_short():
     for penalty in (0.0, 1.0):
         params = tiny_params(latent__constraint="none", optimizer__generator_rate=0.01)
         model = start_model(IMAGES, params, RUNTIME)
-        progress = instead(model, params=params, presentations=300, penalty=penalty)
+        progress = instead(model, params=params, budget=300, penalty=penalty)
         assert ("code_penalty" in progress.rows[0]) is (penalty > 0)
         lengths.append(model.codes.norm(dim=1).mean())
     assert lengths[1] < 0.5 * lengths[0]

@@ -11,11 +11,11 @@ import torch
 from iglo.backbones.networks import IMAGENET_MEAN
 from iglo.losses.distances import L1, PIXEL_DISTANCES, Perceptual
 from iglo.models.glo import Model, decode
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.training import glo_stages
-from iglo.training.callbacks import Previews
+from iglo.training.callbacks import SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.glo_stages import learn_all, learn_subset, make_distance, presentations_of_all_stages, start_model
+from iglo.training.glo_stages import images_seen_in_all_stages, learn_all, learn_subset, make_distance, start_model
 from iglo.training.optimizers import CODE_OPTIMIZERS, RowSGD
 from tests.tiny import RUNTIME, rounds_of, same_bits, tiny_images, tiny_params
 
@@ -40,7 +40,7 @@ def stages():
 
 
 def everything(model: Model) -> dict:
-    record = {"log": model.log, "learned_in": model.learned_in.tolist(), "album": model.album.state_dict()}
+    record = {"log": model.log, "subset_id": model.subset_id.tolist(), "snapshots": model.snapshots.state_dict()}
     return {"weights": dict(model.state_dict()), **record}
 
 
@@ -54,7 +54,7 @@ def changed_rows(before: Model, after: Model) -> set[int]:
 @pytest.mark.parametrize("init", ["pca", "normal"])
 def test_the_start_is_on_the_sphere_and_the_same_from_the_same_seed(init):
     model, again, other = (start_model(IMAGES, tiny_params(latent__init=init, seed=s), RUNTIME) for s in (0, 0, 1))
-    assert model.codes.shape == (14, 6) and not model.learned_in.any() and not len(model.album.ids)
+    assert model.codes.shape == (14, 6) and not model.subset_id.any() and not len(model.snapshots.ids)
     torch.testing.assert_close(model.codes.norm(dim=1).cpu(), torch.full((14,), 6**0.5), rtol=1e-5, atol=0)
     assert same_bits(everything(model), everything(again))
     assert not same_bits(model.codes, other.codes)
@@ -100,8 +100,8 @@ def test_a_subset_moves_its_own_codes_and_the_generator_and_no_other_code(stages
     assert changed_rows(before, after) == set(SUBSETS[index])
     pairs = zip(before.generator.parameters(), after.generator.parameters(), strict=True)
     assert not any(torch.equal(*pair) for pair in pairs)
-    assert set(np.flatnonzero(after.learned_in == index + 1)) == set(SUBSETS[index])
-    assert set(np.flatnonzero(after.learned_in)) == {id for subset in SUBSETS[: index + 1] for id in subset}
+    assert set(np.flatnonzero(after.subset_id == index + 1)) == set(SUBSETS[index])
+    assert set(np.flatnonzero(after.subset_id)) == {id for subset in SUBSETS[: index + 1] for id in subset}
 
 
 def test_a_later_subset_starts_where_an_encoder_of_the_learned_codes_reads_it(stages, monkeypatch):
@@ -129,7 +129,7 @@ def test_the_first_subset_starts_with_its_own_codes(stages):
 def test_the_log_names_the_terms_of_every_stage(stages):
     terms = {}
     for row in stages[-1].log:
-        assert [*row][:4] == ["stage", "epoch", "presented", "loss"]
+        assert [*row][:4] == ["stage", "epoch", "images_seen", "loss"]
         terms.setdefault(row["stage"], []).append([*row][4:])
     later = ["reconstruction", "preservation"]
     names = {"staged 1": ["reconstruction"], "staged 2": later, "staged 3": later}
@@ -164,13 +164,13 @@ def test_no_stream_is_a_global_one(stages):
 
 
 def test_the_album_shows_the_same_images_along_the_stages(stages):
-    album, model = stages[-1].album, stages[-1]
-    assert len(album.ids) == len(set(album.ids.tolist())) == 12
-    assert set(album.ids[:4].tolist()) == set(SUBSETS[0])
+    snapshots, model = stages[-1].snapshots, stages[-1]
+    assert len(snapshots.ids) == len(set(snapshots.ids.tolist())) == 12
+    assert set(snapshots.ids[:4].tolist()) == set(SUBSETS[0])
     epochs = {"staged 1": (1, 2, 3), "staged 2": (1, 2, 3), "staged 3": (1, 2, 3), "full": (1, 2)}
-    assert album.places == [(name, epoch) for name in epochs for epoch in epochs[name]]
-    shown = decode(model.generator, model.codes[album.ids], RUNTIME)
-    np.testing.assert_allclose(album.frames[-1].numpy(), shown * 255, atol=0.51)
+    assert snapshots.places == [(name, epoch) for name in epochs for epoch in epochs[name]]
+    shown = decode(model.generator, model.codes[snapshots.ids], RUNTIME)
+    np.testing.assert_allclose(snapshots.frames[-1].numpy(), shown * 255, atol=0.51)
 
 
 @pytest.mark.parametrize(("index", "rows"), [(1, SUBSETS[0]), (2, np.concatenate(SUBSETS[:2])), (4, np.arange(14))])
@@ -184,15 +184,17 @@ def test_batch_norm_is_settled_on_the_codes_that_were_used(stages, index, rows):
 def test_what_is_learned_is_the_average():
     seen = []
 
-    class Watcher(Previews):
-        def __init__(self, network, presented):
-            super().__init__(Album(torch.tensor([1])), network, "watched", RUNTIME, len(IMAGES))
+    class Watcher(SnapshotCallback):
+        def __init__(self, network, images_seen):
+            super().__init__(Snapshots(torch.tensor([1])), network, "watched", RUNTIME, len(IMAGES))
 
         def after_step(self, model):
             seen.append(model.generator.body[0].weight.detach().clone())
 
     model = start_model(IMAGES, PARAMS, RUNTIME)
-    learn_subset(model, IMAGES, SUBSETS[0], DISTANCE, 0, tiny_params(generator__ema=0.3), RUNTIME, watch=Watcher)
+    learn_subset(
+        model, IMAGES, SUBSETS[0], DISTANCE, 0, tiny_params(generator__ema=0.3), RUNTIME, make_callback=Watcher
+    )
     expected = seen[0]
     for step, weight in enumerate(seen[1:], 1):
         kept = min(0.3, (1 + step) / (10 + step))
@@ -206,8 +208,8 @@ def test_a_round_without_epochs_learns_nothing_but_is_on_record():
     params = tiny_params(rounds=rounds_of(0))
     model, start = (start_model(IMAGES, params, RUNTIME) for _ in range(2))
     progress = stage(model, 0, params)
-    assert progress.presented == 0 and same_bits(dict(model.state_dict()), dict(start.state_dict()))
-    assert set(np.flatnonzero(model.learned_in == 1)) == set(SUBSETS[0]) and len(model.album.ids) == 12
+    assert progress.images_seen == 0 and same_bits(dict(model.state_dict()), dict(start.state_dict()))
+    assert set(np.flatnonzero(model.subset_id == 1)) == set(SUBSETS[0]) and len(model.snapshots.ids) == 12
 
 
 # --- The full set ---
@@ -216,7 +218,7 @@ def test_a_round_without_epochs_learns_nothing_but_is_on_record():
 def test_the_full_set_moves_every_code(stages):
     assert changed_rows(stages[3], stages[4]) == set(range(14))
     torch.testing.assert_close(stages[4].codes.norm(dim=1).cpu(), torch.full((14,), 6**0.5), rtol=1e-5, atol=0)
-    np.testing.assert_array_equal(stages[4].learned_in, stages[3].learned_in)
+    np.testing.assert_array_equal(stages[4].subset_id, stages[3].subset_id)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(start, s
     (tmp_path / "model").mkdir()
     stages[1].save(tmp_path / "model")
     checkpoints, epochs = CheckpointFolder(tmp_path / "run"), []
-    take = Previews.after_epoch
+    take = SnapshotCallback.after_epoch
 
     def killed(self, model, epoch):
         take(self, model, epoch)
@@ -268,7 +270,7 @@ def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(start, s
         if epochs == [1, 2]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Previews, "after_epoch", killed)
+    monkeypatch.setattr(SnapshotCallback, "after_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         stage(Model.load(tmp_path / "model", RUNTIME), 1, params, checkpoints)
     resumed = Model.load(tmp_path / "model", RUNTIME)
@@ -298,10 +300,10 @@ def test_plain_glo_learns_nothing_before_the_full_set(stages):
     model, start = (start_model(IMAGES, GLO, RUNTIME) for _ in range(2))
     for index in range(3):
         progress = stage(model, index, GLO)
-        assert progress.presented == 0 and not progress.rows
+        assert progress.images_seen == 0 and not progress.rows
     assert same_bits(dict(model.state_dict()), dict(start.state_dict())) and not model.log
-    np.testing.assert_array_equal(model.learned_in, stages[3].learned_in)
-    assert torch.equal(model.album.ids, stages[3].album.ids) and not model.album.places
+    np.testing.assert_array_equal(model.subset_id, stages[3].subset_id)
+    assert torch.equal(model.snapshots.ids, stages[3].snapshots.ids) and not model.snapshots.places
 
 
 @pytest.mark.parametrize(
@@ -319,51 +321,51 @@ def test_plain_glo_learns_nothing_before_the_full_set(stages):
 )
 def test_plain_glo_presents_as_many_images_as_all_stages(changes):
     changes = {"full__epochs": 1, "rounds": rounds_of(2), **changes}
-    presented = sum(progress.presented for progress in incremental(tiny_params(**changes)))
+    images_seen = sum(progress.images_seen for progress in incremental(tiny_params(**changes)))
     params = tiny_params(method="glo", **changes)
-    assert presentations_of_all_stages([4, 4, 6], params) == presented
+    assert images_seen_in_all_stages([4, 4, 6], params) == images_seen
     model, runs = glo(params)
-    epoch = runs[-1].rows[0]["presented"]
-    assert abs(runs[-1].presented - presented) <= epoch / 2
+    epoch = runs[-1].rows[0]["images_seen"]
+    assert abs(runs[-1].images_seen - images_seen) <= epoch / 2
     assert {row["stage"] for row in model.log} == {"full"} and changed_rows(start_model(IMAGES, params, RUNTIME), model)
 
 
 def test_plain_glo_has_no_noise():
     model, _ = glo(tiny_params(method="glo", full__epochs=1, rounds=rounds_of(0), beta=0.7, sigma=0.3))
-    assert [*model.log[-1]] == ["stage", "epoch", "presented", "loss", "reconstruction"]
-    assert model.log[-1]["presented"] == 30  # two epochs of three batches of five, as one of clean and noisy codes
+    assert [*model.log[-1]] == ["stage", "epoch", "images_seen", "loss", "reconstruction"]
+    assert model.log[-1]["images_seen"] == 30  # two epochs of three batches of five, as one of clean and noisy codes
 
 
-@pytest.mark.parametrize(("presentations", "epochs"), [(0, 1), (44, 1), (46, 2), (300, 10)])
-def test_a_budget_stands_in_for_the_epochs_of_the_full_set(stages, presentations, epochs):
+@pytest.mark.parametrize(("budget", "epochs"), [(0, 1), (44, 1), (46, 2), (300, 10)])
+def test_a_budget_stands_in_for_the_epochs_of_the_full_set(stages, budget, epochs):
     """An epoch is three batches of five clean codes and five noisy ones."""
     model = copy.deepcopy(stages[3])
-    progress = learn_all(model, IMAGES, DISTANCE, PARAMS, RUNTIME, presentations=presentations)
-    assert progress.presented == 30 * epochs and model.album.places[-1] == ("full", epochs)
+    progress = learn_all(model, IMAGES, DISTANCE, PARAMS, RUNTIME, budget=budget)
+    assert progress.images_seen == 30 * epochs and model.snapshots.places[-1] == ("full", epochs)
 
 
 def test_a_watcher_looks_through_the_average_and_knows_the_length_of_an_epoch(stages):
-    class Watcher(Previews):
-        def __init__(self, network, presented):
-            super().__init__(Album(torch.tensor([1, 5])), network, "watched", RUNTIME, len(IMAGES))
-            watchers.append((self, presented))
+    class Watcher(SnapshotCallback):
+        def __init__(self, network, images_seen):
+            super().__init__(Snapshots(torch.tensor([1, 5])), network, "watched", RUNTIME, len(IMAGES))
+            watchers.append((self, images_seen))
 
     watchers = []
     for index, learn in ((1, stage_two), (3, full)):
         model = copy.deepcopy(stages[index])
         progress = learn(model, Watcher)
-        watcher, presented = watchers.pop()
-        assert presented == progress.rows[0]["presented"] and watcher.generator is not model.generator
+        watcher, images_seen = watchers.pop()
+        assert images_seen == progress.rows[0]["images_seen"] and watcher.generator is not model.generator
         assert same_bits(dict(watcher.generator.state_dict()), dict(model.generator.state_dict()))
-        assert [epoch for _, epoch in watcher.album.places] == [1, 2]
+        assert [epoch for _, epoch in watcher.snapshots.places] == [1, 2]
 
 
-def stage_two(model, watch):
-    return learn_subset(model, IMAGES, SUBSETS[1], DISTANCE, 1, PARAMS, RUNTIME, watch=watch)
+def stage_two(model, make_callback):
+    return learn_subset(model, IMAGES, SUBSETS[1], DISTANCE, 1, PARAMS, RUNTIME, make_callback=make_callback)
 
 
-def full(model, watch):
-    return learn_all(model, IMAGES, DISTANCE, PARAMS, RUNTIME, watch=watch)
+def full(model, make_callback):
+    return learn_all(model, IMAGES, DISTANCE, PARAMS, RUNTIME, make_callback=make_callback)
 
 
 # --- Optimizers ---
@@ -399,9 +401,11 @@ def test_the_order_of_batches_and_the_schedule_are_those_asked_for(monkeypatch, 
     assert [optimizer.param_groups[0]["lr"] for optimizer in seen.optimizers] == [1e-3, 0.2]
 
 
-# --- The album ---
+# --- The snapshots ---
 
 
 def test_an_album_of_few_images_shows_them_all():
-    album = Album.drawn(np.array([2]), 5, seed=0)
-    assert isinstance(album, Album) and sorted(album.ids.tolist()) == [0, 1, 2, 3, 4] and album.ids[0] == 2
+    snapshots = Snapshots.drawn(np.array([2]), 5, seed=0)
+    assert (
+        isinstance(snapshots, Snapshots) and sorted(snapshots.ids.tolist()) == [0, 1, 2, 3, 4] and snapshots.ids[0] == 2
+    )

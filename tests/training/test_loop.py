@@ -15,9 +15,9 @@ from iglo.models.codes import Factor, LatentTable
 from iglo.models.geometry import Sphere
 from iglo.models.glo import Model, Shape
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.training.batches import Batches, Schedule, Targets
-from iglo.training.callbacks import Average, Previews
+from iglo.training.callbacks import EMA, SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.loop import LOOK_EVERY, RATE_SCHEDULES, fit, require_finite
 from iglo.training.optimizers import RowAdam
@@ -60,18 +60,18 @@ class Run:
         shape = Shape(6, 16, 1, 4, "sphere", 2.0)
         network = RUNTIME.place(initialise(shape.generator(), generator()))
         table = LatentTable(image=Factor(Sphere(2.0).sample(12, 6, generator(1)), Sphere(2.0))).to(RUNTIME.device)
-        self.model = Model(shape, network, table, np.zeros(12, np.int32), Album(torch.tensor([0, 7])))
+        self.model = Model(shape, network, table, np.zeros(12, np.int32), Snapshots(torch.tensor([0, 7])))
         adam = torch.optim.Adam(network.parameters(), 0.01, betas=(0.5, 0.999), fused=True)
         optimizers = [adam, RowAdam(list(table.factors.values()), 0.1)]
-        self.average = Average(network, 0.8)
-        previews = Previews(self.model.album, self.average.averaged, "tiny", RUNTIME, 12)
+        self.ema = EMA(network, 0.8)
+        snapshot_callback = SnapshotCallback(self.model.snapshots, self.ema.averaged, "tiny", RUNTIME, 12)
         self.witness = Witness(optimizers, kill_at)
         objective = sum_of(terms, L1().to(RUNTIME.device))
         parts = {"current": Schedule(np.arange(3, 12), 3), "earlier": Schedule(np.arange(3), 2)}
         batches = Batches(Targets(images, np.arange(12), objective.distance, RUNTIME), parts, 0, "tiny")
         assert batches.steps == STEPS
-        observers = [self.average, previews, self.witness]
-        options = {"epochs": epochs, "schedule": schedule, "observers": observers, "checkpoints": checkpoints}
+        callbacks = [self.ema, snapshot_callback, self.witness]
+        options = {"epochs": epochs, "schedule": schedule, "callbacks": callbacks, "checkpoints": checkpoints}
         self.optimizers = optimizers
         with suppress(Killed):
             self.progress = fit(self.model, objective, batches, optimizers, runtime=RUNTIME, **options)
@@ -79,7 +79,7 @@ class Run:
     def state(self) -> dict:
         """All that a run leaves behind, but for the clock."""
         progress = self.progress.state_dict() | {"earlier_seconds": 0}
-        parts = [self.model, self.average, self.model.album, *self.optimizers]
+        parts = [self.model, self.ema, self.model.snapshots, *self.optimizers]
         return {"progress": progress, "parts": [part.state_dict() for part in parts]}
 
 
@@ -108,17 +108,17 @@ def test_a_run_repeats_itself(whole):
 def test_the_log_has_a_row_per_epoch(whole):
     rows = whole.progress.rows
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
-    assert [row["presented"] for row in rows] == [STEPS * (3 + 2 + 3) * epoch for epoch in (1, 2, 3, 4)]
-    assert list(rows[0]) == ["epoch", "presented", "loss", "reconstruction", "preservation", "continuity"]
-    assert whole.progress.step == EPOCHS * STEPS and whole.model.album.places == [("tiny", 1), ("tiny", 2)]
+    assert [row["images_seen"] for row in rows] == [STEPS * (3 + 2 + 3) * epoch for epoch in (1, 2, 3, 4)]
+    assert list(rows[0]) == ["epoch", "images_seen", "loss", "reconstruction", "preservation", "continuity"]
+    assert whole.progress.step == EPOCHS * STEPS and whole.model.snapshots.places == [("tiny", 1), ("tiny", 2)]
 
 
 def test_a_logged_loss_is_the_mean_over_the_epoch():
     class Recorded(Objective):
         def __call__(self, *arguments):
-            total, terms, presented = super().__call__(*arguments)
+            total, terms, images_seen = super().__call__(*arguments)
             values.append(terms["reconstruction"].item())
-            return total, terms, presented
+            return total, terms, images_seen
 
     values = []
     rows = Run(epochs=20, sum_of=Recorded).progress.rows

@@ -19,7 +19,7 @@ SMALLEST = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:sampler. best needs")
+@pytest.mark.filterwarnings("ignore:prior. best needs")
 def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path):
     values = chain.params(**SMALLEST)
     chain.write_images(tmp_path / chain.IMAGES)
@@ -32,11 +32,11 @@ def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path)
     ]  # one image is enough only for novelty
     assert all(math.isfinite(value) for value in leaves(measured))
     drawn = {path.name for path in (tmp_path / "reports" / "figures").iterdir()}
-    assert {"overview.png", "samples.png", "samplers.png", "interpolation.gif", "learning.gif", "split.png"} < drawn
+    assert {"overview.png", "samples.png", "priors.png", "interpolation.gif", "learning.gif", "split.png"} < drawn
     page = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
     assert all(f"<code>{name}</code>" in page for name in drawn)
     header = (tmp_path / "reports" / "curves" / "full" / "curve.csv").read_text().splitlines()[0]
-    assert header == "epoch,presented,loss,continuity"
+    assert header == "epoch,images_seen,loss,continuity"
 
 
 def leaves(values):

@@ -56,7 +56,7 @@ def found(folder: Path, scenario: str) -> dict:
 def test_two_ranks_learn_what_one_learns_from_the_same_batches(together):
     """To rounding, but for batch norm, which sees each rank's share."""
     result = found(together, "same")
-    assert result["steps"] == 21 and result["presented"] == [189, 189] and result["moved"] > 0.1
+    assert result["steps"] == 21 and result["images_seen"] == [189, 189] and result["moved"] > 0.1
     assert max(result[name] for name in ("weights", "codes", "losses")) < 1e-5
 
 
@@ -166,7 +166,7 @@ def test_each_rank_has_its_own_images_all_of_them_equally_often():
     for own, rank, size in zip(shares(ids, 7, 3, 40), Rank.of(3), (2, 2, 3), strict=True):
         times = Counter(np.concatenate(own).tolist())
         assert {len(each) for each in own} == {size}
-        assert sorted(times) == rank.held(ids, 20).tolist()
+        assert sorted(times) == rank.local_ids(ids, 20).tolist()
         assert max(times.values()) - min(times.values()) <= 1
 
 
@@ -194,5 +194,5 @@ def test_a_stage_for_one_process_refuses_to_be_several(together, monkeypatch, ca
 def test_one_rank_is_what_it_was():
     """Without torchrun nothing is exchanged, and nothing is cut."""
     values = torch.arange(3.0)
-    assert RUNTIME.total(values) is values and RUNTIME.first and RUNTIME.block(7) == slice(0, 7)
-    assert RUNTIME.in_step(len, []) is len and sys.modules["torch.distributed"].is_initialized() is False
+    assert RUNTIME.all_reduce(values) is values and RUNTIME.is_main and RUNTIME.block(7) == slice(0, 7)
+    assert RUNTIME.with_summed_gradients(len, []) is len and sys.modules["torch.distributed"].is_initialized() is False

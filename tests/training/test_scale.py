@@ -99,7 +99,7 @@ def test_the_plan_by_hand(report):
     }
     assert lines["images"] == ["1.02 GB", "102 GB"]
     assert lines["codes, two moments, step counts"] == ["124 MB", "12.4 GB"]  # 31 numbers of 4 bytes
-    # 864 presentations an image
+    # 864 images seen an image
     assert lines["GPUs for one day, R, at 1,000 images/s (H200, measured)"] == ["10", "1000"]
     assert lines["codes and their optimizer on each"] == ["12.4 MB", "12.4 MB"]
     assert lines["steps of an epoch"] == ["2,000", "2,000"]

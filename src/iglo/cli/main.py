@@ -45,9 +45,9 @@ from iglo.files.io import read_json, write_array, write_json
 # What `dvc repro` leaves: (model, metrics, prepared images) of either pipeline.
 LEFT = {
     False: ("models/joint", "metrics-all.json", "data/prepared"),
-    True: ("disentangle/work/encoded", "disentangle/work/probe/metrics.json", "disentangle/work/images"),
+    True: ("disentangle/work/encoded", "disentangle/work/renders/metrics.json", "disentangle/work/images"),
 }
-SAMPLERS = "models/samplers"
+SAMPLERS = "models/priors"
 
 
 @click.group(
@@ -282,7 +282,7 @@ def info(model: str, device: str | None) -> None:
 
 @main.command()
 @click.option("--model", metavar="FOLDER", help=f"A trained model with an encoder.  [default: {LEFT[False][0]}]")
-@click.option("--samplers", default=SAMPLERS, show_default=True, metavar="FOLDER", help="Fitted samplers.")
+@click.option("--priors", default=SAMPLERS, show_default=True, metavar="FOLDER", help="Fitted priors.")
 @click.option("--params", metavar="FILE", help="Params of the run; only needed for a model that an earlier iglo made.")
 @click.option(
     "--metrics", metavar="FILE", help=f"Metrics for the model card.  [default: {LEFT[False][1]} if it is of this model]"
@@ -293,7 +293,7 @@ def info(model: str, device: str | None) -> None:
 @click.option("--force", is_flag=True, help="Replace an exported model that is there.")
 def export(
     model: str | None,
-    samplers: str,
+    priors: str,
     params: str | None,
     metrics: str | None,
     class_content: bool,
@@ -315,7 +315,7 @@ def export(
     known = load_params(params) if params else None
     measured = read_json(metrics) if metrics else _metrics_left(metrics_file)
     with output(out, force, ("",), re.compile("|".join(map(re.escape, FILES)))) as place:
-        export_model(place, model or folder, samplers, known, measured, onnx)
+        export_model(place, model or folder, priors, known, measured, onnx)
 
 
 def _metrics_left(file: str) -> dict[str, Any] | None:

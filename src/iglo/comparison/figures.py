@@ -22,14 +22,15 @@ CAPTIONS = {
     "encoder-test": "Twelve held-out images through each row's encoder, G(E(x)).",
     "samples": "Twelve samples of each row, none chosen.",
     "neighbours": "Samples of the row with the smallest kernel distance, each over the three training images that are "
-    "nearest to it in the judge's features.",
-    "psnr-presentations": "PSNR over training images that are evenly spaced among all, at most `measure.probed` of "
-    "them, against images presented, on a logarithmic axis: the mean over the seeds in a band of ± one standard "
+    "nearest to it in the feature network's features.",
+    "psnr-images-seen": "PSNR over training images that are evenly spaced among all, at most `measure.probed` of "
+    "them, against images seen, on a logarithmic axis: the mean over the seeds in a band of ± one standard "
     "deviation.",
     "psnr-seconds": "The same against the seconds since learning began.",
     "inversion-psnr": "PSNR of held-out images against steps of optimising the code, from the encoder's code (solid) "
     "and from a random one (dashed).",
-    "inversion-distance": "The judge's distance (LPIPS) of held-out images against the same steps; lower is better.",
+    "inversion-distance": "The feature network's distance (LPIPS) of held-out images against the same steps; "
+    "lower is better.",
 }
 
 
@@ -48,7 +49,7 @@ def draw_figures(folder: Path, measured: Measured, training_images: np.ndarray) 
     samples = [(row.title, measured.first(row.name, "samples")[:COLUMNS]) for row in measured.rows]
     figures.save_stacked(folder / "samples.png", [_grid(samples, "Samples")])
     draw_neighbours(folder / "neighbours.png", measured, training_images)
-    draw_curves(folder / "psnr-presentations.png", measured, "presented", "images presented")
+    draw_curves(folder / "psnr-images-seen.png", measured, "images_seen", "images seen")
     draw_curves(folder / "psnr-seconds.png", measured, "seconds", "seconds")
     draw_inversion(folder / "inversion-psnr.png", measured, "psnr", "PSNR, dB")
     draw_inversion(folder / "inversion-distance.png", measured, "lpips", "LPIPS")
@@ -91,7 +92,7 @@ def draw_neighbours(path: Path, measured: Measured, training_images: np.ndarray)
 
 
 def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None:
-    """PSNR of the probed training images against `presented` or `seconds`: the seeds' mean at each measuring point.
+    """PSNR of the probed training images against `images_seen` or `seconds`: the seeds' mean at each measuring point.
 
     A row that adds a stage to an arm has that arm's curve, which is drawn once.
     """

@@ -16,7 +16,7 @@ from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.evaluation import metrics
 from iglo.evaluation.measure import (
-    Judge,
+    FeatureNetwork,
     continuity,
     draw_samples,
     interpolations,
@@ -27,43 +27,43 @@ from iglo.evaluation.measure import (
 )
 from iglo.files.io import write_array
 from iglo.latent.inversion import optimise_codes
-from iglo.latent.priors import fit_sampler
+from iglo.latent.priors import fit_prior
 from iglo.losses.distances import Distance
-from iglo.models.glo import Model, decode, encode, settle_batch_norm
+from iglo.models.glo import Model, decode, encode, recalibrate_bn
 from iglo.params.sections import Comparison, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_autoencoder
-from iglo.training.glo_stages import learn_all, learn_subset, make_distance, presentations_of_all_stages, start_model
+from iglo.training.glo_stages import images_seen_in_all_stages, learn_all, learn_subset, make_distance, start_model
 from iglo.training.loop import Progress
 
 SHOWN, SHOWN_PATHS, SHOWN_SAMPLES, NEIGHBOURS = 12, 4, 48, 3
 
 
 class Curve:
-    """PSNR of training images along the stages of a run, against images presented and against seconds.
+    """PSNR of training images along the stages of a run, against images seen and against seconds.
 
     Only learning counts as time. The watchers of all stages share one curve, which travels in their checkpoints;
     `earlier_seconds` are those of processes before this one.
 
     Args:
-        every: images presented between two measurements, at least.
+        every: images seen between two measurements, at least.
     """
 
     def __init__(self, model: Model, images: np.ndarray, probed: int, every: int, runtime: Runtime):
         self.model, self.runtime, self.every = model, runtime, every
         self.ids = np.linspace(0, len(images) - 1, min(probed, len(images))).astype(int)
         self.targets = np.asarray(images[self.ids], np.float32) / 255
-        self.presented, self.seconds, self.earlier_seconds, self.rows = 0, 0.0, 0.0, []
+        self.images_seen, self.seconds, self.earlier_seconds, self.rows = 0, 0.0, 0.0, []
         self.measure(model.generator)
 
     def measure(self, network: nn.Module) -> None:
         """Adds a row: the images as the network draws them, its batch norm settled on their codes."""
         generator, codes = copy.deepcopy(network), self._codes()
-        settle_batch_norm(generator, codes)
+        recalibrate_bn(generator, codes)
         images = decode(generator, codes, self.runtime)
-        row = {"presented": self.presented, "seconds": round(self.seconds, 2)}
+        row = {"images_seen": self.images_seen, "seconds": round(self.seconds, 2)}
         self.rows.append(row | {"psnr": metrics.psnr(images, self.targets)})
         self.resumed = time.perf_counter()
 
@@ -73,32 +73,32 @@ class Curve:
         images = (self.targets * 255).round().astype(np.uint8)
         return encode(copy.deepcopy(self.model.encoder), images, self.model.shape, self.runtime)
 
-    def watch(self, network: nn.Module, presented: int) -> "_Watcher":
+    def make_callback(self, network: nn.Module, images_seen: int) -> "_Watcher":
         """An observer of a stage that presents so many images in an epoch."""
         self.resumed = time.perf_counter()
-        return _Watcher(self, network, presented)
+        return _Watcher(self, network, images_seen)
 
 
 class _Watcher:
-    def __init__(self, curve: Curve, network: nn.Module, presented: int):
-        self.curve, self.network, self.presented = curve, network, presented
+    def __init__(self, curve: Curve, network: nn.Module, images_seen: int):
+        self.curve, self.network, self.images_seen = curve, network, images_seen
 
     def after_step(self, model: nn.Module) -> None:
         pass
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
         curve, now = self.curve, time.perf_counter()
-        curve.presented += self.presented
+        curve.images_seen += self.images_seen
         curve.seconds += now - curve.resumed
         curve.resumed = now
-        if curve.presented - curve.rows[-1]["presented"] >= curve.every:
+        if curve.images_seen - curve.rows[-1]["images_seen"] >= curve.every:
             curve.measure(self.network)
 
     def state_dict(self) -> dict:
-        return {"presented": self.curve.presented, "seconds": self.curve.seconds, "rows": self.curve.rows}
+        return {"images_seen": self.curve.images_seen, "seconds": self.curve.seconds, "rows": self.curve.rows}
 
     def load_state_dict(self, state: dict) -> None:
-        self.curve.presented, self.curve.seconds = state["presented"], state["seconds"]
+        self.curve.images_seen, self.curve.seconds = state["images_seen"], state["seconds"]
         self.curve.rows, self.curve.earlier_seconds = state["rows"], state["seconds"]
 
 
@@ -111,7 +111,7 @@ def learn_cell(
     runtime: Runtime,
     checkpoints: CheckpointFolder,
 ) -> tuple[Model, Curve]:
-    """An arm's model after `comparison.budget` presentations, to the nearest epoch, and the curve of its learning.
+    """An arm's model after `comparison.budget` images seen, to the nearest epoch, and the curve of its learning.
 
     Args:
         images: (N, H, W, C) uint8, the training images.
@@ -124,12 +124,12 @@ def learn_cell(
     if chosen.learner == "autoencoder":
         folder = checkpoints.part("autoencoder")
         arguments = (params, runtime, comparison.budget, measured.code_penalty)
-        learn_autoencoder(model, images, distance, *arguments, folder, curve.watch)
+        learn_autoencoder(model, images, distance, *arguments, folder, curve.make_callback)
     else:
         if chosen.subsets == "random":
             subsets = random_subsets(subsets, seed)
         _learn_stages(model, images, subsets, distance, params, comparison.budget, runtime, checkpoints, curve)
-    if curve.rows[-1]["presented"] < curve.presented:
+    if curve.rows[-1]["images_seen"] < curve.images_seen:
         curve.measure(model.generator)
     return model, curve
 
@@ -137,14 +137,16 @@ def learn_cell(
 def _learn_stages(model, images, subsets, distance, params, budget, runtime, checkpoints, curve) -> None:
     """The rounds, then all images with what the rounds have left of the budget."""
     without_full = replace(params, full=replace(params.full, epochs=0))
-    staged = presentations_of_all_stages([len(subset) for subset in subsets], without_full)
+    staged = images_seen_in_all_stages([len(subset) for subset in subsets], without_full)
     if params.method == "incremental" and staged >= budget:
         raise UserError(f"budget: must be more than the {staged} images that the rounds present, got {budget}.")
     for index, subset in enumerate(subsets):
         part = checkpoints.part(f"staged-{index + 1}")
-        progress: Progress = learn_subset(model, images, subset, distance, index, params, runtime, part, curve.watch)
-        budget -= progress.presented
-    learn_all(model, images, distance, params, runtime, checkpoints.part("full"), curve.watch, budget)
+        progress: Progress = learn_subset(
+            model, images, subset, distance, index, params, runtime, part, curve.make_callback
+        )
+        budget -= progress.images_seen
+    learn_all(model, images, distance, params, runtime, checkpoints.part("full"), curve.make_callback, budget)
 
 
 def random_subsets(subsets: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
@@ -161,17 +163,19 @@ def measure_cell(
     Pairs, samples and shown images are drawn by the comparison's own seed: the same for every arm and seed.
     """
     params, own = comparison.params(arm, seed), comparison.params()
-    judges = [Judge.make(params, runtime)]
+    feature_networks = [FeatureNetwork.make(params, runtime)]
     if params.loss.name == "perceptual":
-        judges.append(judge_trained_on(params, runtime))
-    judge, drawn = judges[0], own.seed
+        feature_networks.append(is_trained_on(params, runtime))
+    feature_network, drawn = feature_networks[0], own.seed
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
     reconstructed = decode(model.generator, model.codes, runtime)
     encoded = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
     paths = interpolations(model, own.evaluate, drawn, runtime)
-    sampler = fit_sampler(params.sampler, model.codes, model.shape.geometry(), drawn)
-    samples = draw_samples(model, sampler, own.evaluate.samples, drawn, runtime)
-    train_features, test_features, sample_features = (judge.features(images) for images in (train, test, samples))
+    prior = fit_prior(params.prior, model.codes, model.shape.geometry(), drawn)
+    samples = draw_samples(model, prior, own.evaluate.samples, drawn, runtime)
+    train_features, test_features, sample_features = (
+        feature_network.features(images) for images in (train, test, samples)
+    )
     distance = make_distance(own, runtime)
     shown = {part: shown_ids(len(images), drawn) for part, images in (("train", train), ("test", test))}
     nearest = metrics.nearest_indices(sample_features[:SHOWN], train_features, NEIGHBOURS)
@@ -186,36 +190,38 @@ def measure_cell(
         write_array(folder / f"{name}.npy", (picture * 255).round().astype(np.uint8))
     write_array(folder / "neighbours.npy", nearest)
     return {
-        "presented": sum(row["presented"] for row in last_rows(model.log)),
+        "images_seen": sum(row["images_seen"] for row in last_rows(model.log)),
         "train": {
-            "recon": _quality(reconstructed, train, judges),
-            "encoder": _quality(encoded["train"], train, judges),
+            "recon": _quality(reconstructed, train, feature_networks),
+            "encoder": _quality(encoded["train"], train, feature_networks),
         },
-        "test": {"encoder": _quality(encoded["test"], test, judges)},
-        "inversion": inversion(model, store.test, distance, comparison, judge, runtime),
-        "interpolation": continuity(model, paths, train_features, judge, drawn, runtime),
-        "samples": _sample_quality(sample_features, train_features, test_features, judge),
+        "test": {"encoder": _quality(encoded["test"], test, feature_networks)},
+        "inversion": inversion(model, store.test, distance, comparison, feature_network, runtime),
+        "interpolation": continuity(model, paths, train_features, feature_network, drawn, runtime),
+        "samples": _sample_quality(sample_features, train_features, test_features, feature_network),
     }
 
 
-def judge_trained_on(params: Params, runtime: Runtime) -> Judge:
-    """The network of the perceptual loss as a judge, whose keys say so."""
+def is_trained_on(params: Params, runtime: Runtime) -> FeatureNetwork:
+    """The network of the perceptual loss as a feature network, whose keys say so."""
     section = replace(params.evaluate, network=params.loss.network, weights=params.loss.weights)
-    return Judge.make(replace(params, evaluate=section), runtime)
+    return FeatureNetwork.make(replace(params, evaluate=section), runtime)
 
 
-def _quality(images: np.ndarray, targets: np.ndarray, judges: Sequence[Judge]) -> dict[str, float]:
-    values = [quality(images, targets, judge) for judge in judges]
+def _quality(images: np.ndarray, targets: np.ndarray, feature_networks: Sequence[FeatureNetwork]) -> dict[str, float]:
+    values = [quality(images, targets, feature_network) for feature_network in feature_networks]
     return {key: value for each in values for key, value in each.items()}
 
 
-def _sample_quality(fake: np.ndarray, train: np.ndarray, real: np.ndarray, judge: Judge) -> dict[str, float]:
+def _sample_quality(
+    fake: np.ndarray, train: np.ndarray, real: np.ndarray, feature_network: FeatureNetwork
+) -> dict[str, float]:
     nearest = [metrics.nearest_distances(features, train)[0] for features in (fake, real)]
-    return sample_quality(fake, real, *nearest, judge.feature_name)
+    return sample_quality(fake, real, *nearest, feature_network.feature_name)
 
 
 def last_rows(log: list[dict]) -> list[dict]:
-    """The last row of each stage that learned the generator, in which `presented` counts from the stage's start."""
+    """The last row of each stage that learned the generator, in which `images_seen` counts from the stage's start."""
     return list({row["stage"]: row for row in log if "held_out" not in row}.values())
 
 
@@ -224,7 +230,12 @@ def shown_ids(count: int, seed: int) -> np.ndarray:
 
 
 def inversion(
-    model: Model, images: np.ndarray, distance: Distance, comparison: Comparison, judge: Judge, runtime: Runtime
+    model: Model,
+    images: np.ndarray,
+    distance: Distance,
+    comparison: Comparison,
+    feature_network: FeatureNetwork,
+    runtime: Runtime,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Quality of held-out images after steps of optimisation, from the encoder's code and from a random one.
 
@@ -249,7 +260,7 @@ def inversion(
         values[name] = {
             str(step): {
                 "psnr": metrics.psnr(pictures, targets),
-                judge.distance_name: float(judge.distance(pictures, targets).mean()),
+                feature_network.distance_name: float(feature_network.distance(pictures, targets).mean()),
             }
             for step, pictures in drawn.items()
         }
@@ -272,7 +283,7 @@ def measure_reference(
         points, labels, chosen: the first round's features, clusters and subset.
     """
     params = comparison.params()
-    judge = Judge.make(params, runtime)
+    feature_network = FeatureNetwork.make(params, runtime)
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
     rng = numpy_generator(params.seed, "comparison/reference")
     real, others = np.split(rng.permutation(len(train)), [min(params.evaluate.samples, len(train) // 2)])
@@ -280,14 +291,19 @@ def measure_reference(
     for name, images in (("train", store.train), ("test", store.test)):
         write_array(folder / f"{name}.npy", np.asarray(images[shown_ids(len(images), params.seed)]))
     floor, ceiling = (
-        _sample_quality(judge.features(images), judge.features(known), judge.features(test), judge)
+        _sample_quality(
+            feature_network.features(images),
+            feature_network.features(known),
+            feature_network.features(test),
+            feature_network,
+        )
         for images, known in ((train[real], train[others]), (noise, train))
     )
     return {
         "floor": floor,
         "ceiling": ceiling,
         "split": split_quality(points, labels, chosen, params.seed),
-        "judge": judge.feature_name,
+        "feature_network": feature_network.feature_name,
         "trained_on": backbone_name(params.loss.network, params.loss.weights),
         "machine": runtime.machine,
         "budget": comparison.budget,

@@ -38,7 +38,7 @@ MEASURES = {  # by the last part of a metric's name
     "ssim": Measure("", "higher", 3),
     "l1": Measure("", "lower"),
     "lpips": Measure("", "lower"),
-    "presented_to_target": Measure("", "lower"),
+    "images_seen_to_target": Measure("", "lower"),
     "seconds_to_target": Measure("s", "lower"),
     "ppl": Measure("", "lower"),
     "jerkiness": Measure("", "one", 2),

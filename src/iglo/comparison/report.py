@@ -36,7 +36,7 @@ TABLES = (
             "train.recon.psnr": "PSNR, dB",
             "train.recon.ssim": "SSIM",
             "train.recon.lpips": "LPIPS",
-            "presented_to_target": "presentations to the target",
+            "images_seen_to_target": "images seen to the target",
             "seconds_to_target": "seconds to the target",
         },
         "All training images from their own codes, at the end of the budget. The target is where the curve of "
@@ -84,7 +84,7 @@ TABLES = (
     Table(
         "Cost",
         {
-            "presented": "images presented",
+            "images_seen": "images seen",
             "timing.learn.seconds": "learn, s",
             "timing.encoder.seconds": "encoder, s",
             "timing.joint.seconds": "joint, s",
@@ -185,9 +185,10 @@ def _introduction(measured: Measured) -> list[str]:
         "# Ways to learn a generator, compared",
         "",
         f"{len(measured.rows)} ways to learn a generator of images, each with the same budget of "
-        f"{about['budget']:,} presentations of an image, on the same {about['train']:,} training images of "
+        f"{about['budget']:,} images seen of an image, on the same {about['train']:,} training images of "
         f"{side}×{side} pixels, with {about['test']:,} more held out. {over} ({', '.join(map(str, seeds))}). "
-        f"Machine: {about['machine']}. LPIPS and every distance between images are measured by {about['judge']}; "
+        f"Machine: {about['machine']}. LPIPS and every distance between images are measured by "
+        f"{about['feature_network']}; "
         f"the perceptual arms were trained against {about['trained_on']}.",
         "",
         *(f"- **{row.title}**: {row.about}" for row in measured.rows),

@@ -1,7 +1,7 @@
 """What was measured of several ways to learn a generator, read from the folders of the comparison, over seeds.
 
-A cell is one row, that is one way, with one seed. A metric is named by its place in numbers.json without the judge's
-name, as `train.recon.lpips`; what timing.json holds is named `timing.learn.seconds`.
+A cell is one row, that is one way, with one seed. A metric is named by its place in numbers.json without the
+feature network's name, as `train.recon.lpips`; what timing.json holds is named `timing.learn.seconds`.
 """
 
 import csv
@@ -18,7 +18,7 @@ from iglo.files.io import read_array, read_json
 TARGET = "paper_as_run"  # the row whose final PSNR the others' curves are to reach
 
 LEARNING = ("learn", "encoder")  # the timed stages of every arm
-CURVE = ("presented", "seconds", "psnr")
+CURVE = ("images_seen", "seconds", "psnr")
 ARRAYS = ("reconstructions", "paths", "encoder_train", "encoder_test", "samples", "neighbours")
 BOUNDS = {"floor": "floor: real images", "ceiling": "ceiling: noise"}
 JUDGED = ("lpips", "ppl", "jerkiness", "midpoint_realism", "kd", "fd", "precision", "recall", "novelty")
@@ -64,7 +64,7 @@ class Cell:
 
     Attributes:
         values: metric → number.
-        curve: `presented`, `seconds` and `psnr` (dB), each (P,), at every measuring point.
+        curve: `images_seen`, `seconds` and `psnr` (dB), each (P,), at every measuring point.
         arrays: the images, uint8, and `neighbours`, by their files' names; mapped read-only.
     """
 
@@ -101,20 +101,20 @@ def _read_curve(path: Path) -> dict[str, np.ndarray]:
 
 
 def flat_numbers(nested: Mapping, prefix: str = "") -> dict[str, float]:
-    """Nested numbers by their dotted place, without the judge's name.
+    """Nested numbers by their dotted place, without the feature network's name.
 
-    Of one metric under several judges the first counts, and none that was trained on.
+    Of one metric under several feature networks the first counts, and none that was trained on.
     """
     flat: dict[str, float] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
             flat |= flat_numbers(value, f"{prefix}{key}.")
         elif not key.endswith("_trained_on"):
-            flat.setdefault(prefix + _without_judge(key), value)
+            flat.setdefault(prefix + _without_feature_network(key), value)
     return flat
 
 
-def _without_judge(key: str) -> str:
+def _without_feature_network(key: str) -> str:
     return next((name for name in JUDGED if key.startswith(f"{name}_")), key)
 
 
@@ -123,7 +123,7 @@ class Reference:
     """What the rows are held against.
 
     Attributes:
-        about: `judge`, `trained_on`, `machine`, `train`, `test`, `image_size`, `budget`.
+        about: `feature_network`, `trained_on`, `machine`, `train`, `test`, `image_size`, `budget`.
         bounds: `floor` (real images) and `ceiling` (noise), each metric → number.
         split: `coverage`, `coverage_random`, `distance`, `distance_random`.
         train, test: (12, H, W, C) uint8, the originals of the cells' images.
@@ -151,14 +151,14 @@ Values = Mapping[str, Mapping[str, np.ndarray]]  # row → metric → (S,) float
 def values_by_seed(cells: Mapping[str, Sequence[Cell]]) -> dict[str, dict[str, np.ndarray]]:
     """Row → metric → (S,); a metric that a seed lacks is left out.
 
-    With the presentations and seconds to the target, where the row TARGET is among them: `presented_to_target` and
+    With the images seen and seconds to the target, where the row TARGET is among them: `images_seen_to_target` and
     `seconds_to_target`, infinite where a row's curve never reaches the end of that of TARGET with the same seed.
     """
     values = {}
     for row, of_row in cells.items():
         common = [name for name in of_row[0].values if all(name in cell.values for cell in of_row)]
         values[row] = {name: np.array([cell.values[name] for cell in of_row], np.float64) for name in common}
-        for axis in ("presented", "seconds") if TARGET in cells else ():
+        for axis in ("images_seen", "seconds") if TARGET in cells else ():
             reached = [
                 first_crossing(cell.curve[axis], cell.curve["psnr"], target.curve["psnr"][-1])
                 for cell, target in zip(of_row, cells[TARGET], strict=True)

@@ -10,7 +10,7 @@ from iglo.runtime.device import send
 
 
 @dataclass(frozen=True)
-class Variation:
+class Augment:
     """Random mirroring, shifts and channel gains, each image by itself.
 
     Attributes:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from iglo.data.augment import Variation
+from iglo.data.augment import Augment
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.files.io import read_json, write_json
@@ -43,7 +43,7 @@ class Classification:
         return functional.cross_entropy(model(part.images).float(), self.labels[part.ids], reduction="none")
 
 
-class ClassJudge:
+class Classifier:
     """The classifier.
 
     Attributes:
@@ -61,63 +61,66 @@ class ClassJudge:
         return torch.cat([self.network(piece.to(self.runtime.device)).argmax(1).cpu() for piece in pieces]).numpy()
 
     def save(self, folder: Path) -> None:
-        save_network(self.network, folder / "judge.safetensors")
+        save_network(self.network, folder / "classifier.safetensors")
         head = self.network.head
         record = {"accuracy": self.accuracy, "classes": head.out_features, "width": self.network.width}
-        write_json(folder / "judge.json", record)
+        write_json(folder / "classifier.json", record)
 
     @classmethod
-    def load(cls, folder: str | Path, image_size: int, channels: int, runtime: Runtime) -> "ClassJudge":
-        """The judge in a folder that `save` wrote; UserError when it is not one."""
-        path = Path(folder) / "judge.json"
+    def load(cls, folder: str | Path, image_size: int, channels: int, runtime: Runtime) -> "Classifier":
+        """The classifier in a folder that `save` wrote; UserError when it is not one."""
+        path = Path(folder) / "classifier.json"
         record = read_json(path)
         try:
             accuracy, classes, width = record["accuracy"], record["classes"], record["width"]
         except (KeyError, TypeError):
-            raise UserError(f"{path}: describes no judge; run the stage that makes it again.") from None
-        network = load_network(Encoder(classes, image_size, channels, width), Path(folder) / "judge.safetensors")
+            raise UserError(f"{path}: describes no classifier; run the stage that makes it again.") from None
+        network = load_network(Encoder(classes, image_size, channels, width), Path(folder) / "classifier.safetensors")
         return cls(network, accuracy, runtime)
 
 
-def learn_judge(
+def learn_classifier(
     store: ImageStore, params: ClassContentParams, runtime: Runtime, checkpoints: CheckpointFolder | None = None
-) -> tuple[ClassJudge, Progress]:
-    """Learns from the test images after the first `probe.unseen`, but for the last `held_out`, which measure it.
+) -> tuple[Classifier, Progress]:
+    """Learns from the test images after the first `renders.unseen`, but for the last `held_out`, which measure it.
 
     Raises:
         UserError: too few of them, a class that is not among them, or nothing learned.
     """
-    section, count = params.judge, len(store.images)
-    first, last = store.train_count + params.probe.unseen, count - section.held_out
+    section, count = params.classifier, len(store.images)
+    first, last = store.train_count + params.renders.unseen, count - section.held_out
     if last <= first:
         raise UserError(
-            f"judge.held_out: must leave images to learn from; {len(store.test)} test images less probe.unseen "
-            f"{params.probe.unseen} and judge.held_out {section.held_out} leave none."
+            f"classifier.held_out: must leave images to learn from; {len(store.test)} test images less renders.unseen "
+            f"{params.renders.unseen} and classifier.held_out {section.held_out} leave none."
         )
     own, labels = np.arange(first, last), store.label_ids
     missing = np.setdiff1d(labels[: store.train_count], labels[own])
     if len(missing):
         raise UserError(
-            f"data.test: the judge's images hold none of class {store.classes[missing[0]]!r}; ask for more."
+            f"data.test: the classifier's images hold none of class {store.classes[missing[0]]!r}; ask for more."
         )
     network = Encoder(len(store.classes), params.data.image_size, params.data.channels, section.width)
     network = runtime.place(initialise(network, torch_generator(params.seed, "judge")))
-    schedule = Schedule(own, section.batch_size, Variation(flip=False, shift=SHIFT, gain=0.0))
+    schedule = Schedule(own, section.batch_size, Augment(flip=False, shift=SHIFT, gain=0.0))
     progress = fit(
         network,
         Objective([(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))]),
-        Batches(Targets(store.images, own, None, runtime), {"current": schedule}, params.seed, "judge"),
+        Batches(
+            Targets(store.images, own, None, runtime), {"current": schedule}, params.seed, "judge"
+        ),  # names the random streams: a new name would move the numbers
         [network_optimizer("adam", network, section.rate)],
         epochs=section.epochs,
         runtime=runtime,
         schedule="cosine",
         checkpoints=checkpoints,
     )
-    judge = ClassJudge(network, 0.0, runtime)
+    classifier = Classifier(network, 0.0, runtime)
     held = np.asarray(store.images[last:], np.float32) / 255
-    judge.accuracy = float((judge.classes(held) == labels[last:]).mean())
-    if not judge.accuracy:
+    classifier.accuracy = float((classifier.classes(held) == labels[last:]).mean())
+    if not classifier.accuracy:
         raise UserError(
-            f"judge: recognises none of the {len(held)} images that measure it; raise judge.epochs or judge.held_out."
+            f"classifier: recognises none of the {len(held)} images that measure it; raise "
+            "classifier.epochs or classifier.held_out."
         )
-    return judge, progress
+    return classifier, progress

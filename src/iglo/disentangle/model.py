@@ -21,17 +21,17 @@ from iglo.models.codes import Factor, LatentTable, normal_codes, pca_codes
 from iglo.models.geometry import Euclidean, make_geometry
 from iglo.models.glo import load_network, save_network
 from iglo.models.networks import Generator, ModulatedGenerator, PairEncoder, initialise
-from iglo.models.snapshots import Album
-from iglo.params.fields import Channels, Count, ImageSize
+from iglo.models.snapshots import Snapshots
+from iglo.params.fields import Channels, ImageSize, PositiveInt
 from iglo.params.run_record import RunRecord, parse_run
 from iglo.params.sections import ClassContentParams
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import Schedule
-from iglo.training.callbacks import Previews
+from iglo.training.callbacks import SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.glo_stages import Plan, learn_plan
-from iglo.training.loop import Progress, Watch
+from iglo.training.loop import MakeCallback, Progress
 from iglo.training.optimizers import RowAdam, network_optimizer
 
 FEWEST_PER_CLASS = 2  # of one image, nothing says what its class is and what its content
@@ -41,11 +41,11 @@ FEWEST_PER_CLASS = 2  # of one image, nothing says what its class is and what it
 class ClassContentShape:
     """All that is needed to build the networks again."""
 
-    class_dimension: Count
-    content_dimension: Count
+    class_dimension: PositiveInt
+    content_dimension: PositiveInt
     image_size: ImageSize
     channels: Channels
-    width: Count
+    width: PositiveInt
     combine: Literal["concat", "film"]
 
     @property
@@ -73,7 +73,7 @@ class ClassContentModel(nn.Module):
     Attributes:
         classes: K names, in the order of the class codes.
         labels: (N,) int64, the class of every training image.
-        album: how the same images are drawn in the course of training.
+        snapshots: how the same images are drawn in the course of training.
         log: a row per stage and epoch.
         encoder: finds both codes of an image; None before it is trained.
         run: values of the stage that last trained the generator, or None.
@@ -87,11 +87,11 @@ class ClassContentModel(nn.Module):
         content_codes: Tensor,
         labels: np.ndarray,
         classes: Sequence[str],
-        album: Album,
+        snapshots: Snapshots,
     ):
         super().__init__()
         self.shape, self.generator = shape, generator
-        self.labels, self.classes, self.album = labels, tuple(classes), album
+        self.labels, self.classes, self.snapshots = labels, tuple(classes), snapshots
         free = (make_geometry("none", None, codes.shape[1]) for codes in (class_codes, content_codes))
         class_factor = Factor(class_codes, next(free), torch.from_numpy(labels), noisy=False)
         self.table = LatentTable(**{"class": class_factor, "content": Factor(content_codes, next(free))})
@@ -128,7 +128,7 @@ class ClassContentModel(nn.Module):
         for name, codes in arrays.items():
             write_array(folder / f"{name}.npy", codes.cpu().numpy())
         write_array(folder / "labels.npy", self.labels)
-        self.album.save(folder)
+        self.snapshots.save(folder)
         width = None if self.encoder is None else self.encoder.width
         if width:
             save_network(self.encoder, folder / "encoder.safetensors")
@@ -151,7 +151,7 @@ class ClassContentModel(nn.Module):
         codes = [torch.from_numpy(read_array(folder / f"{name}_codes.npy")) for name in ("class", "content")]
         generator = runtime.place(load_network(shape.generator(), folder / "generator.safetensors"))
         labels = read_array(folder / "labels.npy")
-        model = cls(shape, generator, *codes, labels, classes, Album.load(folder)).to(runtime.device)
+        model = cls(shape, generator, *codes, labels, classes, Snapshots.load(folder)).to(runtime.device)
         model.log, model.run = log, run
         if width:
             model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
@@ -190,8 +190,8 @@ def start_class_content(
     free = make_geometry("none", None, latent.class_dimension)
     rng = torch_generator(params.seed, "class codes")
     class_codes = normal_codes(len(classes), latent.class_dimension, free, rng)
-    album = Album.drawn(np.arange(len(images)), len(images), params.seed)
-    model = ClassContentModel(shape, runtime.place(generator), class_codes, content, labels, classes, album)
+    snapshots = Snapshots.drawn(np.arange(len(images)), len(images), params.seed)
+    model = ClassContentModel(shape, runtime.place(generator), class_codes, content, labels, classes, snapshots)
     return model.to(runtime.device)
 
 
@@ -225,10 +225,10 @@ def learn_class_content(
     params: ClassContentParams,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-    watch: Watch | None = None,
+    make_callback: MakeCallback | None = None,
 ) -> Progress:
     """min over G, class codes e and content codes c of Σ ‖G(e_y, c_x + ε), x‖ + decay·‖c_x‖², ε ~ N(0, σ²I)."""
-    Previews(model.album, model.generator, "train", runtime, len(images)).take(model, 0)
+    SnapshotCallback(model.snapshots, model.generator, "train", runtime, len(images)).take(model, 0)
     rendered = Continuity(params.sigma, name="reconstruction") if params.sigma else Reconstruction()
     section, rates, factors = params.train, params.optimizer, model.table.factors
     plan = Plan(
@@ -241,5 +241,5 @@ def learn_class_content(
         RowAdam([factors["content"]], rates.content_rate),
     ]
     return learn_plan(
-        model, images, distance, plan, "train", section.epochs, optimizers, params, runtime, checkpoints, watch
+        model, images, distance, plan, "train", section.epochs, optimizers, params, runtime, checkpoints, make_callback
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from iglo.disentangle.probe import Probe
+from iglo.disentangle.renders import Renders
 from iglo.files.io import read_array, write_array
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.report import figures, plots
 from iglo.report.fonts import drawable
 from iglo.report.run_figures import psnr_of_frames
@@ -20,9 +20,9 @@ REST = 6  # frames for which an animation rests on a class
 ARRAYS = ("converted", "unseen_converted", "unseen_encoded", "morphing", "reconstructed")
 
 
-def save_probe(folder: Path, drawn: Probe) -> None:
+def save_renders(folder: Path, drawn: Renders) -> None:
     """What the figures need of a probe: 8-bit images and ids."""
-    for field in fields(Probe):
+    for field in fields(Renders):
         value = getattr(drawn, field.name)
         for name, array in value.items() if isinstance(value, dict) else [(None, value)]:
             if array is not None:
@@ -30,10 +30,10 @@ def save_probe(folder: Path, drawn: Probe) -> None:
                 write_array(path, array if array.dtype == np.int64 else (array * 255).round().astype(np.uint8))
 
 
-def load_probe(folder: Path) -> Probe:
+def load_renders(folder: Path) -> Renders:
     """What `save_probe` wrote; images are uint8. UserError naming a file that is missing."""
     read = {}
-    for field in fields(Probe):
+    for field in fields(Renders):
         if field.name == "scratch":
             names = sorted(path.stem.removeprefix("scratch-") for path in folder.glob("scratch-*.npy"))
             read["scratch"] = {name: read_array(folder / f"scratch-{name}.npy") for name in names}
@@ -41,15 +41,15 @@ def load_probe(folder: Path) -> Probe:
             read[field.name] = None
         else:
             read[field.name] = read_array(folder / f"{field.name}.npy")
-    return Probe(**read)
+    return Renders(**read)
 
 
 def draw_figures(
     folder: Path,
-    drawn: Probe,
+    drawn: Renders,
     images: np.ndarray,
     classes: Sequence[str],
-    album: Album,
+    snapshots: Snapshots,
     log: list[dict],
     weights: Mapping[str, float],
 ) -> None:
@@ -71,12 +71,12 @@ def draw_figures(
     for name, title in (("normal", "N(0, I)"), ("gaussian", "the Gaussian fitted to the learned content codes")):
         rows = [row[:COLUMNS] for row in drawn.scratch[name]]
         figures.save_grid(folder / f"scratch-{name}.png", rows, f"Content drawn from {title}", classes)
-    draw_epochs(folder, album, images)
+    draw_epochs(folder, snapshots, images)
     draw_losses(folder / "losses.png", log, weights)
     draw_morphing(folder / "conversion.gif", drawn, len(classes))
 
 
-def draw_reconstructions(path: Path, drawn: Probe, images: np.ndarray) -> None:
+def draw_reconstructions(path: Path, drawn: Renders, images: np.ndarray) -> None:
     ids = drawn.chosen[:COLUMNS]
     rows = [images[ids], drawn.reconstructed[ids]]
     figures.save_grid(path, rows, "Training images and their reconstructions", ["original", "from its codes"])
@@ -91,13 +91,14 @@ def draw_conversions(
     figures.save_grid(path, rows, title, column_labels=["image", *classes])
 
 
-def draw_epochs(folder: Path, album: Album, images: np.ndarray) -> None:
+def draw_epochs(folder: Path, snapshots: Snapshots, images: np.ndarray) -> None:
     """The same images through the epochs, as a strip and as an animation."""
     taken = sorted(
-        zip(album.places, album.frames, psnr_of_frames(album, images), strict=True), key=lambda each: each[0][1]
+        zip(snapshots.places, snapshots.frames, psnr_of_frames(snapshots, images), strict=True),
+        key=lambda each: each[0][1],
     )
     frames = [frame.numpy() for _, frame, _ in taken]
-    originals = images[album.ids.numpy()]
+    originals = images[snapshots.ids.numpy()]
     figures.save_grid(
         folder / "epochs.png",
         [*frames, originals],
@@ -113,7 +114,7 @@ def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> No
     """The terms of the training's objective as they enter it: each times its weight, by default 1."""
     rows = [row for row in log if row["stage"] == "train"]
     epochs = np.array([row["epoch"] for row in rows])
-    terms = [key for key in rows[0] if key not in ("stage", "epoch", "presented", "loss")]
+    terms = [key for key in rows[0] if key not in ("stage", "epoch", "images_seen", "loss")]
     curves = {}
     for term in terms:
         weight = weights.get(term, 1.0)
@@ -122,7 +123,7 @@ def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> No
     plots.save_curves(path, curves, "epoch", "term of the objective, weighted", "Training", log_y=True)
 
 
-def draw_morphing(path: Path, drawn: Probe, kinds: int) -> None:
+def draw_morphing(path: Path, drawn: Renders, kinds: int) -> None:
     """Images that turn into every class in a circle, and rest on each."""
     steps = len(drawn.morphing) // kinds
     frames = []

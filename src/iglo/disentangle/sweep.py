@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.probe import Probe
+from iglo.disentangle.renders import Renders
 from iglo.files.io import read_array, read_json, whole_file, write_array, write_json
 from iglo.params.sections import ClassContentParams, SweepParams, parse_params
 from iglo.report import figures, plots
@@ -54,9 +54,9 @@ def _lists(values: Any) -> Any:
     return [_lists(value) for value in values] if isinstance(values, (list, tuple)) else values
 
 
-def save_cell(folder: Path, drawn: Probe, values: dict, rows: Sequence[dict]) -> None:
+def save_cell(folder: Path, drawn: Renders, values: dict, rows: Sequence[dict]) -> None:
     """What the report needs of one run: its numbers, its curve and a few 8-bit images."""
-    final = {key: value for key, value in rows[-1].items() if key not in ("epoch", "presented", "loss")}
+    final = {key: value for key, value in rows[-1].items() if key not in ("epoch", "images_seen", "loss")}
     write_json(folder / "numbers.json", values | {"final": final})
     write_array(folder / "curve.npy", np.array([[row["epoch"], row["reconstruction"]] for row in rows]))
     images = {
@@ -120,8 +120,8 @@ def write_sweep_report(
         f"{params.combine}. Loss while training: with noise, its mean over the last epoch. L1 + L2: of reconstructions "
         "from the codes as they are, images in [0, 1]. Spread: variance of a pixel across the reconstructions of a "
         "class. Leakage: share of images whose class is predicted from their content code. Content kept: R² of the "
-        "content that the encoder reads from conversions. Conversion and scratch: share that the judge recognises, "
-        "over its own accuracy.",
+        "content that the encoder reads from conversions. Conversion and scratch: share that the classifier "
+        "recognises, over its own accuracy.",
         "",
     ]
     for study, runs in studies.items():

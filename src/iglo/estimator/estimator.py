@@ -22,13 +22,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from iglo.data.user_images import in_one_array
 from iglo.errors import UserError
-from iglo.estimator.image_adapter import Frame
+from iglo.estimator.image_adapter import ImageAdapter
 from iglo.estimator.settings import Settings
 from iglo.export.writing import write_bundle
-from iglo.latent.priors import Sampler, fit_sampler
+from iglo.latent.priors import Prior, fit_prior
 from iglo.models.codes import Factor, LatentTable
 from iglo.models.glo import Model, Shape, decode, encode
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.params.run_record import Provenance
 from iglo.params.sections import Params
 from iglo.progress import quiet
@@ -74,7 +74,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         batch_size: images in a step.
         learning_rate: learning rate of the networks; the joint epochs use half of it.
         code_learning_rate: learning rate of the codes.
-        sampler: how new codes are drawn: `normal`, or a model fitted to the learned codes: `gaussian_diag`,
+        prior: how new codes are drawn: `normal`, or a model fitted to the learned codes: `gaussian_diag`,
             `gaussian`, `gmm` (a mixture; the number of components by BIC) or `imle` (a mapping from noise to codes).
         image_shape: (height, width) or (height, width, channels) of the images when X has rows. None: a square of 1
             or 3 channels if the number of values allows it; else the values fill part of the next larger square.
@@ -122,7 +122,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         batch_size: int = 75,
         learning_rate: float = 1e-3,
         code_learning_rate: float = 5e-2,
-        sampler: str = "gaussian",
+        prior: str = "gaussian",
         image_shape: tuple[int, ...] | None = None,
         value_range: tuple[float, float] | None = None,
         precision: str = "fp32",
@@ -145,7 +145,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.code_learning_rate = code_learning_rate
-        self.sampler = sampler
+        self.prior = prior
         self.image_shape = image_shape
         self.value_range = value_range
         self.precision = precision
@@ -161,16 +161,16 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         with _value_errors(), quiet(not self.verbose), library_call(self.precision):
             settings, seed = Settings.of(self), _seed(self.random_state)
             rows, item_shape = self._rows(X, reset=True)
-            frame = Frame.of(rows, item_shape, self.image_shape, self.value_range)
+            frame = ImageAdapter.of(rows, item_shape, self.image_shape, self.value_range)
             params = settings.params(len(rows), frame.side, frame.channels, seed)
             runtime = runtime_on(None, params.precision)
             model = learn_model(frame.images(rows), params, runtime, self.verbose)
-            sampler = fit_sampler(params.sampler, model.codes, model.shape.geometry(), seed)
-        self._learned = Learned(model, sampler, frame, settings, seed, runtime)
+            prior = fit_prior(params.prior, model.codes, model.shape.geometry(), seed)
+        self._learned = Learned(model, prior, frame, settings, seed, runtime)
         self.codes_ = model.codes.cpu().numpy().copy()
         self.image_shape_ = frame.image_shape
         self.value_range_ = (frame.low, frame.high)
-        self.subset_sizes_ = np.bincount(model.learned_in)[1:].tolist()
+        self.subset_sizes_ = np.bincount(model.subset_id)[1:].tolist()
         self.history_ = model.log
         self.reconstruction_error_ = _mean_square(self.inverse_transform(self.codes_), rows)
         return self
@@ -215,7 +215,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
             raise ValueError(f"n_samples: must be a whole number of at least 1, got {n_samples!r}.")
         seed = self._learned.seed if random_state is None else _seed(random_state)
-        return self.inverse_transform(self._learned.sampler.draw(int(n_samples), torch_generator(seed, "samples")))
+        return self.inverse_transform(self._learned.prior.draw(int(n_samples), torch_generator(seed, "samples")))
 
     def score(self, X: ArrayLike, y: None = None) -> float:
         """Minus the mean squared error of images through encoder and generator, in units of X; y is not used."""
@@ -237,7 +237,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         learned = self._learned
         params = learned.settings.params(len(self.codes_), learned.frame.side, learned.frame.channels, learned.seed)
         with _value_errors():
-            write_bundle(path, learned.model, learned.sampler, Provenance.of(params))
+            write_bundle(path, learned.model, learned.prior, Provenance.of(params))
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""
@@ -312,8 +312,8 @@ class Learned:
     """All that a fitted estimator computes with."""
 
     model: Model
-    sampler: Sampler
-    frame: Frame
+    prior: Prior
+    frame: ImageAdapter
     settings: Settings
     seed: int
     runtime: Runtime
@@ -325,8 +325,8 @@ class Learned:
             "encoder_width": self.model.encoder.width,
             "generator": _bytes(self.model.generator.state_dict()),
             "encoder": _bytes(self.model.encoder.state_dict()),
-            "sampler": self.sampler.name,
-            "sampler_arrays": _bytes(self.sampler.arrays),
+            "prior": self.prior.name,
+            "sampler_arrays": _bytes(self.prior.arrays),
             "frame": asdict(self.frame),
             "settings": asdict(self.settings),
             "seed": self.seed,
@@ -341,11 +341,11 @@ class Learned:
         generator.load_state_dict(load(state["generator"]))
         encoder.load_state_dict(load(state["encoder"]))
         table = LatentTable(image=Factor(torch.tensor(codes), shape.geometry())).to(runtime.device)
-        learned_in = np.zeros(len(codes), np.int32)
-        model = Model(shape, runtime.place(generator), table, learned_in, Album(torch.zeros(0, dtype=torch.int64)))
+        subset_id = np.zeros(len(codes), np.int32)
+        model = Model(shape, runtime.place(generator), table, subset_id, Snapshots(torch.zeros(0, dtype=torch.int64)))
         model.encoder, model.log = runtime.place(encoder), history
-        sampler = Sampler(state["sampler"], load(state["sampler_arrays"]), shape.geometry())
-        return cls(model, sampler, Frame(**state["frame"]), settings, state["seed"], runtime)
+        prior = Prior(state["prior"], load(state["sampler_arrays"]), shape.geometry())
+        return cls(model, prior, ImageAdapter(**state["frame"]), settings, state["seed"], runtime)
 
 
 def _bytes(arrays: dict[str, torch.Tensor]) -> bytes:

@@ -17,7 +17,7 @@ LARGEST_VALUE = float(np.finfo(np.float32).max) / 2  # the difference of two suc
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageAdapter:
     """A sample's values, row by row, fill an image of `image_shape`; that is enlarged by a whole factor, each pixel
     repeated, and its edge drawn out to a square. What comes back is the mean of each pixel's copies.
 
@@ -41,7 +41,7 @@ class Frame:
         item_shape: tuple[int, ...],
         image_shape: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
-    ) -> "Frame":
+    ) -> "ImageAdapter":
         """The frame of the samples `rows` (N, F) uint8 or float, which came as (N, *item_shape).
 
         Args:

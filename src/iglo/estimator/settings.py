@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from iglo.params.fields import Count, CountOrNone, Rate, Weight, parse
+from iglo.params.fields import NonNegativeInt, PositiveInt, Rate, Weight, parse
 from iglo.params.sections import (
     ClusterParams,
     DataParams,
@@ -31,23 +31,23 @@ CLUSTERS, PER_CLUSTER = 128, 4  # of the split, at most; of the first subset (He
 class Settings:
     """What the arguments of the estimator must be; what they mean stands there."""
 
-    n_components: Count
-    n_subsets: Count
-    subset_epochs: CountOrNone
-    epochs: CountOrNone
-    encoder_epochs: Count
-    joint_epochs: CountOrNone
+    n_components: PositiveInt
+    n_subsets: PositiveInt
+    subset_epochs: NonNegativeInt
+    epochs: NonNegativeInt
+    encoder_epochs: PositiveInt
+    joint_epochs: NonNegativeInt
     sigma: Weight
     constraint: Literal["none", "ball", "sphere"]
     init: Literal["pca", "normal"]
     loss: Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"]
     loss_network: str
     loss_weights: str
-    width: Count
-    batch_size: Count
+    width: PositiveInt
+    batch_size: PositiveInt
     learning_rate: Rate
     code_learning_rate: Rate
-    sampler: Literal["normal", "gaussian_diag", "gaussian", "gmm", "imle"]
+    prior: Literal["normal", "gaussian_diag", "gaussian", "gmm", "imle"]
     precision: Literal["fp32", "bf16"]
 
     @classmethod
@@ -68,7 +68,7 @@ class Settings:
             beta=1.0,
             sigma=self.sigma,
             sigma_end=None,
-            sampler=self.sampler,
+            prior=self.prior,
             data=_data(count, side, channels),
             features=FeatureParams("pixels", "random", image_size=None, batch_size=256),
             clustering=ClusterParams(components=100, minibatch_above=20_000),

@@ -48,20 +48,20 @@ def lpips_distance(network: str, weights: str, seed: int, device: torch.device |
     return f"lpips_{name}", distance
 
 
-def feature_judge(
+def load_feature_network(
     network: str, weights: str, seed: int, device: torch.device | str = "cpu", image_size: int | None = None
 ) -> tuple[str, Features]:
     """Pooled features for Fréchet and kernel distances, and their network's name in keys, e.g. `resnet50_imagenet`.
 
     Images in [0, 1] (B, 1 or 3, H, W) to (B, D) float32. The short names of LPIPS stand for torchvision's.
     """
-    judge = load_features(LPIPS_NETWORKS.get(network, network), weights, seed).to(device)
+    feature_network = load_features(LPIPS_NETWORKS.get(network, network), weights, seed).to(device)
 
     @torch.no_grad()
     def features(images: torch.Tensor) -> torch.Tensor:
-        return judge(images.to(device), image_size).float()
+        return feature_network(images.to(device), image_size).float()
 
-    return judge.name, features
+    return feature_network.name, features
 
 
 class _Outputs(nn.Module):

@@ -11,8 +11,8 @@ from iglo.backbones.networks import backbone_name
 from iglo.data.store import UnitImages
 from iglo.errors import warn
 from iglo.evaluation import metrics
-from iglo.evaluation.feature_networks import feature_judge, lpips_distance
-from iglo.latent.priors import SAMPLERS, Sampler, SamplerChoice, fit_sampler
+from iglo.evaluation.feature_networks import load_feature_network, lpips_distance
+from iglo.latent.priors import SAMPLERS, Prior, PriorChoice, fit_prior
 from iglo.models.glo import Model, decode, encode
 from iglo.params.fields import within
 from iglo.params.sections import EvaluateParams, Params
@@ -20,13 +20,13 @@ from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 
 EPSILON = 1e-2  # of the perceptual path length, in t
-BATCH = 128  # images that the judge looks at together
-FALLBACK = "gaussian"  # the sampler of `best` where there are too few images to compare samplers
+BATCH = 128  # images that the feature network looks at together
+FALLBACK = "gaussian"  # the prior of `best` where there are too few images to compare priors
 BLOCK = 2**25  # values of the images that are rendered and measured at once: 128 MiB of float32
 
 
 @dataclass(frozen=True)
-class Judge:
+class FeatureNetwork:
     """The network that looks at images, in batches: arrays in, arrays out.
 
     Attributes:
@@ -40,12 +40,12 @@ class Judge:
     runtime: Runtime
 
     @classmethod
-    def make(cls, params: Params, runtime: Runtime) -> "Judge":
+    def make(cls, params: Params, runtime: Runtime) -> "FeatureNetwork":
         """The network of `params.evaluate`; where the run was trained against it, its names end in `_trained_on`."""
         network, weights, loss = params.evaluate.network, params.evaluate.weights, params.loss
         with within("evaluate."):
             distance_name, distance = lpips_distance(network, weights, params.seed, runtime.device)
-            feature_name, features = feature_judge(network, weights, params.seed, runtime.device)
+            feature_name, features = load_feature_network(network, weights, params.seed, runtime.device)
         trained_on = loss.name == "perceptual" and feature_name == backbone_name(loss.network, loss.weights)
         suffix = "_trained_on" if trained_on else ""
         return cls(distance_name + suffix, feature_name + suffix, distance, features, runtime)
@@ -62,23 +62,25 @@ class Judge:
 
     def _over(self, function: Callable[[slice], Tensor], count: int) -> np.ndarray:
         batches = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
-        return self.runtime.over_batches(lambda rows: function(rows).cpu(), batches).numpy()
+        return self.runtime.map_batches(lambda rows: function(rows).cpu(), batches).numpy()
 
     def _batch(self, images: np.ndarray | UnitImages, rows: slice) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(images[rows])).permute(0, 3, 1, 2).to(self.runtime.device)
 
 
-def quality(images: np.ndarray, targets: np.ndarray, judge: Judge) -> dict[str, float]:
-    """L1, PSNR, SSIM and the judge's distance of images to their targets, (N, H, W, C) float in [0, 1]."""
+def quality(images: np.ndarray, targets: np.ndarray, feature_network: FeatureNetwork) -> dict[str, float]:
+    """L1, PSNR, SSIM and the feature network's distance of images to their targets, (N, H, W, C) float in [0, 1]."""
     return {
         "l1": metrics.l1(images, targets),
         "psnr": metrics.psnr(images, targets),
         "ssim": metrics.ssim(images, targets),
-        judge.distance_name: float(judge.distance(images, targets).mean()),
+        feature_network.distance_name: float(feature_network.distance(images, targets).mean()),
     }
 
 
-def rendered_quality(render: Callable[[slice], np.ndarray], targets: UnitImages, judge: Judge) -> dict[str, float]:
+def rendered_quality(
+    render: Callable[[slice], np.ndarray], targets: UnitImages, feature_network: FeatureNetwork
+) -> dict[str, float]:
     """`quality` of images that are rendered block by block, so that memory never holds them all.
 
     Args:
@@ -89,7 +91,7 @@ def rendered_quality(render: Callable[[slice], np.ndarray], targets: UnitImages,
     for start in range(0, len(targets), size):
         block = targets[start : start + size]
         done = start + len(block)
-        for name, value in quality(render(slice(start, done)), block, judge).items():
+        for name, value in quality(render(slice(start, done)), block, feature_network).items():
             mean = means.get(name, 0.0)
             means[name] = mean + (value - mean) * len(block) / done
     return means
@@ -118,25 +120,25 @@ def interpolations(model: Model, params: EvaluateParams, seed: int, runtime: Run
 
 
 def continuity(
-    model: Model, paths: Paths, train_features: np.ndarray, judge: Judge, seed: int, runtime: Runtime
+    model: Model, paths: Paths, train_features: np.ndarray, feature_network: FeatureNetwork, seed: int, runtime: Runtime
 ) -> dict[str, float]:
-    """Path length, jerkiness and midpoint realism of `paths`, measured by the judge; empty if there is no path.
+    """Path length, jerkiness and midpoint realism of `paths`, by the feature network; empty if there is no path.
 
     Args:
-        train_features: (N, D) the judge's features of all training images.
+        train_features: (N, D) the feature network's features of all training images.
     """
     if not len(paths.ids):
         return {}
     points = paths.images.shape[1]
-    steps = [judge.distance(paths.images[:, i], paths.images[:, i + 1]) for i in range(points - 1)]
+    steps = [feature_network.distance(paths.images[:, i], paths.images[:, i + 1]) for i in range(points - 1)]
     near, far = _close_pairs(model, len(paths.ids), seed, runtime)
-    midpoints = judge.features(paths.images[:, points // 2])
-    ends = judge.features(np.concatenate([paths.images[:, 0], paths.images[:, -1]]))
-    name = judge.distance_name.removeprefix("lpips_")
+    midpoints = feature_network.features(paths.images[:, points // 2])
+    ends = feature_network.features(np.concatenate([paths.images[:, 0], paths.images[:, -1]]))
+    name = feature_network.distance_name.removeprefix("lpips_")
     return {
-        f"ppl_{name}": metrics.path_length(judge.distance(near, far), EPSILON),
+        f"ppl_{name}": metrics.path_length(feature_network.distance(near, far), EPSILON),
         f"jerkiness_{name}": metrics.jerkiness(np.stack(steps, axis=1)),
-        f"midpoint_realism_{judge.feature_name}": metrics.midpoint_realism(midpoints, ends, train_features),
+        f"midpoint_realism_{feature_network.feature_name}": metrics.midpoint_realism(midpoints, ends, train_features),
     }
 
 
@@ -163,36 +165,38 @@ def _close_pairs(model: Model, count: int, seed: int, runtime: Runtime) -> tuple
     return images[0], images[1]
 
 
-def draw_samples(model: Model, sampler: Sampler, count: int, seed: int, runtime: Runtime) -> np.ndarray:
-    """(count, H, W, C) float: images of codes that a sampler draws."""
-    return decode(model.generator, sampler.draw(count, torch_generator(seed, "samples")), runtime)
+def draw_samples(model: Model, prior: Prior, count: int, seed: int, runtime: Runtime) -> np.ndarray:
+    """(count, H, W, C) float: images of codes that a prior draws."""
+    return decode(model.generator, prior.draw(count, torch_generator(seed, "samples")), runtime)
 
 
-def choose_sampler(model: Model, test: np.ndarray, judge: Judge, params: Params, runtime: Runtime) -> SamplerChoice:
-    """Fits every sampler to the learned codes, and chooses one; `best` has the smallest kernel distance.
+def choose_prior(
+    model: Model, test: np.ndarray, feature_network: FeatureNetwork, params: Params, runtime: Runtime
+) -> PriorChoice:
+    """Fits every prior to the learned codes, and chooses one; `best` has the smallest kernel distance.
 
-    `evaluate` reports on the same samples and held-out images. So the reported distance of the best sampler is a little
+    `evaluate` reports on the same samples and held-out images. So the reported distance of the best prior is a little
     smaller than on other images. A kernel distance needs two images on each side; with fewer, `best` is FALLBACK.
 
     Args:
         test: (T, H, W, C) float in [0, 1], the held-out images.
     """
-    geometry, real, distances = model.shape.geometry(), judge.features(test), {}
-    samplers = {name: fit_sampler(name, model.codes, geometry, params.seed) for name in SAMPLERS}
+    geometry, real, distances = model.shape.geometry(), feature_network.features(test), {}
+    priors = {name: fit_prior(name, model.codes, geometry, params.seed) for name in SAMPLERS}
     comparable = min(len(real), params.evaluate.samples) >= metrics.FEWEST_FOR_DISTANCE
-    for name, sampler in samplers.items() if comparable else ():
-        samples = draw_samples(model, sampler, params.evaluate.samples, params.seed, runtime)
-        distances[name] = metrics.kernel_distance(judge.features(samples), real)
-    chosen = params.sampler
+    for name, prior in priors.items() if comparable else ():
+        samples = draw_samples(model, prior, params.evaluate.samples, params.seed, runtime)
+        distances[name] = metrics.kernel_distance(feature_network.features(samples), real)
+    chosen = params.prior
     if chosen == "best":
         chosen = min(distances, key=distances.get, default=FALLBACK)
-        if not comparable and runtime.first:
+        if not comparable and runtime.is_main:
             warn(
-                f"sampler: best needs at least {metrics.FEWEST_FOR_DISTANCE} held-out images and as many "
-                f"evaluate.samples to compare samplers, got {len(real)} and {params.evaluate.samples}; {FALLBACK} is "
+                f"prior: best needs at least {metrics.FEWEST_FOR_DISTANCE} held-out images and as many "
+                f"evaluate.samples to compare priors, got {len(real)} and {params.evaluate.samples}; {FALLBACK} is "
                 "taken instead.",
             )
-    return SamplerChoice(samplers, chosen, distances)
+    return PriorChoice(priors, chosen, distances)
 
 
 def sample_quality(
@@ -205,7 +209,7 @@ def sample_quality(
     Args:
         fake, real: (S, D), (T, D) features of samples and held-out images.
         fake_nearest, real_nearest: (S,), (T,) distance of each to its nearest training image, in the same features.
-        name: name of the judge that gave the features.
+        name: name of the feature network that gave the features.
     """
     values, fewest = {}, min(len(fake), len(real))
     if fewest >= metrics.FEWEST_FOR_DISTANCE:

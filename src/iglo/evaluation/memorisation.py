@@ -8,7 +8,7 @@ from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
 
 NEIGHBOURS = 2  # training images shown beside a sample, in each space
-SPACES = {"pixels": "pixels", "features": "the judge's features"}
+SPACES = {"pixels": "pixels", "features": "the feature network's features"}
 
 
 @dataclass(frozen=True)

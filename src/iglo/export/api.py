@@ -21,10 +21,10 @@ from torch import Tensor
 from iglo.data.user_images import read_arrays
 from iglo.environment import memory
 from iglo.errors import IgloWarning, UserError, shown, warn
-from iglo.evaluation.feature_networks import feature_judge
+from iglo.evaluation.feature_networks import load_feature_network
 from iglo.export.bundle import Bundle, load_bundle
 from iglo.latent import inversion
-from iglo.latent.priors import Sampler
+from iglo.latent.priors import Prior
 from iglo.losses.distances import PIXEL_DISTANCES, Distance
 from iglo.models.glo import decode, encode
 from iglo.params.run_record import Loss, Network
@@ -61,7 +61,7 @@ def load(path: str | Path, device: str | None = None) -> "LoadedModel":
 
 
 class LoadedModel:
-    """A generator with its encoder and sampler. Every method raises UserError, of one sentence, for what it cannot use.
+    """A generator with its encoder and prior. Every method raises UserError, of one sentence, for what it cannot use.
 
     Attributes:
         bundle: the networks themselves and all that is on record.
@@ -91,7 +91,7 @@ class LoadedModel:
             "encoder_width": record.encoder_width,
             "generator_weights": sum(each.numel() for each in self.bundle.generator.parameters()),
             "encoder_weights": sum(each.numel() for each in self.bundle.encoder.parameters()),
-            "sampler": record.sampler,
+            "prior": record.prior,
             "training_images": record.codes.count,
             "mean_code_length": record.codes.length,
             "loss": record.loss.name,
@@ -103,19 +103,19 @@ class LoadedModel:
     # --- Codes to images ---
 
     def sample(
-        self, n: int, seed: int = 0, sampler: Sampler | None = None, classes: Sequence[str] | None = None
+        self, n: int, seed: int = 0, prior: Prior | None = None, classes: Sequence[str] | None = None
     ) -> np.ndarray:
         """n new images, (n, H, W, C) uint8.
 
         Args:
-            sampler: None: the model's own.
+            prior: None: the model's own.
             classes: of a model with classes: those that the images take in turn; None: all.
         """
-        return self.decode(self.draw_codes(n, seed, sampler, classes))
+        return self.decode(self.draw_codes(n, seed, prior, classes))
 
     @library_call()
     def draw_codes(
-        self, n: int, seed: int = 0, sampler: Sampler | None = None, classes: Sequence[str] | None = None
+        self, n: int, seed: int = 0, prior: Prior | None = None, classes: Sequence[str] | None = None
     ) -> np.ndarray:
         """(n, d) codes of n new images; arguments as `sample`."""
         _check_whole("n", n, 1)
@@ -123,7 +123,7 @@ class LoadedModel:
         self._check_memory("n", int(n))
         if classes is not None or self.classes:
             labels = self._labels(classes)
-        drawn = (sampler or self.bundle.sampler).draw(int(n), torch_generator(int(seed), "samples"))
+        drawn = (prior or self.bundle.prior).draw(int(n), torch_generator(int(seed), "samples"))
         if self.classes:
             turns = torch.tensor(labels).repeat(-(-int(n) // len(labels)))[: int(n)]
             drawn = torch.cat([self.bundle.class_codes[turns], drawn], dim=1)
@@ -375,11 +375,11 @@ class LoadedModel:
         """(N, D) float64."""
         if space == "pixels":
             return torch.from_numpy(images.reshape(len(images), -1) / 255)
-        judge, seed = self.bundle.record.judge, self.bundle.record.seed
-        if judge is None:
+        feature_network, seed = self.bundle.record.feature_network, self.bundle.record.seed
+        if feature_network is None:
             raise UserError("space: 'features' needs a network, and this model has none on record; take 'pixels'.")
-        judge = self._with_weights(judge, "judge.weights")
-        _, features = feature_judge(judge.network, judge.weights, seed, self.runtime.device)
+        feature_network = self._with_weights(feature_network, "feature_network.weights")
+        _, features = load_feature_network(feature_network.network, feature_network.weights, seed, self.runtime.device)
         batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
         found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
         return torch.cat(found).double()

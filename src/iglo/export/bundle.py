@@ -1,6 +1,6 @@
 """An exported model: one folder with all that is needed to use it, and nothing of its training.
 
-generator.safetensors, encoder.safetensors, sampler.safetensors   weights and arrays
+generator.safetensors, encoder.safetensors, prior.safetensors   weights and arrays
 classes.safetensors   of a model of class and content: the code of every class
 model.json            what the rest is, with the version of this format
 generator.onnx, encoder.onnx   where asked for
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from iglo.disentangle.model import ClassContentShape
 from iglo.errors import UserError, shown
 from iglo.files.io import file_digest, read_json
-from iglo.latent.priors import SAMPLERS, Sampler
+from iglo.latent.priors import SAMPLERS, Prior
 from iglo.models.geometry import Euclidean, make_geometry
 from iglo.models.glo import Shape, load_network
-from iglo.params.fields import Count, CountOrNone, at_least, parse
+from iglo.params.fields import NonNegativeInt, PositiveInt, at_least, parse
 from iglo.params.run_record import Loss, Network
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
@@ -31,7 +31,7 @@ from iglo.runtime.device import Runtime
 VERSION = 1
 SHAPES = {"glo": Shape, "class_content": ClassContentShape}
 FILES = (
-    *("generator.safetensors", "encoder.safetensors", "sampler.safetensors", "classes.safetensors"),
+    *("generator.safetensors", "encoder.safetensors", "prior.safetensors", "classes.safetensors"),
     *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
 )
 LONGEST_RECORD = 2**24  # bytes of model.json
@@ -42,7 +42,7 @@ LONGEST_REASON = 300  # characters of a message
 class CodeStatistics:
     """Of the learned codes: how many, mean and standard deviation of each coordinate, and mean length."""
 
-    count: Count
+    count: PositiveInt
     mean: tuple[float, ...]
     std: tuple[float, ...]
     length: Annotated[float, at_least(0)]
@@ -53,15 +53,15 @@ class Record:
     """What model.json says."""
 
     format: Literal["iglo"]
-    version: Count
+    version: PositiveInt
     kind: Literal["glo", "class_content"]
     shape: dict[str, Any]
-    encoder_width: Count
-    sampler: Literal[SAMPLERS]
+    encoder_width: PositiveInt
+    prior: Literal[SAMPLERS]
     codes: CodeStatistics
     loss: Loss
-    judge: Network | None
-    seed: CountOrNone
+    feature_network: Network | None
+    seed: NonNegativeInt
     classes: tuple[str, ...]
     digests: dict[str, str]  # SHA-256 of the files of weights and arrays, by their names
 
@@ -71,7 +71,7 @@ class Bundle:
     """An exported model in memory. It has the attributes of a model that inversion needs.
 
     Attributes:
-        sampler: draws codes; in a model with classes, content codes.
+        prior: draws codes; in a model with classes, content codes.
         class_codes: (K, d) codes of the K classes; None in a model without classes.
         folder: the folder it was loaded from.
     """
@@ -80,13 +80,13 @@ class Bundle:
     shape: Shape | ClassContentShape
     generator: nn.Module
     encoder: nn.Module
-    sampler: Sampler
+    prior: Prior
     class_codes: Tensor | None
     folder: Path
 
 
-def sampler_geometry(shape: Shape | ClassContentShape) -> Euclidean:
-    """Where the codes that a sampler draws may lie."""
+def prior_geometry(shape: Shape | ClassContentShape) -> Euclidean:
+    """Where the codes that a prior draws may lie."""
     if isinstance(shape, ClassContentShape):
         return make_geometry("none", None, shape.content_dimension)
     return shape.geometry()
@@ -119,10 +119,10 @@ def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
         read("generator", lambda path: _load_network(shape.generator, path)),
         read("encoder", lambda path: _load_network(lambda: shape.encoder(record.encoder_width), path)),
     ]
-    sampler = read("sampler", lambda path: _load_sampler(path, record, shape))
+    prior = read("prior", lambda path: _load_prior(path, record, shape))
     class_codes = read("classes", lambda path: _load_classes(path, record, shape)) if record.classes else None
     placed = (runtime.place(network.eval().requires_grad_(False)) for network in networks)
-    return Bundle(record, shape, *placed, sampler, class_codes, folder)
+    return Bundle(record, shape, *placed, prior, class_codes, folder)
 
 
 def _read_record(folder: Path) -> Record:
@@ -190,14 +190,14 @@ def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
     return network
 
 
-def _load_sampler(path: Path, record: Record, shape: Shape | ClassContentShape) -> Sampler:
-    sampler = Sampler.load(path, sampler_geometry(shape))
+def _load_prior(path: Path, record: Record, shape: Shape | ClassContentShape) -> Prior:
+    prior = Prior.load(path, prior_geometry(shape))
     wanted = shape.content_dimension if record.classes else shape.dimension
-    if sampler.name != record.sampler or sampler.draw(1, torch_generator(0, "check")).shape != (1, wanted):
+    if prior.name != record.prior or prior.draw(1, torch_generator(0, "check")).shape != (1, wanted):
         raise ValueError
-    if not all(torch.isfinite(array).all() for array in sampler.arrays.values()):
+    if not all(torch.isfinite(array).all() for array in prior.arrays.values()):
         raise ValueError
-    return sampler
+    return prior
 
 
 def _load_classes(path: Path, record: Record, shape: ClassContentShape) -> Tensor:

@@ -35,14 +35,14 @@ def model_card(
     shape: Shape | ClassContentShape,
     train_count: int,
     log: Sequence[Mapping[str, Any]],
-    sampler: str,
+    prior: str,
     classes: Sequence[str] = (),
 ) -> str:
     """The card as Markdown.
 
     Args:
         train_count: training images.
-        log: a row per stage and epoch, with the images `presented` so far in the stage.
+        log: a row per stage and epoch, with the images `images_seen` so far in the stage.
     """
     run, side = provenance.run, shape.image_size
     colours = "grey" if shape.channels == 1 else "colour"
@@ -61,11 +61,11 @@ def model_card(
         "",
         f"- Seed {run.seed}, precision {run.precision}, loss {markdown(run.loss.name)}.",
         f"- Standard deviation of the noise on codes: {run.noise:g}.",
-        f"- Codes for samples are drawn by {markdown(sampler)}.",
+        f"- Codes for samples are drawn by {markdown(prior)}.",
         "",
-        "| stage | epochs | images presented |",
+        "| stage | epochs | images seen |",
         "|---|---|---|",
-        *(f"| {markdown(name)} | {epochs} | {presented} |" for name, epochs, presented in _budget(log)),
+        *(f"| {markdown(name)} | {epochs} | {images_seen} |" for name, epochs, images_seen in _budget(log)),
         "",
         "## Metrics",
         "",
@@ -100,7 +100,7 @@ def _source(data: Mapping[str, Any]) -> str:
 def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
     for stage in dict.fromkeys(row["stage"] for row in log):
         rows = [row for row in log if row["stage"] == stage]
-        yield stage, max(row["epoch"] for row in rows), max(row["presented"] for row in rows)
+        yield stage, max(row["epoch"] for row in rows), max(row["images_seen"] for row in rows)
 
 
 def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
@@ -130,7 +130,7 @@ def _licences(provenance: Provenance) -> Iterator[str]:
     loss = run.loss if run.loss.name == "perceptual" else Network("no network", "random")
     uses = {"Loss": loss}
     if run.method != "class_content":
-        uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.judge}
+        uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.feature_network}
     for use, network in uses.items():
         words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
         yield f"- {use}: {words}"

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from iglo.disentangle.model import ClassContentModel
 from iglo.errors import IgloWarning, UserError, warn
-from iglo.export.bundle import VERSION, CodeStatistics, Record, sampler_geometry
+from iglo.export.bundle import VERSION, CodeStatistics, Record, prior_geometry
 from iglo.export.model_card import model_card
 from iglo.export.onnx import check_onnx_packages, write_onnx
 from iglo.files.io import file_digest, read_json, whole_folder, write_json
-from iglo.latent.priors import Sampler, SamplerChoice, fit_sampler
+from iglo.latent.priors import Prior, PriorChoice, fit_prior
 from iglo.models.glo import Model, save_network
 from iglo.params.fields import parse
 from iglo.params.run_record import OF, Network, Provenance, folder_digest
@@ -30,7 +30,7 @@ class RecordWarning(IgloWarning):
 def export_model(
     out: str | Path,
     model_folder: str | Path,
-    samplers: str | Path | None,
+    priors: str | Path | None,
     params: Params | ClassContentParams | None = None,
     metrics: Mapping[str, Any] | None = None,
     onnx: bool = False,
@@ -39,7 +39,7 @@ def export_model(
 
     Args:
         model_folder: folder of a trained model with an encoder.
-        samplers: folder of fitted samplers; the chosen one is exported. A model of class and content has none: it
+        priors: folder of fitted priors; the chosen one is exported. A model of class and content has none: it
             draws content from the Gaussian fitted to its content codes.
         params: params of the run, only used if the model has no record of its run.
         metrics: metrics for the model card, nested, as the run wrote them. Those of another model are left out, with a
@@ -47,7 +47,7 @@ def export_model(
         onnx: also write both networks as ONNX, checked against torch.
 
     Raises:
-        UserError: the model, its encoder, its record, its sampler or the packages for ONNX are missing; or samplers or
+        UserError: the model, its encoder, its record, its prior or the packages for ONNX are missing; or priors or
             params are those of another model.
     """
     runtime, with_classes = runtime_on("cpu"), is_class_content(model_folder)
@@ -55,22 +55,24 @@ def export_model(
     if model.encoder is None:
         raise UserError(f"{model_folder}: has no encoder; name the folder of a later stage.")
     provenance, digest = _provenance(model, model_folder, params), folder_digest(model_folder)
-    geometry = sampler_geometry(model.shape)
+    geometry = prior_geometry(model.shape)
     if with_classes:
-        sampler = fit_sampler("gaussian", model.content_codes, geometry, provenance.run.seed)
+        prior = fit_prior("gaussian", model.content_codes, geometry, provenance.run.seed)
     else:
-        choice = SamplerChoice.load(samplers, geometry)
-        sampler, about = choice.samplers[choice.chosen], choice.about
+        choice = PriorChoice.load(priors, geometry)
+        prior, about = choice.priors[choice.chosen], choice.about
         if about.get("model", digest) != digest:
-            raise UserError(f"{samplers}: holds samplers of another model than {model_folder}; run their stage again.")
-        provenance = dataclasses.replace(provenance, judge=_network(about.get("judge")) or provenance.judge)
-    write_bundle(out, model, sampler, _with_metrics(provenance, metrics, digest), onnx)
+            raise UserError(f"{priors}: holds priors of another model than {model_folder}; run their stage again.")
+        provenance = dataclasses.replace(
+            provenance, feature_network=_network(about.get("feature_network")) or provenance.feature_network
+        )
+    write_bundle(out, model, prior, _with_metrics(provenance, metrics, digest), onnx)
 
 
 def write_bundle(
     out: str | Path,
     model: Model | ClassContentModel,
-    sampler: Sampler,
+    prior: Prior,
     provenance: Provenance,
     onnx: bool = False,
 ) -> None:
@@ -80,15 +82,15 @@ def write_bundle(
     with whole_folder(out) as folder:
         save_network(model.generator, folder / "generator.safetensors")
         save_network(model.encoder, folder / "encoder.safetensors")
-        sampler.save(folder / "sampler.safetensors")
+        prior.save(folder / "prior.safetensors")
         if isinstance(model, ClassContentModel):
             save_file({"class_codes": model.class_codes.contiguous()}, folder / "classes.safetensors")
         digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-        record = _record(model, sampler, provenance, digests)
+        record = _record(model, prior, provenance, digests)
         write_json(folder / "model.json", asdict(record))
         if onnx:
             write_onnx(folder, model.generator, model.encoder, model.shape)
-        card = model_card(provenance, model.shape, len(model.codes), model.log, sampler.name, record.classes)
+        card = model_card(provenance, model.shape, len(model.codes), model.log, prior.name, record.classes)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -166,10 +168,8 @@ def _portable(network: Network) -> Network:
     return network if inside else dataclasses.replace(network, weights=path.name)
 
 
-def _record(
-    model: Model | ClassContentModel, sampler: Sampler, provenance: Provenance, digests: dict[str, str]
-) -> Record:
-    codes, judge = model.codes.double(), provenance.judge
+def _record(model: Model | ClassContentModel, prior: Prior, provenance: Provenance, digests: dict[str, str]) -> Record:
+    codes, feature_network = model.codes.double(), provenance.feature_network
     with_classes = isinstance(model, ClassContentModel)
     return Record(
         format="iglo",
@@ -177,7 +177,7 @@ def _record(
         kind="class_content" if with_classes else "glo",
         shape=asdict(model.shape),
         encoder_width=model.encoder.width,
-        sampler=sampler.name,
+        prior=prior.name,
         codes=CodeStatistics(
             len(codes),
             tuple(codes.mean(0).tolist()),
@@ -185,7 +185,7 @@ def _record(
             codes.norm(dim=1).mean().item(),
         ),
         loss=_portable(provenance.run.loss),
-        judge=None if with_classes or judge is None else _portable(judge),
+        feature_network=None if with_classes or feature_network is None else _portable(feature_network),
         seed=provenance.run.seed,
         classes=tuple(model.classes) if with_classes else (),
         digests=digests,

@@ -43,12 +43,12 @@ def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[s
     place = Path(os.path.realpath(path))
     stays = _stays(Path(path), place)
     around = place if stays else place.parent
-    if team is not None and not team.first:
-        partial = partial_name(around, team.first_says(0)) / "whole"
-        team.meet()
+    if team is not None and not team.is_main:
+        partial = partial_name(around, team.broadcast_int(0)) / "whole"
+        team.barrier()
         with disk_full_is_a_user_error(path):
             yield partial
-        team.meet()
+        team.barrier()
         return
     if place.exists() and not place.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
@@ -56,11 +56,11 @@ def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[s
         partial = folder / "whole"
         partial.mkdir()
         if team:
-            team.meet()
+            team.barrier()
         with disk_full_is_a_user_error(path):
             yield partial
             if team:
-                team.meet()
+                team.barrier()
             to_disk(partial, folder)
         if stays:
             _replace_members(place, partial, folder, stale)

@@ -29,9 +29,9 @@ class Team(Protocol):
     @property
     def first(self) -> bool: ...
 
-    def meet(self) -> None: ...
+    def barrier(self) -> None: ...
 
-    def first_says(self, number: int) -> int: ...
+    def broadcast_int(self, number: int) -> int: ...
 
 
 def partial_name(around: Path, token: int) -> Path:
@@ -47,7 +47,7 @@ def partial_folder(around: Path, team: Team | None = None) -> Iterator[Path]:
     folder, lock, token = _new_folder(around)
     try:
         if team:
-            team.first_says(token)
+            team.broadcast_int(token)
         yield folder
     finally:
         lock.release()

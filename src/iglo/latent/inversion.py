@@ -207,7 +207,7 @@ def optimise_codes(
     generator, pieces = model.generator.eval(), torch.arange(len(images)).split(batch_size)
     found = [
         _optimise(generator, targets.part(ids).target, start[ids], model, distance, steps, runtime, rate)
-        for ids in bar(pieces, desc="optimising codes", unit="batch", hidden=not runtime.first)
+        for ids in bar(pieces, desc="optimising codes", unit="batch", hidden=not runtime.is_main)
     ]
     return [torch.cat(codes) for codes in zip(*found, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Where new codes are drawn from: samplers fitted to the learned codes. Every draw goes through the geometry."""
+"""Where new codes are drawn from: priors fitted to the learned codes. Every draw goes through the geometry."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ Arrays = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Sampler:
+class Prior:
     """Draws codes. It is its name and its arrays, so that no pickle is needed to keep it.
 
     Attributes:
@@ -53,62 +53,62 @@ class Sampler:
 
     def save(self, path: str | Path) -> None:
         """Writes a safetensors file of the arrays, with the name as its metadata."""
-        save_file(dict(self.arrays), path, {"sampler": self.name})
+        save_file(dict(self.arrays), path, {"prior": self.name})
 
     @classmethod
-    def load(cls, path: str | Path, geometry: Euclidean) -> "Sampler":
-        """What `save` wrote; UserError when it is no sampler, or one that draws what is not finite."""
+    def load(cls, path: str | Path, geometry: Euclidean) -> "Prior":
+        """What `save` wrote; UserError when it is no prior, or one that draws what is not finite."""
         try:
             with safe_open(path, "pt") as file:
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                sampler = cls(file.metadata()["sampler"], arrays, geometry)
-            whole = bool(sampler.draw(2, torch_generator(0, "samplers/load")).isfinite().all())
+                prior = cls(file.metadata()["prior"], arrays, geometry)
+            whole = bool(prior.draw(2, torch_generator(0, "samplers/load")).isfinite().all())
         except (OSError, SafetensorError, LookupError, TypeError, RuntimeError):
             whole = False
         if not whole:
-            raise UserError(f"{path}: holds no sampler; run the stage that makes it again.")
-        return sampler
+            raise UserError(f"{path}: holds no prior; run the stage that makes it again.")
+        return prior
 
 
-def fit_sampler(name: str, codes: Tensor, geometry: Euclidean, seed: int) -> Sampler:
-    """The sampler of this name for (N, d) learned codes, which lie where the geometry allows.
+def fit_prior(name: str, codes: Tensor, geometry: Euclidean, seed: int) -> Prior:
+    """The prior of this name for (N, d) learned codes, which lie where the geometry allows.
 
     Raises:
         UserError: a code is not finite.
     """
     if not codes.isfinite().all():
-        raise UserError(f"codes: must be finite to fit the sampler {name}, got NaN or infinity; train the model again.")
+        raise UserError(f"codes: must be finite to fit the prior {name}, got NaN or infinity; train the model again.")
     arrays = FIT[name](codes.detach().cpu().double(), geometry, seed)
-    return Sampler(name, {key: array.contiguous() for key, array in arrays.items()}, geometry)
+    return Prior(name, {key: array.contiguous() for key, array in arrays.items()}, geometry)
 
 
 @dataclass(frozen=True)
-class SamplerChoice:
-    """All samplers of a model, and the chosen one.
+class PriorChoice:
+    """All priors of a model, and the chosen one.
 
     Attributes:
-        samplers: the samplers by name.
-        chosen: name of the chosen sampler.
-        kernel_distance: by name, between images of the sampler's codes and held-out images; empty if there are too
+        priors: the priors by name.
+        chosen: name of the chosen prior.
+        kernel_distance: by name, between images of the prior's codes and held-out images; empty if there are too
             few images.
-        about: the digest of the `model` of these samplers, and the `judge` (network, weights) of the distances.
+        about: the digest of the `model` of these priors, and the `feature_network` (network, weights) of the distances.
     """
 
-    samplers: Mapping[str, Sampler]
+    priors: Mapping[str, Prior]
     chosen: str
     kernel_distance: Mapping[str, float]
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        for name, sampler in self.samplers.items():
-            sampler.save(folder / f"{name}.safetensors")
+        for name, prior in self.priors.items():
+            prior.save(folder / f"{name}.safetensors")
         record = {"chosen": self.chosen, "kernel_distance": dict(self.kernel_distance), "of": dict(self.about)}
-        write_json(folder / "samplers.json", record)
+        write_json(folder / "priors.json", record)
 
     @classmethod
-    def load(cls, folder: str | Path, geometry: Euclidean) -> "SamplerChoice":
+    def load(cls, folder: str | Path, geometry: Euclidean) -> "PriorChoice":
         """What `save` wrote; UserError when it is not that."""
-        path = Path(folder) / "samplers.json"
+        path = Path(folder) / "priors.json"
         record = read_json(path)
         try:
             chosen, distances, about = record["chosen"], record["kernel_distance"], dict(record.get("of", {}))
@@ -116,9 +116,9 @@ class SamplerChoice:
         except (LookupError, TypeError, ValueError, AttributeError):
             chosen = None
         if chosen not in SAMPLERS:
-            raise UserError(f"{path}: names no choice of samplers; run the stage that makes it again.")
-        samplers = {name: Sampler.load(path.with_name(f"{name}.safetensors"), geometry) for name in SAMPLERS}
-        return cls(samplers, chosen, distance, about)
+            raise UserError(f"{path}: names no choice of priors; run the stage that makes it again.")
+        priors = {name: Prior.load(path.with_name(f"{name}.safetensors"), geometry) for name in SAMPLERS}
+        return cls(priors, chosen, distance, about)
 
 
 # --- Gaussians: weights (K,), means (K, d), and roots (K, d, d) of the covariances, RRᵀ = Σ ---

@@ -245,8 +245,8 @@ class Objective:
         share = {name: len(values[name]) / batch[part].whole for name, part in self.parts.items()}
         means = {name: values[name].mean() for name in self.weights}
         total = sum(weight * share[name] * means[name] for name, weight in self.weights.items())
-        presented = sum(batch[self.parts[name]].whole for name in (drawn or values))
-        return total, {name: mean.detach() * share[name] for name, mean in means.items()}, presented
+        images_seen = sum(batch[self.parts[name]].whole for name in (drawn or values))
+        return total, {name: mean.detach() * share[name] for name, mean in means.items()}, images_seen
 
     def _render(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float) -> dict[str, Tensor]:
         """One pass through the generator and the distance's network for the codes of all terms."""

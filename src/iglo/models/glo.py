@@ -18,8 +18,8 @@ from iglo.files.io import read_array, read_json, write_array, write_json, write_
 from iglo.models.codes import Factor, LatentTable
 from iglo.models.geometry import make_geometry
 from iglo.models.networks import Encoder, Generator
-from iglo.models.snapshots import Album
-from iglo.params.fields import Channels, Count, ImageSize, Rate
+from iglo.models.snapshots import Snapshots
+from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate
 from iglo.params.run_record import RunRecord, parse_run
 from iglo.runtime.device import Runtime
 
@@ -28,10 +28,10 @@ from iglo.runtime.device import Runtime
 class Shape:
     """All that is needed to build the networks again."""
 
-    dimension: Count
+    dimension: PositiveInt
     image_size: ImageSize
     channels: Channels
-    width: Count
+    width: PositiveInt
     constraint: Literal["none", "ball", "sphere"]
     radius: Rate | None
 
@@ -49,17 +49,19 @@ class Model(nn.Module):
     """Generator and codes, with the record of the stages so far.
 
     Attributes:
-        learned_in: (N,) int32, the round that first learned each image's code; 0: none yet.
-        album: how the same images are drawn after each stage.
+        subset_id: (N,) int32, the round that first learned each image's code; 0: none yet.
+        snapshots: how the same images are drawn after each stage.
         log: a row per stage and epoch.
         encoder: finds the code of an image; None before it is trained.
         run: values of the stage that last trained the generator, or None.
     """
 
-    def __init__(self, shape: Shape, generator: nn.Module, table: LatentTable, learned_in: np.ndarray, album: Album):
+    def __init__(
+        self, shape: Shape, generator: nn.Module, table: LatentTable, subset_id: np.ndarray, snapshots: Snapshots
+    ):
         super().__init__()
         self.shape, self.generator, self.table = shape, generator, table
-        self.learned_in, self.album = learned_in, album
+        self.subset_id, self.snapshots = subset_id, snapshots
         self.log: list[dict[str, Any]] = []
         self.encoder: Encoder | None = None
         self.run: RunRecord | None = None
@@ -76,12 +78,12 @@ class Model(nn.Module):
     def save(self, folder: Path) -> None:
         """Writes the model; of several ranks, each its own codes, and the one with the first of them the rest."""
         first = self.table.factors["image"].first
-        write_rows(folder / "codes.npy", self.codes.cpu().numpy(), first, len(self.learned_in))
+        write_rows(folder / "codes.npy", self.codes.cpu().numpy(), first, len(self.subset_id))
         if first:
             return
         save_network(self.generator, folder / "generator.safetensors")
-        write_array(folder / "learned_in.npy", self.learned_in)
-        self.album.save(folder)
+        write_array(folder / "subset_id.npy", self.subset_id)
+        self.snapshots.save(folder)
         width = None if self.encoder is None else self.encoder.width
         if width:
             save_network(self.encoder, folder / "encoder.safetensors")
@@ -108,13 +110,13 @@ class Model(nn.Module):
             raise UserError(
                 f"{folder / 'model.json'}: describes no model; run the stage that makes it again."
             ) from None
-        learned_in = read_array(folder / "learned_in.npy")
-        block = runtime.block(len(learned_in))
+        subset_id = read_array(folder / "subset_id.npy")
+        block = runtime.block(len(subset_id))
         codes = torch.from_numpy(np.asarray(read_array(folder / "codes.npy", mmap="c")[block]))
-        album = Album.load(folder)
+        snapshots = Snapshots.load(folder)
         generator = load_network(shape.generator(), folder / "generator.safetensors")
         table = LatentTable(image=Factor(codes, shape.geometry(), first=block.start))
-        model = cls(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
+        model = cls(shape, runtime.place(generator), table.to(runtime.device), subset_id, snapshots)
         model.log, model.run = log, run
         if width:
             model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
@@ -134,9 +136,7 @@ def load_network(network: nn.Module, path: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def settle_batch_norm(
-    generator: nn.Module, codes: Tensor, runtime: Runtime | None = None, batch_size: int = 256
-) -> None:
+def recalibrate_bn(generator: nn.Module, codes: Tensor, runtime: Runtime | None = None, batch_size: int = 256) -> None:
     """Batch-norm statistics over exactly `codes` (N, d): those of training mix in noise and older weights.
 
     Args:
@@ -145,7 +145,7 @@ def settle_batch_norm(
     batches = math.ceil(len(codes) / batch_size)  # of equal size, for update_bn gives each the same weight
     update_bn([codes[start::batches] for start in range(batches)], generator)
     if runtime is not None and runtime.ranks > 1:
-        share = len(codes) / int(runtime.total(torch.tensor(len(codes))))
+        share = len(codes) / int(runtime.all_reduce(torch.tensor(len(codes))))
         for norm in generator.modules():
             if isinstance(norm, _BatchNorm):
                 _join_statistics(norm, share, runtime)
@@ -158,7 +158,7 @@ def _join_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
         share: the share of all codes that this rank has.
     """
     mean, variance = norm.running_mean.double(), norm.running_var.double()
-    first, second = runtime.total(torch.stack([mean, variance + mean.square()]) * share)
+    first, second = runtime.all_reduce(torch.stack([mean, variance + mean.square()]) * share)
     norm.running_mean.copy_(first)
     norm.running_var.copy_(second - first.square())
 
@@ -167,7 +167,7 @@ def _join_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
 def decode(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: int = 256) -> np.ndarray:
     """(N, d) codes → (N, H, W, C) float32 images in [0, 1], the generator in evaluation mode, in full precision."""
     generator.eval()
-    images = runtime.over_batches(lambda piece: generator(piece.to(runtime.device)).cpu(), codes.split(batch_size))
+    images = runtime.map_batches(lambda piece: generator(piece.to(runtime.device)).cpu(), codes.split(batch_size))
     return images.permute(0, 2, 3, 1).contiguous().numpy()
 
 
@@ -180,4 +180,4 @@ def encode(encoder: nn.Module, images: np.ndarray, shape: Shape, runtime: Runtim
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device)
         return encoder(batch.permute(0, 3, 1, 2).float() / 255).cpu()
 
-    return shape.geometry().project(runtime.over_batches(codes_of, range(0, len(images), batch_size)))
+    return shape.geometry().project(runtime.map_batches(codes_of, range(0, len(images), batch_size)))

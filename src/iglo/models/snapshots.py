@@ -12,7 +12,7 @@ from iglo.randomness import numpy_generator
 PICTURED = 12  # images, a third of them of the first subset
 
 
-class Album:
+class Snapshots:
     """Frames of K images, each with the stage and the epoch at which it was taken.
 
     Args:
@@ -25,8 +25,8 @@ class Album:
         self.frames: list[Tensor] = []  # (K, H, W, C) uint8
 
     @classmethod
-    def drawn(cls, first_subset: np.ndarray, count: int, seed: int) -> "Album":
-        """An empty album of images drawn by seed from `count`, a third of them from the first subset."""
+    def drawn(cls, first_subset: np.ndarray, count: int, seed: int) -> "Snapshots":
+        """An empty snapshots of images drawn by seed from `count`, a third of them from the first subset."""
         rng = numpy_generator(seed, "album")
         first = rng.permutation(first_subset)[: PICTURED // 3]
         others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
@@ -49,13 +49,13 @@ class Album:
 
     def save(self, folder: Path) -> None:
         frames = torch.stack(self.frames).numpy() if self.frames else np.zeros(0, np.uint8)
-        write_array(folder / "album.npy", frames)
-        write_json(folder / "album.json", {"ids": self.ids.tolist(), "places": self.places})
+        write_array(folder / "snapshots.npy", frames)
+        write_json(folder / "snapshots.json", {"ids": self.ids.tolist(), "places": self.places})
 
     @classmethod
-    def load(cls, folder: Path) -> "Album":
-        record = read_json(folder / "album.json")
-        album = cls(torch.tensor(record["ids"], dtype=torch.int64))
-        album.places = [(stage, epoch) for stage, epoch in record["places"]]
-        album.frames = list(torch.from_numpy(read_array(folder / "album.npy")))
-        return album
+    def load(cls, folder: Path) -> "Snapshots":
+        record = read_json(folder / "snapshots.json")
+        snapshots = cls(torch.tensor(record["ids"], dtype=torch.int64))
+        snapshots.places = [(stage, epoch) for stage, epoch in record["places"]]
+        snapshots.frames = list(torch.from_numpy(read_array(folder / "snapshots.npy")))
+        return snapshots

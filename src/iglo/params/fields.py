@@ -56,8 +56,8 @@ def _is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
-Count = Annotated[int, at_least(1)]
-CountOrNone = Annotated[int, at_least(0)]
+PositiveInt = Annotated[int, at_least(1)]
+NonNegativeInt = Annotated[int, at_least(0)]
 Rate = Annotated[float, above(0)]
 Weight = Annotated[float, at_least(0), at_most(1e6)]  # far beyond, 32-bit losses and codes are infinite
 Share = Annotated[float, between(0, 1)]

@@ -1,4 +1,4 @@
-"""The record of a run: the values that a model was made with, and the model that metrics and samplers belong to.
+"""The record of a run: the values that a model was made with, and the model that metrics and priors belong to.
 
 The stages write these records into their outputs. So an export describes its run, even if params.yaml has changed.
 """
@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from iglo.files.io import file_digest, read_json
-from iglo.params.fields import CountOrNone, Weight, between, parse
+from iglo.params.fields import NonNegativeInt, Weight, between, parse
 from iglo.params.sections import ClassContentParams, DataParams, Params
 
-OF = "of"  # the key in a metrics or samplers file that names its model
+OF = "of"  # the key in a metrics or priors file that names its model
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RunRecord:
     """
 
     method: Literal["glo", "incremental", "class_content"]
-    seed: CountOrNone
+    seed: NonNegativeInt
     precision: Literal["fp32", "tf32", "bf16"]
     noise: Weight
     loss: Loss
@@ -73,13 +73,13 @@ class Provenance:
     """How a model was made, for the model card.
 
     Attributes:
-        judge: the network that measured samples and metrics; None: there was none, or it is not known.
-        features: the network of the features for clustering; None as for `judge`.
+        feature_network: the network that measured samples and metrics; None: there was none, or it is not known.
+        features: the network of the features for clustering; None as for `feature_network`.
         metrics: nested numbers.
     """
 
     run: RunRecord
-    judge: Network | None = None
+    feature_network: Network | None = None
     features: Network | None = None
     metrics: Mapping[str, Any] | None = None
 
@@ -90,8 +90,12 @@ class Provenance:
         record = RunRecord.of(params, {**data_record(params.data), **held_out})
         if isinstance(params, ClassContentParams):
             return cls(record)
-        judge, features = params.evaluate, params.features
-        return cls(record, Network(judge.network, judge.weights), Network(features.network, features.weights))
+        feature_network, features = params.evaluate, params.features
+        return cls(
+            record,
+            Network(feature_network.network, feature_network.weights),
+            Network(features.network, features.weights),
+        )
 
 
 def data_record(data: DataParams) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from iglo.errors import UserError
 from iglo.params.fields import (
     Check,
-    Count,
-    CountOrNone,
     ImageSize,
+    NonNegativeInt,
+    PositiveInt,
     Rate,
     Share,
     Weight,
@@ -29,13 +29,13 @@ from iglo.params.fields import (
 )
 
 # No useful run is above these bounds. `needs` checks whether a run fits into the memory of this machine.
-Batch = Annotated[Count, at_most(65_536)]
-Dimension = Annotated[Count, at_most(4096)]
-Epochs = Annotated[Count, at_most(1_000_000)]
-EpochsOrNone = Annotated[CountOrNone, at_most(1_000_000)]
+Batch = Annotated[PositiveInt, at_most(65_536)]
+Dimension = Annotated[PositiveInt, at_most(4096)]
+Epochs = Annotated[PositiveInt, at_most(1_000_000)]
+EpochsOrNone = Annotated[NonNegativeInt, at_most(1_000_000)]
 Radius = Annotated[Rate, between(1e-6, 1e6)]  # far beyond, 32-bit codes are zero or infinite
-Side = Annotated[Count, at_most(1024)]  # in pixels
-Width = Annotated[Count, at_most(1024)]
+Side = Annotated[PositiveInt, at_most(1024)]  # in pixels
+Width = Annotated[PositiveInt, at_most(1024)]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class DataParams:
     subdir: str  # git: the folder of images inside the repository
     image_size: ImageSize
     channels: Annotated[int, Check("1 or 3", lambda v: v in (1, 3))]
-    train: Count | None  # images for training; null takes all but the test images
-    test: Count | None  # images held out; null takes all the rest
+    train: PositiveInt | None  # images for training; null takes all but the test images
+    test: PositiveInt | None  # images held out; null takes all the rest
     shuffle: bool  # split after a seeded shuffle; false: by count, in order, as in the paper
     fit: Literal["resize", "pad"]  # pad: a smaller image keeps its pixels, in the middle of black
     on_error: Literal["fail", "skip"]  # an image that cannot be read: stop, or leave it out and report it
@@ -77,18 +77,18 @@ class FeatureParams(NetworkParams):
 
 @dataclass(frozen=True)
 class ClusterParams:
-    components: Count  # of the PCA, at most
-    minibatch_above: Count  # images; above it, mini-batch k-means
+    components: PositiveInt  # of the PCA, at most
+    minibatch_above: PositiveInt  # images; above it, mini-batch k-means
 
 
 @dataclass(frozen=True)
 class RoundParams:
     """One round of the split and the subset that it yields; the last round takes all that is left."""
 
-    id: Count  # 1, 2, 3, …
-    after: CountOrNone  # id of the round before; 0 for the first
-    clusters: Count
-    per_cluster: Count | None  # images taken from each cluster; null takes all
+    id: PositiveInt  # 1, 2, 3, …
+    after: NonNegativeInt  # id of the round before; 0 for the first
+    clusters: PositiveInt
+    per_cluster: PositiveInt | None  # images taken from each cluster; null takes all
     epochs: EpochsOrNone  # passes over this round's subset
 
 
@@ -169,29 +169,29 @@ class JointParams:
     code_weight: Weight  # of the distance of E(x) to z and of the rendered pairs
     keep_weight: Weight  # of the reconstruction of G(z), with noise as in the last stage
     flip: bool  # images that the encoder sees: mirrored at random,
-    shift: CountOrNone  # shifted by at most so many pixels,
+    shift: NonNegativeInt  # shifted by at most so many pixels,
     gain: Share  # and each channel brightened or darkened by at most this share
 
 
 @dataclass(frozen=True)
 class EvaluateParams(NetworkParams):
-    """The judge: a network other than the one that was trained against."""
+    """The feature network: a network other than the one that was trained against."""
 
-    pairs: Annotated[Count, at_most(100_000)]  # of training codes, for interpolation
-    steps: Annotated[Count, at_most(1000)]  # K; a path has 2K + 1 points
-    samples: Annotated[Count, at_most(1_000_000)]
+    pairs: Annotated[PositiveInt, at_most(100_000)]  # of training codes, for interpolation
+    steps: Annotated[PositiveInt, at_most(1000)]  # K; a path has 2K + 1 points
+    samples: Annotated[PositiveInt, at_most(1_000_000)]
 
 
 @dataclass(frozen=True)
 class Params:
-    seed: CountOrNone
-    method: Literal["glo", "incremental"]  # glo: plain, one stage on all images, at the same number of presentations
+    seed: NonNegativeInt
+    method: Literal["glo", "incremental"]  # glo: plain, one stage on all images, at the same number of images seen
     precision: Literal["fp32", "tf32", "bf16"]
     alpha: Weight  # full: weight of the reconstruction of G(z)
     beta: Weight  # full: weight of the reconstruction of G(z + noise)
     sigma: Weight  # full: standard deviation of the noise, per coordinate
     sigma_end: Weight | None  # full: what sigma falls to in a straight line; null: sigma
-    sampler: Literal["best", "normal", "gaussian_diag", "gaussian", "gmm", "imle"]  # best: the least kernel distance
+    prior: Literal["best", "normal", "gaussian_diag", "gaussian", "gmm", "imle"]  # best: the least kernel distance
     data: DataParams
     features: FeatureParams
     clustering: ClusterParams
@@ -227,10 +227,10 @@ class ArmParams:
 
 @dataclass(frozen=True)
 class MeasureParams:
-    probes: Count  # measurements of the training images' PSNR along a run
-    probed: Count  # how many training images they take
-    inverted: Count  # held-out images whose codes are optimised
-    steps: tuple[CountOrNone, ...]  # of optimisation, after which those are measured; the first is 0
+    probes: PositiveInt  # measurements of the training images' PSNR along a run
+    probed: PositiveInt  # how many training images they take
+    inverted: PositiveInt  # held-out images whose codes are optimised
+    steps: tuple[NonNegativeInt, ...]  # of optimisation, after which those are measured; the first is 0
     rate: Rate  # of that optimisation
     code_penalty: Weight  # of the autoencoder
 
@@ -239,8 +239,8 @@ class MeasureParams:
 class Comparison:
     """A matrix of arms and seeds. `base` holds every key of params.yaml; an arm changes some of them."""
 
-    seeds: tuple[CountOrNone, ...]
-    budget: Count  # images presented to the generator, forward and backward, in every arm
+    seeds: tuple[NonNegativeInt, ...]
+    budget: PositiveInt  # images seen by the generator, forward and backward, in every arm
     run: tuple[str, ...]  # names of arms, in the order of the tables
     joint: tuple[str, ...]  # arms that are also measured after generator and encoder have learned together
     measure: MeasureParams
@@ -284,21 +284,21 @@ class TrainParams:
 
 
 @dataclass(frozen=True)
-class JudgeParams:
+class ClassifierParams:
     """The classifier that says which class an image shows; it sees none of the pipeline's images."""
 
     width: Width
     epochs: Epochs
     batch_size: Batch
     rate: Rate
-    held_out: Count  # of its images, on which its own accuracy is measured
+    held_out: PositiveInt  # of its images, on which its own accuracy is measured
 
 
 @dataclass(frozen=True)
-class ProbeParams:
-    unseen: Count  # of the test images, the first so many are converted; the rest is the judge's
+class RendersParams:
+    unseen: PositiveInt  # of the test images, the first so many are converted; the rest is the classifier's
     converted: Annotated[int, at_least(2)]  # training images that are converted to every class
-    samples: Annotated[Count, at_most(100_000)]  # per class
+    samples: Annotated[PositiveInt, at_most(100_000)]  # per class
 
 
 @dataclass(frozen=True)
@@ -315,7 +315,7 @@ class SweepParams:
 class ClassContentParams:
     """A code per class and a code per image (Gabbay & Hoshen 2019)."""
 
-    seed: CountOrNone
+    seed: NonNegativeInt
     precision: Literal["fp32", "tf32", "bf16"]
     sigma: Weight  # standard deviation of the noise on content codes, per coordinate
     decay: Weight  # of the squared length of content codes
@@ -328,8 +328,8 @@ class ClassContentParams:
     train: TrainParams
     encoder: EncoderParams
     joint: JointParams
-    judge: JudgeParams
-    probe: ProbeParams
+    classifier: ClassifierParams
+    renders: RendersParams
     sweep: SweepParams
 
     @property
@@ -425,11 +425,11 @@ def check_counts(params: Params | ClassContentParams, train: int | None, test: i
                 "use more images."
             )
     if test is not None and isinstance(params, ClassContentParams):
-        taken = params.probe.unseen + params.judge.held_out
+        taken = params.renders.unseen + params.classifier.held_out
         if test <= taken:
             raise UserError(
-                f"data.test: must be more than probe.unseen + judge.held_out, {taken} images, because the judge "
-                f"learns from the rest, got {test}."
+                f"data.test: must be more than renders.unseen + classifier.held_out, {taken} images, because the "
+                f"classifier learns from the rest, got {test}."
             )
 
 
@@ -480,9 +480,9 @@ def _check_comparison(comparison: Comparison) -> None:
     for arm in (None, *comparison.arms):
         place = f"arms.{arm}.changes" if arm else "base"
         with within(f"{place}: "):
-            sampler = comparison.params(arm).sampler
-        if sampler == "best":
-            raise UserError(f"{place}.sampler: must name a sampler, so that arms can be compared, got 'best'.")
+            prior = comparison.params(arm).prior
+        if prior == "best":
+            raise UserError(f"{place}.prior: must name a prior, so that arms can be compared, got 'best'.")
 
 
 def _check_different(key: str, values: Sequence[Any], words: str = "values") -> None:

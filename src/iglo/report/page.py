@@ -48,9 +48,9 @@ class Table:
     rows: Sequence[tuple[str, Sequence[str]]]
 
     @property
-    def judges(self) -> list[str]:
+    def feature_networks(self) -> list[str]:
         """Names of the networks that measured."""
-        return list(dict.fromkeys(measure.judge for measure in self.measures if measure.judge))
+        return list(dict.fromkeys(measure.feature_network for measure in self.measures if measure.feature_network))
 
 
 def write_page(path: str | Path, figures: Path, values: Values, params: Any, times: Values) -> None:
@@ -150,7 +150,7 @@ def _tables(values: Values) -> Iterator[Table]:
     yield _table("Interpolations between training codes", {"this run": values.get("interpolation", {})})
     yield _table(
         "Samples",
-        {f"{name} (chosen)" if each == values.get("samples") else name: each for name, each in _of(values, "samplers")},
+        {f"{name} (chosen)" if each == values.get("samples") else name: each for name, each in _of(values, "priors")},
     )
     yield _table(
         "Are samples copies of training images?",
@@ -171,7 +171,7 @@ def _of(values: Values, section: str) -> list[tuple[str, Values]]:
 
 
 def _novelty(values: Values, space: str) -> Values:
-    """The novelty in the space `features_<judge>`, taken from the numbers of samples."""
+    """The novelty in the space `features_<feature_network>`, taken from the numbers of samples."""
     key = f"novelty_{space.removeprefix('features_')}"
     samples = values.get("samples", {})
     return {"novelty": samples[key]} if key in samples else {}
@@ -188,10 +188,10 @@ def _table(title: str, named: Mapping[str, Values]) -> Table:
 
 
 def _measure(key: str) -> Measure:
-    """The measure of a key of the metrics: `kd_random_alexnet` is `kd` by the judge `random_alexnet`."""
+    """The measure of a key of the metrics: `kd_random_alexnet` is `kd` by the feature network `random_alexnet`."""
     name = next((name for name in MEASURES if key == name or key.startswith(f"{name}_")), None)
-    judge = key.removeprefix(f"{name}_") if name and key != name else None
-    return MEASURES[name].by(judge) if name else Measure(key)
+    feature_network = key.removeprefix(f"{name}_") if name and key != name else None
+    return MEASURES[name].by(feature_network) if name else Measure(key)
 
 
 # --- Parameters and times ---

@@ -13,7 +13,7 @@ class Measure:
         better: which values are better, in words.
         aim: the value of a perfect run, or of real images.
         form: the format of its values.
-        judge: the name of the network that measured, if any.
+        feature_network: the name of the network that measured, if any.
     """
 
     title: str
@@ -21,11 +21,11 @@ class Measure:
     better: str = ""
     aim: str = ""
     form: str = ".3g"
-    judge: str | None = None
+    feature_network: str | None = None
 
-    def by(self, judge: str | None) -> "Measure":
-        """This measure with `judge` as its network."""
-        return replace(self, judge=judge)
+    def by(self, feature_network: str | None) -> "Measure":
+        """This measure with `feature_network` as its network."""
+        return replace(self, feature_network=feature_network)
 
     def shown(self, value: float | None) -> str:
         """The value as text; a dash if it was not measured."""
@@ -143,8 +143,8 @@ FIGURES = (  # title, introduction, and a caption for every file
         "New images",
         "Codes are drawn at random, and the generator makes images of them. None was picked by hand.",
         {
-            "samples.png": "Samples of the chosen sampler. Good: they look like training images, and differ.",
-            "samplers.png": "Samples of every sampler (a way to draw codes). The best by kernel distance is first.",
+            "samples.png": "Samples of the chosen prior. Good: they look like training images, and differ.",
+            "priors.png": "Samples of every prior (a way to draw codes). The best by kernel distance is first.",
         },
     ),
     (
@@ -265,8 +265,8 @@ a code; the encoder E finds the code of an image. Held-out images are not used t
 {% for measure in table.measures if measure.meaning %}
 <div><dt>{{ measure.title }}:</dt> <dd>{{ measure.meaning }}</dd></div>
 {% endfor %}
-{% if table.judges %}
-<div><dt>Network that measured:</dt> <dd><code>{{ table.judges|join(", ") }}</code></dd></div>
+{% if table.feature_networks %}
+<div><dt>Network that measured:</dt> <dd><code>{{ table.feature_networks|join(", ") }}</code></dd></div>
 {% endif %}
 </dl>
 {% endfor %}

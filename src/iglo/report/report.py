@@ -8,7 +8,7 @@ import torch
 from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation import metrics
 from iglo.evaluation.measure import (
-    Judge,
+    FeatureNetwork,
     continuity,
     draw_samples,
     interpolations,
@@ -18,7 +18,7 @@ from iglo.evaluation.measure import (
     split_quality,
 )
 from iglo.evaluation.memorisation import NEIGHBOURS, Nearness
-from iglo.latent.priors import SamplerChoice
+from iglo.latent.priors import PriorChoice
 from iglo.models.glo import Model, decode
 from iglo.params.sections import Params
 from iglo.randomness import numpy_generator
@@ -32,28 +32,27 @@ def write_report(
     model: Model,
     store: ImageStore,
     split: Split,
-    choice: SamplerChoice,
-    judge: Judge,
+    choice: PriorChoice,
+    feature_network: FeatureNetwork,
     params: Params,
     runtime: Runtime,
 ) -> dict:
     """Draws a run's figures into `folder` and returns its metrics, nested as in metrics-all.json.
 
     A measure that needs more images than there are is left out, and so is its figure. Ranks share the work of the
-    networks; the first rank draws. Memory holds the judge's features of all images, but only a block of images.
+    networks; the first rank draws. Memory holds the feature network's features of all images, and only a block
+    of images.
     """
     seed, section = params.seed, params.evaluate
     train, test = UnitImages(store.train), UnitImages(store.test)
     paths = interpolations(model, section, seed, runtime)
-    samples = {
-        name: draw_samples(model, each, section.samples, seed, runtime) for name, each in choice.samplers.items()
-    }
-    features = {name: judge.features(images) for name, images in samples.items()}
-    train_features, test_features = judge.features(train), judge.features(test)
+    samples = {name: draw_samples(model, each, section.samples, seed, runtime) for name, each in choice.priors.items()}
+    features = {name: feature_network.features(images) for name, images in samples.items()}
+    train_features, test_features = feature_network.features(train), feature_network.features(test)
     unseen, _ = metrics.nearest_distances(test_features, train_features)
     nearest = {name: metrics.nearest_distances(fake, train_features)[0] for name, fake in features.items()}
     compared = {
-        name: sample_quality(fake, test_features, nearest[name], unseen, judge.feature_name)
+        name: sample_quality(fake, test_features, nearest[name], unseen, feature_network.feature_name)
         for name, fake in features.items()
     }
     neighbours = metrics.nearest_indices(features[choice.chosen], train_features, NEIGHBOURS)
@@ -63,21 +62,25 @@ def write_report(
     }
     values = {
         "train": {
-            "recon": rendered_quality(lambda rows: decode(model.generator, model.codes[rows], runtime), train, judge),
-            "encoder": rendered_quality(lambda rows: invert(model, store.train[rows], runtime), train, judge),
+            "recon": rendered_quality(
+                lambda rows: decode(model.generator, model.codes[rows], runtime), train, feature_network
+            ),
+            "encoder": rendered_quality(lambda rows: invert(model, store.train[rows], runtime), train, feature_network),
         },
-        "test": {"encoder": rendered_quality(lambda rows: invert(model, store.test[rows], runtime), test, judge)},
-        "interpolation": continuity(model, paths, train_features, judge, seed, runtime),
+        "test": {
+            "encoder": rendered_quality(lambda rows: invert(model, store.test[rows], runtime), test, feature_network)
+        },
+        "interpolation": continuity(model, paths, train_features, feature_network, seed, runtime),
         "samples": compared[choice.chosen],
-        "samplers": compared,
+        "priors": compared,
         "memorisation": {
             "pixels": near["pixels"].values(),
             # the novelty in features is among `samples` already
-            f"features_{judge.feature_name}": {"share_closer": near["features"].values()["share_closer"]},
+            f"features_{feature_network.feature_name}": {"share_closer": near["features"].values()["share_closer"]},
         },
-        "split": split_quality(split.points, split.labels, np.flatnonzero(model.learned_in == 1), seed),
+        "split": split_quality(split.points, split.labels, np.flatnonzero(model.subset_id == 1), seed),
     }
-    if not runtime.first:
+    if not runtime.is_main:
         return values
     shown = numpy_generator(seed, "report/train").permutation(len(train))[: BLOCKS * COLUMNS]
     hidden = numpy_generator(seed, "report/test").permutation(len(test))[: BLOCKS * COLUMNS]
@@ -90,7 +93,7 @@ def write_report(
     draw.draw_encoder(folder, "test", test[hidden], inverted[1], values["test"]["encoder"]["psnr"])
     draw.draw_interpolations(folder, paths)
     draw.draw_samples_grid(folder, samples[choice.chosen], choice.chosen)
-    draw.draw_samplers(folder, samples, choice)
+    draw.draw_priors(folder, samples, choice)
     draw.draw_neighbours(folder, samples[choice.chosen], train, near)
     draw.draw_nearness(folder, near)
     draw.draw_split(folder, model, store.train, split)

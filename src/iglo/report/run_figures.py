@@ -11,9 +11,9 @@ from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
 from iglo.evaluation.measure import Paths
 from iglo.evaluation.memorisation import SPACES, Nearness
-from iglo.latent.priors import SamplerChoice
+from iglo.latent.priors import PriorChoice
 from iglo.models.glo import Model
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.report import figures, plots
 
 COLUMNS, BLOCKS = 12, 3  # images in a row of a grid, and rows of each kind
@@ -51,21 +51,22 @@ def draw_stages(folder: Path, model: Model, originals: np.ndarray) -> None:
     Args:
         originals: (N, H, W, C) uint8, the training images.
     """
-    album, ids = model.album, model.album.ids.numpy()
-    columns = [f"S{learned}" for learned in model.learned_in[ids]]
+    snapshots, ids = model.snapshots, model.snapshots.ids.numpy()
+    columns = [f"S{learned}" for learned in model.subset_id[ids]]
     truth = ("original", originals[ids])
-    stages = dict.fromkeys(stage for stage, _ in album.places)
-    taken = {place: frame.numpy() for place, frame in zip(album.places, album.frames, strict=True)}
+    stages = dict.fromkeys(stage for stage, _ in snapshots.places)
+    taken = {place: frame.numpy() for place, frame in zip(snapshots.places, snapshots.frames, strict=True)}
     quality = {
-        place: f"{psnr:.1f} dB" for place, psnr in zip(album.places, psnr_of_frames(album, originals), strict=True)
+        place: f"{psnr:.1f} dB"
+        for place, psnr in zip(snapshots.places, psnr_of_frames(snapshots, originals), strict=True)
     }
     if not taken:
         return
-    ends = [max(place for place in album.places if place[0] == stage) for stage in stages]
+    ends = [max(place for place in snapshots.places if place[0] == stage) for stage in stages]
     rows = [(f"{place[0]}\n{quality[place]}", taken[place]) for place in ends]
     _grid(folder / "stages.png", [*rows, truth], "The same training images after every stage", columns)
     for stage in stages:
-        places = sorted(place for place in album.places if place[0] == stage)
+        places = sorted(place for place in snapshots.places if place[0] == stage)
         rows = [(f"epoch {place[1]}\n{quality[place]}", taken[place]) for place in places]
         name = f"stage-{stage.replace(' ', '-')}.png"
         _grid(folder / name, [*rows, truth], f"Stage {stage}: the same training images, epoch by epoch", columns)
@@ -98,18 +99,18 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
     figures.save_paths(folder / "interpolation.gif", paths.images[:PATHS, moments], 0.1)
 
 
-def draw_samples_grid(folder: Path, samples: np.ndarray, sampler: str) -> None:
+def draw_samples_grid(folder: Path, samples: np.ndarray, prior: str) -> None:
     rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
-    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {sampler}, {SAMPLERS[sampler]}")
+    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior}, {SAMPLERS[prior]}")
 
 
-def draw_samplers(folder: Path, samples: Mapping[str, np.ndarray], choice: SamplerChoice) -> None:
-    """Draws a row of samples for each sampler; if distances were measured, the smallest is first."""
+def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorChoice) -> None:
+    """Draws a row of samples for each prior; if distances were measured, the smallest is first."""
     distance, chosen = choice.kernel_distance, f"chosen: {choice.chosen}"
     names = {name: f"{name}, {distance[name]:.3g}" for name in sorted(distance, key=distance.get)}
     rows = [(label, samples[name][:COLUMNS]) for name, label in (names or {name: name for name in samples}).items()]
     measured = ", and its kernel distance to held-out images" if names else ""
-    _grid(folder / "samplers.png", rows, f"Samples of every sampler{measured}; {chosen}")
+    _grid(folder / "priors.png", rows, f"Samples of every prior{measured}; {chosen}")
 
 
 def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: Mapping[str, Nearness]) -> None:
@@ -121,7 +122,7 @@ def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: 
         rows.append((title, samples[shown]))
         for space in SPACES:
             rows += [(f"nearest in {space}", train[ids]) for ids in near[space].neighbours[shown].T]
-    title = "Samples and the training images nearest to them, in pixels and in the judge's features"
+    title = "Samples and the training images nearest to them, in pixels and in the feature network's features"
     _grid(folder / "neighbours.png", rows, title)
 
 
@@ -136,7 +137,7 @@ def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
 def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) -> None:
     """Draws the clusters of the first round and the chosen images, as points and as rows of images."""
     labels = split.labels
-    first = np.flatnonzero(model.learned_in == 1)
+    first = np.flatnonzero(model.subset_id == 1)
     clusters = f"{labels.max() + 1} clusters ({split.features})"
     title = f"The first subset: {len(first)} images nearest to the centroids of {clusters}"
     plots.save_split(folder / "split.png", _flattened(split.points), labels, first, title)
@@ -148,21 +149,21 @@ def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) 
 
 
 def draw_losses(folder: Path, log: list[dict]) -> None:
-    """Draws the terms of each generator stage against the images presented since the first stage began."""
+    """Draws the terms of each generator stage against the images seen since the first stage began."""
     log = [row for row in log if "held_out" not in row]  # rows of an encoder have this key
     curves: dict[str, tuple[list, list]] = {}
     marks, offset = [], 0
     for stage in dict.fromkeys(row["stage"] for row in log):
         rows = [row for row in log if row["stage"] == stage]
         marks.append((offset, stage))
-        for term in rows[0].keys() - {"stage", "epoch", "presented", "loss"}:
+        for term in rows[0].keys() - {"stage", "epoch", "images_seen", "loss"}:
             x, y = curves.setdefault(term, ([], []))
-            x += [offset + row["presented"] for row in rows] + [np.nan]
+            x += [offset + row["images_seen"] for row in rows] + [np.nan]
             y += [row[term] for row in rows] + [np.nan]
-        offset += rows[-1]["presented"]
+        offset += rows[-1]["images_seen"]
     series = {name: (np.array(x), np.array(y)) for name, (x, y) in sorted(curves.items())}
     plots.save_curves(
-        folder / "losses.png", series, "images presented", "mean of the term", "Training", log_y=True, marks=marks
+        folder / "losses.png", series, "images seen", "mean of the term", "Training", log_y=True, marks=marks
     )
 
 
@@ -213,11 +214,11 @@ def _uint8(images: np.ndarray) -> np.ndarray:
     return images if images.dtype == np.uint8 else (images * 255).round().astype(np.uint8)
 
 
-def psnr_of_frames(album: Album, originals: np.ndarray) -> list[float]:
+def psnr_of_frames(snapshots: Snapshots, originals: np.ndarray) -> list[float]:
     """PSNR of each frame in dB, the mean over its images.
 
     Args:
-        originals: (N, H, W, C) uint8, the images that the ids of the album number.
+        originals: (N, H, W, C) uint8, the images that the ids of the snapshots number.
     """
-    targets = np.asarray(originals[album.ids.numpy()], np.float32) / 255
-    return [metrics.psnr(frame.numpy() / np.float32(255), targets) for frame in album.frames]
+    targets = np.asarray(originals[snapshots.ids.numpy()], np.float32) / 255
+    return [metrics.psnr(frame.numpy() / np.float32(255), targets) for frame in snapshots.frames]

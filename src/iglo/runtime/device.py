@@ -53,12 +53,12 @@ class Runtime:
         return f"CPU, {torch.get_num_threads()} of {os.cpu_count()} cores a process, {self.precision}"
 
     @property
-    def apart(self) -> bool:
+    def has_own_memory(self) -> bool:
         """Whether the device has a memory of its own, to which batches must travel."""
         return self.device.type != "cpu"
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the rank that writes and shows what the ranks have in common."""
         return self.rank == 0
 
@@ -88,17 +88,17 @@ class Runtime:
         """This rank's part of `count` things in order: as many as any other's, give or take one."""
         return slice(count * self.rank // self.ranks, count * (self.rank + 1) // self.ranks)
 
-    def held(self, ids: np.ndarray, count: int) -> np.ndarray:
+    def local_ids(self, ids: np.ndarray, count: int) -> np.ndarray:
         """Those of `ids` whose image, of `count`, is this rank's."""
         block = self.block(count)
         return ids if self.ranks == 1 else ids[(ids >= block.start) & (ids < block.stop)]
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Waits until all ranks are here."""
         if self.ranks > 1:
             distributed.barrier()
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The sum over all ranks, in place."""
         if self.ranks > 1:
             distributed.all_reduce(values)
@@ -106,9 +106,9 @@ class Runtime:
 
     def all(self, holds: bool) -> bool:
         """Whether it holds on every rank."""
-        return int(self.total(torch.tensor(int(holds)))) == self.ranks
+        return int(self.all_reduce(torch.tensor(int(holds)))) == self.ranks
 
-    def alike(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Gives every rank the first rank's values, of one type."""
         if self.ranks > 1 and tensors:
             flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -116,13 +116,13 @@ class Runtime:
             for tensor, values in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(values.view_as(tensor))
 
-    def first_says(self, number: int) -> int:
+    def broadcast_int(self, number: int) -> int:
         """The first rank's number."""
         told = torch.tensor(number)
-        self.alike([told])
+        self.broadcast([told])
         return int(told)
 
-    def over_batches(self, function: Callable[[Any], Tensor], batches: Sequence[Any]) -> Tensor:
+    def map_batches(self, function: Callable[[Any], Tensor], batches: Sequence[Any]) -> Tensor:
         """`function` of every batch, (B, …) float32 on the CPU, all of them one after the other.
 
         The ranks share the batches; what each has computed, all get.
@@ -133,7 +133,7 @@ class Runtime:
         own = torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.float32)
         shapes = torch.zeros(self.ranks, DIMENSIONS, dtype=torch.int64)
         shapes[self.rank, : own.dim()] = torch.tensor(own.shape)
-        self.total(shapes)
+        self.all_reduce(shapes)
         inner = [size for size in shapes.amax(0)[1:].tolist() if size]
         parts = [
             own if rank == self.rank else torch.empty(rows, *inner, dtype=torch.float32)
@@ -144,7 +144,7 @@ class Runtime:
                 distributed.broadcast(part, rank)
         return torch.cat([part for part in parts if part.numel()])
 
-    def in_step(self, function: Callable, weights: Sequence[nn.Parameter]) -> Callable:
+    def with_summed_gradients(self, function: Callable, weights: Sequence[nn.Parameter]) -> Callable:
         """`function`, whose first value is a loss, so that its gradient for `weights` is the sum over all ranks."""
         if self.ranks == 1:
             return function

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iglo.data.augment import Variation
+from iglo.data.augment import Augment
 from iglo.errors import UserError
 from iglo.losses.distances import Distance, Representation
 from iglo.losses.terms import Batch, Part
@@ -37,7 +37,7 @@ class Targets:
         self.row = torch.full((len(images),), -1)  # of each id in what is kept
         self.row[ids] = torch.arange(len(ids))
         self.pixels, left = None, cache_gb * 1e9
-        if runtime.apart and len(ids) * self.images[0].nbytes <= left:
+        if runtime.has_own_memory and len(ids) * self.images[0].nbytes <= left:
             self.pixels = send(torch.from_numpy(self.images[ids]), runtime.device)
             left -= self.pixels.nbytes
         cached = distance is not None and len(ids)
@@ -46,7 +46,7 @@ class Targets:
     def part(
         self,
         ids: Tensor,
-        variation: Variation | None = None,
+        augment: Augment | None = None,
         rng: torch.Generator | None = None,
         of: int | None = None,
     ) -> Part:
@@ -54,11 +54,11 @@ class Targets:
         it."""
         rows = send(self.row[ids], self.runtime.device)
         images = _unit(self._read(ids) if self.pixels is None else self.pixels[rows])
-        if variation is not None:
-            images = variation(images, rng)
+        if augment is not None:
+            images = augment(images, rng)
         if self.distance is None:
             target = []
-        elif self.cache is not None and variation is None:
+        elif self.cache is not None and augment is None:
             target = [images, *(level[rows] for level in self.cache)]
         else:
             target = self._represent(images)
@@ -82,7 +82,7 @@ class Targets:
         cache = [level.new_empty(len(ids), *level.shape[1:]) for level in levels]
         cache = [kept.contiguous(memory_format=torch.channels_last) for kept in cache]
         pieces = torch.arange(len(ids)).split(64)
-        for rows in bar(pieces, desc="targets", unit="batch", hidden=not self.runtime.first):
+        for rows in bar(pieces, desc="targets", unit="batch", hidden=not self.runtime.is_main):
             for kept, level in zip(cache, self._represent(_unit(self._read(ids[rows])))[1:], strict=True):
                 kept[rows] = level
         return cache
@@ -99,7 +99,7 @@ class Schedule:
 
     ids: np.ndarray
     batch_size: int
-    variation: Variation | None = None
+    augment: Augment | None = None
 
     @property
     def steps(self) -> int:
@@ -131,7 +131,7 @@ class Batches:
         self.targets, self.parts, self.seed, self.name, self.reshuffle = targets, parts, seed, name, reshuffle
         self.steps = max(schedule.steps for schedule in parts.values())
         self.runtime = targets.runtime
-        self.own = {part: self.runtime.held(schedule.ids, len(targets.images)) for part, schedule in parts.items()}
+        self.own = {part: self.runtime.local_ids(schedule.ids, len(targets.images)) for part, schedule in parts.items()}
         self.share = {part: _length(self.runtime.block(schedule.filled)) for part, schedule in parts.items()}
         fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
         if not self.runtime.all(bool(fewest.all())):
@@ -154,12 +154,12 @@ class Batches:
             yield {part: self._part(part, ids[position], step) for part, ids in order.items()}
 
     def _part(self, part: str, ids: Tensor, step: int) -> Part:
-        variation = self.parts[part].variation
-        rng = torch_generator(self.seed, self._stream(f"{part}/variation"), step) if variation else None
-        return self.targets.part(ids, variation, rng, self.parts[part].filled)
+        augment = self.parts[part].augment
+        rng = torch_generator(self.seed, self._stream(f"{part}/variation"), step) if augment else None
+        return self.targets.part(ids, augment, rng, self.parts[part].filled)
 
     def _stream(self, name: str) -> str:
-        return f"{self.name}/{name}" if self.runtime.first else f"{self.name}/{name}/{self.runtime.rank}"
+        return f"{self.name}/{name}" if self.runtime.is_main else f"{self.name}/{name}/{self.runtime.rank}"
 
     def _order(self, part: str, epoch: int) -> Tensor:
         """(steps, B) ids: permutations of the part's ids, one after the other."""

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.runtime.device import Runtime
 
 
-class Average:
+class EMA:
     """Exponential moving average of a network's weights; its batch-norm statistics follow the network's own.
 
     The average starts short, with a decay of (1 + n) / (10 + n) after n steps, so that it does not remember the start.
@@ -40,17 +40,23 @@ class Average:
         self.averaged.load_state_dict(state["averaged"])
 
 
-class Previews:
+class SnapshotCallback:
     """Reconstructions of the same training images at epochs 1, 2, 5, 10, 20, 50, … and at the end of every stage.
 
     Args:
-        album: receives them; it travels with the model from stage to stage.
+        snapshots: receives them; it travels with the model from stage to stage.
         generator: the network to look through, the average where there is one.
         count: of all training images.
     """
 
-    def __init__(self, album: Album, generator: nn.Module, stage: str, runtime: Runtime, count: int):
-        self.album, self.generator, self.stage, self.runtime, self.count = album, generator, stage, runtime, count
+    def __init__(self, snapshots: Snapshots, generator: nn.Module, stage: str, runtime: Runtime, count: int):
+        self.snapshots, self.generator, self.stage, self.runtime, self.count = (
+            snapshots,
+            generator,
+            stage,
+            runtime,
+            count,
+        )
 
     def after_step(self, model: nn.Module) -> None:
         pass
@@ -62,19 +68,19 @@ class Previews:
     @torch.no_grad()
     def take(self, model: nn.Module, epoch: int) -> None:
         self.generator.eval()
-        ids = self.runtime.held(self.album.ids.numpy(), self.count)
+        ids = self.runtime.local_ids(self.snapshots.ids.numpy(), self.count)
         images = self.generator(model.table(torch.from_numpy(ids).to(self.runtime.device)))
         self.generator.train()
         own = (images * 255).round().byte().permute(0, 2, 3, 1).cpu()
-        frame = own.new_zeros(len(self.album.ids), *own.shape[1:])
-        frame[np.isin(self.album.ids, ids)] = own
-        self.album.add(self.stage, epoch, self.runtime.total(frame))
+        frame = own.new_zeros(len(self.snapshots.ids), *own.shape[1:])
+        frame[np.isin(self.snapshots.ids, ids)] = own
+        self.snapshots.add(self.stage, epoch, self.runtime.all_reduce(frame))
 
     def state_dict(self) -> dict:
-        return self.album.state_dict()
+        return self.snapshots.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        self.album.load_state_dict(state)
+        self.snapshots.load_state_dict(state)
 
 
 class Best:

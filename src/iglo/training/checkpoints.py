@@ -80,16 +80,16 @@ class CheckpointFolder:
             UserError: another process holds the folder, or it cannot be written.
         """
         runtime = runtime or ALONE
-        if not runtime.first:
-            runtime.meet()
+        if not runtime.is_main:
+            runtime.barrier()
             yield self
-            runtime.meet()
+            runtime.barrier()
             return
         lock = self._hold()
         try:
-            runtime.meet()
+            runtime.barrier()
             yield self
-            runtime.meet()
+            runtime.barrier()
             self._finish()
         finally:
             lock.release()
@@ -145,8 +145,8 @@ class CheckpointFolder:
         rank = f".rank-{runtime.rank}-of-{runtime.ranks}" if runtime.ranks > 1 else ""
         with whole_file(self.path / f"step-{step:09d}{rank}.safetensors") as partial:
             save_file(tensors, partial, about | {"checksum": _checksum(about, tensors)})
-        runtime.meet()
-        if runtime.first:
+        runtime.barrier()
+        if runtime.is_main:
             self._keep(KEPT, step)
 
     def load(self, runtime: Runtime = ALONE) -> dict | None:
@@ -160,7 +160,7 @@ class CheckpointFolder:
                 state = _read(paths, runtime)
             if runtime.all(state is not None):
                 return state
-            if runtime.first:
+            if runtime.is_main:
                 warn(f"{paths[0]}: is damaged or incomplete; an older checkpoint is used.")
         return None
 

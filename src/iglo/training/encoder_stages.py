@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from iglo.data.augment import Variation
+from iglo.data.augment import Augment
 from iglo.errors import UserError
 from iglo.losses.distances import Distance
 from iglo.losses.terms import (
@@ -20,16 +20,16 @@ from iglo.losses.terms import (
     Preservation,
     RenderedPairs,
 )
-from iglo.models.glo import Model, encode, settle_batch_norm
+from iglo.models.glo import Model, encode, recalibrate_bn
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.params.sections import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import Batches, Schedule, Targets
 from iglo.training.callbacks import Best
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.loop import Progress, Watch, fit, lost, require_finite
+from iglo.training.loop import MakeCallback, Progress, fit, lost, require_finite
 from iglo.training.optimizers import network_optimizer
 from iglo.training.sanity import warn_if_useless, warn_of_useless_images
 
@@ -64,13 +64,13 @@ def learn_encoder(
         epochs=section.epochs,
         runtime=runtime,
         schedule=section.schedule,
-        observers=[best],
+        callbacks=[best],
         checkpoints=checkpoints,
     )
     _keep_best(model, progress, best, "encoder", runtime)
-    codes = model.codes_of(runtime.held(held, len(images)))
+    codes = model.codes_of(runtime.local_ids(held, len(images)))
     of_mean = _distance_to_the_mean(codes, len(held), code_distance, runtime)
-    if runtime.first:
+    if runtime.is_main:
         warn_if_useless("encoder", progress, min(best.scores), of_mean, "codes", "encoder.rate")
     return progress
 
@@ -84,7 +84,7 @@ def start_codes(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-    watch: Watch | None = None,
+    make_callback: MakeCallback | None = None,
 ) -> None:
     """Starts the codes of a subset at E(x), where E learns the codes of the images that are learned already.
 
@@ -97,7 +97,7 @@ def start_codes(
     section = params.staged
     encoder = initialise(model.shape.encoder(params.generator.width), torch_generator(params.seed, name))
     model.encoder = runtime.place(encoder)
-    targets = Targets(images, runtime.held(learned, len(images)), None, runtime)
+    targets = Targets(images, runtime.local_ids(learned, len(images)), None, runtime)
     fit(
         model,
         Objective([(1.0, CodeRegression(CodeDistance(1.0, 1.0)))]),
@@ -106,10 +106,10 @@ def start_codes(
         epochs=section.start_epochs,
         runtime=runtime,
         schedule="cosine",
-        observers=[watch(model.generator, 0)] if watch else [],
+        callbacks=[make_callback(model.generator, 0)] if make_callback else [],
         checkpoints=checkpoints,
     )
-    own = runtime.held(subset, len(images))
+    own = runtime.local_ids(subset, len(images))
     if len(own):
         codes = encode(model.encoder, images[own], model.shape, runtime.alone)
         rows = model.table.factors["image"].rows(torch.from_numpy(own))
@@ -146,10 +146,10 @@ def learn_jointly(
         (section.code_weight * codes.pairs, RenderedPairs(code_distance, codes.pairs_sigma)),
     ]
     objective = Objective(terms, distance, runtime)
-    variation = Variation(section.flip, section.shift, section.gain)
+    augment = Augment(section.flip, section.shift, section.gain)
     parts = {
         "current": Schedule(kept, codes.batch_size),
-        "varied": Schedule(kept, codes.batch_size, variation),
+        "varied": Schedule(kept, codes.batch_size, augment),
     }
     held_out = Objective([(1.0, Autoencoding())], distance)
     best = Best(both, lambda: _mean_loss(held_out, model, targets, held))
@@ -161,11 +161,11 @@ def learn_jointly(
         epochs=section.epochs,
         runtime=runtime,
         schedule=section.schedule,
-        observers=[best],
+        callbacks=[best],
         checkpoints=checkpoints,
     )
     _keep_best(model, progress, best, "joint", runtime)
-    own = runtime.held(held, len(images))
+    own = runtime.local_ids(held, len(images))
     warn_of_useless_images("joint", progress, model.generator, partial(_read, model), targets, own, "joint.rate")
     return progress
 
@@ -176,10 +176,10 @@ def learn_autoencoder(
     distance: Distance,
     params: Params,
     runtime: Runtime,
-    presentations: int,
+    budget: int,
     penalty: float,
     checkpoints: CheckpointFolder | None = None,
-    watch: Watch | None = None,
+    make_callback: MakeCallback | None = None,
 ) -> Progress:
     """min over G and E of Σ ‖G(E(x)), x‖ + penalty·‖E(x)‖²: the regularised autoencoder (Ghosh et al. 2020).
 
@@ -189,23 +189,23 @@ def learn_autoencoder(
     encoder = initialise(model.shape.encoder(params.encoder.width), torch_generator(params.seed, "encoder"))
     model.encoder = runtime.place(encoder)
     ids = np.arange(len(images))
-    model.album = Album.drawn(ids, len(images), params.seed)
+    model.snapshots = Snapshots.drawn(ids, len(images), params.seed)
     targets = Targets(images, ids, distance, runtime, params.loss.cache_gb)
     schedule = Schedule(ids, params.full.batch_size)
-    presented = schedule.steps * schedule.filled  # in an epoch
+    images_seen = schedule.steps * schedule.filled  # in an epoch
     progress = fit(
         model,
         Objective([(1.0, Autoencoding()), (penalty, CodePenalty())], distance, runtime),
         Batches(targets, {"current": schedule}, params.seed, "autoencoder"),
         [network_optimizer("adam", nn.ModuleList([model.generator, model.encoder]), params.optimizer.generator_rate)],
-        epochs=max(1, round(presentations / presented)),
+        epochs=max(1, round(budget / images_seen)),
         runtime=runtime,
         schedule=params.optimizer.schedule,
-        observers=[watch(model.generator, presented)] if watch else [],
+        callbacks=[make_callback(model.generator, images_seen)] if make_callback else [],
         checkpoints=checkpoints,
     )
     model.table.factors["image"].codes.data.copy_(encode(model.encoder, images, model.shape, runtime))
-    settle_batch_norm(model.generator, model.codes)
+    recalibrate_bn(model.generator, model.codes)
     require_finite(model, "autoencoder", runtime)
     key = "optimizer.generator_rate"
     warn_of_useless_images("autoencoder", progress, model.generator, partial(_read, model), targets, ids, key)
@@ -215,7 +215,7 @@ def learn_autoencoder(
 
 def _own(images: np.ndarray, runtime: Runtime) -> np.ndarray:
     """Ids of this rank's images."""
-    return runtime.held(np.arange(len(images)), len(images))
+    return runtime.local_ids(np.arange(len(images)), len(images))
 
 
 def _held_out(count: int, params: Params) -> tuple[np.ndarray, np.ndarray]:
@@ -246,18 +246,18 @@ def _read(model: Model, part: Part) -> torch.Tensor:
 
 def _distance_to_the_mean(codes: torch.Tensor, count: int, distance: CodeDistance, runtime: Runtime) -> float:
     """Mean distance of `count` codes to their mean; each rank has its own codes (B, d)."""
-    mean = runtime.total(codes.sum(0)) / count
+    mean = runtime.all_reduce(codes.sum(0)) / count
     of_own = distance(codes, mean.expand_as(codes)).sum() if len(codes) else codes.new_zeros(())
-    return float(runtime.total(of_own)) / count
+    return float(runtime.all_reduce(of_own)) / count
 
 
 @torch.no_grad()
 def _mean_loss(objective: Objective, model: Model, targets: Targets, ids: np.ndarray) -> float:
     """The objective's mean over the images `ids`, of which each rank takes its own."""
-    pieces = torch.from_numpy(targets.runtime.held(ids, len(targets.images))).split(256)
+    pieces = torch.from_numpy(targets.runtime.local_ids(ids, len(targets.images))).split(256)
     losses = [
         objective(model, {"current": targets.part(piece)}, None)[0].item() * len(piece)
         for piece in pieces
         if len(piece)
     ]
-    return float(targets.runtime.total(torch.tensor(sum(losses), dtype=torch.float64))) / len(ids)
+    return float(targets.runtime.all_reduce(torch.tensor(sum(losses), dtype=torch.float64))) / len(ids)

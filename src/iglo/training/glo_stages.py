@@ -12,18 +12,18 @@ from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.losses.distances import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.losses.terms import Continuity, Objective, Preservation, Reconstruction
 from iglo.models.codes import Factor, LatentTable, normal_codes, pca_codes
-from iglo.models.glo import Model, Shape, settle_batch_norm
+from iglo.models.glo import Model, Shape, recalibrate_bn
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from iglo.params.fields import within
 from iglo.params.sections import ClassContentParams, Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import Batches, Schedule, Targets
-from iglo.training.callbacks import Average, Previews
+from iglo.training.callbacks import EMA, SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import start_codes
-from iglo.training.loop import Progress, Watch, fit, require_finite
+from iglo.training.loop import MakeCallback, Progress, fit, require_finite
 from iglo.training.optimizers import code_optimizer, network_optimizer
 from iglo.training.sanity import warn_of_useless_images
 
@@ -62,9 +62,9 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> Model:
     else:
         codes = normal_codes(len(images), latent.dimension, shape.geometry(), rng)
     table = LatentTable(image=Factor(codes, shape.geometry()))
-    learned_in = np.zeros(len(images), np.int32)
-    album = Album(torch.zeros(0, dtype=torch.int64))
-    return Model(shape, runtime.place(generator), table.to(runtime.device), learned_in, album)
+    subset_id = np.zeros(len(images), np.int32)
+    snapshots = Snapshots(torch.zeros(0, dtype=torch.int64))
+    return Model(shape, runtime.place(generator), table.to(runtime.device), subset_id, snapshots)
 
 
 def learn_subset(
@@ -76,7 +76,7 @@ def learn_subset(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-    watch: Watch | None = None,
+    make_callback: MakeCallback | None = None,
 ) -> Progress:
     """GLO on the first subset; on a later one, learn it while the generator keeps the earlier ones.
 
@@ -88,18 +88,18 @@ def learn_subset(
         subset: (M,) int64 ids, the images of this round.
         round_index: from 0.
     """
-    if not len(model.album.ids):
-        model.album = Album.drawn(subset, len(images), params.seed)
-    earlier = np.flatnonzero(model.learned_in)
-    model.learned_in[subset] = round_index + 1
+    if not len(model.snapshots.ids):
+        model.snapshots = Snapshots.drawn(subset, len(images), params.seed)
+    earlier = np.flatnonzero(model.subset_id)
+    model.subset_id[subset] = round_index + 1
     epochs = params.rounds[round_index].epochs
     if params.method == "glo" or not epochs:
         return Progress()
     plan, name = _plan_of_round(subset, earlier, params), f"staged {round_index + 1}"
     if params.staged.start == "encoder" and len(earlier):
         part = checkpoints.part("start") if checkpoints else None
-        start_codes(model, images, subset, earlier, f"{name} start", params, runtime, part, watch)
-    return _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, watch)
+        start_codes(model, images, subset, earlier, f"{name} start", params, runtime, part, make_callback)
+    return _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, make_callback)
 
 
 def learn_all(
@@ -109,24 +109,24 @@ def learn_all(
     params: Params,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-    watch: Watch | None = None,
-    presentations: int | None = None,
+    make_callback: MakeCallback | None = None,
+    budget: int | None = None,
 ) -> Progress:
     """All codes and G: min α·Σ ‖G(z_x), x‖ + β·Σ ‖G(z_x + ε), x‖, ε ~ N(0, σ²I).
 
     σ falls from `sigma` to `sigma_end` over the stage. Plain GLO has no noise: min Σ ‖G(z_x), x‖, for as many
-    presentations as all stages of the incremental method.
+    images seen as all stages of the incremental method.
 
     Args:
-        presentations: how many images to present, to the nearest epoch, instead of the epochs in `params`.
+        images seen: how many images to present, to the nearest epoch, instead of the epochs in `params`.
     """
     plan = _plan_of_all(np.arange(len(images)), params, params.method)
     epochs = params.full.epochs
-    if params.method == "glo" and presentations is None:
-        presentations = presentations_of_all_stages(np.bincount(model.learned_in)[1:], params)
-    if presentations is not None:
-        epochs = max(1, round(presentations / plan.presented))
-    return _learn(model, images, distance, plan, "full", epochs, params, runtime, checkpoints, watch)
+    if params.method == "glo" and budget is None:
+        budget = images_seen_in_all_stages(np.bincount(model.subset_id)[1:], params)
+    if budget is not None:
+        epochs = max(1, round(budget / plan.images_seen))
+    return _learn(model, images, distance, plan, "full", epochs, params, runtime, checkpoints, make_callback)
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class Plan:
     reshuffle: bool = True
 
     @property
-    def presented(self) -> int:
-        """Images presented to the generator in an epoch."""
+    def images_seen(self) -> int:
+        """Images that the generator sees in an epoch."""
         steps = max(schedule.steps for schedule in self.parts.values())
         return steps * sum(self.parts[term.part].filled for weight, term in self.terms if weight)
 
@@ -164,23 +164,25 @@ def _plan_of_all(ids: np.ndarray, params: Params, method: str) -> Plan:
     return Plan(terms, parts, params.optimizer.reshuffle)
 
 
-def presentations_of_all_stages(subset_sizes: Sequence[int], params: Params) -> int:
+def images_seen_in_all_stages(subset_sizes: Sequence[int], params: Params) -> int:
     """Images that the incremental method presents to the generator from the first subset to the end of `full`."""
     ends = np.cumsum(subset_sizes)
     ids = np.arange(ends[-1])
-    total = params.full.epochs * _plan_of_all(ids, params, "incremental").presented
+    total = params.full.epochs * _plan_of_all(ids, params, "incremental").images_seen
     for item, size, end in zip(params.rounds, subset_sizes, ends, strict=True):
-        total += item.epochs * _plan_of_round(ids[end - size : end], ids[: end - size], params).presented
+        total += item.epochs * _plan_of_round(ids[end - size : end], ids[: end - size], params).images_seen
     return total
 
 
-def _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, watch) -> Progress:
+def _learn(model, images, distance, plan, name, epochs, params, runtime, checkpoints, make_callback) -> Progress:
     rates = params.optimizer
     optimizers = [
         network_optimizer(rates.name, model.generator, rates.generator_rate),
         code_optimizer(rates.name, list(model.table.factors.values()), rates.code_rate),
     ]
-    return learn_plan(model, images, distance, plan, name, epochs, optimizers, params, runtime, checkpoints, watch)
+    return learn_plan(
+        model, images, distance, plan, name, epochs, optimizers, params, runtime, checkpoints, make_callback
+    )
 
 
 def learn_plan(
@@ -194,21 +196,21 @@ def learn_plan(
     params: Params | ClassContentParams,
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
-    watch: Watch | None = None,
+    make_callback: MakeCallback | None = None,
 ) -> Progress:
     """Trains the generator and the codes; then takes the generator's average and sets its batch-norm statistics.
 
     The returned rows have the terms and `loss`, their weighted sum.
 
     Args:
-        model: has a `generator`, a `table`, all its `codes`, an `album` and a `log`.
-        name: name of the stage in the progress bar, the log and the album.
+        model: has a `generator`, a `table`, all its `codes`, an `snapshots` and a `log`.
+        name: name of the stage in the progress bar, the log and the snapshots.
     """
     used = np.unique(np.concatenate([schedule.ids for schedule in plan.parts.values()]))
-    used = runtime.held(used, len(images))
-    average = Average(model.generator, params.generator.ema)
-    averaged = average.averaged  # also what previews and watchers look through
-    previews = Previews(model.album, averaged, name, runtime, len(images))
+    used = runtime.local_ids(used, len(images))
+    ema = EMA(model.generator, params.generator.ema)
+    averaged = ema.averaged  # also what previews and watchers look through
+    snapshot_callback = SnapshotCallback(model.snapshots, averaged, name, runtime, len(images))
     targets = Targets(images, used, distance, runtime, params.loss.cache_gb)
     objective = Objective(plan.terms, distance, runtime)
     progress = fit(
@@ -219,14 +221,14 @@ def learn_plan(
         epochs=epochs,
         runtime=runtime,
         schedule=params.optimizer.schedule,
-        observers=[average, previews, *([watch(averaged, plan.presented)] if watch else [])],
+        callbacks=[ema, snapshot_callback, *([make_callback(averaged, plan.images_seen)] if make_callback else [])],
         checkpoints=checkpoints,
     )
-    settle_batch_norm(averaged, model.codes_of(used), runtime)
+    recalibrate_bn(averaged, model.codes_of(used), runtime)
     model.generator.load_state_dict(averaged.state_dict())
     require_finite(model, name, runtime)
     codes_of, key = (lambda part: model.table(part.ids)), "optimizer.generator_rate"
     warn_of_useless_images(name, progress, model.generator, codes_of, targets, used, key)
-    previews.take(model, epochs)
+    snapshot_callback.take(model, epochs)
     model.log += [{"stage": name, **row} for row in progress.rows]
     return progress

@@ -26,7 +26,7 @@ RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that
 LOOK_EVERY = 16  # steps between looks at the losses; each look waits for the device, and for the other ranks
 
 
-class Observer(Protocol):
+class Callback(Protocol):
     """Watches a run and is checkpointed with it: an average, previews, the best epoch."""
 
     def after_step(self, model: nn.Module) -> None: ...
@@ -38,7 +38,7 @@ class Observer(Protocol):
     def load_state_dict(self, state: dict) -> None: ...
 
 
-Watch = Callable[[nn.Module, int], Observer]  # of the generator to look through and the images presented in an epoch
+MakeCallback = Callable[[nn.Module, int], Callback]  # of the generator to look through and the images seen in an epoch
 
 
 @dataclass
@@ -46,13 +46,13 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        presented: images that went through the network, forward and backward.
+        images_seen: images that went through the network, forward and backward.
         earlier_seconds: spent in this run by processes before this one.
         rows: the log, one row per epoch, without times: the same bits in every run.
     """
 
     step: int = 0
-    presented: int = 0
+    images_seen: int = 0
     earlier_seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
@@ -73,7 +73,7 @@ def fit(
     epochs: int,
     runtime: Runtime,
     schedule: str = "constant",
-    observers: Sequence[Observer] = (),
+    callbacks: Sequence[Callback] = (),
     checkpoints: CheckpointFolder | None = None,
 ) -> Progress:
     """Minimises the objective. A run that resumes from a checkpoint ends with the same bits as an unbroken run.
@@ -90,37 +90,37 @@ def fit(
     """
     progress = Progress()
     rates = [group["lr"] for group in _groups(optimizers)]  # a resume brings back what the schedule had made of them
-    run = _Run(batches.name, model, progress, optimizers, observers, checkpoints, runtime)
+    run = _Run(batches.name, model, progress, optimizers, callbacks, checkpoints, runtime)
     run.resume()
     log = _Log(objective.weights, run, batches.steps)
     total = epochs * batches.steps
-    if progress.step and runtime.first:
+    if progress.step and runtime.is_main:
         say(f"{batches.name}: goes on after step {progress.step} of {total}")
     shared = [weights for group in _groups(optimizers) for weights in group["params"] if not by_image(weights)]
     running = [statistic for statistic in model.buffers() if statistic.is_floating_point()]
-    loss_of = runtime.in_step(partial(objective, model), shared)
+    loss_of = runtime.with_summed_gradients(partial(objective, model), shared)
     model.train()
-    with bar(total=total, initial=progress.step, desc=batches.name, unit="step", hidden=not runtime.first) as shown:
+    with bar(total=total, initial=progress.step, desc=batches.name, unit="step", hidden=not runtime.is_main) as shown:
         for batch in batches.between(progress.step, total):
             for group, rate in zip(_groups(optimizers), rates, strict=True):
                 group["lr"] = rate * RATE_SCHEDULES[schedule](progress.step / total)
             with runtime.autocast():
-                loss, terms, presented = loss_of(batch, batches.noise(progress.step), progress.step / total)
+                loss, terms, images_seen = loss_of(batch, batches.noise(progress.step), progress.step / total)
             loss.backward()
-            runtime.alike(running)
+            runtime.broadcast(running)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            for observer in observers:
-                observer.after_step(model)
+            for callback in callbacks:
+                callback.after_step(model)
             progress.step += 1
-            progress.presented += presented
+            progress.images_seen += images_seen
             log.add(terms)
             if progress.step % batches.steps == 0:
                 log.end_epoch()
                 run.check(model)
-                for observer in observers:
-                    observer.after_epoch(model, progress.step // batches.steps)
+                for callback in callbacks:
+                    callback.after_epoch(model, progress.step // batches.steps)
             if run.is_due(progress.step):
                 log.look()
                 run.save(model)
@@ -174,12 +174,12 @@ class _Run:
         model: nn.Module,
         progress: Progress,
         optimizers: Sequence[torch.optim.Optimizer],
-        observers: Sequence[Observer],
+        callbacks: Sequence[Callback],
         checkpoints: CheckpointFolder | None,
         runtime: Runtime,
     ):
         self.name, self.progress = name, progress
-        self.parts = {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(observers)}
+        self.parts = {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(callbacks)}
         self.by_image = _keys_by_image(model, _numbered(optimizers))
         self.checkpoints, self.runtime = checkpoints, runtime
         self.every = checkpoint_seconds()
@@ -203,7 +203,7 @@ class _Run:
     def is_due(self, step: int) -> bool:
         if self.checkpoints is None or (self.runtime.ranks > 1 and step % LOOK_EVERY):
             return False
-        return bool(self.runtime.first_says(time.perf_counter() - self.saved >= self.every))
+        return bool(self.runtime.broadcast_int(time.perf_counter() - self.saved >= self.every))
 
     def save(self, model: nn.Module) -> None:
         """Keeps the state, but for weights that a bad gradient has spoilt; the next loss will tell of them."""
@@ -245,7 +245,7 @@ class _Log:
     def look(self) -> None:
         if not self.pending:
             return
-        values = self.runtime.total(torch.stack(self.pending).double().cpu())
+        values = self.runtime.all_reduce(torch.stack(self.pending).double().cpu())
         self.pending = []
         if not values.isfinite().all():
             step, term = (~values.isfinite()).nonzero()[0].tolist()
@@ -260,7 +260,7 @@ class _Log:
         """Adds a row to the log: the terms, and `loss`, their weighted sum, which is minimised."""
         self.look()
         means = {name: value / self.steps for name, value in self.progress.sums.items()}
-        row = {"epoch": self.progress.step // self.steps, "presented": self.progress.presented}
+        row = {"epoch": self.progress.step // self.steps, "images_seen": self.progress.images_seen}
         self.progress.rows.append({**row, "loss": self._weighted(means), **means})
         self.progress.sums = {}
 

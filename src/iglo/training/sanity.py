@@ -51,8 +51,8 @@ def warn_of_useless_images(
             pairs = [distance.represent(images) for images in (rendered(generator, codes_of(part)), means)]
             values = [distance.compare(images, part.target).double().sum().cpu() for images in pairs]
         sums = torch.stack([*values, torch.tensor(float(len(some)), dtype=torch.float64)])
-    drawn, mean, count = runtime.total(sums).tolist()
-    if runtime.first and count:
+    drawn, mean, count = runtime.all_reduce(sums).tolist()
+    if runtime.is_main and count:
         warn_if_useless(name, progress, drawn / count, mean / count, "images", key)
 
 

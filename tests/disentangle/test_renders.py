@@ -9,7 +9,7 @@ from torch import nn
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.model import ClassContentModel, ClassContentShape
-from iglo.disentangle.probe import (
+from iglo.disentangle.renders import (
     MORPH_STEPS,
     MORPHED,
     content_kept,
@@ -17,13 +17,13 @@ from iglo.disentangle.probe import (
     convert,
     leakage,
     morph,
-    probe,
     recognised,
     reconstruction,
+    renders,
     scratch,
     spread,
 )
-from iglo.models.snapshots import Album
+from iglo.models.snapshots import Snapshots
 from tests.tiny import RUNTIME, generator, tiny_class_params
 
 K, N, UNSEEN = 3, 12, 9
@@ -47,7 +47,7 @@ class Reader(nn.Module):
         return torch.cat([images[:, 0, 0, :1] * 10, images[:, 0, 2]], dim=1)
 
 
-class Judge(SimpleNamespace):
+class FeatureNetwork(SimpleNamespace):
     """Sees the class that Painter has written."""
 
     def classes(self, images):
@@ -58,10 +58,10 @@ class Judge(SimpleNamespace):
 def model():
     """Class codes 0, 1, 2; content codes are pixels of 8 bits."""
     levels = torch.randint(0, 256, (N, 2), generator=generator()) / 255
-    album = Album(torch.arange(2))
+    snapshots = Snapshots(torch.arange(2))
     shape = ClassContentShape(1, 2, 4, 1, 1, "concat")
     codes = torch.arange(float(K))[:, None]
-    return ClassContentModel(shape, Painter(), codes, levels, LABELS, ("x", "y", "z"), album).to(RUNTIME.device)
+    return ClassContentModel(shape, Painter(), codes, levels, LABELS, ("x", "y", "z"), snapshots).to(RUNTIME.device)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def store():
 
 
 def small(**changes):
-    sizes = {"probe__unseen": 5, "probe__converted": 10, "probe__samples": 4}
+    sizes = {"renders__unseen": 5, "renders__converted": 10, "renders__samples": 4}
     return tiny_class_params(**(sizes | changes))
 
 
@@ -110,10 +110,10 @@ def test_a_morphing_goes_through_every_class_and_back_in_even_steps(model):
 
 
 def test_a_probe_draws_training_images_and_the_unseen_that_are_not_the_judges(model, store):
-    without = probe(model, store, small(), RUNTIME)
+    without = renders(model, store, small(), RUNTIME)
     assert without.unseen_converted is None and without.unseen_encoded is None
     model.encoder = Reader()
-    drawn = probe(model, store, small(), RUNTIME)
+    drawn = renders(model, store, small(), RUNTIME)
     assert len({*drawn.chosen}) == 10 and set(drawn.chosen) <= set(range(N))
     assert sorted(drawn.unseen) == list(range(N, N + 5))
     np.testing.assert_array_equal(drawn.chosen, without.chosen)
@@ -122,12 +122,12 @@ def test_a_probe_draws_training_images_and_the_unseen_that_are_not_the_judges(mo
     unseen = store.images[drawn.unseen] / 255
     np.testing.assert_allclose(drawn.unseen_converted[:, 2, 2], unseen[:, 2], rtol=1e-6)
     np.testing.assert_allclose(drawn.unseen_encoded[:, 2], unseen[:, 2], rtol=1e-6)
-    other = probe(model, store, small(seed=1), RUNTIME)
+    other = renders(model, store, small(seed=1), RUNTIME)
     assert not np.array_equal(other.chosen, drawn.chosen)
 
 
 def test_fewer_images_than_are_to_be_probed_are_all_probed(model, store):
-    drawn = probe(model, store, small(probe__unseen=20, probe__converted=30), RUNTIME)
+    drawn = renders(model, store, small(renders__unseen=20, renders__converted=30), RUNTIME)
     assert len(drawn.chosen) == N and len(drawn.unseen) == UNSEEN
 
 
@@ -136,7 +136,10 @@ def test_fewer_images_than_are_to_be_probed_are_all_probed(model, store):
 
 def test_the_share_that_is_recognised_is_of_the_classes_asked_for(model):
     converted = convert(model, model.content_codes, RUNTIME)
-    seeing, blind = Judge(accuracy=0.8), SimpleNamespace(accuracy=0.5, classes=lambda images: np.zeros(len(images)))
+    seeing, blind = (
+        FeatureNetwork(accuracy=0.8),
+        SimpleNamespace(accuracy=0.5, classes=lambda images: np.zeros(len(images))),
+    )
     assert recognised(converted, seeing) == {"recognised": 1.0, "recognised_of_judge": 1 / 0.8}
     assert recognised(converted, blind) == pytest.approx({"recognised": 1 / 3, "recognised_of_judge": 2 / 3})
     assert recognised(converted[:, ::-1], seeing)["recognised"] == pytest.approx(1 / 3)  # only the middle is right
@@ -145,17 +148,20 @@ def test_the_share_that_is_recognised_is_of_the_classes_asked_for(model):
 def test_a_conversion_to_its_own_class_does_not_count(model):
     converted = convert(model, model.content_codes, RUNTIME)
     blind = SimpleNamespace(accuracy=0.5, classes=lambda images: np.zeros(len(images)))
-    assert conversion(converted, LABELS, Judge(accuracy=0.5)) == {"recognised": 1.0, "recognised_of_judge": 2.0}
+    assert conversion(converted, LABELS, FeatureNetwork(accuracy=0.5)) == {
+        "recognised": 1.0,
+        "recognised_of_judge": 2.0,
+    }
     assert conversion(converted, LABELS, blind)["recognised"] == pytest.approx(1 / 3)
     assert conversion(converted, np.zeros(N, int), blind)["recognised"] == 0
     kept = converted.copy()
     kept[:] = converted[np.arange(N), LABELS][:, None]  # nothing is converted at all
-    assert conversion(kept, LABELS, Judge(accuracy=1.0))["recognised"] == 0
+    assert conversion(kept, LABELS, FeatureNetwork(accuracy=1.0))["recognised"] == 0
 
 
 def test_content_is_kept_by_as_much_as_the_encoder_reads_it_back(model, store):
     model.encoder = Reader()
-    drawn = probe(model, store, small(), RUNTIME)
+    drawn = renders(model, store, small(), RUNTIME)
     assert content_kept(model, drawn, RUNTIME) == pytest.approx(1, abs=1e-6)
     mean = model.content_codes[drawn.chosen].mean(0)
     model.encoder.forward = lambda images: torch.nn.functional.pad(mean, (1, 0)).expand(len(images), 3)

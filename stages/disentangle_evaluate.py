@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.classifier import ClassJudge
+from iglo.disentangle.classifier import Classifier
 from iglo.disentangle.model import ClassContentModel
-from iglo.disentangle.probe import measure, probe
-from iglo.disentangle.report import save_probe
+from iglo.disentangle.renders import measure, renders
+from iglo.disentangle.report import save_renders
 from iglo.files.io import whole_folder, write_json
 from iglo.params.run_record import OF, folder_digest
 from iglo.params.sections import ClassContentParams
@@ -14,17 +14,17 @@ from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("images", "model", "judge", "out", "metrics", kind=ClassContentParams)
+@stage("images", "model", "classifier", "out", "metrics", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     """Converts, draws from scratch, and measures."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     model = ClassContentModel.load(arguments.model, runtime)
-    judge = ClassJudge.load(arguments.judge, params.data.image_size, params.data.channels, runtime)
-    drawn = probe(model, store, params, runtime)
-    values = measure(drawn, model, store, judge, params, runtime)
+    classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
+    drawn = renders(model, store, params, runtime)
+    values = measure(drawn, model, store, classifier, params, runtime)
     with whole_folder(arguments.out) as out:
-        save_probe(out, drawn)
+        save_renders(out, drawn)
         write_json(out / "metrics.json", {**values, OF: {"model": folder_digest(arguments.model)}})
     write_json(arguments.metrics, values)
     return len(store.images)

@@ -1,9 +1,9 @@
-"""The classifier that judges which class an image shows."""
+"""The classifier that classifiers which class an image shows."""
 
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.classifier import learn_judge
+from iglo.disentangle.classifier import learn_classifier
 from iglo.files.io import whole_folder
 from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
@@ -16,11 +16,11 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     """Learns from images that the rest of the pipeline never sees."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
-    with checkpoint_folder("class-judge", params, arguments.images) as checkpoints:
-        judge, progress = learn_judge(store, params, runtime, checkpoints)
+    with checkpoint_folder("class-classifier", params, arguments.images) as checkpoints:
+        classifier, progress = learn_classifier(store, params, runtime, checkpoints)
         with whole_folder(arguments.out) as out:
-            judge.save(out)
-    return Work(progress.presented, progress.earlier_seconds)
+            classifier.save(out)
+    return Work(progress.images_seen, progress.earlier_seconds)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from iglo.data.store import ImageStore
-from iglo.evaluation.measure import Judge, choose_sampler
+from iglo.evaluation.measure import FeatureNetwork, choose_prior
 from iglo.files.io import whole_folder
 from iglo.models.glo import Model
 from iglo.params.run_record import folder_digest
@@ -17,13 +17,13 @@ from stages.common import stage
 
 @stage("images", "model", "out")
 def main(arguments: SimpleNamespace, params: Params) -> None:
-    """Fits every sampler to the learned codes and chooses one."""
+    """Fits every prior to the learned codes and chooses one."""
     runtime = start(params.precision)
     test = np.asarray(ImageStore.open(arguments.images).test, np.float32) / 255
     model = Model.load(arguments.model, runtime)
-    choice = choose_sampler(model, test, Judge.make(params, runtime), params, runtime)
-    judge = {"network": params.evaluate.network, "weights": params.evaluate.weights}
-    choice = replace(choice, about={"model": folder_digest(arguments.model), "judge": judge})
+    choice = choose_prior(model, test, FeatureNetwork.make(params, runtime), params, runtime)
+    feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
+    choice = replace(choice, about={"model": folder_digest(arguments.model), "feature_network": feature_network})
     with whole_folder(arguments.out) as folder:
         choice.save(folder)
 

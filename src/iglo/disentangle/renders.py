@@ -13,10 +13,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.classifier import ClassJudge
+from iglo.disentangle.classifier import Classifier
 from iglo.disentangle.model import ClassContentModel
 from iglo.evaluation import metrics
-from iglo.latent.priors import fit_sampler
+from iglo.latent.priors import fit_prior
 from iglo.models.geometry import make_geometry
 from iglo.models.glo import decode, encode
 from iglo.params.sections import ClassContentParams
@@ -29,7 +29,7 @@ ENOUGH_TO_STOP = 8  # images of a class, from which some can be spared to say wh
 
 
 @dataclass(frozen=True)
-class Probe:
+class Renders:
     """What is drawn once and then measured and shown.
 
     Attributes:
@@ -68,7 +68,7 @@ def content_of(model: ClassContentModel, images: np.ndarray, runtime: Runtime) -
 def scratch(model: ClassContentModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
     """Images of random content in every class: `normal` from N(0, I), `gaussian` fitted to the learned codes."""
     content, rng = model.content_codes, torch_generator(seed, "scratch/normal")
-    fitted = fit_sampler("gaussian", content, make_geometry("none", None, content.shape[1]), seed)
+    fitted = fit_prior("gaussian", content, make_geometry("none", None, content.shape[1]), seed)
     drawn = {
         "normal": torch.randn(count, content.shape[1], generator=rng, dtype=torch.float32),
         "gaussian": fitted.draw(count, torch_generator(seed, "scratch/gaussian")),
@@ -86,9 +86,9 @@ def morph(model: ClassContentModel, content: Tensor, runtime: Runtime) -> np.nda
     return np.stack(frames)
 
 
-def probe(model: ClassContentModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Probe:
+def renders(model: ClassContentModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Renders:
     """Draws everything; without an encoder nothing of unseen images."""
-    section, rng = params.probe, numpy_generator(params.seed, "probe")
+    section, rng = params.renders, numpy_generator(params.seed, "probe")
     chosen = rng.permutation(store.train_count)[: section.converted]
     unseen = store.train_count + rng.permutation(min(section.unseen, len(store.test)))
     unseen_converted = unseen_encoded = None
@@ -97,7 +97,7 @@ def probe(model: ClassContentModel, store: ImageStore, params: ClassContentParam
         codes = encode(model.encoder, images, model.shape, runtime)
         unseen_converted = convert(model, codes[:, model.shape.class_dimension :], runtime)
         unseen_encoded = decode(model.generator, codes, runtime)
-    return Probe(
+    return Renders(
         chosen,
         unseen,
         decode(model.generator, model.codes, runtime),
@@ -110,28 +110,28 @@ def probe(model: ClassContentModel, store: ImageStore, params: ClassContentParam
 
 
 def measure(
-    drawn: Probe,
+    drawn: Renders,
     model: ClassContentModel,
     store: ImageStore,
-    judge: ClassJudge,
+    classifier: Classifier,
     params: ClassContentParams,
     runtime: Runtime,
 ) -> dict[str, Any]:
-    """All numbers. Shares are of images, in [0, 1]; those `_of_judge` are over the judge's own accuracy."""
+    """All numbers. Shares are of images, in [0, 1]; those `_of_judge` are over the classifier's own accuracy."""
     train, labels = np.asarray(store.train, np.float32) / 255, model.labels
     all_labels = store.label_ids
     values = {
         "train": reconstruction(drawn.reconstructed, train) | {"spread": spread(drawn.reconstructed, labels)},
         "leakage": leakage(model.content_codes.cpu().numpy(), labels, params.seed),
-        "conversion": conversion(drawn.converted, labels[drawn.chosen], judge),
-        "scratch": {name: recognised(images.swapaxes(0, 1), judge) for name, images in drawn.scratch.items()},
-        "real": {"accuracy": judge.accuracy, "spread": spread(train, labels)},
+        "conversion": conversion(drawn.converted, labels[drawn.chosen], classifier),
+        "scratch": {name: recognised(images.swapaxes(0, 1), classifier) for name, images in drawn.scratch.items()},
+        "real": {"accuracy": classifier.accuracy, "spread": spread(train, labels)},
     }
     if model.encoder is not None:
         unseen = np.asarray(store.images[drawn.unseen], np.float32) / 255
         values["unseen"] = {
             **reconstruction(drawn.unseen_encoded, unseen),
-            "conversion": conversion(drawn.unseen_converted, all_labels[drawn.unseen], judge),
+            "conversion": conversion(drawn.unseen_converted, all_labels[drawn.unseen], classifier),
         }
         values["conversion"]["content_kept"] = content_kept(model, drawn, runtime)
     return values
@@ -165,26 +165,28 @@ def leakage(content: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, flo
     return shares | {"chance": float(np.bincount(labels).max() / len(labels))}
 
 
-def recognised(images: np.ndarray, judge: ClassJudge) -> dict[str, float]:
-    """(M, K, H, W, C): share of images in which the judge sees the class of their column."""
+def recognised(images: np.ndarray, classifier: Classifier) -> dict[str, float]:
+    """(M, K, H, W, C): share of images in which the classifier sees the class of their column."""
     count, kinds = images.shape[:2]
     share = float(
-        (judge.classes(images.reshape(count * kinds, *images.shape[2:])) == np.tile(np.arange(kinds), count)).mean()
+        (
+            classifier.classes(images.reshape(count * kinds, *images.shape[2:])) == np.tile(np.arange(kinds), count)
+        ).mean()
     )
-    return {"recognised": share, "recognised_of_judge": share / judge.accuracy}
+    return {"recognised": share, "recognised_of_judge": share / classifier.accuracy}
 
 
-def conversion(converted: np.ndarray, labels: np.ndarray, judge: ClassJudge) -> dict[str, float]:
+def conversion(converted: np.ndarray, labels: np.ndarray, classifier: Classifier) -> dict[str, float]:
     """(M, K, H, W, C) conversions of images of these classes: share recognised as the class asked for, their own left
     out."""
     count, kinds = converted.shape[:2]
     asked = np.tile(np.arange(kinds), (count, 1))
     others = asked != labels[:, None]
-    share = float((judge.classes(converted[others]) == asked[others]).mean())
-    return {"recognised": share, "recognised_of_judge": share / judge.accuracy}
+    share = float((classifier.classes(converted[others]) == asked[others]).mean())
+    return {"recognised": share, "recognised_of_judge": share / classifier.accuracy}
 
 
-def content_kept(model: ClassContentModel, drawn: Probe, runtime: Runtime) -> float:
+def content_kept(model: ClassContentModel, drawn: Renders, runtime: Runtime) -> float:
     """How well the content that the encoder reads from conversions predicts the content they were made with: R²."""
     flat = drawn.converted.reshape(-1, *drawn.converted.shape[2:])
     read = content_of(model, (flat * 255).round().astype(np.uint8), runtime).cpu().numpy()
