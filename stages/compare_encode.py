@@ -1,4 +1,4 @@
-"""The encoder of one arm of the comparison with one seed."""
+"""The encoder of one method of the comparison with one seed."""
 
 from types import SimpleNamespace
 
@@ -12,15 +12,15 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
 
-@stage("arm", "seed", "images", "model", "out", kind=Comparison)
+@stage("method", "seed", "images", "model", "out", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work | None:
     """Learns to invert the generator; a model that has its encoder already passes through."""
-    params = comparison.params(arguments.arm, int(arguments.seed))
+    params = comparison.params(arguments.method, int(arguments.seed))
     runtime = start(params.precision)
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
     inputs = arguments.images, arguments.model
-    with checkpoint_folder(f"compare-encode-{arguments.arm}-{arguments.seed}", params, *inputs) as checkpoints:
+    with checkpoint_folder(f"compare-encode-{arguments.method}-{arguments.seed}", params, *inputs) as checkpoints:
         progress = learn_encoder(model, images, params, runtime, checkpoints) if model.encoder is None else None
         with whole_folder(arguments.out) as out:
             model.save(out)

@@ -1,4 +1,4 @@
-"""Generator and encoder of one arm of the comparison with one seed, polished together."""
+"""Generator and encoder of one method of the comparison with one seed, polished together."""
 
 from types import SimpleNamespace
 
@@ -13,16 +13,16 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
 
-@stage("arm", "seed", "images", "model", "out", kind=Comparison)
+@stage("method", "seed", "images", "model", "out", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
     """Learns G(E(x)) while both keep to the codes."""
-    params = comparison.params(arguments.arm, int(arguments.seed))
+    params = comparison.params(arguments.method, int(arguments.seed))
     runtime = start(params.precision)
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
     distance = make_distance(params, runtime)
     inputs = arguments.images, arguments.model
-    with checkpoint_folder(f"compare-joint-{arguments.arm}-{arguments.seed}", params, *inputs) as checkpoints:
+    with checkpoint_folder(f"compare-joint-{arguments.method}-{arguments.seed}", params, *inputs) as checkpoints:
         progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
         with whole_folder(arguments.out) as out:
             model.save(out)

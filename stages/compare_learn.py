@@ -1,9 +1,9 @@
-"""One arm of the comparison with one seed: generator and codes."""
+"""One method of the comparison with one seed: generator and codes."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.comparison.learning import learn_cell
+from iglo.comparison.learning import learn_run
 from iglo.data.store import ImageStore
 from iglo.files.io import read_array, whole_folder
 from iglo.params.sections import Comparison
@@ -12,18 +12,18 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder, write_log
 
 
-@stage("arm", "seed", "images", "subsets", "out", "curve", kind=Comparison)
+@stage("method", "seed", "images", "subsets", "out", "curve", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
-    """Learns with the budget of all arms."""
-    arm, seed = arguments.arm, int(arguments.seed)
-    params = comparison.params(arm, seed)
+    """Learns with the budget of all methods."""
+    method, seed = arguments.method, int(arguments.seed)
+    params = comparison.params(method, seed)
     runtime = start(params.precision)
     images = ImageStore.open(arguments.images).train
     folders = [Path(arguments.subsets) / str(item.id) for item in params.rounds]
     subsets = [read_array(folder / "chosen.npy") for folder in folders]
     inputs = arguments.images, *map(str, folders)
-    with checkpoint_folder(f"compare-{arm}-{seed}", comparison, *inputs) as checkpoints:
-        model, curve = learn_cell(images, subsets, comparison, arm, seed, runtime, checkpoints)
+    with checkpoint_folder(f"compare-{method}-{seed}", comparison, *inputs) as checkpoints:
+        model, curve = learn_run(images, subsets, comparison, method, seed, runtime, checkpoints)
         write_log(arguments.curve, curve.rows)
         with whole_folder(arguments.out) as out:
             model.save(out)

@@ -1,8 +1,8 @@
-"""The numbers and pictures of one arm of the comparison with one seed."""
+"""The numbers and pictures of one method of the comparison with one seed."""
 
 from types import SimpleNamespace
 
-from iglo.comparison.learning import measure_cell
+from iglo.comparison.learning import measure_run
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder, write_json
 from iglo.models.glo import Model
@@ -11,14 +11,14 @@ from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("arm", "seed", "images", "model", "out", kind=Comparison)
+@stage("method", "seed", "images", "model", "out", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
-    """Measures a cell as all others."""
+    """Measures a run as all others."""
     runtime = start(comparison.params().precision)
     store = ImageStore.open(arguments.images)
     model = Model.load(arguments.model, runtime)
     with whole_folder(arguments.out) as out:
-        numbers = measure_cell(out, model, store, comparison, arguments.arm, int(arguments.seed), runtime)
+        numbers = measure_run(out, model, store, comparison, arguments.method, int(arguments.seed), runtime)
         write_json(out / "numbers.json", numbers)
     return len(store.images)
 

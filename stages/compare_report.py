@@ -14,10 +14,10 @@ from stages.common import stage
 
 @stage("images", "measured", "curves", "times", "discussion", "report", "figures", "metrics", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> None:
-    """Writes the report of all arms and seeds."""
-    rows = [Row(name, comparison.arms[name].title, comparison.arms[name].about, name) for name in comparison.run]
+    """Writes the report of all methods and seeds."""
+    rows = [Row(name, comparison.methods[name].title, comparison.methods[name].about, name) for name in comparison.run]
     for name in comparison.joint:
-        title = f"{comparison.arms[name].title}, joint"
+        title = f"{comparison.methods[name].title}, joint"
         rows.append(Row(f"{name}_joint", title, "… and then generator and encoder together", name))
     folders = Folders(Path(arguments.measured), Path(arguments.curves), Path(arguments.times))
     discussion = Path(arguments.discussion).read_text(encoding="utf-8")

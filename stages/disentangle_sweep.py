@@ -6,7 +6,7 @@ from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier
 from iglo.disentangle.model import learn_class_content, start_class_content
 from iglo.disentangle.renders import measure, renders
-from iglo.disentangle.sweep import changed, save_cell
+from iglo.disentangle.sweep import changed, save_run
 from iglo.files.io import whole_folder
 from iglo.params.fields import parse_yaml
 from iglo.params.sections import ClassContentParams
@@ -33,7 +33,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
         drawn = renders(model, store, params, runtime)
         values = measure(drawn, model, store, classifier, params, runtime)
         with whole_folder(arguments.out) as out:
-            save_cell(out, drawn, values, progress.rows)
+            save_run(out, drawn, values, progress.rows)
     return Work(progress.images_seen, progress.earlier_seconds)
 
 

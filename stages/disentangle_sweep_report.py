@@ -10,12 +10,12 @@ from iglo.params.sections import ClassContentParams
 from stages.common import stage
 
 
-@stage("images", "cells", "report", "figures", "metrics", kind=ClassContentParams)
+@stage("images", "runs", "report", "figures", "metrics", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Writes the tables and the figures."""
     store = ImageStore.open(arguments.images)
     with whole_folder(arguments.figures) as figures:
-        values = write_sweep_report(Path(arguments.report), figures, Path(arguments.cells), params, store)
+        values = write_sweep_report(Path(arguments.report), figures, Path(arguments.runs), params, store)
     write_json(arguments.metrics, values)
 
 

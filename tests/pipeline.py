@@ -15,7 +15,7 @@ from tools import deps
 from tools.imports import ROOT
 
 FILES = deps.FILES
-CELLS = "disentangle/sweep/cells"
+CELLS = "disentangle/sweep/runs"
 STUDIES = [f"{CELLS}/{study}" for study in ("sigma", "decay", "loss", "content_init")]
 
 
@@ -72,10 +72,10 @@ def stages(file: Path = ROOT / "dvc.yaml", params: dict | None = None) -> list[S
             found += [_stage(f"{name}@{i}", filled(text["do"], {**params, "item": item}), file) for i, item in items]
         elif "matrix" in text:
             axes = filled(text.pop("matrix"), params)
-            cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+            runs = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
             found += [
-                _stage(f"{name}@{'-'.join(map(str, cell.values()))}", filled(text, {**params, "item": cell}), file)
-                for cell in cells
+                _stage(f"{name}@{'-'.join(map(str, run.values()))}", filled(text, {**params, "item": run}), file)
+                for run in runs
             ]
         else:
             found.append(_stage(name, filled(text, params), file))

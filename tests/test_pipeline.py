@@ -30,9 +30,9 @@ OWN = pipeline.stages(params=chain.params())
 NUMBERED = {"rounds.0.id", "rounds.1.id"}  # follow from the place in the list, which load_params checks
 
 NAMES_ITS_PARTS = {  # folders of several stages, and the params that tell which of them a stage takes
-    "comparison/cells/subsets": {"base.rounds"},
-    "comparison/cells/measured": {"seeds", "run", "joint"},
-    "comparison/cells/curves": {"seeds", "run"},
+    "comparison/runs/subsets": {"base.rounds"},
+    "comparison/runs/measured": {"seeds", "run", "joint"},
+    "comparison/runs/curves": {"seeds", "run"},
     **{path: {"sweep"} for path in pipeline.STUDIES},
 }
 LATER = {"staged@0": {"full.batch_size"}}  # what only later stages of the list read
@@ -93,7 +93,7 @@ def test_every_path_of_a_command_is_declared(stage):
     """And what is declared is in the command, but for the user's images, which the stage finds by its params."""
     named = {path for path in stage.options.values() if "/" in path or path.endswith(".json")}
     # the last stages collect times, on which nothing may depend
-    named -= {"comparison/params.yaml", "disentangle/params.yaml", "reports/timing", "comparison/cells/timing"}
+    named -= {"comparison/params.yaml", "disentangle/params.yaml", "reports/timing", "comparison/runs/timing"}
     if pipeline.CELLS in named:
         named = named - {pipeline.CELLS} | {*pipeline.STUDIES}
     found_by_params = {"data/images", "data/frogs", "data/torchvision"} if stage.name == "prepare" else set()

@@ -1,4 +1,4 @@
-"""The comparison: its arms, and the whole of its pipeline on sixty tiny images."""
+"""The comparison: its methods, and the whole of its pipeline on sixty tiny images."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from tests import chain, pipeline
 from tests.tiny import RUNTIME
 
 FILE = pipeline.ROOT / "comparison" / "dvc.yaml"
-CELLS = "comparison/cells"
+CELLS = "comparison/runs"
 
 
 def values() -> dict:
@@ -32,9 +32,9 @@ def values() -> dict:
         "measure": small,
         "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint", "prior": "gaussian"}),
     }
-    changed["arms"]["autoencoder"]["changes"]["prior"] = "normal"
-    for arm in changed["arms"].values():
-        arm["changes"].pop("rounds", None)
+    changed["methods"]["autoencoder"]["changes"]["prior"] = "normal"
+    for method in changed["methods"].values():
+        method["changes"].pop("rounds", None)
     return changed
 
 
@@ -100,12 +100,12 @@ def test_seeds_differ_in_learning_and_agree_in_what_is_shown(compared):
     assert all(any(np.array_equal(one, image) for image in images) for one in shown)
 
 
-@pytest.mark.parametrize(("arm", "prior"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
-def test_samples_are_those_of_the_sampler_that_the_arm_names(compared, arm, prior):
-    model = Model.load(compared / CELLS / "encoded" / f"{arm}-1", RUNTIME)
+@pytest.mark.parametrize(("method", "prior"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
+def test_samples_are_those_of_the_sampler_that_the_arm_names(compared, method, prior):
+    model = Model.load(compared / CELLS / "encoded" / f"{method}-1", RUNTIME)
     codes = fit_prior(prior, model.codes, model.shape.geometry(), 0).draw(16, torch_generator(0, "samples"))
     expected = (decode(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
-    assert np.array_equal(np.load(compared / CELLS / "measured" / f"{arm}-1" / "samples.npy"), expected)
+    assert np.array_equal(np.load(compared / CELLS / "measured" / f"{method}-1" / "samples.npy"), expected)
 
 
 def test_random_subsets_are_a_partition_of_the_same_lengths():
@@ -119,11 +119,11 @@ def test_random_subsets_are_a_partition_of_the_same_lengths():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"run": ["gloo"]}, "run: must name arms among .*got 'gloo'"),
-        ({"joint": ["glo"], "run": ["continuity"]}, "joint: must name arms among continuity, got 'glo'"),
+        ({"run": ["gloo"]}, "run: must name methods among .*got 'gloo'"),
+        ({"joint": ["glo"], "run": ["continuity"]}, "joint: must name methods among continuity, got 'glo'"),
         ({"seeds": [1, 1]}, "seeds: must be one or more different numbers"),
         ({"budget": 0}, "budget: must be at least 1, got 0"),
-        ({"base": chain.params()}, "base.prior: must name a prior, so that arms can be compared, got 'best'"),
+        ({"base": chain.params()}, "base.prior: must name a prior, so that methods can be compared, got 'best'"),
     ],
 )
 def test_a_mistake_in_the_comparison_is_named(change, said):
@@ -133,8 +133,8 @@ def test_a_mistake_in_the_comparison_is_named(change, said):
 
 def test_a_misspelt_change_names_its_arm():
     broken = values()
-    broken["arms"]["glo"]["changes"] = {"sigmaa": 1.0}
-    with pytest.raises(UserError, match=r"arms\.glo\.changes: .*sigmaa: unknown key; did you mean"):
+    broken["methods"]["glo"]["changes"] = {"sigmaa": 1.0}
+    with pytest.raises(UserError, match=r"methods\.glo\.changes: .*sigmaa: unknown key; did you mean"):
         parse_params(broken, Comparison)
 
 
@@ -143,11 +143,11 @@ def test_a_misspelt_change_names_its_arm():
 )
 def test_the_committed_comparison_is_whole(path):
     comparison = load_params(path, Comparison)
-    assert set(comparison.run) == set(comparison.arms) and len(comparison.seeds) >= 3
+    assert set(comparison.run) == set(comparison.methods) and len(comparison.seeds) >= 3
     assert comparison.params("glo", 2).seed == 2 and comparison.params("glo").method == "glo"
 
 
 def test_every_claim_is_on_ways_that_the_committed_comparison_has():
-    arms = load_params(FILE.parent / "params.yaml", Comparison).arms.keys()
+    methods = load_params(FILE.parent / "params.yaml", Comparison).methods.keys()
     rows = {side[0] for claim in CLAIMS for side in (claim.left, claim.right) if isinstance(side, tuple)}
-    assert {row.removesuffix("_joint") for row in rows} <= arms
+    assert {row.removesuffix("_joint") for row in rows} <= methods

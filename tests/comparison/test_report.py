@@ -12,7 +12,7 @@ from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, STEPS
 from iglo.comparison.measures import best_rows
 from iglo.comparison.report import Table, table_lines, write_report
-from iglo.comparison.runs import Folders, Row, first_crossing, flat_numbers, load_cells, summary, values_by_seed
+from iglo.comparison.runs import Folders, Row, first_crossing, flat_numbers, load_runs, summary, values_by_seed
 from iglo.errors import UserError
 from iglo.files.io import write_json
 
@@ -32,7 +32,7 @@ CURVES = {  # PSNR at 0, 100 and 200 images seen
 IMAGE = (8, 8, 3)
 
 
-def write_cell(root, row, seed):
+def write_run(root, row, seed):
     folder = root / "measured" / f"{row}-{seed}"
     folder.mkdir(parents=True)
     psnr = PSNR[row, seed]
@@ -66,10 +66,10 @@ def write_cell(root, row, seed):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    root = tmp_path_factory.mktemp("cells")
+    root = tmp_path_factory.mktemp("runs")
     folder = root / "measured"
     for row, seed in PSNR:
-        write_cell(root, row, seed)
+        write_run(root, row, seed)
     bound = {"kd_net_ab12": 0.01, "fd_net_ab12": 1.5, "precision_net_ab12": 0.7, "recall_net_ab12": 0.6}
     about = {"feature_network": "net_ab12", "trained_on": "own", "machine": "two cores", "train": 20, "test": 12}
     split = {"coverage": 0.9, "coverage_random": 0.6, "distance": 1.0, "distance_random": 2.0}
@@ -87,7 +87,7 @@ def folders_in(root):
 
 @pytest.fixture(scope="module")
 def values(measured):
-    return values_by_seed(load_cells(measured, ROWS, SEEDS))
+    return values_by_seed(load_runs(measured, ROWS, SEEDS))
 
 
 def write(folder, measured):
@@ -148,7 +148,7 @@ def test_the_same_cells_give_the_same_bytes(written, measured, tmp_path):
 
 def test_a_missing_cell_is_named(measured):
     with pytest.raises(UserError, match=r"glo-5: .* not been measured"):
-        load_cells(measured, ROWS[1:], (3, 5))
+        load_runs(measured, ROWS[1:], (3, 5))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_broken_file_is_named(measured, tmp_path, name, content):
     shutil.copytree(measured.measured.parent, tmp_path, dirs_exist_ok=True)
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=name):
-        load_cells(folders_in(tmp_path), ROWS[1:], (3,))
+        load_runs(folders_in(tmp_path), ROWS[1:], (3,))
 
 
 def test_a_metric_is_the_first_judges_that_was_not_trained_on():

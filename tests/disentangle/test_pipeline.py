@@ -165,7 +165,7 @@ def test_the_report_has_every_value_of_every_study_and_its_figures(swept):
 def test_a_study_changes_its_value_and_nothing_else(swept):
     """A study's run at the value of params.yaml is the run of the pipeline."""
     run = swept[0] / "disentangle"
-    numbers, other = (json.loads((run / f"sweep/cells/sigma/{value}/numbers.json").read_text()) for value in (0.4, 0))
+    numbers, other = (json.loads((run / f"sweep/runs/sigma/{value}/numbers.json").read_text()) for value in (0.4, 0))
     whole = json.loads((run / "metrics.json").read_text())
     assert numbers["real"] == whole["real"]
     trained = ClassContentModel.load(run / "work/model", RUNTIME)

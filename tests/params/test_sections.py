@@ -388,10 +388,10 @@ def test_every_arm_of_a_comparison_is_its_base_changed(path):
     comparison = load_params(path, Comparison)
     base = comparison.params()
     assert load_params(path) == base == parse_params(comparison.base)
-    for name, arm in comparison.arms.items():
+    for name, method in comparison.methods.items():
         params = comparison.params(name, 7)
         expected = copy.deepcopy(comparison.base) | {"seed": 7}
-        for key, change in arm.changes.items():
+        for key, change in method.changes.items():
             expected[key] = {**expected[key], **change} if isinstance(change, dict) else change
         assert params == parse_params(expected)
     assert comparison.params() == base and comparison.params(seed=7) != base
@@ -400,30 +400,34 @@ def test_every_arm_of_a_comparison_is_its_base_changed(path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("run", ["glo", "gan"], r"run: must name arms among [^\n]*, got 'gan'\."),
-        ("joint", ["gan"], r"joint: must name arms among [^\n]*, got 'gan'\."),
+        ("run", ["glo", "gan"], r"run: must name methods among [^\n]*, got 'gan'\."),
+        ("joint", ["gan"], r"joint: must name methods among [^\n]*, got 'gan'\."),
         ("run", ["glo", "glo"], r"run: must be one or more different values, got \['glo', 'glo'\]\."),
         ("joint", ["glo", "glo"], r"joint: must be one or more different values, got \['glo', 'glo'\]\."),
         ("run", [], r"run: must be one or more different values, got \[\]\."),
         ("seeds", [0, 0], r"seeds: must be one or more different numbers, got \[0, 0\]\."),
         ("seeds", [], r"seeds: must be one or more different numbers, got \[\]\."),
-        ("arms.glo.changes", {"seed": {"a": 1}}, r"arms\.glo\.changes: seed: must be a whole number, got {'a': 1}\."),
-        ("arms.glo.changes", {"rounds": {0: 1}}, r"arms\.glo\.changes: rounds: must be a list, got {0: 1}\."),
         (
-            "arms.glo.changes",
+            "methods.glo.changes",
+            {"seed": {"a": 1}},
+            r"methods\.glo\.changes: seed: must be a whole number, got {'a': 1}\.",
+        ),
+        ("methods.glo.changes", {"rounds": {0: 1}}, r"methods\.glo\.changes: rounds: must be a list, got {0: 1}\."),
+        (
+            "methods.glo.changes",
             {"latent": {"dimension": 20_000}},
-            r"arms\.glo\.changes: latent\.dimension: must be at [^\n]*",
+            r"methods\.glo\.changes: latent\.dimension: must be at [^\n]*",
         ),
         ("budget", 0, r"budget: must be at least 1, got 0\."),
         ("measure.probes", 48_001, r"measure\.probes: must be at most budget, 48000, got 48001\."),
         ("measure.steps", [10, 50], r"measure\.steps: must start with 0 and increase, got \[10, 50\]\."),
         ("measure.steps", [0, 50, 10], r"measure\.steps: must start with 0 and increase, got \[0, 50, 10\]\."),
-        ("arms.glo.learner", "gan", r"arms\.glo\.learner: must be one of stages, autoencoder, got 'gan'\."),
-        ("arms.glo.changes", {"sede": 1}, r"arms\.glo\.changes: sede: unknown key; did you mean seed\?"),
+        ("methods.glo.learner", "gan", r"methods\.glo\.learner: must be one of stages, autoencoder, got 'gan'\."),
+        ("methods.glo.changes", {"sede": 1}, r"methods\.glo\.changes: sede: unknown key; did you mean seed\?"),
         (
-            "arms.glo.changes",
+            "methods.glo.changes",
             {"optimizer": {"code_rate": 0}},
-            r"arms\.glo\.changes: optimizer\.code_rate: must be greater than 0, got 0\.0\.",
+            r"methods\.glo\.changes: optimizer\.code_rate: must be greater than 0, got 0\.0\.",
         ),
     ],
 )
@@ -437,9 +441,9 @@ def test_a_wrong_comparison_is_refused(comparison, tmp_path, key, value, message
 
 @pytest.mark.parametrize("name", ["../x", "a b", 1, "a\nb"])
 def test_an_arm_has_a_name_that_can_be_a_files(comparison, tmp_path, name):
-    comparison["arms"][name] = comparison["arms"]["glo"]
+    comparison["methods"][name] = comparison["methods"]["glo"]
     message = refusal(tmp_path / "params.yaml", comparison)
-    assert message == f"arms: must have names of letters, digits, _ and -, got {name!r}."
+    assert message == f"methods: must have names of letters, digits, _ and -, got {name!r}."
 
 
 def test_a_comparison_without_its_base_is_refused_as_a_comparison(comparison, tmp_path):

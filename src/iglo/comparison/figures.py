@@ -94,14 +94,14 @@ def draw_neighbours(path: Path, measured: Measured, training_images: np.ndarray)
 def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None:
     """PSNR of the probed training images against `images_seen` or `seconds`: the seeds' mean at each measuring point.
 
-    A row that adds a stage to an arm has that arm's curve, which is drawn once.
+    A row that adds a stage to a method has that method's curve, which is drawn once.
     """
     curves = {}
-    for row in (row for row in measured.rows if row.name == row.arm):
-        cells = measured.cells[row.name]
-        points = min(len(cell.curve["psnr"]) for cell in cells)
-        x = np.mean([cell.curve[axis][:points] for cell in cells], axis=0)
-        curves[row.title] = (x, *_mean_and_spread([cell.curve["psnr"][:points] for cell in cells]))
+    for row in (row for row in measured.rows if row.name == row.method):
+        runs = measured.runs[row.name]
+        points = min(len(run.curve["psnr"]) for run in runs)
+        x = np.mean([run.curve[axis][:points] for run in runs], axis=0)
+        curves[row.title] = (x, *_mean_and_spread([run.curve["psnr"][:points] for run in runs]))
     plots.save_bands(path, curves, x_label, "PSNR, dB", "Some of the training images, evenly spaced", log_x=True)
 
 

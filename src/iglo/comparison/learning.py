@@ -1,4 +1,4 @@
-"""One cell of the comparison: an arm and a seed, learned with the budget of all arms and measured like all others."""
+"""One run of the comparison: one method with one seed, learned with the same budget as all others and measured."""
 
 import copy
 import time
@@ -102,22 +102,22 @@ class _Watcher:
         self.curve.rows, self.curve.earlier_seconds = state["rows"], state["seconds"]
 
 
-def learn_cell(
+def learn_run(
     images: np.ndarray,
     subsets: Sequence[np.ndarray],
     comparison: Comparison,
-    arm: str,
+    method: str,
     seed: int,
     runtime: Runtime,
     checkpoints: CheckpointFolder,
 ) -> tuple[Model, Curve]:
-    """An arm's model after `comparison.budget` images seen, to the nearest epoch, and the curve of its learning.
+    """A method's model after `comparison.budget` images seen, to the nearest epoch, and the curve of its learning.
 
     Args:
         images: (N, H, W, C) uint8, the training images.
         subsets: ids of each round of the split.
     """
-    params, chosen, measured = comparison.params(arm, seed), comparison.arms[arm], comparison.measure
+    params, chosen, measured = comparison.params(method, seed), comparison.methods[method], comparison.measure
     distance = make_distance(params, runtime)
     model = start_model(images, params, runtime)
     curve = Curve(model, images, measured.probed, comparison.budget // measured.probes, runtime)
@@ -155,14 +155,14 @@ def random_subsets(subsets: Sequence[np.ndarray], seed: int) -> list[np.ndarray]
     return [np.sort(part) for part in np.split(shuffled, np.cumsum([len(subset) for subset in subsets])[:-1])]
 
 
-def measure_cell(
-    folder: Path, model: Model, store: ImageStore, comparison: Comparison, arm: str, seed: int, runtime: Runtime
+def measure_run(
+    folder: Path, model: Model, store: ImageStore, comparison: Comparison, method: str, seed: int, runtime: Runtime
 ) -> dict[str, Any]:
-    """Writes what a cell's pictures need into `folder` and returns its numbers.
+    """Writes what a run's pictures need into `folder` and returns its numbers.
 
-    Pairs, samples and shown images are drawn by the comparison's own seed: the same for every arm and seed.
+    Pairs, samples and shown images are drawn by the comparison's own seed: the same for every method and seed.
     """
-    params, own = comparison.params(arm, seed), comparison.params()
+    params, own = comparison.params(method, seed), comparison.params()
     feature_networks = [FeatureNetwork.make(params, runtime)]
     if params.loss.name == "perceptual":
         feature_networks.append(is_trained_on(params, runtime))
@@ -241,7 +241,7 @@ def inversion(
 
     Args:
         images: (N, H, W, C) uint8, of which the first `measure.inverted` are taken.
-        distance: what is minimised, the same for all arms.
+        distance: what is minimised, the same for all methods.
     """
     section, geometry = comparison.measure, model.shape.geometry()
     images = np.asarray(images[: section.inverted])
@@ -276,7 +276,7 @@ def measure_reference(
     comparison: Comparison,
     runtime: Runtime,
 ) -> dict[str, Any]:
-    """What the numbers of cells are read beside: real images against real ones, noise against real ones, the split.
+    """What the numbers of runs are read beside: real images against real ones, noise against real ones, the split.
 
     Args:
         folder: receives the originals of the images that are shown.

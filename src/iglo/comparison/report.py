@@ -153,7 +153,7 @@ def write_report(
         Without a metric that a seed lacks or never reaches; `std` is None with one seed.
 
     Raises:
-        UserError: naming a cell or file that is missing or broken.
+        UserError: naming a run or file that is missing or broken.
     """
     measured = Measured.load(folders, rows, seeds)
     draw_figures(figures_folder, measured, training_images)
@@ -189,7 +189,7 @@ def _introduction(measured: Measured) -> list[str]:
         f"{side}×{side} pixels, with {about['test']:,} more held out. {over} ({', '.join(map(str, seeds))}). "
         f"Machine: {about['machine']}. LPIPS and every distance between images are measured by "
         f"{about['feature_network']}; "
-        f"the perceptual arms were trained against {about['trained_on']}.",
+        f"the perceptual methods were trained against {about['trained_on']}.",
         "",
         *(f"- **{row.title}**: {row.about}" for row in measured.rows),
         "",

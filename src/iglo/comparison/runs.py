@@ -1,6 +1,6 @@
 """What was measured of several ways to learn a generator, read from the folders of the comparison, over seeds.
 
-A cell is one row, that is one way, with one seed. A metric is named by its place in numbers.json without the
+A run is one row, that is one way, with one seed. A metric is named by its place in numbers.json without the
 feature network's name, as `train.recon.lpips`; what timing.json holds is named `timing.learn.seconds`.
 """
 
@@ -17,7 +17,7 @@ from iglo.files.io import read_array, read_json
 
 TARGET = "paper_as_run"  # the row whose final PSNR the others' curves are to reach
 
-LEARNING = ("learn", "encoder")  # the timed stages of every arm
+LEARNING = ("learn", "encoder")  # the timed stages of every method
 CURVE = ("images_seen", "seconds", "psnr")
 ARRAYS = ("reconstructions", "paths", "encoder_train", "encoder_test", "samples", "neighbours")
 BOUNDS = {"floor": "floor: real images", "ceiling": "ceiling: noise"}
@@ -34,13 +34,13 @@ class Row:
         name: as in the names of its folders and in claims.
         title: a few words, for tables and figures.
         about: one clause on what it does.
-        arm: the arm whose learning it goes on from, which is its own name unless it adds a stage.
+        method: the method whose learning it goes on from, which is its own name unless it adds a stage.
     """
 
     name: str
     title: str
     about: str
-    arm: str
+    method: str
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Folders:
     """Where the stages of the comparison have left what they measured.
 
     Attributes:
-        measured: a folder `<row>-<seed>` for each cell, and `reference`.
-        curves: `<arm>-<seed>.csv`.
-        times: `<stage>/<arm>-<seed>.json`, and `measure/<row>-<seed>.json`.
+        measured: a folder `<row>-<seed>` for each run, and `reference`.
+        curves: `<method>-<seed>.csv`.
+        times: `<stage>/<method>-<seed>.json`, and `measure/<row>-<seed>.json`.
     """
 
     measured: Path
@@ -59,7 +59,7 @@ class Folders:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """What was measured of one row with one seed.
 
     Attributes:
@@ -73,22 +73,22 @@ class Cell:
     arrays: Mapping[str, np.ndarray]
 
 
-def load_cells(folders: Folders, rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, list[Cell]]:
-    """Each row's cells in the order of the seeds; UserError naming a cell or file that is missing or broken."""
-    return {row.name: [_load_cell(folders, row, seed) for seed in seeds] for row in rows}
+def load_runs(folders: Folders, rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, list[Run]]:
+    """Each row's runs in the order of the seeds; UserError naming a run or file that is missing or broken."""
+    return {row.name: [_load_run(folders, row, seed) for seed in seeds] for row in rows}
 
 
-def _load_cell(folders: Folders, row: Row, seed: int) -> Cell:
+def _load_run(folders: Folders, row: Row, seed: int) -> Run:
     folder = folders.measured / f"{row.name}-{seed}"
     if not folder.is_dir():
         raise UserError(f"{folder}: this row has not been measured with this seed; measure it, or leave the row out.")
-    stages = [*LEARNING, *(["joint"] if row.name != row.arm else [])]
-    files = {stage: folders.times / stage / f"{row.arm}-{seed}.json" for stage in stages}
+    stages = [*LEARNING, *(["joint"] if row.name != row.method else [])]
+    files = {stage: folders.times / stage / f"{row.method}-{seed}.json" for stage in stages}
     files["measure"] = folders.times / "measure" / f"{row.name}-{seed}.json"
     timing = flat_numbers({stage: read_json(path) for stage, path in files.items()}, "timing.")
     values = flat_numbers(read_json(folder / "numbers.json")) | timing
     arrays = {name: read_array(folder / f"{name}.npy", mmap="r") for name in ARRAYS}
-    return Cell(values, _read_curve(folders.curves / f"{row.arm}-{seed}.csv"), arrays)
+    return Run(values, _read_curve(folders.curves / f"{row.method}-{seed}.csv"), arrays)
 
 
 def _read_curve(path: Path) -> dict[str, np.ndarray]:
@@ -126,7 +126,7 @@ class Reference:
         about: `feature_network`, `trained_on`, `machine`, `train`, `test`, `image_size`, `budget`.
         bounds: `floor` (real images) and `ceiling` (noise), each metric → number.
         split: `coverage`, `coverage_random`, `distance`, `distance_random`.
-        train, test: (12, H, W, C) uint8, the originals of the cells' images.
+        train, test: (12, H, W, C) uint8, the originals of the runs' images.
     """
 
     about: Mapping
@@ -148,20 +148,20 @@ class Reference:
 Values = Mapping[str, Mapping[str, np.ndarray]]  # row → metric → (S,) float64 in the order of the seeds
 
 
-def values_by_seed(cells: Mapping[str, Sequence[Cell]]) -> dict[str, dict[str, np.ndarray]]:
+def values_by_seed(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
     """Row → metric → (S,); a metric that a seed lacks is left out.
 
     With the images seen and seconds to the target, where the row TARGET is among them: `images_seen_to_target` and
     `seconds_to_target`, infinite where a row's curve never reaches the end of that of TARGET with the same seed.
     """
     values = {}
-    for row, of_row in cells.items():
-        common = [name for name in of_row[0].values if all(name in cell.values for cell in of_row)]
-        values[row] = {name: np.array([cell.values[name] for cell in of_row], np.float64) for name in common}
-        for axis in ("images_seen", "seconds") if TARGET in cells else ():
+    for row, of_row in runs.items():
+        common = [name for name in of_row[0].values if all(name in run.values for run in of_row)]
+        values[row] = {name: np.array([run.values[name] for run in of_row], np.float64) for name in common}
+        for axis in ("images_seen", "seconds") if TARGET in runs else ():
             reached = [
-                first_crossing(cell.curve[axis], cell.curve["psnr"], target.curve["psnr"][-1])
-                for cell, target in zip(of_row, cells[TARGET], strict=True)
+                first_crossing(run.curve[axis], run.curve["psnr"], target.curve["psnr"][-1])
+                for run, target in zip(of_row, runs[TARGET], strict=True)
             ]
             values[row][f"{axis}_to_target"] = np.array(reached)
     return values
@@ -201,20 +201,20 @@ class Measured:
     """Everything measured.
 
     Attributes:
-        cells: row → its cells in the order of `seeds`.
+        runs: row → its runs in the order of `seeds`.
     """
 
     rows: Sequence[Row]
     seeds: Sequence[int]
-    cells: Mapping[str, Sequence[Cell]]
+    runs: Mapping[str, Sequence[Run]]
     values: Values
     reference: Reference
 
     @classmethod
     def load(cls, folders: Folders, rows: Sequence[Row], seeds: Sequence[int]) -> "Measured":
-        """UserError naming a cell or file that is missing or broken."""
-        cells = load_cells(folders, rows, seeds)
-        return cls(rows, seeds, cells, values_by_seed(cells), Reference.load(folders.measured / "reference"))
+        """UserError naming a run or file that is missing or broken."""
+        runs = load_runs(folders, rows, seeds)
+        return cls(rows, seeds, runs, values_by_seed(runs), Reference.load(folders.measured / "reference"))
 
     @property
     def titles(self) -> dict[str, str]:
@@ -222,4 +222,4 @@ class Measured:
 
     def first(self, row: str, array: str) -> np.ndarray:
         """An array of the row's first seed, the one that figures show."""
-        return self.cells[row][0].arrays[array]
+        return self.runs[row][0].arrays[array]

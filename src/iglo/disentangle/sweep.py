@@ -54,7 +54,7 @@ def _lists(values: Any) -> Any:
     return [_lists(value) for value in values] if isinstance(values, (list, tuple)) else values
 
 
-def save_cell(folder: Path, drawn: Renders, values: dict, rows: Sequence[dict]) -> None:
+def save_run(folder: Path, drawn: Renders, values: dict, rows: Sequence[dict]) -> None:
     """What the report needs of one run: its numbers, its curve and a few 8-bit images."""
     final = {key: value for key, value in rows[-1].items() if key not in ("epoch", "images_seen", "loss")}
     write_json(folder / "numbers.json", values | {"final": final})
@@ -70,7 +70,7 @@ def save_cell(folder: Path, drawn: Renders, values: dict, rows: Sequence[dict]) 
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """One run of a study.
 
     Attributes:
@@ -86,7 +86,7 @@ class Cell:
     chosen: np.ndarray
 
     @classmethod
-    def load(cls, folder: Path, name: str) -> "Cell":
+    def load(cls, folder: Path, name: str) -> "Run":
         images = {key: read_array(folder / f"{key}.npy") for key in ("reconstructed", "converted", "scratch")}
         numbers, curve = read_json(folder / "numbers.json"), read_array(folder / "curve.npy")
         return cls(name, numbers, curve, images, read_array(folder / "chosen.npy"))
@@ -99,18 +99,18 @@ class Cell:
 
 
 def write_sweep_report(
-    path: Path, figures_folder: Path, cells: Path, params: ClassContentParams, store: ImageStore
+    path: Path, figures_folder: Path, runs: Path, params: ClassContentParams, store: ImageStore
 ) -> dict:
     """Writes report.md and its figures; returns study → value → number → value.
 
     Args:
-        cells: a folder `<study>/<value>` for each run.
+        runs: a folder `<study>/<value>` for each run.
 
     Raises:
         UserError: naming a file that is missing.
     """
     studies = {
-        field.name: [_run_of(cells / field.name, value) for value in getattr(params.sweep, field.name)]
+        field.name: [_run_of(runs / field.name, value) for value in getattr(params.sweep, field.name)]
         for field in fields(SweepParams)
     }
     lines = [
@@ -136,14 +136,14 @@ def write_sweep_report(
     }
 
 
-def _run_of(study: Path, value: Any) -> Cell:
+def _run_of(study: Path, value: Any) -> Run:
     """The run of a value, whose folder is named as the value was written: 2.0 or 2."""
     names = [str(value), f"{value:g}"] if isinstance(value, float) else [value]
     name = next((name for name in names if (study / name).is_dir()), names[0])
-    return Cell.load(study / name, name)
+    return Run.load(study / name, name)
 
 
-def _table(runs: Sequence[Cell]) -> list[str]:
+def _table(runs: Sequence[Run]) -> list[str]:
     lines = [["", *NUMBERS], ["---"] * (len(NUMBERS) + 1)]
     lines += [[run.name, *(f"{run.number(place):.3f}" for place in NUMBERS.values())] for run in runs]
     real = {"spread in a class": runs[0].number(("real", "spread"))}
@@ -153,7 +153,7 @@ def _table(runs: Sequence[Cell]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _draw_study(folder: Path, study: str, runs: Sequence[Cell], store: ImageStore) -> list[str]:
+def _draw_study(folder: Path, study: str, runs: Sequence[Run], store: ImageStore) -> list[str]:
     """Draws a study's figures; returns the names of their files."""
     title, names = TITLES[study], [run.name for run in runs]
     drawn = {}
@@ -190,11 +190,11 @@ def _draw_study(folder: Path, study: str, runs: Sequence[Cell], store: ImageStor
     return list(drawn)
 
 
-def _conversion_rows(runs: Sequence[Cell], originals: np.ndarray, index: int) -> list[np.ndarray]:
+def _conversion_rows(runs: Sequence[Run], originals: np.ndarray, index: int) -> list[np.ndarray]:
     return [np.concatenate([originals[index][None], run.images["converted"][index]]) for run in runs]
 
 
-def _against(path: Path, runs: Sequence[Cell], places: dict[str, Sequence[str]]) -> None:
+def _against(path: Path, runs: Sequence[Run], places: dict[str, Sequence[str]]) -> None:
     """Numbers against σ, evenly spaced."""
     x, none = np.arange(len(runs)), np.zeros(len(runs))
     curves = {name: (x, np.array([run.number(place) for run in runs]), none) for name, place in places.items()}

@@ -215,7 +215,7 @@ class Params:
 
 
 @dataclass(frozen=True)
-class ArmParams:
+class MethodParams:
     """One way to train that is compared with others."""
 
     title: str  # in tables and figures
@@ -237,19 +237,19 @@ class MeasureParams:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A matrix of arms and seeds. `base` holds every key of params.yaml; an arm changes some of them."""
+    """A matrix of methods and seeds. `base` holds every key of params.yaml; a method changes some of them."""
 
     seeds: tuple[NonNegativeInt, ...]
-    budget: PositiveInt  # images seen by the generator, forward and backward, in every arm
-    run: tuple[str, ...]  # names of arms, in the order of the tables
-    joint: tuple[str, ...]  # arms that are also measured after generator and encoder have learned together
+    budget: PositiveInt  # images seen by the generator, forward and backward, in every method
+    run: tuple[str, ...]  # names of methods, in the order of the tables
+    joint: tuple[str, ...]  # methods that are also measured after generator and encoder have learned together
     measure: MeasureParams
     base: dict[str, Any]
-    arms: dict[str, ArmParams]
+    methods: dict[str, MethodParams]
 
-    def params(self, arm: str | None = None, seed: int | None = None) -> Params:
-        """`base` as an arm changes it, with another seed."""
-        values = _merged(self.base, self.arms[arm].changes if arm else {})
+    def params(self, method: str | None = None, seed: int | None = None) -> Params:
+        """`base` as a method changes it, with another seed."""
+        values = _merged(self.base, self.methods[method].changes if method else {})
         return parse_params(values | ({} if seed is None else {"seed": seed}))
 
 
@@ -357,9 +357,9 @@ def load_params(path: str | Path, kind: type | None = None) -> Any:
 
 
 def runs(params: AnyParams) -> dict[str, Params | ClassContentParams]:
-    """The runs of a params file, by the prefix of their keys in messages: "arms.NAME.changes: " or nothing."""
+    """The runs of a params file, by the prefix of their keys in messages: "methods.NAME.changes: " or nothing."""
     if isinstance(params, Comparison):
-        return {f"arms.{arm}.changes: ": params.params(arm) for arm in params.run}
+        return {f"methods.{method}.changes: ": params.params(method) for method in params.run}
     return {"": params}
 
 
@@ -459,16 +459,16 @@ def check_counted(path: str | Path, images: int) -> None:
 
 
 def _check_comparison(comparison: Comparison) -> None:
-    for name in comparison.arms:
+    for name in comparison.methods:
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
-            raise UserError(f"arms: must have names of letters, digits, _ and -, got {shown(name)}.")
+            raise UserError(f"methods: must have names of letters, digits, _ and -, got {shown(name)}.")
     _check_different("run", comparison.run)
     if comparison.joint:
         _check_different("joint", comparison.joint)
-    for key, names, known in (("run", comparison.run, comparison.arms), ("joint", comparison.joint, comparison.run)):
+    for key, names, known in (("run", comparison.run, comparison.methods), ("joint", comparison.joint, comparison.run)):
         for name in names:
             if name not in known:
-                raise UserError(f"{key}: must name arms among {', '.join(known)}, got {name!r}.")
+                raise UserError(f"{key}: must name methods among {', '.join(known)}, got {name!r}.")
     _check_different("seeds", comparison.seeds, "numbers")
     steps = comparison.measure.steps
     if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
@@ -477,12 +477,12 @@ def _check_comparison(comparison: Comparison) -> None:
         raise UserError(
             f"measure.probes: must be at most budget, {comparison.budget}, got {comparison.measure.probes}."
         )
-    for arm in (None, *comparison.arms):
-        place = f"arms.{arm}.changes" if arm else "base"
+    for method in (None, *comparison.methods):
+        place = f"methods.{method}.changes" if method else "base"
         with within(f"{place}: "):
-            prior = comparison.params(arm).prior
+            prior = comparison.params(method).prior
         if prior == "best":
-            raise UserError(f"{place}.prior: must name a prior, so that arms can be compared, got 'best'.")
+            raise UserError(f"{place}.prior: must name a prior, so that methods can be compared, got 'best'.")
 
 
 def _check_different(key: str, values: Sequence[Any], words: str = "values") -> None:
