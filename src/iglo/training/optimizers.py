@@ -1,6 +1,6 @@
 """What moves the weights and the codes: one optimizer for each, by the name of the recipe.
 
-An optimizer of codes projects what it has moved by the geometry of its factor.
+An optimizer of codes projects what it has moved by the geometry of its table.
 """
 
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from iglo.models.codes import Factor
+from iglo.models.codes import CodeTable
 
 
 class RowOptimizer(torch.optim.Optimizer):
-    """Moves the rows of a table that the batch has touched, then projects them by their factor's geometry."""
+    """Moves the rows of a table that the batch has touched, then projects them by their table's geometry."""
 
-    def __init__(self, factors: Sequence[Factor], defaults: dict):
-        super().__init__([{"params": [factor.codes]} for factor in factors], defaults)
-        self.geometries = [factor.geometry for factor in factors]
+    def __init__(self, tables: Sequence[CodeTable], defaults: dict):
+        super().__init__([{"params": [table.weight]} for table in tables], defaults)
+        self.geometries = [table.geometry for table in tables]
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -50,9 +50,9 @@ class RowAdam(RowOptimizer):
     """
 
     def __init__(
-        self, factors: Sequence[Factor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+        self, tables: Sequence[CodeTable], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ):
-        super().__init__(factors, {"lr": lr, "betas": betas, "eps": eps})
+        super().__init__(tables, {"lr": lr, "betas": betas, "eps": eps})
 
     def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
         state, dimension = self.state[codes], codes.shape[1]
@@ -76,25 +76,25 @@ class DenseAdam(torch.optim.Adam):
     This is what the paper's published code does; it is here to be compared.
     """
 
-    def __init__(self, factors: Sequence[Factor], lr: float):
-        super().__init__([factor.codes for factor in factors], lr)
-        self.factors = list(factors)
+    def __init__(self, tables: Sequence[CodeTable], lr: float):
+        super().__init__([table.weight for table in tables], lr)
+        self.tables = list(tables)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        for factor in self.factors:
-            if factor.codes.grad is not None:
-                factor.codes.grad = factor.codes.grad.to_dense()
+        for table in self.tables:
+            if table.weight.grad is not None:
+                table.weight.grad = table.weight.grad.to_dense()
         super().step()
-        for factor in self.factors:
-            factor.codes.copy_(factor.geometry.project(factor.codes))
+        for table in self.tables:
+            table.weight.copy_(table.geometry.project(table.weight))
 
 
 class RowSGD(RowOptimizer):
     """Plain gradient descent on the rows that the batch has touched (as minimal GLO does)."""
 
-    def __init__(self, factors: Sequence[Factor], lr: float):
-        super().__init__(factors, {"lr": lr})
+    def __init__(self, tables: Sequence[CodeTable], lr: float):
+        super().__init__(tables, {"lr": lr})
 
     def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
         return group["lr"] * gradient
@@ -110,6 +110,6 @@ def network_optimizer(name: str, network: nn.Module, rate: float) -> torch.optim
     return torch.optim.Adam(network.parameters(), rate, betas=(0.5, 0.999), fused=True)
 
 
-def code_optimizer(name: str, factors: Sequence[Factor], rate: float) -> torch.optim.Optimizer:
+def code_optimizer(name: str, tables: Sequence[CodeTable], rate: float) -> torch.optim.Optimizer:
     """The optimizer of codes that `name` calls for."""
-    return CODE_OPTIMIZERS[name](factors, rate)
+    return CODE_OPTIMIZERS[name](tables, rate)
