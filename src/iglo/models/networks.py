@@ -93,7 +93,7 @@ class PairEncoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Image → code: the discriminator of DCGAN, with a linear layer at its end. The arguments are those of `Generator`."""
+    """Image → code: the discriminator of DCGAN, with a linear layer at its end. Arguments as for `Generator`."""
 
     @building()
     def __init__(self, dimension: int, image_size: int, channels: int, width: int):
