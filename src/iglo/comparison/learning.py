@@ -26,7 +26,7 @@ from iglo.evaluation.measure import (
     split_quality,
 )
 from iglo.files.io import write_array
-from iglo.latent.inversion import optimise_codes
+from iglo.latent.inversion import Search, optimise_codes
 from iglo.latent.priors import fit_prior
 from iglo.losses.distances import Distance
 from iglo.models.glo import Model, decode, encode, recalibrate_bn
@@ -251,12 +251,12 @@ def inversion(
         "encoder": encode(model.encoder, images, model.shape, runtime),
         "random": geometry.sample(len(images), model.shape.dimension, rng),
     }
+    plain_adam = {"betas": (0.9, 0.999), "schedule": "constant", "tolerance": 0}
+    search = Search(section.steps[-1], rate=section.rate, record=tuple(section.steps), **plain_adam)
     values: dict[str, dict[str, dict[str, float]]] = {}
     for name, start in starts.items():
-        found = optimise_codes(model, images, start, distance, section.steps, runtime, section.rate)
-        drawn = {
-            step: decode(model.generator, codes, runtime) for step, codes in zip(section.steps, found, strict=True)
-        }
+        found = optimise_codes(model, images, start[:, None], distance, runtime, search)
+        drawn = {step: decode(model.generator, codes, runtime) for step, codes in found.recorded.items()}
         values[name] = {
             str(step): {
                 "psnr": metrics.psnr(pictures, targets),

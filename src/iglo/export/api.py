@@ -178,8 +178,9 @@ class LoadedModel:
         if method == "encoder":
             return self.encode(images)
         images, distance = self._images(images), self._distance(loss)
+        search = inversion.Search(steps)
         found = inversion.invert(
-            self.bundle, images, distance, self.runtime, method=method, steps=steps, seed=int(seed)
+            self.bundle, images, distance, self.runtime, method=method, search=search, seed=int(seed)
         )
         return found.codes.cpu().numpy()
 
