@@ -159,7 +159,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
             (files[0], seconds, "CPU seconds", "CPU seconds of each stage"),
             (files[1], series(rows, "peak_mib"), "MiB", "Largest resident set of each stage"),
         ):
-            plots.save_curves(file, curves, "training images", label, title, log_y=True, log_x=True)
+            plots.save_curves(file, curves, plots.Labels(title, "training images", label), log_y=True, log_x=True)
         figures.save_stacked(path, [np.asarray(Image.open(file).convert("RGB")) for file in files])
 
 

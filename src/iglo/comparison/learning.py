@@ -15,15 +15,15 @@ from iglo.backbones.networks import backbone_name
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.evaluation import metrics
+from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.measure import (
-    FeatureNetwork,
     continuity,
     draw_samples,
     interpolations,
-    invert,
     quality,
     sample_quality,
     split_quality,
+    through_encoder,
 )
 from iglo.files.io import write_array
 from iglo.latent.inversion import Search, optimise_codes
@@ -169,7 +169,9 @@ def measure_run(
     feature_network, drawn = feature_networks[0], own.seed
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
     reconstructed = decode(model.generator, model.codes, runtime)
-    encoded = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
+    encoded = {
+        part: through_encoder(model, images, runtime) for part, images in (("train", store.train), ("test", store.test))
+    }
     paths = interpolations(model, own.evaluate, drawn, runtime)
     prior = fit_prior(params.prior, model.codes, model.shape.geometry(), drawn)
     samples = draw_samples(model, prior, own.evaluate.samples, drawn, runtime)
@@ -178,7 +180,7 @@ def measure_run(
     )
     distance = make_distance(own, runtime)
     shown = {part: shown_ids(len(images), drawn) for part, images in (("train", train), ("test", test))}
-    nearest = metrics.nearest_indices(sample_features[:SHOWN], train_features, NEIGHBOURS)
+    _, nearest = metrics.nearest(sample_features[:SHOWN], train_features, NEIGHBOURS)
     pictures = {
         "reconstructions": reconstructed[shown["train"]],
         "encoder_train": encoded["train"][shown["train"]],
@@ -216,7 +218,7 @@ def _quality(images: np.ndarray, targets: np.ndarray, feature_networks: Sequence
 def _sample_quality(
     fake: np.ndarray, train: np.ndarray, real: np.ndarray, feature_network: FeatureNetwork
 ) -> dict[str, float]:
-    nearest = [metrics.nearest_distances(features, train)[0] for features in (fake, real)]
+    nearest = [metrics.nearest(features, train)[0][:, 0] for features in (fake, real)]
     return sample_quality(fake, real, *nearest, feature_network.feature_name)
 
 

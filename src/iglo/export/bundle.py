@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from iglo.disentangle.model import ClassContentShape
 from iglo.errors import UserError, shown
 from iglo.files.io import file_digest, read_json
-from iglo.latent.priors import SAMPLERS, Prior
+from iglo.latent.priors import PRIORS, Prior
 from iglo.models.geometry import Euclidean, make_geometry
 from iglo.models.glo import Shape, load_network
 from iglo.params.fields import NonNegativeInt, PositiveInt, at_least, parse
@@ -57,7 +57,7 @@ class Record:
     kind: Literal["glo", "class_content"]
     shape: dict[str, Any]
     encoder_width: PositiveInt
-    prior: Literal[SAMPLERS]
+    prior: Literal[PRIORS]
     codes: CodeStatistics
     loss: Loss
     feature_network: Network | None
