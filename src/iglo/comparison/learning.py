@@ -15,18 +15,18 @@ from iglo.backbones.networks import backbone_name
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.evaluation import metrics
+from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.measure import (
-    FeatureNetwork,
     continuity,
     draw_samples,
     interpolations,
-    invert,
     quality,
     sample_quality,
     split_quality,
+    through_encoder,
 )
 from iglo.files.io import write_array
-from iglo.latent.inversion import optimise_codes
+from iglo.latent.inversion import Search, optimise_codes
 from iglo.latent.priors import fit_prior
 from iglo.losses.distances import Distance
 from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
@@ -70,7 +70,7 @@ class Curve:
 
     def _codes(self) -> torch.Tensor:
         if self.model.encoder is None:
-            return self.model.codes.values[torch.from_numpy(self.ids)]
+            return self.model.codes.values.values[torch.from_numpy(self.ids)]
         images = (self.targets * 255).round().astype(np.uint8)
         return encode(copy.deepcopy(self.model.encoder), images, self.model.config, self.runtime)
 
@@ -165,16 +165,18 @@ def measure_run(
     feature_network, drawn = feature_networks[0], own.seed
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
     reconstructed = render(model.generator, model.codes.values, runtime)
-    encoded = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
+    encoded = {
+        part: through_encoder(model, images, runtime) for part, images in (("train", store.train), ("test", store.test))
+    }
     paths = interpolations(model, own.evaluate, drawn, runtime)
-    prior = fit_prior(params.prior, model.codes.values, model.config.geometry(), drawn)
+    prior = fit_prior(params.prior, model.codes.values.values, model.config.geometry(), drawn)
     samples = draw_samples(model, prior, own.evaluate.samples, drawn, runtime)
     train_features, test_features, sample_features = (
         feature_network.features(images) for images in (train, test, samples)
     )
     distance = make_distance(own, runtime)
     shown = {part: shown_ids(len(images), drawn) for part, images in (("train", train), ("test", test))}
-    nearest = metrics.nearest_indices(sample_features[:SHOWN], train_features, NEIGHBOURS)
+    _, nearest = metrics.nearest(sample_features[:SHOWN], train_features, NEIGHBOURS)
     pictures = {
         "reconstructions": reconstructed[shown["train"]],
         "encoder_train": encoded["train"][shown["train"]],
@@ -211,7 +213,7 @@ def _quality(images: np.ndarray, targets: np.ndarray, feature_networks: Sequence
 def _sample_quality(
     fake: np.ndarray, train: np.ndarray, real: np.ndarray, feature_network: FeatureNetwork
 ) -> dict[str, float]:
-    nearest = [metrics.nearest_distances(features, train)[0] for features in (fake, real)]
+    nearest = [metrics.nearest(features, train)[0][:, 0] for features in (fake, real)]
     return sample_quality(fake, real, *nearest, feature_network.feature_name)
 
 
@@ -246,12 +248,12 @@ def inversion(
         "encoder": encode(model.encoder, images, model.config, runtime),
         "random": geometry.sample(len(images), model.config.dimension, rng),
     }
+    plain_adam = {"betas": (0.9, 0.999), "schedule": "constant", "tolerance": 0}
+    search = Search(section.steps[-1], rate=section.rate, record=tuple(section.steps), **plain_adam)
     values: dict[str, dict[str, dict[str, float]]] = {}
     for name, start in starts.items():
-        found = optimise_codes(model, images, start, distance, section.steps, runtime, section.rate)
-        drawn = {
-            step: render(model.generator, codes, runtime) for step, codes in zip(section.steps, found, strict=True)
-        }
+        found = optimise_codes(model, images, start[:, None], distance, runtime, search)
+        drawn = {step: render(model.generator, codes, runtime) for step, codes in found.recorded.items()}
         values[name] = {
             str(step): {
                 "psnr": metrics.psnr(pictures, targets),

@@ -22,6 +22,7 @@ from iglo.data.user_images import read_arrays
 from iglo.environment import memory
 from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.evaluation.feature_networks import load_feature_network
+from iglo.evaluation.metrics import nearest
 from iglo.export.bundle import Bundle, load_bundle
 from iglo.latent import inversion
 from iglo.latent.priors import Prior
@@ -179,8 +180,9 @@ class LoadedModel:
         if method == "encoder":
             return self.encode(images)
         images, distance = self._images(images), self._distance(loss)
+        search = inversion.Search(steps)
         found = inversion.invert(
-            self.bundle, images, distance, self.runtime, method=method, steps=steps, seed=int(seed)
+            self.bundle, images, distance, self.runtime, method=method, search=search, seed=int(seed)
         )
         return found.codes.cpu().numpy()
 
@@ -258,13 +260,10 @@ class LoadedModel:
         if k > len(among):
             raise UserError(f"k: must be at most {len(among)}, the number of images to look among, got {k}.")
         points, others = (self._features(each, space) for each in (images, among))
-        nearest = []
-        for piece in bar(points.split(64), desc="neighbours", unit="batch"):
-            # by subtraction: exactly 0 for a copy
-            distances = torch.cdist(piece, others, compute_mode="donot_use_mm_for_euclid_dist")
-            nearest.append(distances.topk(int(k), largest=False))
-        rows, distances = (torch.cat([getattr(found, name) for found in nearest]) for name in ("indices", "values"))
-        return rows.numpy(), distances.numpy()
+        pieces = [points[start : start + BATCH] for start in range(0, len(points), BATCH)]
+        found = [nearest(piece, others, int(k)) for piece in bar(pieces, desc="neighbours", unit="batch")]
+        distances, rows = (np.concatenate(each) for each in zip(*found, strict=True))
+        return rows, distances
 
     @library_call()
     def convert(
@@ -372,10 +371,10 @@ class LoadedModel:
     def _drawn_path(self, start: Tensor, end: Tensor, times: Tensor) -> np.ndarray:
         return self.decode(self.shape.geometry().interpolate(start, end, times).flatten(0, 1))
 
-    def _features(self, images: np.ndarray, space: str) -> Tensor:
+    def _features(self, images: np.ndarray, space: str) -> np.ndarray:
         """(N, D) float64."""
         if space == "pixels":
-            return torch.from_numpy(images.reshape(len(images), -1) / 255)
+            return images.reshape(len(images), -1) / 255
         feature_network, seed = self.bundle.record.feature_network, self.bundle.record.seed
         if feature_network is None:
             raise UserError("space: 'features' needs a network, and this model has none on record; take 'pixels'.")
@@ -383,7 +382,7 @@ class LoadedModel:
         _, features = load_feature_network(feature_network.network, feature_network.weights, seed, self.runtime.device)
         batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
         found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
-        return torch.cat(found).double()
+        return torch.cat(found).double().numpy()
 
 
 def _as_asked(images: np.ndarray, floats: bool) -> np.ndarray:

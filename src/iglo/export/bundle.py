@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from iglo.errors import UserError, shown
 from iglo.files.io import file_digest, read_json
-from iglo.latent.priors import SAMPLERS, Prior
+from iglo.latent.priors import PRIORS, Prior
 from iglo.models.config import ModelConfig, parse_config
 from iglo.models.glo import load_network
 from iglo.params.fields import NonNegativeInt, PositiveInt, at_least, parse
@@ -59,7 +59,7 @@ class Record:
     version: PositiveInt
     config: dict[str, Any]
     encoder_width: PositiveInt
-    prior: Literal[SAMPLERS]
+    prior: Literal[PRIORS]
     codes: CodeStatistics
     loss: Loss
     feature_network: Network | None
