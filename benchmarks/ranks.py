@@ -78,15 +78,15 @@ class Clock:
 
 def learn(epochs: int, loss: str, out: Path) -> None:
     """What each process runs; the first rank writes the images per second of all ranks."""
-    run = device.start("bf16", together=True)
+    run = device.start("bf16", distributed=True)
     images = numpy_generator(0, "images").integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
     distance: Distance = L1()
     if loss == "perceptual":
         distance = Perceptual(vgg_blocks("vgg16", "random", 4, 0), IMAGENET_MEAN, IMAGENET_STD, run.dtype)
     distance.to(run.device)
-    codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.block(IMAGES)
+    codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.local_slice(IMAGES)
     model = nn.Module()
-    model.generator = run.place(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
+    model.generator = run.to_device(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
     model.table = LatentTable(image=Factor(codes[block].clone(), Sphere(10.0), first=block.start)).to(run.device)
     ids, clock = np.arange(IMAGES), Clock()
     targets = Targets(images, ids[block], distance, run, cache_gb=4)
@@ -100,17 +100,17 @@ def learn(epochs: int, loss: str, out: Path) -> None:
 
 def quality(epochs: int, out: Path) -> None:
     """What each process runs; the first rank writes the PSNR in dB that one process, and all ranks, reach per seed."""
-    run, images = device.start("bf16", together=True), digits()
+    run, images = device.start("bf16", distributed=True), digits()
     found: dict[str, list[float]] = {"one": [], "ranks": []}
     for seed in range(3):
         params = replace(load_params(ROOT / "params.yaml"), seed=seed, method="glo")
-        for name, each in (("one", run.alone), ("ranks", run)):
+        for name, each in (("one", run.single_process), ("ranks", run)):
             with tempfile.TemporaryDirectory() as folder:
-                start_model(images, params, run.alone).save(Path(folder))
+                start_model(images, params, run.single_process).save(Path(folder))
                 model = Model.load(folder, each)
             learn_all(model, images, make_distance(params, run), params, each, budget=epochs * len(images))
-            block = each.block(len(images))
-            own = psnr(decode(model.generator, model.codes, each.alone), images[block] / np.float32(255))
+            block = each.local_slice(len(images))
+            own = psnr(decode(model.generator, model.codes, each.single_process), images[block] / np.float32(255))
             share = (block.stop - block.start) / len(images)
             found[name].append(float(each.all_reduce(torch.tensor(own * share, dtype=torch.float64))))
     if run.is_main:

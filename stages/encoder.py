@@ -14,7 +14,7 @@ from stages.learning import checkpoint_folder, curve_in, keep
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns to invert the generator; the epoch that is best on held-out training images is kept."""
-    runtime = start(params.precision, together=True)
+    runtime = start(params.precision, distributed=True)
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
     with checkpoint_folder("encoder", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:

@@ -15,7 +15,7 @@ from stages.learning import checkpoint_folder, curve_in, keep
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns all codes and the generator, from clean and from noisy codes."""
-    runtime = start(params.precision, together=True)
+    runtime = start(params.precision, distributed=True)
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
     distance = make_distance(params, runtime)

@@ -16,7 +16,7 @@ from stages.learning import checkpoint_folder, curve_in, keep
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
-    runtime = start(params.precision, together=True)
+    runtime = start(params.precision, distributed=True)
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
     distance = make_distance(params, runtime)

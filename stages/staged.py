@@ -16,7 +16,7 @@ from stages.learning import checkpoint_folder, curve_in, keep
 @stage("round", "images", "subset", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns the codes of one round's subset; the codes of earlier subsets are frozen."""
-    runtime, index = start(params.precision, together=True), int(arguments.round) - 1
+    runtime, index = start(params.precision, distributed=True), int(arguments.round) - 1
     images = ImageStore.open(arguments.images).train
     model = Model.load(arguments.model, runtime)
     subset = read_array(Path(arguments.subset) / "chosen.npy")

@@ -22,7 +22,7 @@ IMAGES = tiny_images(6)
 def make(constraint: str = "sphere", radius: float | None = None) -> Model:
     """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
     shape = Shape(6, 16, 1, 4, constraint, radius)
-    network = RUNTIME.place(initialise(shape.generator(), generator()))
+    network = RUNTIME.to_device(initialise(shape.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
@@ -138,7 +138,7 @@ def test_a_frozen_generator_stays_frozen(model):
 @pytest.fixture
 def whole(model):
     """A model whose encoder reads codes, badly."""
-    model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(5)))
+    model.encoder = RUNTIME.to_device(initialise(model.shape.encoder(4), generator(5)))
     return model
 
 

@@ -11,7 +11,9 @@ import torch
 from iglo.backbones.networks import load_backbone
 from iglo.errors import UserError
 from iglo.models.networks import Generator, initialise
-from iglo.runtime.device import building, library_call, refuse_shared_gpus, runtime_on, start
+from iglo.runtime.device import runtime_on, start
+from iglo.runtime.process import building, library_call
+from iglo.runtime.ranks import refuse_shared_gpus
 from tests.tiny import generator
 
 
@@ -120,9 +122,9 @@ def test_threads_that_build_at_the_same_time_draw_what_one_draws_alone():
 def test_a_replayed_module_does_what_it_does_kernel_by_kernel(precision):
     """Outputs, gradients and batch norm's statistics, for inputs other than those that it was recorded with."""
     runtime = runtime_on("cuda", precision)
-    plain = runtime.place(initialise(Generator(6, 16, 3, 8), generator()))
+    plain = runtime.to_device(initialise(Generator(6, 16, 3, 8), generator()))
     recorded = copy.deepcopy(plain)
-    replayed = runtime.replayed(recorded)
+    replayed = runtime.cuda_graphed(recorded)
     for step in range(3):
         codes = torch.randn(5, 6, generator=generator(step)).cuda()
         for network, call in ((plain, plain), (recorded, replayed)):

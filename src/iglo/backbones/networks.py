@@ -19,7 +19,7 @@ from torchvision.transforms.functional import normalize, resize
 from iglo.backbones.weights import check_shapes, file_shapes, file_state, find_imagenet, shapes_of
 from iglo.errors import UserError
 from iglo.randomness import derived_seed
-from iglo.runtime.device import building
+from iglo.runtime.process import building
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

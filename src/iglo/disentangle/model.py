@@ -149,12 +149,12 @@ class ClassContentModel(nn.Module):
                 f"{folder / 'model.json'}: describes no model of class and content; run the stage that makes it again."
             ) from None
         codes = [torch.from_numpy(read_array(folder / f"{name}_codes.npy")) for name in ("class", "content")]
-        generator = runtime.place(load_network(shape.generator(), folder / "generator.safetensors"))
+        generator = runtime.to_device(load_network(shape.generator(), folder / "generator.safetensors"))
         labels = read_array(folder / "labels.npy")
         model = cls(shape, generator, *codes, labels, classes, Snapshots.load(folder)).to(runtime.device)
         model.log, model.run = log, run
         if width:
-            model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
+            model.encoder = runtime.to_device(load_network(shape.encoder(width), folder / "encoder.safetensors"))
         return model
 
 
@@ -191,7 +191,7 @@ def start_class_content(
     rng = torch_generator(params.seed, "class codes")
     class_codes = normal_codes(len(classes), latent.class_dimension, free, rng)
     snapshots = Snapshots.drawn(np.arange(len(images)), len(images), params.seed)
-    model = ClassContentModel(shape, runtime.place(generator), class_codes, content, labels, classes, snapshots)
+    model = ClassContentModel(shape, runtime.to_device(generator), class_codes, content, labels, classes, snapshots)
     return model.to(runtime.device)
 
 

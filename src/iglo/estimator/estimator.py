@@ -33,7 +33,8 @@ from iglo.params.run_record import Provenance
 from iglo.params.sections import Params
 from iglo.progress import quiet
 from iglo.randomness import torch_generator
-from iglo.runtime.device import Runtime, library_call, runtime_on
+from iglo.runtime.device import Runtime, runtime_on
+from iglo.runtime.process import library_call
 from iglo.subsets.clustering import cluster_images, everything, select_images
 from iglo.subsets.features import extract_features
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
@@ -342,8 +343,10 @@ class Learned:
         encoder.load_state_dict(load(state["encoder"]))
         table = LatentTable(image=Factor(torch.tensor(codes), shape.geometry())).to(runtime.device)
         subset_id = np.zeros(len(codes), np.int32)
-        model = Model(shape, runtime.place(generator), table, subset_id, Snapshots(torch.zeros(0, dtype=torch.int64)))
-        model.encoder, model.log = runtime.place(encoder), history
+        model = Model(
+            shape, runtime.to_device(generator), table, subset_id, Snapshots(torch.zeros(0, dtype=torch.int64))
+        )
+        model.encoder, model.log = runtime.to_device(encoder), history
         prior = Prior(state["prior"], load(state["sampler_arrays"]), shape.geometry())
         return cls(model, prior, ImageAdapter(**state["frame"]), settings, state["seed"], runtime)
 

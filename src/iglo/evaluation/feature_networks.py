@@ -10,7 +10,7 @@ from torch import nn
 
 from iglo.backbones.networks import Backbone, blocks_of, freeze, load_backbone, resized, three_channels
 from iglo.backbones.requirements import LPIPS_NETWORKS
-from iglo.runtime.device import building
+from iglo.runtime.process import building
 from iglo.subsets.features import load_features
 
 SMALLEST_SIDE = 32  # pixels; AlexNet's and SqueezeNet's poolings leave nothing of less

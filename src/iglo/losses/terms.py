@@ -262,7 +262,7 @@ class Objective:
         if self.runtime is None:
             return _Rendering(generator, self.distance, len(self.rendered))
         if self.replayed is None:
-            self.replayed = self.runtime.replayed(_Rendering(generator, self.distance, len(self.rendered)))
+            self.replayed = self.runtime.cuda_graphed(_Rendering(generator, self.distance, len(self.rendered)))
         return self.replayed
 
 

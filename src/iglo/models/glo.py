@@ -111,15 +111,15 @@ class Model(nn.Module):
                 f"{folder / 'model.json'}: describes no model; run the stage that makes it again."
             ) from None
         subset_id = read_array(folder / "subset_id.npy")
-        block = runtime.block(len(subset_id))
+        block = runtime.local_slice(len(subset_id))
         codes = torch.from_numpy(np.asarray(read_array(folder / "codes.npy", mmap="c")[block]))
         snapshots = Snapshots.load(folder)
         generator = load_network(shape.generator(), folder / "generator.safetensors")
         table = LatentTable(image=Factor(codes, shape.geometry(), first=block.start))
-        model = cls(shape, runtime.place(generator), table.to(runtime.device), subset_id, snapshots)
+        model = cls(shape, runtime.to_device(generator), table.to(runtime.device), subset_id, snapshots)
         model.log, model.run = log, run
         if width:
-            model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
+            model.encoder = runtime.to_device(load_network(shape.encoder(width), folder / "encoder.safetensors"))
         return model
 
 

@@ -84,8 +84,10 @@ def write_report(
         return values
     shown = numpy_generator(seed, "report/train").permutation(len(train))[: BLOCKS * COLUMNS]
     hidden = numpy_generator(seed, "report/test").permutation(len(test))[: BLOCKS * COLUMNS]
-    reconstructed = decode(model.generator, model.codes[torch.from_numpy(shown)], runtime.alone)
-    inverted = [invert(model, part[ids], runtime.alone) for part, ids in ((store.train, shown), (store.test, hidden))]
+    reconstructed = decode(model.generator, model.codes[torch.from_numpy(shown)], runtime.single_process)
+    inverted = [
+        invert(model, part[ids], runtime.single_process) for part, ids in ((store.train, shown), (store.test, hidden))
+    ]
     draw = run_figures
     draw.draw_stages(folder, model, store.train)
     draw.draw_reconstructions(folder, train[shown], reconstructed, values["train"]["recon"]["psnr"])

@@ -44,7 +44,9 @@ def extract_features(
     starts = range(0, len(images), params.batch_size)
     if out is None:
         return network.name, runtime.map_batches(partial(_features, network, images, params, runtime), starts).numpy()
-    for start in bar(starts[runtime.block(len(starts))], desc="features", unit="batch", hidden=not runtime.is_main):
+    for start in bar(
+        starts[runtime.local_slice(len(starts))], desc="features", unit="batch", hidden=not runtime.is_main
+    ):
         write_rows(out, _features(network, images, params, runtime, start).numpy(), start, len(images))
     runtime.barrier()
     return network.name, read_array(out, mmap="r")

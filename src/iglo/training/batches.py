@@ -37,7 +37,7 @@ class Targets:
         self.row = torch.full((len(images),), -1)  # of each id in what is kept
         self.row[ids] = torch.arange(len(ids))
         self.pixels, left = None, cache_gb * 1e9
-        if runtime.has_own_memory and len(ids) * self.images[0].nbytes <= left:
+        if runtime.on_gpu and len(ids) * self.images[0].nbytes <= left:
             self.pixels = send(torch.from_numpy(self.images[ids]), runtime.device)
             left -= self.pixels.nbytes
         cached = distance is not None and len(ids)
@@ -132,7 +132,7 @@ class Batches:
         self.steps = max(schedule.steps for schedule in parts.values())
         self.runtime = targets.runtime
         self.own = {part: self.runtime.local_ids(schedule.ids, len(targets.images)) for part, schedule in parts.items()}
-        self.share = {part: _length(self.runtime.block(schedule.filled)) for part, schedule in parts.items()}
+        self.share = {part: _length(self.runtime.local_slice(schedule.filled)) for part, schedule in parts.items()}
         fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
         if not self.runtime.all(bool(fewest.all())):
             raise UserError(

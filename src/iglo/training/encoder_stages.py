@@ -50,7 +50,7 @@ def learn_encoder(
     """
     section = params.encoder
     encoder = initialise(model.shape.encoder(section.width), torch_generator(params.seed, "encoder"))
-    model.encoder = runtime.place(encoder)
+    model.encoder = runtime.to_device(encoder)
     held, kept = _held_out(len(images), params)
     targets = Targets(images, _own(images, runtime), None, runtime)
     code_distance = CodeDistance(section.l1, section.l2)
@@ -96,7 +96,7 @@ def start_codes(
     """
     section = params.staged
     encoder = initialise(model.shape.encoder(params.generator.width), torch_generator(params.seed, name))
-    model.encoder = runtime.place(encoder)
+    model.encoder = runtime.to_device(encoder)
     targets = Targets(images, runtime.local_ids(learned, len(images)), None, runtime)
     fit(
         model,
@@ -111,7 +111,7 @@ def start_codes(
     )
     own = runtime.local_ids(subset, len(images))
     if len(own):
-        codes = encode(model.encoder, images[own], model.shape, runtime.alone)
+        codes = encode(model.encoder, images[own], model.shape, runtime.single_process)
         rows = model.table.factors["image"].rows(torch.from_numpy(own))
         model.codes.data[rows] = codes.to(runtime.device)
     model.encoder = None
@@ -187,7 +187,7 @@ def learn_autoencoder(
     codes of the table are E(x).
     """
     encoder = initialise(model.shape.encoder(params.encoder.width), torch_generator(params.seed, "encoder"))
-    model.encoder = runtime.place(encoder)
+    model.encoder = runtime.to_device(encoder)
     ids = np.arange(len(images))
     model.snapshots = Snapshots.drawn(ids, len(images), params.seed)
     targets = Targets(images, ids, distance, runtime, params.loss.cache_gb)

@@ -64,7 +64,7 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> Model:
     table = LatentTable(image=Factor(codes, shape.geometry()))
     subset_id = np.zeros(len(images), np.int32)
     snapshots = Snapshots(torch.zeros(0, dtype=torch.int64))
-    return Model(shape, runtime.place(generator), table.to(runtime.device), subset_id, snapshots)
+    return Model(shape, runtime.to_device(generator), table.to(runtime.device), subset_id, snapshots)
 
 
 def learn_subset(
