@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from iglo.data.prepare import write_store
 from iglo.data.sources import open_source
-from iglo.data.store import write_store
 from iglo.params.sections import Params, check_counted
 from stages.common import stage
 

@@ -1,7 +1,8 @@
-"""Finds the files under a folder, and the files that a name from the user means."""
+"""Finds and sorts the files under a folder, and the files that match a user's pattern."""
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -81,6 +82,16 @@ def files_of_pattern(name: str) -> list[str]:
         found = glob.glob(os.path.join(*parts), root_dir=folder)
     matches = (str(folder / match) for match in found)
     return [match for match in matches if os.path.isfile(match)]
+
+
+def natural_key(text: str) -> tuple:
+    """Returns a sort key: frog-2 comes before frog-10, and the files of a folder stay together."""
+    return [_split_numbers(part) for part in text.split("/")], text
+
+
+def _split_numbers(text: str) -> list[str | int]:
+    pieces = re.split("([0-9]+)", text)  # every second piece is a number, so a number is compared with a number
+    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
 
 
 def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry]]:
