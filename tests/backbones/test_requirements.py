@@ -56,7 +56,7 @@ def refusal(params) -> str:
 # --- Networks and weights ---
 
 
-def test_only_networks_that_a_run_uses_are_asked_for(weights):
+def test_only_networks_that_a_run_uses_are_needed(weights):
     plain = tiny_params(features__network="pixels", loss__name="l1", loss__weights="nowhere.safetensors")
     assert [*networks(plain)] == ["evaluate"] and weight_files(plain) == {}
     assert [*networks(tiny_params(features__network="resnet18", loss__name="perceptual"))] == [
@@ -64,8 +64,8 @@ def test_only_networks_that_a_run_uses_are_asked_for(weights):
         "loss",
         "evaluate",
     ]
-    judged = tiny_params(evaluate__weights=weights)
-    assert {key: str(path) for key, path in weight_files(judged).items()} == {"evaluate.weights": weights}
+    evaluated = tiny_params(evaluate__weights=weights)
+    assert {key: str(path) for key, path in weight_files(evaluated).items()} == {"evaluate.weights": weights}
     assert networks(tiny_class_params()) == {}
     swept = tiny_class_params()
     swept = dataclasses.replace(swept, sweep=dataclasses.replace(swept.sweep, loss=("l1", "perceptual")))
@@ -119,13 +119,14 @@ def test_the_defaults_are_checked_without_torch():
     code = (
         "import sys\nfrom iglo.backbones.requirements import *\nfrom iglo.params.sections import load_params\n"
         "params = load_params('params.yaml')\n"
-        "check_memory(params), check_networks(params), weight_digests(params), param_warnings(params)\nprint('torch' in sys.modules)"
+        "check_memory(params), check_networks(params), weight_digests(params)\n"
+        "param_warnings(params)\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
-def test_a_file_of_weights_that_dvc_does_not_watch_is_told(tmp_path, monkeypatch):
+def test_a_file_of_weights_that_dvc_does_not_watch_gives_a_warning(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = {"loss__name": "perceptual", "evaluate__weights": "data/weights/network.safetensors"}
     assert param_warnings(tiny_params(**values, loss__weights="data/weights/deep/vgg.safetensors")) == []
@@ -181,7 +182,7 @@ def test_every_committed_file_fits_into_eight_gibibytes(path):
         ),
     ],
 )
-def test_what_cannot_fit_is_refused_by_its_keys(changes, keys):
+def test_values_that_need_too_much_memory_are_refused(changes, keys):
     params = tiny_params(data__train=1500, **{"data__image_size": 32, "generator__width": 16} | changes)
     with pytest.raises(
         UserError, match=rf"^{keys}: must fit into memory, .* but this machine has 4\.0 GiB; lower them\.$"
@@ -189,11 +190,11 @@ def test_what_cannot_fit_is_refused_by_its_keys(changes, keys):
         check_memory(params, available=4 * 2**30)
 
 
-def test_the_estimate_knows_the_largest_mixture():
+def test_the_estimate_has_the_largest_mixture():
     assert max(priors.MIXTURES) == requirements.MAX_COMPONENTS
 
 
-def test_rates_that_learn_nothing_are_told():
+def test_rates_that_learn_nothing_give_a_warning():
     assert param_warnings(load_params(ROOT / "params.yaml")) == []
     assert param_warnings(load_params(ROOT / "comparison" / "params.yaml", Comparison)) == []
     assert param_warnings(tiny_params(optimizer__generator_rate=1e6)) == [
