@@ -16,7 +16,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_variable_that_makes_no_sense_is_one_sentence(name, value, monkeypatch):
+def test_an_invalid_variable_is_one_sentence(name, value, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=rf"^{name}: must be a [^\n]*, got '[^\n]{{0,40}}'; set [^\n]*\.$"):

@@ -15,7 +15,7 @@ from tests.data.images import noise, save
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
-def test_transparency_becomes_white(tmp_path, mode):
+def test_transparent_pixels_become_white(tmp_path, mode):
     pixels = np.zeros((16, 16, 4), np.uint8)
     pixels[:8, :, 3] = 255  # the upper half is opaque black, the lower clear black
     if mode in ("P", "L"):  # a palette or grey level that is declared transparent
@@ -30,7 +30,7 @@ def test_transparency_becomes_white(tmp_path, mode):
     assert (out[:8] == 0).all() and (out[8:] == 255).all()
 
 
-def test_half_transparency_is_mixed_with_white(tmp_path):
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
     pixels = np.full((16, 16, 4), (0, 0, 0, 51), np.uint8)
     assert (load_image(save(tmp_path / "a.png", pixels), 16, 1) == 204).all()
 
@@ -42,7 +42,7 @@ def test_16_bits_keep_their_range(tmp_path, extension):
     np.testing.assert_array_equal(out[..., 0], levels)
 
 
-def test_floats_are_in_0_to_1_but_for_rounding(tmp_path):
+def test_floats_may_exceed_1_by_rounding(tmp_path):
     ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     over = np.where(ramp == 1, np.float32(1.0000001), ramp)  # such a pixel once made all others black
     assert over.max() > 1
@@ -58,7 +58,7 @@ def test_floats_are_in_0_to_1_but_for_rounding(tmp_path):
         (np.full((16, 16), 200, np.int32), "32-bit or signed integers do not say which value is white"),
     ],
 )
-def test_values_that_say_nothing_of_white_are_refused(tmp_path, pixels, reason):
+def test_values_without_a_known_white_are_refused(tmp_path, pixels, reason):
     with pytest.raises(BadImageError, match=reason):
         load_image(save(tmp_path / "a.tiff", pixels), 16, 1)
 
@@ -72,7 +72,7 @@ def tiff(path: Path, pixels: np.ndarray, bits: int, kind: int, photometric: int 
     return path
 
 
-def test_tiffs_whose_black_or_white_is_another(tmp_path):
+def test_tiffs_with_inverted_or_12_bit_levels(tmp_path):
     levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
     inverted = tiff(tmp_path / "a.tiff", levels * 257, bits=16, kind=1, photometric=0)
     np.testing.assert_array_equal(load_image(inverted, 16, 1)[..., 0], 255 - levels)
@@ -91,7 +91,7 @@ def test_tiffs_whose_black_or_white_is_another(tmp_path):
         (np.float64, 3, "a TIFF file that is damaged, or of a kind that Pillow cannot read, such as 64-bit floats"),
     ],
 )
-def test_tiffs_of_other_kinds_are_refused_by_name(tmp_path, dtype, kind, reason):
+def test_tiffs_of_unsupported_types_are_refused(tmp_path, dtype, kind, reason):
     pixels = np.ones((16, 16), dtype)
     with pytest.raises(BadImageError, match=reason):
         load_image(tiff(tmp_path / "a.tiff", pixels, 8 * pixels.itemsize, kind), 16, 1)
@@ -112,7 +112,7 @@ def png(path: Path, pixels: np.ndarray, depth: int, colour: int, **chunks: bytes
 
 
 @pytest.mark.parametrize(("depth", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])
-def test_a_colour_that_a_png_declares_transparent_is_white_at_any_depth(tmp_path, depth, colour):
+def test_the_transparent_colour_of_a_png_becomes_white_at_any_depth(tmp_path, depth, colour):
     """The upper half has a low level that is declared transparent; the lower half is black."""
     values, level = (1, 3)[colour == 2], 1000 if depth == 16 else 1
     if depth < 8:
@@ -125,7 +125,7 @@ def test_a_colour_that_a_png_declares_transparent_is_white_at_any_depth(tmp_path
 
 
 @pytest.mark.parametrize("chunk", ["zTXt", "iTXt", "iCCP"])
-def test_an_image_with_much_text_is_an_image(tmp_path, chunk):
+def test_an_image_with_much_text_is_read(tmp_path, chunk):
     packed = zlib.compress(bytes(2 * 1024 * 1024))
     content = {"zTXt": b"Comment\0\0", "iTXt": b"Comment\0\1\0\0\0", "iCCP": b"profile\0\0"}[chunk] + packed
     pixels = noise(16, 16)
@@ -133,7 +133,7 @@ def test_an_image_with_much_text_is_an_image(tmp_path, chunk):
     np.testing.assert_array_equal(found[..., 0], pixels)
 
 
-def test_grey_and_cmyk_have_the_channels_asked_for(tmp_path):
+def test_grey_and_cmyk_get_the_wanted_channels(tmp_path):
     grey = noise(16, 16)
     np.testing.assert_array_equal(load_image(save(tmp_path / "a.png", grey), 16, 3), grey[..., None].repeat(3, 2))
     assert load_image(save(tmp_path / "a.jpg", noise(20, 20, 3), "CMYK"), 16, 3).shape == (16, 16, 3)
@@ -141,14 +141,14 @@ def test_grey_and_cmyk_have_the_channels_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["png", "webp", "bmp", "tif"])
-def test_an_image_of_the_size_keeps_every_bit(tmp_path, extension):
+def test_an_image_of_the_wanted_size_keeps_every_bit(tmp_path, extension):
     pixels = noise(16, 23, 3)
     path = save(tmp_path / f"a.{extension}", pixels, **({"lossless": True} if extension == "webp" else {}))
     np.testing.assert_array_equal(load_image(path, 16, 3), pixels[:, 3:19])
 
 
 @pytest.mark.parametrize(("shape", "top", "left"), [((28, 28), 2, 2), ((20, 30, 3), 6, 1), ((32, 9, 3), 0, 11)])
-def test_padding_keeps_every_pixel_in_the_middle_of_black(shape, top, left):
+def test_padding_puts_the_pixels_in_the_middle_of_black(shape, top, left):
     pixels = noise(*shape)
     out = load_image(pixels, 32, 3 if len(shape) == 3 else 1, pad=True).squeeze().copy()
     inside = (slice(top, top + shape[0]), slice(left, left + shape[1]))
@@ -182,7 +182,7 @@ def test_exif_orientation_and_first_frame(tmp_path):
     np.testing.assert_array_equal(load_image(tmp_path / "b.tiff", 16, 3), pixels)
 
 
-def test_a_jpeg_that_is_far_larger_is_decoded_smaller_and_looks_the_same(tmp_path):
+def test_a_much_larger_jpeg_is_decoded_at_a_reduced_size(tmp_path):
     rows, columns = np.indices((512, 520)) / 40
     scene = np.stack([np.sin(rows) * np.cos(columns), np.sin(rows + 1), np.cos(columns * 2)], axis=2)
     path = save(tmp_path / "a.jpg", np.round(127.5 * (1 + scene)).astype(np.uint8), quality=95)
@@ -200,7 +200,7 @@ KINDS = {"webp": {}, "WebP": {"lossless": True}, "png": {}, "tiff": {}, "bmp": {
 
 
 @pytest.mark.parametrize("extension", KINDS)
-def test_a_large_image_is_not_decoded_beside_others(tmp_path, monkeypatch, extension):
+def test_an_image_with_too_many_pixels_is_not_decoded(tmp_path, monkeypatch, extension):
     """WebP is decoded when it is opened, and JPEG at a reduced size."""
     path = save(tmp_path / f"a.{extension}", noise(320, 200, 3), **KINDS[extension])
     pixels = 320 * 200 // (4 if extension == "jpg" else 1)

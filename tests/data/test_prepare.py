@@ -23,7 +23,7 @@ from stages.prepare import main as prepare_main
 from tests.data.images import noise, prepare, save, save_many, truncated
 
 
-def test_images_are_padded_where_that_is_asked_for(data, tmp_path):
+def test_images_are_padded_with_fit_pad(data, tmp_path):
     save_many(data, 2)
     padded, _ = prepare(dataclasses.replace(data, image_size=32, fit="pad"), tmp_path)
     resized, _ = prepare(dataclasses.replace(data, image_size=32), tmp_path)
@@ -55,7 +55,7 @@ def test_split_by_shuffle_follows_the_seed(data, tmp_path):
     ("train", "test", "words"),
     [(3, 2, "3 and 2 images,"), (4, None, "at least 1 images,"), (None, 4, "at least 1 and 4")],
 )
-def test_more_asked_for_than_there_is(data, tmp_path, train, test, words):
+def test_too_few_images_are_one_sentence(data, tmp_path, train, test, words):
     save_many(data, 4)
     with pytest.raises(UserError, match=rf"data\.train.*{words}.* has 4;"):
         prepare(dataclasses.replace(data, train=train, test=test), tmp_path)
@@ -119,7 +119,7 @@ def test_all_bad_files_are_collected(data, tmp_path):
         prepare(data, tmp_path)
 
 
-def test_skipping_that_leaves_too_few_says_why(data, tmp_path):
+def test_too_few_images_after_skipping_name_the_skipped_ones(data, tmp_path):
     save_many(data, 1)
     Path(data.path, "bad.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"has 1, beside bad\.png \(empty file\)"):
@@ -127,7 +127,7 @@ def test_skipping_that_leaves_too_few_says_why(data, tmp_path):
 
 
 @pytest.mark.parametrize("breakage", ["missing", "truncated", "unequal", "other columns", "short row", "empty"])
-def test_a_folder_that_is_no_store(data, tmp_path, breakage):
+def test_a_damaged_folder_of_prepared_images_is_refused(data, tmp_path, breakage):
     save_many(data, 3)
     prepare(data, tmp_path)
     images, index = tmp_path / "prepared" / "images.npy", tmp_path / "prepared" / "index.csv"
@@ -171,7 +171,7 @@ def test_large_images_are_decoded_one_at_a_time_and_in_order(data, tmp_path, mon
 @pytest.mark.parametrize(
     "failure", [MemoryError(), OSError("out of memory when reading image file"), OSError(errno.ENOMEM, "no memory")]
 )
-def test_want_of_memory_is_not_damage(data, tmp_path, monkeypatch, failure):
+def test_too_little_memory_is_not_a_bad_image(data, tmp_path, monkeypatch, failure):
     """If the image were left out, the data set would depend on the memory of other programs."""
 
     def fail(image):
@@ -184,7 +184,7 @@ def test_want_of_memory_is_not_damage(data, tmp_path, monkeypatch, failure):
         prepare(dataclasses.replace(data, on_error="skip"), tmp_path)
 
 
-def test_a_failure_with_too_little_memory_may_not_be_damage(data, tmp_path, monkeypatch):
+def test_a_failure_with_too_little_memory_is_not_a_bad_image(data, tmp_path, monkeypatch):
     """libjpeg says `broken data stream` in both cases."""
     save_many(data, 2)
     truncated(Path(data.path, "half.jpg"))

@@ -46,14 +46,14 @@ def test_folder_labels_extensions_and_ignored_files(data, tmp_path):
     assert report["ignored"] == {"count": 3, "first": [".cache/", ".hidden.png", "notes.txt"]}
 
 
-def test_every_extension_of_the_formats_is_taken():
+def test_every_extension_of_the_formats_is_read():
     """They include .jfif and .jpe. A newer Pillow may know more."""
     known = {extension for extension, name in Image.registered_extensions().items() if name in FORMATS}
     assert {".jfif", ".jpe", ".jpg", ".png", ".webp", ".tif"} <= known <= set(EXTENSIONS)
 
 
 @pytest.mark.parametrize("links", [1, 2])
-def test_links_between_folders_multiply_nothing(tmp_path, links):
+def test_links_between_folders_list_each_image_once(tmp_path, links):
     """With two links in each folder, the search once never ended."""
     root = tmp_path / "pics"
     for folder, other in ("ab", "ba"):
@@ -79,7 +79,7 @@ def test_links_out_of_the_folder_are_followed_once(tmp_path):
     assert folder_source(root, "data.path").names == ("3.png", "x/1.png", "x/2.png")
 
 
-def test_the_order_of_a_folder_is_not_the_disks(tmp_path, monkeypatch):
+def test_the_order_does_not_depend_on_the_disk(tmp_path, monkeypatch):
     root = tmp_path / "pics"
     for name in ("b/1.png", "a/1.png", "a/10.png", "a/2.png"):
         save(root / name, noise(16, 16))
@@ -99,7 +99,7 @@ def test_the_order_of_a_folder_is_not_the_disks(tmp_path, monkeypatch):
     assert folder_source(root, "data.path").names == names == expected
 
 
-def test_names_of_any_bytes_come_back_and_are_told_on_one_line(data, tmp_path):
+def test_names_of_any_bytes_are_kept_and_printed_on_one_line(data, tmp_path):
     odd = [
         os.fsdecode(name)
         for name in (b"caf\xe9", b"a,b", b'"q"', b"new\nline", b"cr\rend", b"esc\x1b[31m", b"\xe7\x8c\xab")
@@ -118,7 +118,7 @@ def test_names_of_any_bytes_come_back_and_are_told_on_one_line(data, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["path", "root"])
-def test_a_name_that_the_file_system_refuses_is_one_sentence(data, key):
+def test_an_invalid_name_is_one_sentence(data, key):
     celeba = {"source": "torchvision", "dataset": "CelebA"} if key == "root" else {}
     for name in ("a" * 300, "null\0"):
         with pytest.raises(UserError, match=rf"^data\.{key}: cannot be read .*(too long|null)"):
@@ -137,7 +137,7 @@ def denied(monkeypatch, call: str, place: Path) -> None:
     monkeypatch.setattr(os, call, refuse)
 
 
-def test_a_folder_that_may_not_be_read_is_one_sentence(data, tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_one_sentence(data, tmp_path, monkeypatch):
     save(Path(data.path, "a", "b", "1.png"), noise(16, 16))
     with monkeypatch.context() as patch:
         denied(patch, "scandir", Path(data.path, "a", "b"))
@@ -148,7 +148,7 @@ def test_a_folder_that_may_not_be_read_is_one_sentence(data, tmp_path, monkeypat
         open_source(data, "raw")
 
 
-def test_folder_without_images_or_that_is_not_there(data):
+def test_a_folder_that_is_empty_or_missing(data):
     with pytest.raises(UserError, match=r"data\.path: no images in"):
         open_source(data, "raw")
     with pytest.raises(UserError, match=r"data\.path: no folder 'nowhere'"):
@@ -232,7 +232,7 @@ def test_real_mnist(data, tmp_path, shared):
 # --- Fetching ---
 
 
-def test_fetch_has_nothing_to_bring_for_a_folder(data, tmp_path):
+def test_nothing_is_fetched_for_a_folder(data, tmp_path):
     fetch(data, tmp_path / "raw")
     assert json.loads((tmp_path / "raw" / "source.json").read_text()) == {"source": "folder", "brought": None}
 
