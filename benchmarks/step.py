@@ -40,7 +40,8 @@ from iglo.models.codes import Codes, CodeTable, normal_codes
 from iglo.models.geometry import Sphere
 from iglo.models.networks import Generator, initialise
 from iglo.randomness import numpy_generator, torch_generator
-from iglo.runtime.device import allow_tf32, start
+from iglo.runtime.device import start
+from iglo.runtime.process import allow_tf32
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA
 from iglo.training.loop import fit
@@ -103,7 +104,7 @@ class Library:
         distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, self.run.dtype).to(self.run.device)
         codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
         self.model = nn.Module()
-        self.model.generator = self.run.place(new_generator())
+        self.model.generator = self.run.to_device(new_generator())
         self.model.codes.values = Codes(image=CodeTable(codes, Sphere(10.0))).to(self.run.device)
         ids = np.arange(len(images))
         targets = Targets(images, ids, distance, self.run, cache_gb=8)

@@ -22,9 +22,9 @@ from stages.common import stage, times_of_stages
 @stage("images", "features", "clusters", "model", "priors", "headline", "metrics", "figures", "page", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
-    runtime = start(params.precision, together=True)
+    runtime = start(params.precision, distributed=True)
     store = ImageStore.open(arguments.images)
-    model = GLOModel.load(arguments.model, runtime.alone)
+    model = GLOModel.load(arguments.model, runtime.single_process)
     known = read_json(Path(arguments.features) / "features.json")
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     choice = PriorChoice.load(arguments.priors, model.config.geometry())

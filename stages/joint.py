@@ -13,7 +13,7 @@ from stages.learning import curve_in, keep, open_trainer
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
-    with open_trainer("joint", arguments, params, start(params.precision, together=True)) as trainer:
+    with open_trainer("joint", arguments, params, start(params.precision, distributed=True)) as trainer:
         state = learn_jointly(trainer)
         if state.images_seen:
             trainer.history.run = RunRecord.of(params, prepared_data(arguments.images))

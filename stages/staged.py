@@ -14,7 +14,7 @@ from stages.learning import curve_in, keep, open_trainer
 @stage("round", "images", "subset", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns the codes of one round's subset; the codes of earlier subsets are frozen."""
-    runtime, index = start(params.precision, together=True), int(arguments.round) - 1
+    runtime, index = start(params.precision, distributed=True), int(arguments.round) - 1
     subset = read_array(Path(arguments.subset) / "chosen.npy")
     with open_trainer(f"staged-{index + 1}", arguments, params, runtime, arguments.subset) as trainer:
         state = learn_subset(trainer, subset, index)

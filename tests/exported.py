@@ -40,7 +40,7 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
                 weights.mul_(10)  # so that images have contrast, and differ
     recalibrate_bn(model.generator, model.codes.values)
     if encoder:
-        model.encoder = RUNTIME.place(initialise(model.config.encoder(4), generator(1)))
+        model.encoder = RUNTIME.to_device(initialise(model.config.encoder(4), generator(1)))
         with torch.no_grad():
             for weights in model.encoder.parameters():
                 if weights.dim() > 1:

@@ -13,7 +13,7 @@ from iglo.params.sections import ClassContentParams, Params, RoundParams, load_p
 from iglo.runtime.device import start
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNTIME = start("fp32", together=True).alone
+RUNTIME = start("fp32", distributed=True).single_process
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -9,9 +9,9 @@ import torch
 from iglo.errors import UserError
 from iglo.latent.inversion import Inverted, Search, invert, optimise_codes
 from iglo.losses.distances import L1, L2, LaplacianL1
-from iglo.models.codes import CodeTable, Codes
+from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import GLOConfig
-from iglo.models.glo import GLOModel, render, encode, recalibrate_bn
+from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
@@ -22,7 +22,7 @@ IMAGES = tiny_images(6)
 def make(constraint: str = "sphere", radius: float | None = None) -> GLOModel:
     """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
     shape = GLOConfig(6, 16, 1, 4, constraint, radius)
-    network = RUNTIME.place(initialise(shape.generator(), generator()))
+    network = RUNTIME.to_device(initialise(shape.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
@@ -151,7 +151,7 @@ def test_the_model_does_not_change(model):
 @pytest.fixture
 def whole(model):
     """A model whose encoder reads codes, badly."""
-    model.encoder = RUNTIME.place(initialise(model.config.encoder(4), generator(5)))
+    model.encoder = RUNTIME.to_device(initialise(model.config.encoder(4), generator(5)))
     return model
 
 

@@ -24,7 +24,7 @@ def model():
     codes = SHAPE.geometry().sample(20, 6, generator())
     snapshots = Snapshots(torch.tensor([3, 0]))
     snapshots.add("staged 1", 1, torch.from_numpy(tiny_images(2)))
-    network = RUNTIME.place(initialise(SHAPE.generator(), generator()))
+    network = RUNTIME.to_device(initialise(SHAPE.generator(), generator()))
     table = Codes(image=CodeTable(codes, SHAPE.geometry())).to(RUNTIME.device)
     model = GLOModel(SHAPE, network, table, np.arange(20, dtype=np.int32) % 3, snapshots)
     model.log = [{"stage": "staged 1", "epoch": 1, "reconstruction": 0.1 + 0.2}]
@@ -49,7 +49,7 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path):
 
 @pytest.mark.parametrize("width", [4, 2])
 def test_an_encoder_travels_with_its_model(model, tmp_path, width):
-    encoder = RUNTIME.place(initialise(SHAPE.encoder(width), generator()))
+    encoder = RUNTIME.to_device(initialise(SHAPE.encoder(width), generator()))
     model.encoder = encoder
     images = torch.from_numpy(tiny_images(8) / np.float32(255)).permute(0, 3, 1, 2)
     encoder(images.to(RUNTIME.device))  # batch norm has seen something
@@ -62,7 +62,7 @@ def test_an_encoder_travels_with_its_model(model, tmp_path, width):
 
 def test_a_model_without_an_encoder_has_none(model, tmp_path):
     """Though another has been saved in its folder."""
-    model.encoder = RUNTIME.place(initialise(SHAPE.encoder(4), generator()))
+    model.encoder = RUNTIME.to_device(initialise(SHAPE.encoder(4), generator()))
     model.save(tmp_path)
     model.encoder = None
     model.save(tmp_path)
@@ -84,7 +84,7 @@ def test_a_model_without_an_encoder_has_none(model, tmp_path):
     ],
 )
 def test_a_broken_file_is_named(model, tmp_path, name, broken):
-    model.encoder = RUNTIME.place(initialise(SHAPE.encoder(4), generator()))
+    model.encoder = RUNTIME.to_device(initialise(SHAPE.encoder(4), generator()))
     model.save(tmp_path)
     path = tmp_path / name
     content = path.read_bytes()
@@ -152,7 +152,7 @@ def test_images_do_not_depend_on_their_batch(model):
 
 
 def test_codes_of_images_lie_where_codes_may(model):
-    encoder = RUNTIME.place(initialise(SHAPE.encoder(4), generator()))
+    encoder = RUNTIME.to_device(initialise(SHAPE.encoder(4), generator()))
     images = tiny_images(10)
     whole, pieces = (encode(encoder, images, SHAPE, RUNTIME, batch_size=size) for size in (64, 3))
     torch.testing.assert_close(whole, pieces, rtol=0, atol=1e-4)

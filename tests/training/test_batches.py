@@ -140,7 +140,7 @@ def test_kept_targets_are_those_made_afresh(precision, kind):
 @pytest.mark.parametrize("distance", [None, L1(), LaplacianL1()])
 def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
     class Apart(Runtime):
-        has_own_memory = True
+        on_gpu = True
 
     images, rows, cpu = tiny_images(70), torch.tensor([69, 3, 64, 3]), torch.device("cpu")
     runtimes = Runtime(cpu, "fp32"), Apart(cpu, "fp32")

@@ -52,7 +52,7 @@ class Classifier:
     """
 
     def __init__(self, network: Encoder, accuracy: float, runtime: Runtime):
-        self.network, self.accuracy, self.runtime = runtime.place(network), accuracy, runtime
+        self.network, self.accuracy, self.runtime = runtime.to_device(network), accuracy, runtime
 
     @torch.inference_mode()
     def classes(self, images: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def learn_classifier(
             f"data.test: the classifier's images hold none of class {store.classes[missing[0]]!r}; ask for more."
         )
     network = Encoder(len(store.classes), params.data.image_size, params.data.channels, section.width)
-    network = runtime.place(initialise(network, torch_generator(params.seed, "judge")))
+    network = runtime.to_device(initialise(network, torch_generator(params.seed, "judge")))
     stage = StageSpec(
         "classifier",
         [(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))],

@@ -34,7 +34,8 @@ from iglo.params.run_record import Provenance
 from iglo.params.sections import Params
 from iglo.progress import quiet
 from iglo.randomness import torch_generator
-from iglo.runtime.device import Runtime, library_call, runtime_on
+from iglo.runtime.device import Runtime, runtime_on
+from iglo.runtime.process import library_call
 from iglo.subsets.clustering import cluster_images, everything, select_images
 from iglo.subsets.features import extract_features
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
@@ -345,7 +346,7 @@ class Learned:
         generator.load_state_dict(load(state["generator"]))
         encoder.load_state_dict(load(state["encoder"]))
         table = CodeTable(torch.tensor(codes), config.geometry())
-        networks = (runtime.place(network) for network in (generator, encoder))
+        networks = (runtime.to_device(network) for network in (generator, encoder))
         model = GLOModel(config, next(networks), Codes(image=table).to(runtime.device), next(networks))
         prior = Prior(state["prior"], load(state["sampler_arrays"]), config.geometry())
         return cls(model, prior, ImageAdapter(**state["frame"]), settings, state["seed"], runtime)

@@ -31,7 +31,8 @@ from iglo.models.glo import encode, render
 from iglo.params.run_record import Loss, Network
 from iglo.progress import bar
 from iglo.randomness import torch_generator
-from iglo.runtime.device import Runtime, library_call, runtime_on
+from iglo.runtime.device import Runtime, runtime_on
+from iglo.runtime.process import library_call
 from iglo.training.glo_stages import make_distance
 
 BATCH = 256

@@ -114,7 +114,7 @@ def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
     ]
     prior = read("prior", lambda path: _load_prior(path, record, config))
     class_codes = read("classes", lambda path: _load_classes(path, config)) if config.classes else None
-    placed = (runtime.place(network.eval().requires_grad_(False)) for network in networks)
+    placed = (runtime.to_device(network.eval().requires_grad_(False)) for network in networks)
     return Bundle(record, config, *placed, prior, class_codes, folder)
 
 

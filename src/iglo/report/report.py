@@ -160,8 +160,12 @@ def _draw_images(folder: Path, run: Run, paths: Paths, values: Values, runtime: 
         for part, images in parts.items()
     }
     originals = {part: UnitImages(images)[shown[part]] for part, images in parts.items()}
-    reconstructed = render(model.generator, model.codes.values[torch.from_numpy(shown["train"])], runtime.alone)
-    encoded = {part: through_encoder(model, images[shown[part]], runtime.alone) for part, images in parts.items()}
+    reconstructed = render(
+        model.generator, model.codes.values[torch.from_numpy(shown["train"])], runtime.single_process
+    )
+    encoded = {
+        part: through_encoder(model, images[shown[part]], runtime.single_process) for part, images in parts.items()
+    }
     draw.draw_reconstructions(folder, originals["train"], reconstructed, values["train"]["recon"]["psnr"])
     for part in parts:
         draw.draw_encoder(folder, part, originals[part], encoded[part], values[part]["encoder"]["psnr"])
