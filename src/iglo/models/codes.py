@@ -170,17 +170,17 @@ class Codes(nn.Module):
 
 
 def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
-    """(count, d) float32 codes drawn from the geometry's prior."""
+    """Draws (count, d) float32 codes from the normal prior of the geometry."""
     return geometry.sample(count, dimension, rng)
 
 
 @exact_threads()
 def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
-    """Codes that start as the images' principal components (as in minimal GLO and LORD's starts), scaled to the radius.
+    """Computes codes that start as principal components of the images, scaled to the radius (as in minimal GLO, LORD).
 
     Args:
         images: (N, H, W, C) uint8. Components are fitted on at most 10,000 of them, at 32×32 or less.
-        dimension: d; coordinates beyond the images' rank start as small noise.
+        dimension: length d of a code; coordinates beyond the rank of the images start as small noise.
 
     Returns:
         (N, d) float32, with the geometry's radius as root mean square length.

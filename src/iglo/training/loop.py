@@ -93,19 +93,16 @@ def fit(
     runtime, state = batches.runtime, RunState()
     rates = [group["lr"] for group in _groups(optimizers)]  # a resume overwrites them with the rates of its step
     run = _Run(batches.name, model, state, optimizers, callbacks, checkpoints, runtime)
-    run.resume()
-    log = _Log(objective.weights, run, batches.steps)
     total = schedule.epochs * batches.steps
-    if state.step and runtime.is_main:
-        say(f"{batches.name}: goes on after step {state.step} of {total}")
+    run.resume(total)
+    log = _Log(objective.weights, run, batches.steps)
     shared = [weights for group in _groups(optimizers) for weights in group["params"] if not by_image(weights)]
     statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     loss_of = runtime.with_summed_gradients(partial(objective, model), shared)
     model.train()
     with bar(total=total, initial=state.step, desc=batches.name, unit="step", hidden=not runtime.is_main) as shown:
         for batch in batches.between(state.step, total):
-            for group, rate in zip(_groups(optimizers), rates, strict=True):
-                group["lr"] = rate * schedule.factor(state.step / total)
+            _set_rates(optimizers, rates, schedule.factor(state.step / total))
             with runtime.autocast():
                 loss, terms, images_seen = loss_of(batch, batches.noise(state.step), state.step / total)
             loss.backward()
@@ -126,11 +123,9 @@ def fit(
             if run.is_due(state.step):
                 log.look()
                 run.save(model)
-            epoch = math.ceil(state.step / batches.steps)
-            shown.set_postfix_str(f"epoch {epoch}/{schedule.epochs}{log.told}", refresh=False)
+            shown.set_postfix_str(f"epoch {log.epoch}/{schedule.epochs}{log.told}", refresh=False)
             shown.update()
-    if checkpoints is not None:
-        run.save(model)
+    run.save(model)
     return state
 
 
@@ -189,11 +184,14 @@ class _Run:
         self.started = self.saved = time.perf_counter()
         self.kept = False
 
-    def resume(self) -> None:
+    def resume(self, total: int) -> None:
+        """Goes on from the newest checkpoint, if there is one, towards `total` steps."""
         if self.checkpoints is not None and (saved := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
             self.kept = True
+        if self.state.step and self.runtime.is_main:
+            say(f"{self.name}: goes on after step {self.state.step} of {total}")
 
     def check(self, model: nn.Module) -> None:
         """Raises UserError if the weights are no longer finite. The losses do not show this for the last step."""
@@ -210,7 +208,7 @@ class _Run:
 
     def save(self, model: nn.Module) -> None:
         """Saves the state, unless a weight is not finite; then the next check of the losses raises the error."""
-        if not self.runtime.all(_finite(model)):
+        if self.checkpoints is None or not self.runtime.all(_finite(model)):
             return
         saved = {name: part.state_dict() for name, part in self.parts.items()}
         saved["progress"]["earlier_seconds"] += time.perf_counter() - self.started
@@ -267,12 +265,22 @@ class _Log:
         self.state.rows.append({**row, "loss": self._weighted(means), **means})
         self.state.sums = {}
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step, from 1."""
+        return math.ceil(self.state.step / self.steps)
+
     def _weighted(self, values: Mapping[str, float]) -> float:
         return sum(weight * values[name] for name, weight in self.weights.items())
 
 
 def _groups(optimizers: Sequence[torch.optim.Optimizer]) -> list[dict]:
     return [group for optimizer in optimizers for group in optimizer.param_groups]
+
+
+def _set_rates(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[float], factor: float) -> None:
+    for group, rate in zip(_groups(optimizers), rates, strict=True):
+        group["lr"] = rate * factor
 
 
 def _numbered(parts: Sequence[Any]) -> dict[str, Any]:

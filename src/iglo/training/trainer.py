@@ -135,7 +135,7 @@ class Trainer:
     def inside(self, folder: str) -> "Trainer":
         """This trainer with its checkpoints in a folder inside its own."""
         inner = copy.copy(self)
-        inner.checkpoints = self.checkpoints and self.checkpoints.part(folder)
+        inner.checkpoints = self.checkpoints and self.checkpoints.inside(folder)
         return inner
 
     def run(self, stage: StageSpec) -> RunState:
