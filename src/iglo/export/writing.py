@@ -41,8 +41,8 @@ def export_model(
 
     Args:
         model_folder: folder of a trained model with an encoder.
-        priors: folder of fitted priors; the chosen one is exported. A model of class and content has none: it
-            draws content from the Gaussian fitted to its content codes.
+        priors: folder of fitted priors; the chosen one is exported. None, as for class and content: a Gaussian is
+            fitted to the codes (for class and content, to the content codes).
         params: params of the run, only used if the model has no record of its run.
         metrics: metrics for the model card, nested, as the run wrote them. Those of another model are left out, with a
             warning.

@@ -8,7 +8,7 @@ from torch import nn
 from iglo.errors import UserError
 from iglo.models.geometry import Euclidean, make_geometry
 from iglo.models.networks import Encoder, Generator, ModulatedGenerator, PairEncoder
-from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate, parse
+from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate, parse, shown
 
 
 class TableConfig(NamedTuple):
@@ -128,7 +128,9 @@ def parse_config(record: Any, place: str = "config") -> ModelConfig:
     Raises:
         UserError: it describes no model.
     """
-    if not isinstance(record, dict) or record.get("kind") not in KINDS:
-        raise UserError(f"{place}.kind: must be one of {', '.join(KINDS)}.")
-    values = {key: value for key, value in record.items() if key != "kind"}
-    return parse(values, KINDS[record["kind"]], place)
+    if not isinstance(record, dict):
+        raise UserError(f"{place}: must be a mapping of keys to values, got {shown(record)}.")
+    kind = record.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f"{place}.kind: must be one of {', '.join(KINDS)}, got {shown(kind)}.")
+    return parse({key: value for key, value in record.items() if key != "kind"}, KINDS[kind], place)

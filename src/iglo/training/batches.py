@@ -125,17 +125,25 @@ class Batches:
 
     Args:
         sources: the ids of each sub-batch, by the name under which terms read it.
-        name: names the random streams.
+        name: name of the training in messages.
         reshuffle: False keeps the order of the first epoch.
+        stream: names the random streams; empty: `name`.
 
     Raises:
         UserError: a rank has no image of a sub-batch, or no place in it.
     """
 
     def __init__(
-        self, targets: Targets, sources: Mapping[str, IdSampler], seed: int, name: str, reshuffle: bool = True
+        self,
+        targets: Targets,
+        sources: Mapping[str, IdSampler],
+        seed: int,
+        name: str,
+        reshuffle: bool = True,
+        stream: str = "",
     ):
         self.targets, self.sources, self.seed, self.name, self.reshuffle = targets, sources, seed, name, reshuffle
+        self.stream = stream or name
         self.steps = max(sampler.steps for sampler in sources.values())
         self.runtime = targets.runtime
         count = len(targets.images)
@@ -167,7 +175,7 @@ class Batches:
         return self.targets.sub_batch(ids, augment, rng, self.sources[source].filled)
 
     def _stream(self, name: str) -> str:
-        return f"{self.name}/{name}" if self.runtime.is_main else f"{self.name}/{name}/{self.runtime.rank}"
+        return f"{self.stream}/{name}" if self.runtime.is_main else f"{self.stream}/{name}/{self.runtime.rank}"
 
     def _order(self, source: str, epoch: int) -> Tensor:
         """(steps, B) ids: permutations of the ids of a sub-batch, one after the other."""
@@ -175,7 +183,7 @@ class Batches:
             return self._order_of_rank(source, epoch)
         ids = torch.from_numpy(self.sources[source].ids)
         size = self.sources[source].filled
-        rng = torch_generator(self.seed, f"{self.name}/{source}", epoch if self.reshuffle else 0)
+        rng = torch_generator(self.seed, f"{self.stream}/{source}", epoch if self.reshuffle else 0)
         rounds = math.ceil(self.steps * size / len(ids))
         order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for _ in range(rounds)])
         return order[: self.steps * size].view(self.steps, size)

@@ -47,7 +47,7 @@ class StageSpec:
     """A stage of training, as data.
 
     Attributes:
-        name: name in the progress bar, the log and the snapshots.
+        name: name in the progress bar, messages, the log and the snapshots.
         terms: (weight, term) pairs of the objective; a term of weight 0 is left out.
         sources: the ids that fill each sub-batch, by the name under which terms read it.
         optimizers: all of them step after every batch.
@@ -155,10 +155,10 @@ class Trainer:
         state = fit(
             model,
             Objective(stage.terms, distance, runtime),
-            Batches(targets, stage.sources, self.params.seed, stage.stream or stage.name, stage.reshuffle),
+            Batches(targets, stage.sources, self.params.seed, stage.name, stage.reshuffle, stage.stream),
             stage.optimizers,
             stage.schedule,
-            [each for each in (ema, snapshots, best, self._callback(stage, generator)) if each],
+            [each for each in (ema, snapshots, best, self._callback(stage, generator)) if each is not None],
             self.checkpoints,
         )
         if best:
