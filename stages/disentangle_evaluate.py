@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier
-from iglo.disentangle.model import ClassContentModel
 from iglo.disentangle.renders import measure, renders
 from iglo.disentangle.report import save_renders
 from iglo.files.io import whole_folder, write_json
+from iglo.models.glo import GLOModel
 from iglo.params.run_record import OF, folder_digest
 from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
@@ -19,7 +19,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     """Converts, draws from scratch, and measures."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
-    model = ClassContentModel.load(arguments.model, runtime)
+    model = GLOModel.load(arguments.model, runtime)
     classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
     drawn = renders(model, store, params, runtime)
     values = measure(drawn, model, store, classifier, params, runtime)

@@ -4,11 +4,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.model import ClassContentModel
 from iglo.disentangle.report import draw_figures, load_renders
 from iglo.files.io import whole_folder
+from iglo.models.history import History
 from iglo.params.sections import ClassContentParams
-from iglo.runtime.device import start
 from stages.common import stage
 
 
@@ -16,11 +15,11 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Draws every figure."""
     store = ImageStore.open(arguments.images)
-    model = ClassContentModel.load(arguments.model, start(params.precision))
+    history = History.load(arguments.model)
     drawn = load_renders(Path(arguments.renders))
     with whole_folder(arguments.out) as out:
         weights = {"decay": params.decay}
-        draw_figures(out, drawn, store.images, store.classes, model.snapshots, model.log, weights)
+        draw_figures(out, drawn, store.images, store.classes, history.snapshots, history.log, weights)
 
 
 if __name__ == "__main__":

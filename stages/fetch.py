@@ -1,4 +1,4 @@
-"""Brings the images that are not on this machine yet."""
+"""Downloads the images that are not on this machine."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from stages.common import stage
 
 @stage("out")
 def main(arguments: SimpleNamespace, params: Params) -> None:
-    """Brings the images that are not on this machine yet into a folder."""
+    """Downloads the images that are not on this machine into a folder."""
     fetch(params.data, arguments.out)
 
 

@@ -136,7 +136,7 @@ def keys_read(folder: Path, stage: pipeline.Stage) -> set[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.common.load_params", recorded)
         patch.setattr("stages.learning.fingerprint", lambda values, files: "recorded")
-        patch.setattr("stages.learning.named_files", lambda params: {})
+        patch.setattr("stages.learning.weight_files", lambda params: {})
         patch.setattr("stages.disentangle_sweep.changed", changed_unread)
         run(folder, stage)
     shutil.rmtree(folder / ".scratch", ignore_errors=True)

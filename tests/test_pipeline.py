@@ -19,7 +19,7 @@ import pytest
 import yaml
 from torch import nn
 
-from iglo.latent.priors import SAMPLERS
+from iglo.latent.priors import PRIORS
 from iglo.report.headline import HEADLINE, headline
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
@@ -225,7 +225,7 @@ def test_a_run_leaves_numbers_times_and_figures(repository):
     for part in (metrics["train"]["recon"], metrics["train"]["encoder"], metrics["test"]["encoder"]):
         assert list(part) == ["l1", "psnr", "ssim", "lpips_random_squeeze"]
     chosen = json.loads((repository / "models" / "priors" / "priors.json").read_text())["chosen"]
-    assert metrics["samples"] == metrics["priors"][chosen] and list(metrics["priors"]) == list(SAMPLERS)
+    assert metrics["samples"] == metrics["priors"][chosen] and list(metrics["priors"]) == list(PRIORS)
     distance = {name: values["kd_random_squeezenet1_1"] for name, values in metrics["priors"].items()}
     assert chosen == min(distance, key=distance.get)
     assert list(metrics["memorisation"]) == ["pixels", "features_random_squeezenet1_1"]

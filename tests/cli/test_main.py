@@ -18,7 +18,8 @@ from PIL import Image
 
 import iglo
 from iglo.cli.main import main
-from iglo.data.store import Source, write_store
+from iglo.data.prepare import write_store
+from iglo.data.sources import Source
 from tests import chain
 from tests import exported as exports
 from tests.exported import IMAGES
@@ -258,7 +259,7 @@ def test_an_input_that_may_not_be_read_is_told_of_the_input(here, monkeypatch, c
     def forbidden(*_):
         raise PermissionError(errno.EACCES, "Permission denied", "images/square-3.png")
 
-    monkeypatch.setattr("iglo.data.user_images.read_image", forbidden)
+    monkeypatch.setattr("iglo.data.user_images.load_image_and_shape", forbidden)
     rest = ("--among", "images", "--out", "n.png") if command[0] == "neighbours" else ("--out", "r.npy")
     assert refused(*command, *rest).startswith("images/square-3.png: cannot be read (permission denied); name images")
 

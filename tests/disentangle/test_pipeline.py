@@ -11,10 +11,10 @@ import yaml
 from PIL import Image
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.model import ClassContentModel
 from iglo.disentangle.report import draw_losses, load_renders
 from iglo.disentangle.sweep import changed
 from iglo.errors import UserError
+from iglo.models.glo import GLOModel
 from iglo.params.run_record import folder_digest
 from iglo.params.sections import SweepParams, load_params
 from tests import chain, pipeline
@@ -135,7 +135,7 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
 def test_the_parts_of_the_split_are_kept_apart(run):
     """What was never seen is shown from the encoder's codes, and none of it is the classifier's."""
     store, drawn = ImageStore.open(run / "disentangle/work/images"), load_renders(run / "disentangle/work/renders")
-    model = ClassContentModel.load(run / "disentangle/work/encoded", RUNTIME)
+    model = GLOModel.load(run / "disentangle/work/encoded", RUNTIME)
     assert store.classes == tuple("0123456789") == model.classes and store.train_count == 100
     np.testing.assert_array_equal(model.labels, store.label_ids[:100])
     assert set(drawn.unseen) == set(range(100, 120)) and set(drawn.chosen) <= set(range(100))
@@ -168,7 +168,7 @@ def test_a_study_changes_its_value_and_nothing_else(swept):
     numbers, other = (json.loads((run / f"sweep/runs/sigma/{value}/numbers.json").read_text()) for value in (0.4, 0))
     whole = json.loads((run / "metrics.json").read_text())
     assert numbers["real"] == whole["real"]
-    trained = ClassContentModel.load(run / "work/model", RUNTIME)
+    trained = GLOModel.load(run / "work/model", RUNTIME)
     last = {
         key: value for key, value in trained.log[-1].items() if key not in ("stage", "epoch", "images_seen", "loss")
     }

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.model import ClassContentModel, ClassContentShape
 from iglo.disentangle.renders import (
     MORPH_STEPS,
     MORPHED,
@@ -23,6 +22,8 @@ from iglo.disentangle.renders import (
     scratch,
     spread,
 )
+from iglo.models.config import ClassContentConfig
+from iglo.models.glo import GLOModel
 from iglo.models.snapshots import Snapshots
 from tests.tiny import RUNTIME, generator, tiny_class_params
 
@@ -59,9 +60,9 @@ def model():
     """Class codes 0, 1, 2; content codes are pixels of 8 bits."""
     levels = torch.randint(0, 256, (N, 2), generator=generator()) / 255
     snapshots = Snapshots(torch.arange(2))
-    shape = ClassContentShape(1, 2, 4, 1, 1, "concat")
+    shape = ClassContentConfig(1, 2, 4, 1, 1, "concat")
     codes = torch.arange(float(K))[:, None]
-    return ClassContentModel(shape, Painter(), codes, levels, LABELS, ("x", "y", "z"), snapshots).to(RUNTIME.device)
+    return GLOModel(shape, Painter(), codes, levels, LABELS, ("x", "y", "z"), snapshots).to(RUNTIME.device)
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_conversion_has_the_content_of_its_row_and_the_class_of_its_column(mod
 
 
 def test_images_from_scratch_are_of_every_class_and_of_the_same_content_in_each(model):
-    model.table.factors["content"].codes.data *= 0.01
+    model.codes.tables["content"].codes.data *= 0.01
     drawn = scratch(model, 50, 0, RUNTIME)
     assert list(drawn) == ["normal", "gaussian"]
     for images in drawn.values():

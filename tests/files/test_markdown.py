@@ -1,4 +1,4 @@
-"""Texts of unknown origin in Markdown."""
+"""Texts from users in Markdown."""
 
 import pytest
 

@@ -32,7 +32,7 @@ def in_a_process(kernel: str, threads: str) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_bits_do_not_depend_on_the_variables_of_other_pools(kernel):
+def test_the_bits_do_not_depend_on_variables_of_other_pools(kernel):
     """Compares runs with the same kernel; with the kernel of this process, also with this process."""
     if kernel == "SkylakeX" and "AVX512" not in torch.backends.cpu.get_cpu_capability():
         pytest.skip("takes a processor with AVX-512")
@@ -47,7 +47,7 @@ def test_the_bits_do_not_depend_on_the_variables_of_other_pools(kernel):
 @pytest.mark.parametrize(
     ("iglo", "openmp", "count"), [("3", "2", 3), ("", "2", 2), (None, "1", 1), (None, None, None), (None, "4,2", None)]
 )
-def test_the_number_of_threads_is_asked_for_or_is_that_of_the_cores(iglo, openmp, count, monkeypatch):
+def test_the_number_of_threads(iglo, openmp, count, monkeypatch):
     for name, value in (("IGLO_THREADS", iglo), ("OMP_NUM_THREADS", openmp)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
@@ -55,7 +55,7 @@ def test_the_number_of_threads_is_asked_for_or_is_that_of_the_cores(iglo, openmp
     assert thread_count() == count if count else 1 <= thread_count() <= os.cpu_count()
 
 
-def test_all_pools_get_the_number():
+def test_all_pools_get_the_same_number():
     try:
         set_threads(2)
         assert set(pools()) == {2} and torch.get_num_threads() == 2
@@ -67,7 +67,7 @@ def test_all_pools_get_the_number():
 
 
 @pytest.mark.bits
-def test_fits_at_the_same_time_do_not_see_each_others_threads():
+def test_fits_at_the_same_time_give_equal_bits():
     """The process also keeps its numbers, which k-means changes while it works."""
     features = tiny_images(300).reshape(300, -1).astype(np.float32)
 

@@ -102,7 +102,8 @@ def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None
         points = min(len(run.curve["psnr"]) for run in runs)
         x = np.mean([run.curve[axis][:points] for run in runs], axis=0)
         curves[row.title] = (x, *_mean_and_spread([run.curve["psnr"][:points] for run in runs]))
-    plots.save_bands(path, curves, x_label, "PSNR, dB", "Some of the training images, evenly spaced", log_x=True)
+    labels = plots.Labels("Some of the training images, evenly spaced", x_label, "PSNR, dB")
+    plots.save_bands(path, curves, labels, log_x=True)
 
 
 def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -> None:
@@ -120,7 +121,11 @@ def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -
     if curves["encoder"]:
         title = "Held-out images: from the encoder's code (solid), from a random one (dashed)"
         plots.save_bands(
-            path, curves["encoder"], "steps", y_label, title, dashed=curves["random"], x_ticks=[str(n) for n in STEPS]
+            path,
+            curves["encoder"],
+            plots.Labels(title, "steps", y_label),
+            dashed=curves["random"],
+            x_ticks=[str(n) for n in STEPS],
         )
 
 

@@ -15,28 +15,29 @@ from iglo.backbones.networks import backbone_name
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.evaluation import metrics
+from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.measure import (
-    FeatureNetwork,
     continuity,
     draw_samples,
     interpolations,
-    invert,
     quality,
     sample_quality,
     split_quality,
+    through_encoder,
 )
 from iglo.files.io import write_array
-from iglo.latent.inversion import optimise_codes
+from iglo.latent.inversion import Search, optimise_codes
 from iglo.latent.priors import fit_prior
 from iglo.losses.distances import Distance
-from iglo.models.glo import Model, decode, encode, recalibrate_bn
+from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
+from iglo.models.history import History
 from iglo.params.sections import Comparison, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_autoencoder
-from iglo.training.glo_stages import images_seen_in_all_stages, learn_all, learn_subset, make_distance, start_model
-from iglo.training.loop import Progress
+from iglo.training.glo_stages import images_seen_in_all_stages, learn_all, learn_subset, start_model
+from iglo.training.trainer import Trainer, make_distance
 
 SHOWN, SHOWN_PATHS, SHOWN_SAMPLES, NEIGHBOURS = 12, 4, 48, 3
 
@@ -51,7 +52,7 @@ class Curve:
         every: images seen between two measurements, at least.
     """
 
-    def __init__(self, model: Model, images: np.ndarray, probed: int, every: int, runtime: Runtime):
+    def __init__(self, model: GLOModel, images: np.ndarray, probed: int, every: int, runtime: Runtime):
         self.model, self.runtime, self.every = model, runtime, every
         self.ids = np.linspace(0, len(images) - 1, min(probed, len(images))).astype(int)
         self.targets = np.asarray(images[self.ids], np.float32) / 255
@@ -62,16 +63,16 @@ class Curve:
         """Adds a row: the images as the network draws them, its batch norm settled on their codes."""
         generator, codes = copy.deepcopy(network), self._codes()
         recalibrate_bn(generator, codes)
-        images = decode(generator, codes, self.runtime)
+        images = render(generator, codes, self.runtime)
         row = {"images_seen": self.images_seen, "seconds": round(self.seconds, 2)}
         self.rows.append(row | {"psnr": metrics.psnr(images, self.targets)})
         self.resumed = time.perf_counter()
 
     def _codes(self) -> torch.Tensor:
         if self.model.encoder is None:
-            return self.model.codes[torch.from_numpy(self.ids)]
+            return self.model.codes.values.values[torch.from_numpy(self.ids)]
         images = (self.targets * 255).round().astype(np.uint8)
-        return encode(copy.deepcopy(self.model.encoder), images, self.model.shape, self.runtime)
+        return encode(copy.deepcopy(self.model.encoder), images, self.model.config, self.runtime)
 
     def make_callback(self, network: nn.Module, images_seen: int) -> "_Watcher":
         """An observer of a stage that presents so many images in an epoch."""
@@ -110,7 +111,7 @@ def learn_run(
     seed: int,
     runtime: Runtime,
     checkpoints: CheckpointFolder,
-) -> tuple[Model, Curve]:
+) -> tuple[GLOModel, History, Curve]:
     """A method's model after `comparison.budget` images seen, to the nearest epoch, and the curve of its learning.
 
     Args:
@@ -118,35 +119,30 @@ def learn_run(
         subsets: ids of each round of the split.
     """
     params, chosen, measured = comparison.params(method, seed), comparison.methods[method], comparison.measure
-    distance = make_distance(params, runtime)
-    model = start_model(images, params, runtime)
+    model, history = start_model(images, params, runtime)
     curve = Curve(model, images, measured.probed, comparison.budget // measured.probes, runtime)
+    trainer = Trainer(model, images, history, params, runtime, checkpoints, curve.make_callback)
     if chosen.learner == "autoencoder":
-        folder = checkpoints.part("autoencoder")
-        arguments = (params, runtime, comparison.budget, measured.code_penalty)
-        learn_autoencoder(model, images, distance, *arguments, folder, curve.make_callback)
+        learn_autoencoder(trainer.inside("autoencoder"), comparison.budget, measured.code_penalty)
     else:
         if chosen.subsets == "random":
             subsets = random_subsets(subsets, seed)
-        _learn_stages(model, images, subsets, distance, params, comparison.budget, runtime, checkpoints, curve)
+        _learn_stages(trainer, subsets, comparison.budget)
     if curve.rows[-1]["images_seen"] < curve.images_seen:
         curve.measure(model.generator)
-    return model, curve
+    return model, history, curve
 
 
-def _learn_stages(model, images, subsets, distance, params, budget, runtime, checkpoints, curve) -> None:
-    """The rounds, then all images with what the rounds have left of the budget."""
+def _learn_stages(trainer: Trainer, subsets: Sequence[np.ndarray], budget: int) -> None:
+    """Learns the rounds, and then all images with what the rounds have left of the budget."""
+    params = trainer.params
     without_full = replace(params, full=replace(params.full, epochs=0))
     staged = images_seen_in_all_stages([len(subset) for subset in subsets], without_full)
     if params.method == "incremental" and staged >= budget:
         raise UserError(f"budget: must be more than the {staged} images that the rounds present, got {budget}.")
     for index, subset in enumerate(subsets):
-        part = checkpoints.part(f"staged-{index + 1}")
-        progress: Progress = learn_subset(
-            model, images, subset, distance, index, params, runtime, part, curve.make_callback
-        )
-        budget -= progress.images_seen
-    learn_all(model, images, distance, params, runtime, checkpoints.part("full"), curve.make_callback, budget)
+        budget -= learn_subset(trainer.inside(f"staged-{index + 1}"), subset, index).images_seen
+    learn_all(trainer.inside("full"), budget)
 
 
 def random_subsets(subsets: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
@@ -156,7 +152,7 @@ def random_subsets(subsets: Sequence[np.ndarray], seed: int) -> list[np.ndarray]
 
 
 def measure_run(
-    folder: Path, model: Model, store: ImageStore, comparison: Comparison, method: str, seed: int, runtime: Runtime
+    folder: Path, model: GLOModel, store: ImageStore, comparison: Comparison, method: str, seed: int, runtime: Runtime
 ) -> dict[str, Any]:
     """Writes what a run's pictures need into `folder` and returns its numbers.
 
@@ -168,17 +164,19 @@ def measure_run(
         feature_networks.append(is_trained_on(params, runtime))
     feature_network, drawn = feature_networks[0], own.seed
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
-    reconstructed = decode(model.generator, model.codes, runtime)
-    encoded = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
+    reconstructed = render(model.generator, model.codes.values, runtime)
+    encoded = {
+        part: through_encoder(model, images, runtime) for part, images in (("train", store.train), ("test", store.test))
+    }
     paths = interpolations(model, own.evaluate, drawn, runtime)
-    prior = fit_prior(params.prior, model.codes, model.shape.geometry(), drawn)
+    prior = fit_prior(params.prior, model.codes.values.values, model.config.geometry(), drawn)
     samples = draw_samples(model, prior, own.evaluate.samples, drawn, runtime)
     train_features, test_features, sample_features = (
         feature_network.features(images) for images in (train, test, samples)
     )
     distance = make_distance(own, runtime)
     shown = {part: shown_ids(len(images), drawn) for part, images in (("train", train), ("test", test))}
-    nearest = metrics.nearest_indices(sample_features[:SHOWN], train_features, NEIGHBOURS)
+    _, nearest = metrics.nearest(sample_features[:SHOWN], train_features, NEIGHBOURS)
     pictures = {
         "reconstructions": reconstructed[shown["train"]],
         "encoder_train": encoded["train"][shown["train"]],
@@ -190,7 +188,6 @@ def measure_run(
         write_array(folder / f"{name}.npy", (picture * 255).round().astype(np.uint8))
     write_array(folder / "neighbours.npy", nearest)
     return {
-        "images_seen": sum(row["images_seen"] for row in last_rows(model.log)),
         "train": {
             "recon": _quality(reconstructed, train, feature_networks),
             "encoder": _quality(encoded["train"], train, feature_networks),
@@ -216,7 +213,7 @@ def _quality(images: np.ndarray, targets: np.ndarray, feature_networks: Sequence
 def _sample_quality(
     fake: np.ndarray, train: np.ndarray, real: np.ndarray, feature_network: FeatureNetwork
 ) -> dict[str, float]:
-    nearest = [metrics.nearest_distances(features, train)[0] for features in (fake, real)]
+    nearest = [metrics.nearest(features, train)[0][:, 0] for features in (fake, real)]
     return sample_quality(fake, real, *nearest, feature_network.feature_name)
 
 
@@ -230,7 +227,7 @@ def shown_ids(count: int, seed: int) -> np.ndarray:
 
 
 def inversion(
-    model: Model,
+    model: GLOModel,
     images: np.ndarray,
     distance: Distance,
     comparison: Comparison,
@@ -243,20 +240,20 @@ def inversion(
         images: (N, H, W, C) uint8, of which the first `measure.inverted` are taken.
         distance: what is minimised, the same for all methods.
     """
-    section, geometry = comparison.measure, model.shape.geometry()
+    section, geometry = comparison.measure, model.config.geometry()
     images = np.asarray(images[: section.inverted])
     targets = images.astype(np.float32) / 255
     rng = torch_generator(comparison.params().seed, "comparison/inversion")
     starts = {
-        "encoder": encode(model.encoder, images, model.shape, runtime),
-        "random": geometry.sample(len(images), model.shape.dimension, rng),
+        "encoder": encode(model.encoder, images, model.config, runtime),
+        "random": geometry.sample(len(images), model.config.dimension, rng),
     }
+    plain_adam = {"betas": (0.9, 0.999), "schedule": "constant", "tolerance": 0}
+    search = Search(section.steps[-1], rate=section.rate, record=tuple(section.steps), **plain_adam)
     values: dict[str, dict[str, dict[str, float]]] = {}
     for name, start in starts.items():
-        found = optimise_codes(model, images, start, distance, section.steps, runtime, section.rate)
-        drawn = {
-            step: decode(model.generator, codes, runtime) for step, codes in zip(section.steps, found, strict=True)
-        }
+        found = optimise_codes(model, images, start[:, None], distance, runtime, search)
+        drawn = {step: render(model.generator, codes, runtime) for step, codes in found.recorded.items()}
         values[name] = {
             str(step): {
                 "psnr": metrics.psnr(pictures, targets),

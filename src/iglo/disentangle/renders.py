@@ -14,11 +14,11 @@ from torch import Tensor
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier
-from iglo.disentangle.model import ClassContentModel
+from iglo.disentangle.model import class_codes, combined, content_codes, labels_of
 from iglo.evaluation import metrics
 from iglo.latent.priors import fit_prior
 from iglo.models.geometry import make_geometry
-from iglo.models.glo import decode, encode
+from iglo.models.glo import GLOModel, encode, render
 from iglo.params.sections import ClassContentParams
 from iglo.randomness import numpy_generator, sklearn_seed, torch_generator
 from iglo.runtime.device import Runtime
@@ -52,22 +52,22 @@ class Renders:
     morphing: np.ndarray
 
 
-def convert(model: ClassContentModel, content: Tensor, runtime: Runtime) -> np.ndarray:
+def convert(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
     """(M, content) codes → (M, K, H, W, C), each with the code of every class."""
-    kinds = len(model.classes)
+    kinds = len(model.config.classes)
     labels = np.tile(np.arange(kinds), len(content))
-    images = decode(model.generator, model.combined(labels, content.repeat_interleave(kinds, 0)), runtime)
+    images = render(model.generator, combined(model, labels, content.repeat_interleave(kinds, 0)), runtime)
     return images.reshape(len(content), kinds, *images.shape[1:])
 
 
-def content_of(model: ClassContentModel, images: np.ndarray, runtime: Runtime) -> Tensor:
+def content_of(model: GLOModel, images: np.ndarray, runtime: Runtime) -> Tensor:
     """(M, H, W, C) uint8 → (M, content) codes, as the encoder reads them."""
-    return encode(model.encoder, images, model.shape, runtime)[:, model.shape.class_dimension :]
+    return encode(model.encoder, images, model.config, runtime)[:, model.config.class_dimension :]
 
 
-def scratch(model: ClassContentModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
+def scratch(model: GLOModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
     """Images of random content in every class: `normal` from N(0, I), `gaussian` fitted to the learned codes."""
-    content, rng = model.content_codes, torch_generator(seed, "scratch/normal")
+    content, rng = content_codes(model), torch_generator(seed, "scratch/normal")
     fitted = fit_prior("gaussian", content, make_geometry("none", None, content.shape[1]), seed)
     drawn = {
         "normal": torch.randn(count, content.shape[1], generator=rng, dtype=torch.float32),
@@ -76,17 +76,17 @@ def scratch(model: ClassContentModel, count: int, seed: int, runtime: Runtime) -
     return {name: convert(model, content, runtime).swapaxes(0, 1) for name, content in drawn.items()}
 
 
-def morph(model: ClassContentModel, content: Tensor, runtime: Runtime) -> np.ndarray:
+def morph(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
     """(M, content) codes → (T, M, H, W, C): from class to class and back to the first, along straight lines."""
-    codes, frames = model.class_codes, []
+    codes, frames = class_codes(model), []
     for start, end in zip(codes, codes.roll(-1, 0), strict=True):
         for time in torch.linspace(0, 1, MORPH_STEPS + 1, dtype=torch.float32)[:-1]:
             between = torch.lerp(start, end, time.item()).expand(len(content), -1)
-            frames.append(decode(model.generator, torch.cat([between, content], dim=1), runtime))
+            frames.append(render(model.generator, torch.cat([between, content], dim=1), runtime))
     return np.stack(frames)
 
 
-def renders(model: ClassContentModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Renders:
+def renders(model: GLOModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Renders:
     """Draws everything; without an encoder nothing of unseen images."""
     section, rng = params.renders, numpy_generator(params.seed, "probe")
     chosen = rng.permutation(store.train_count)[: section.converted]
@@ -94,35 +94,35 @@ def renders(model: ClassContentModel, store: ImageStore, params: ClassContentPar
     unseen_converted = unseen_encoded = None
     if model.encoder is not None:
         images = np.asarray(store.images[unseen])
-        codes = encode(model.encoder, images, model.shape, runtime)
-        unseen_converted = convert(model, codes[:, model.shape.class_dimension :], runtime)
-        unseen_encoded = decode(model.generator, codes, runtime)
+        codes = encode(model.encoder, images, model.config, runtime)
+        unseen_converted = convert(model, codes[:, model.config.class_dimension :], runtime)
+        unseen_encoded = render(model.generator, codes, runtime)
     return Renders(
         chosen,
         unseen,
-        decode(model.generator, model.codes, runtime),
-        convert(model, model.content_codes[torch.from_numpy(chosen)], runtime),
+        render(model.generator, model.codes.values, runtime),
+        convert(model, content_codes(model)[torch.from_numpy(chosen)], runtime),
         unseen_converted,
         unseen_encoded,
         scratch(model, section.samples, params.seed, runtime),
-        morph(model, model.content_codes[torch.from_numpy(chosen[:MORPHED])], runtime),
+        morph(model, content_codes(model)[torch.from_numpy(chosen[:MORPHED])], runtime),
     )
 
 
 def measure(
     drawn: Renders,
-    model: ClassContentModel,
+    model: GLOModel,
     store: ImageStore,
     classifier: Classifier,
     params: ClassContentParams,
     runtime: Runtime,
 ) -> dict[str, Any]:
     """All numbers. Shares are of images, in [0, 1]; those `_of_judge` are over the classifier's own accuracy."""
-    train, labels = np.asarray(store.train, np.float32) / 255, model.labels
+    train, labels = np.asarray(store.train, np.float32) / 255, labels_of(model)
     all_labels = store.label_ids
     values = {
         "train": reconstruction(drawn.reconstructed, train) | {"spread": spread(drawn.reconstructed, labels)},
-        "leakage": leakage(model.content_codes.cpu().numpy(), labels, params.seed),
+        "leakage": leakage(content_codes(model).cpu().numpy(), labels, params.seed),
         "conversion": conversion(drawn.converted, labels[drawn.chosen], classifier),
         "scratch": {name: recognised(images.swapaxes(0, 1), classifier) for name, images in drawn.scratch.items()},
         "real": {"accuracy": classifier.accuracy, "spread": spread(train, labels)},
@@ -186,9 +186,9 @@ def conversion(converted: np.ndarray, labels: np.ndarray, classifier: Classifier
     return {"recognised": share, "recognised_of_judge": share / classifier.accuracy}
 
 
-def content_kept(model: ClassContentModel, drawn: Renders, runtime: Runtime) -> float:
+def content_kept(model: GLOModel, drawn: Renders, runtime: Runtime) -> float:
     """How well the content that the encoder reads from conversions predicts the content they were made with: R²."""
     flat = drawn.converted.reshape(-1, *drawn.converted.shape[2:])
     read = content_of(model, (flat * 255).round().astype(np.uint8), runtime).cpu().numpy()
-    true = model.content_codes[torch.from_numpy(drawn.chosen)].cpu().numpy().repeat(len(model.classes), axis=0)
+    true = content_codes(model)[torch.from_numpy(drawn.chosen)].cpu().numpy().repeat(len(model.config.classes), axis=0)
     return float(1 - np.square(read - true).sum() / np.square(true - true.mean(0)).sum())

@@ -120,7 +120,7 @@ def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> No
         weight = weights.get(term, 1.0)
         name = term if weight == 1 else f"{term} × {weight:g}"
         curves[name] = epochs, weight * np.array([row[term] for row in rows])
-    plots.save_curves(path, curves, "epoch", "term of the objective, weighted", "Training", log_y=True)
+    plots.save_curves(path, curves, plots.Labels("Training", "epoch", "term of the objective, weighted"), log_y=True)
 
 
 def draw_morphing(path: Path, drawn: Renders, kinds: int) -> None:

@@ -159,7 +159,7 @@ def _draw_study(folder: Path, study: str, runs: Sequence[Run], store: ImageStore
     drawn = {}
     losses = {run.name: (run.curve[:, 0], run.curve[:, 1]) for run in runs}
     drawn[f"{study}-losses.png"] = lambda path: plots.save_curves(
-        path, losses, "epoch", "loss while training", title, log_y=study != "loss"
+        path, losses, plots.Labels(title, "epoch", "loss while training"), log_y=study != "loss"
     )
     if study == "sigma":
         drawn["sigma-final-loss.png"] = lambda path: _against(
@@ -198,4 +198,4 @@ def _against(path: Path, runs: Sequence[Run], places: dict[str, Sequence[str]]) 
     """Numbers against σ, evenly spaced."""
     x, none = np.arange(len(runs)), np.zeros(len(runs))
     curves = {name: (x, np.array([run.number(place) for run in runs]), none) for name, place in places.items()}
-    plots.save_bands(path, curves, "σ", "", TITLES["sigma"], x_ticks=[run.name for run in runs])
+    plots.save_bands(path, curves, plots.Labels(TITLES["sigma"], "σ"), x_ticks=[run.name for run in runs])

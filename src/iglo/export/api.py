@@ -22,15 +22,17 @@ from iglo.data.user_images import read_arrays
 from iglo.environment import memory
 from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.evaluation.feature_networks import load_feature_network
+from iglo.evaluation.metrics import nearest
 from iglo.export.bundle import Bundle, load_bundle
 from iglo.latent import inversion
 from iglo.latent.priors import Prior
 from iglo.losses.distances import PIXEL_DISTANCES, Distance
-from iglo.models.glo import decode, encode
+from iglo.models.glo import encode, render
 from iglo.params.run_record import Loss, Network
 from iglo.progress import bar
 from iglo.randomness import torch_generator
-from iglo.runtime.device import Runtime, library_call, runtime_on
+from iglo.runtime.device import Runtime, runtime_on
+from iglo.runtime.process import library_call
 from iglo.training.glo_stages import make_distance
 
 BATCH = 256
@@ -69,22 +71,23 @@ class LoadedModel:
 
     def __init__(self, bundle: Bundle, runtime: Runtime):
         self.bundle, self.runtime = bundle, runtime
-        self.shape, self.classes = bundle.shape, bundle.record.classes
+        self.shape, self.classes = bundle.config, bundle.config.classes
         self._warned = False
 
     def __repr__(self) -> str:
-        shape, record = self.shape, self.bundle.record
+        config, record = self.bundle.config, self.bundle.record
+        size = f"{config.image_size}x{config.image_size}x{config.channels}"
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return (
-            f"<{type(self).__name__}: {record.kind}, {shape.image_size}x{shape.image_size}x{shape.channels} images, "
-            f"codes of {shape.dimension}{classes}, {record.codes.count} training images, on {self.runtime.device}>"
+            f"<{type(self).__name__}: {config.kind}, {size} images, codes of {config.dimension}{classes}, "
+            f"{record.codes.count} training images, on {self.runtime.device}>"
         )
 
     def info(self) -> dict[str, Any]:
         """What the model is, as plain values."""
         record = self.bundle.record
         return {
-            "kind": record.kind,
+            "kind": self.bundle.config.kind,
             "format_version": record.version,
             **dataclasses.asdict(self.shape),
             "dimension": self.shape.dimension,
@@ -97,7 +100,7 @@ class LoadedModel:
             "loss": record.loss.name,
             "seed": record.seed,
             "device": str(self.runtime.device),
-            **({"classes": list(record.classes)} if record.classes else {}),
+            **({"classes": list(self.classes)} if self.classes else {}),
         }
 
     # --- Codes to images ---
@@ -135,7 +138,7 @@ class LoadedModel:
         pieces = torch.from_numpy(self._checked_codes(codes)).split(BATCH)
         images = []
         for piece in bar(pieces, desc="decoding", unit="batch"):
-            drawn = decode(self.bundle.generator, piece, self.runtime, BATCH)
+            drawn = render(self.bundle.generator, piece, self.runtime, BATCH)
             if not np.isfinite(drawn).all():
                 raise UserError("codes: their images are not finite; take smaller codes, or export the model again.")
             images.append(_as_asked(drawn, floats))
@@ -178,8 +181,9 @@ class LoadedModel:
         if method == "encoder":
             return self.encode(images)
         images, distance = self._images(images), self._distance(loss)
+        search = inversion.Search(steps)
         found = inversion.invert(
-            self.bundle, images, distance, self.runtime, method=method, steps=steps, seed=int(seed)
+            self.bundle, images, distance, self.runtime, method=method, search=search, seed=int(seed)
         )
         return found.codes.cpu().numpy()
 
@@ -257,13 +261,10 @@ class LoadedModel:
         if k > len(among):
             raise UserError(f"k: must be at most {len(among)}, the number of images to look among, got {k}.")
         points, others = (self._features(each, space) for each in (images, among))
-        nearest = []
-        for piece in bar(points.split(64), desc="neighbours", unit="batch"):
-            # by subtraction: exactly 0 for a copy
-            distances = torch.cdist(piece, others, compute_mode="donot_use_mm_for_euclid_dist")
-            nearest.append(distances.topk(int(k), largest=False))
-        rows, distances = (torch.cat([getattr(found, name) for found in nearest]) for name in ("indices", "values"))
-        return rows.numpy(), distances.numpy()
+        pieces = [points[start : start + BATCH] for start in range(0, len(points), BATCH)]
+        found = [nearest(piece, others, int(k)) for piece in bar(pieces, desc="neighbours", unit="batch")]
+        distances, rows = (np.concatenate(each) for each in zip(*found, strict=True))
+        return rows, distances
 
     @library_call()
     def convert(
@@ -371,10 +372,10 @@ class LoadedModel:
     def _drawn_path(self, start: Tensor, end: Tensor, times: Tensor) -> np.ndarray:
         return self.decode(self.shape.geometry().interpolate(start, end, times).flatten(0, 1))
 
-    def _features(self, images: np.ndarray, space: str) -> Tensor:
+    def _features(self, images: np.ndarray, space: str) -> np.ndarray:
         """(N, D) float64."""
         if space == "pixels":
-            return torch.from_numpy(images.reshape(len(images), -1) / 255)
+            return images.reshape(len(images), -1) / 255
         feature_network, seed = self.bundle.record.feature_network, self.bundle.record.seed
         if feature_network is None:
             raise UserError("space: 'features' needs a network, and this model has none on record; take 'pixels'.")
@@ -382,7 +383,7 @@ class LoadedModel:
         _, features = load_feature_network(feature_network.network, feature_network.weights, seed, self.runtime.device)
         batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
         found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
-        return torch.cat(found).double()
+        return torch.cat(found).double().numpy()
 
 
 def _as_asked(images: np.ndarray, floats: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Escapes texts of unknown origin (names of classes, folders, files) for Markdown."""
+"""Escapes texts from users (names of classes, folders, files) for Markdown."""
 
 import re
 

@@ -181,7 +181,8 @@ def parse(values: Any, kind: type, prefix: str = "") -> Any:
     """
     if not isinstance(values, dict):
         raise UserError(f"{prefix or 'params'}: must be a mapping of keys to values, got {shown(values)}.")
-    hints = get_type_hints(kind, include_extras=True)
+    types_of_all = get_type_hints(kind, include_extras=True)  # class variables too
+    hints = {field.name: types_of_all[field.name] for field in dataclasses.fields(kind)}
     dot = f"{prefix}." if prefix else ""
     for key in values:
         if key not in hints:
