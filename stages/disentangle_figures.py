@@ -1,4 +1,4 @@
-"""The pictures of class and content."""
+"""Draws the figures of class and content."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +17,10 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Draws every figure."""
     store = ImageStore.open(arguments.images)
     model = ClassContentModel.load(arguments.model, start(params.precision))
-    drawn = load_renders(Path(arguments.renders))
+    renders = load_renders(Path(arguments.renders))
     with whole_folder(arguments.out) as out:
         weights = {"decay": params.decay}
-        draw_figures(out, drawn, store.images, store.classes, model.snapshots, model.log, weights)
+        draw_figures(out, renders, store.images, store.classes, model.snapshots, model.log, weights)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The report of invented runs (two rows, two seeds), with numbers computed by hand, and the committed report."""
+"""The report of invented runs: two rows, two seeds; its numbers are computed by hand."""
 
 import json
 import math
@@ -8,26 +8,22 @@ import shutil
 import numpy as np
 import pytest
 
-from iglo.comparison.claims import CLAIMS, Claim, claim_line
+from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, STEPS
 from iglo.comparison.formats import best_rows
-from iglo.comparison.report import TABLES, Table, report_text, table_lines, write_report
+from iglo.comparison.report import Table, table_lines, write_report
 from iglo.comparison.runs import (
     Folders,
     Measured,
-    Reference,
     Row,
     first_crossing,
     flat_numbers,
     load_runs,
-    rows_of,
     summary,
     values_by_seed,
 )
 from iglo.errors import UserError
 from iglo.files.io import write_json
-from iglo.params.sections import Comparison, load_params
-from tests import pipeline
 
 ROWS = (
     Row("paper_as_run", "the paper", "as it was run", "paper_as_run"),
@@ -256,64 +252,3 @@ def test_a_claim_fails_where_a_target_is_never_reached(values):
 def test_a_claim_on_a_missing_row_or_metric_is_not_measured(values, absent):
     line = claim_line(Claim("Ours wins", PAPER, "difference at least", absent, 1), values, TITLES)
     assert line.startswith("**not measured**: Ours wins (missing: ") and absent[1] in line
-
-
-# --- The committed report ---
-
-COMMITTED = pipeline.ROOT / "comparison"
-NUMBER_OR_VERDICT = re.compile(r"-?\d[\d,.]*\d|\d|\*\*(holds|does not hold)\*\*[^:]*")
-
-
-@pytest.fixture(scope="module")
-def committed() -> tuple[str, Comparison]:
-    return (COMMITTED / "report.md").read_text(), load_params(COMMITTED / "params.yaml", Comparison)
-
-
-def without_numbers(text: str) -> list[str]:
-    """The lines of a report with # for numbers, verdicts and the cells of tables; heads and titles stay."""
-    lines, heads = [], True
-    for line in text.splitlines():
-        cells = line.split(" | ")
-        lines.append(" | ".join([cells[0], *["#"] * (len(cells) - 1)]) if cells[1:] and not heads else line)
-        heads = not line.startswith("|")
-    return [NUMBER_OR_VERDICT.sub("#", line) for line in lines]
-
-
-def test_the_committed_report_is_what_the_code_writes_but_for_its_numbers(committed):
-    text, comparison = committed
-    rows, any_number = rows_of(comparison), np.array([1.0, 2.0, 3.0])
-    sides = [side for claim in CLAIMS for side in (claim.left, claim.right) if isinstance(side, tuple)]
-    names = {name for table in TABLES for name in table.columns} | {side[1] for side in sides}
-    values = {row.name: dict.fromkeys(names, any_number) for row in rows}
-    about = {"feature_network": "resnet18_tiny-imagenet_32px", "trained_on": "vgg11_tiny-imagenet_32px"}
-    about |= {"machine": "CPU, 1 of 2 cores a process, bf16", "budget": 1, "train": 2, "test": 3, "image_size": 4}
-    bound = dict.fromkeys(("samples.kd", "samples.fd", "samples.precision", "samples.recall", "samples.novelty"), 1.0)
-    split = dict.fromkeys(("coverage", "coverage_random", "distance", "distance_random"), 1.0)
-    reference = Reference(about, {"floor": bound, "ceiling": bound}, split, None, None)
-    measured = Measured(rows, comparison.seeds, {}, values, reference)
-    written = report_text(measured, CLAIMS, list(CAPTIONS), (COMMITTED / "discussion.md").read_text())
-    assert without_numbers(text) == without_numbers(written)
-    assert {path.stem for path in (COMMITTED / "figures").iterdir()} == set(CAPTIONS)
-
-
-def test_the_committed_tables_show_the_committed_metrics(committed):
-    text, comparison = committed
-    metrics = json.loads((COMMITTED / "metrics.json").read_text())
-    assert len(comparison.seeds) == 3  # mean and deviation of m - s, m, m + s are m and s
-    values = {
-        row: {name: number["mean"] + number["std"] * np.array([-1, 0, 1]) for name, number in of_row.items()}
-        for row, of_row in metrics.items()
-    }
-    titles = {row.name: row.title for row in rows_of(comparison)}
-    assert list(values) == list(titles)
-    for table in TABLES:
-        section = text.split(f"### {table.title}\n\n")[1].split("\n\n")[0]
-        shown = columns(section.splitlines())
-        for head, cells in columns(table_lines(table, values, titles, {})).items():
-            assert shown[head][: len(cells)] == cells, (table.title, head)
-
-
-def columns(lines: list[str]) -> dict[str, list[str]]:
-    """The cells below each head of a Markdown table; the head of the first column is empty."""
-    head, _, *body = [line[2:-2].split(" | ") for line in lines]
-    return {cells[0]: [*cells[1:]] for cells in zip(head, *body, strict=True)}

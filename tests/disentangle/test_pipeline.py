@@ -93,7 +93,7 @@ def test_a_run_leaves_its_numbers(run):
     assert all(0 <= share <= 1 for share in shares)
     conversion = numbers["unseen"]["conversion"]
     expected = conversion["recognised"] / numbers["real"]["accuracy"]
-    assert conversion["recognised_of_judge"] == pytest.approx(expected)
+    assert conversion["recognised_of_classifier"] == pytest.approx(expected)
     assert numbers["train"]["l1_l2"] == pytest.approx(numbers["train"]["l1"] + numbers["train"]["l2"])
     assert {path.stem for path in (run / "disentangle/work/timing").iterdir()} == {
         stage.name for stage in pipeline.stages(FILE)
