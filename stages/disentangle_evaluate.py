@@ -7,7 +7,6 @@ from iglo.disentangle.classifier import Classifier
 from iglo.disentangle.measure import measure
 from iglo.disentangle.model import ClassContentModel
 from iglo.disentangle.renders import make_renders
-from iglo.disentangle.report import save_renders
 from iglo.files.io import whole_folder, write_json
 from iglo.params.run_record import OF, folder_digest
 from iglo.params.sections import ClassContentParams
@@ -25,7 +24,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     renders = make_renders(model, store, params, runtime)
     values = measure(renders, model, store, classifier, params, runtime)
     with whole_folder(arguments.out) as out:
-        save_renders(out, renders)
+        renders.save(out)
         write_json(out / "metrics.json", {**values, OF: {"model": folder_digest(arguments.model)}})
     write_json(arguments.metrics, values)
     return len(store.images)

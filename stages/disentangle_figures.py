@@ -4,8 +4,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
+from iglo.disentangle.figures import draw_figures
 from iglo.disentangle.model import ClassContentModel
-from iglo.disentangle.report import draw_figures, load_renders
+from iglo.disentangle.renders import Renders
 from iglo.files.io import whole_folder
 from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
@@ -17,7 +18,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Draws every figure."""
     store = ImageStore.open(arguments.images)
     model = ClassContentModel.load(arguments.model, start(params.precision))
-    renders = load_renders(Path(arguments.renders))
+    renders = Renders.load(Path(arguments.renders))
     with whole_folder(arguments.out) as out:
         weights = {"decay": params.decay}
         draw_figures(out, renders, store.images, store.classes, model.snapshots, model.log, weights)

@@ -11,8 +11,9 @@ import yaml
 from PIL import Image
 
 from iglo.data.store import ImageStore
+from iglo.disentangle.figures import draw_losses
 from iglo.disentangle.model import ClassContentModel
-from iglo.disentangle.report import draw_losses, load_renders
+from iglo.disentangle.renders import Renders
 from iglo.disentangle.sweep import changed
 from iglo.errors import UserError
 from iglo.params.run_record import folder_digest
@@ -120,7 +121,7 @@ def test_the_epochs_are_shown_and_every_class_is_passed_through(run):
 def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
-        "iglo.disentangle.report.plots.save_curves", lambda path, curves, *_, **__: drawn.update(curves)
+        "iglo.disentangle.figures.plots.save_curves", lambda path, curves, *_, **__: drawn.update(curves)
     )
     log = [
         {"stage": "train", "epoch": n, "images_seen": 9 * n, "reconstruction": 0.5 / n, "decay": 20.0} for n in (1, 2)
@@ -134,7 +135,7 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
 
 def test_the_parts_of_the_split_are_kept_apart(run):
     """What was never seen is shown from the encoder's codes, and none of it is the classifier's."""
-    store, drawn = ImageStore.open(run / "disentangle/work/images"), load_renders(run / "disentangle/work/renders")
+    store, drawn = ImageStore.open(run / "disentangle/work/images"), Renders.load(run / "disentangle/work/renders")
     model = ClassContentModel.load(run / "disentangle/work/encoded", RUNTIME)
     assert store.classes == tuple("0123456789") == model.classes and store.train_count == 100
     np.testing.assert_array_equal(model.labels, store.label_ids[:100])

@@ -1,6 +1,7 @@
 """Renders the images of class and content: reconstructions, conversions, images from scratch and morphing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.model import ClassContentModel
+from iglo.files.io import read_array, write_array
 from iglo.latent.priors import fit_prior
 from iglo.models.geometry import make_geometry
 from iglo.models.glo import decode, encode
@@ -40,6 +42,29 @@ class Renders:
     unseen_encoded: np.ndarray | None
     scratch: dict[str, np.ndarray]
     morphing: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """Writes 8-bit images and ids into an existing folder."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for name, array in value.items() if isinstance(value, dict) else [(None, value)]:
+                if array is not None:
+                    path = folder / (f"{field.name}-{name}.npy" if name else f"{field.name}.npy")
+                    write_array(path, array if array.dtype == np.int64 else (array * 255).round().astype(np.uint8))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Renders":
+        """Reads what `save` wrote; images are uint8. Raises UserError with the name of a missing file."""
+        read = {}
+        for field in fields(cls):
+            if field.name == "scratch":
+                names = sorted(path.stem.removeprefix("scratch-") for path in folder.glob("scratch-*.npy"))
+                read["scratch"] = {name: read_array(folder / f"scratch-{name}.npy") for name in names}
+            elif field.name.startswith("unseen_") and not (folder / f"{field.name}.npy").exists():
+                read[field.name] = None
+            else:
+                read[field.name] = read_array(folder / f"{field.name}.npy")
+        return cls(**read)
 
 
 def convert(model: ClassContentModel, content: Tensor, runtime: Runtime) -> np.ndarray:

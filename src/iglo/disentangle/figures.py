@@ -1,13 +1,11 @@
-"""Saves the renders of class and content, and draws them as grids, strips and animations."""
+"""The figures of class and content: grids, strips and animations of renders, and curves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from iglo.disentangle.renders import Renders
-from iglo.files.io import read_array, write_array
 from iglo.models.snapshots import Snapshots
 from iglo.report import figures, plots
 from iglo.report.fonts import drawable
@@ -17,30 +15,6 @@ SHOWN = 10  # images whose conversions are shown, one in each row of a grid
 COLUMNS = 12
 EPOCH_SIDE = 64  # px, of an image in strips and animations
 REST = 6  # frames for which an animation rests on a class
-
-
-def save_renders(folder: Path, renders: Renders) -> None:
-    """Writes renders as 8-bit images and ids."""
-    for field in fields(Renders):
-        value = getattr(renders, field.name)
-        for name, array in value.items() if isinstance(value, dict) else [(None, value)]:
-            if array is not None:
-                path = folder / (f"{field.name}-{name}.npy" if name else f"{field.name}.npy")
-                write_array(path, array if array.dtype == np.int64 else (array * 255).round().astype(np.uint8))
-
-
-def load_renders(folder: Path) -> Renders:
-    """Reads what `save_renders` wrote; images are uint8. Raises UserError with the name of a missing file."""
-    read = {}
-    for field in fields(Renders):
-        if field.name == "scratch":
-            names = sorted(path.stem.removeprefix("scratch-") for path in folder.glob("scratch-*.npy"))
-            read["scratch"] = {name: read_array(folder / f"scratch-{name}.npy") for name in names}
-        elif field.name.startswith("unseen_") and not (folder / f"{field.name}.npy").exists():
-            read[field.name] = None
-        else:
-            read[field.name] = read_array(folder / f"{field.name}.npy")
-    return Renders(**read)
 
 
 def draw_figures(
@@ -55,7 +29,7 @@ def draw_figures(
     """Draws every figure.
 
     Args:
-        renders: as `load_renders` returns them.
+        renders: as `Renders.load` returns them.
         images: (N, H, W, C) uint8, training images followed by test images, in the order of their ids.
         weights: term of the training's objective → its weight, for weights other than 1.
     """
