@@ -1,4 +1,4 @@
-"""The classifier that classifiers which class an image shows."""
+"""The classifier that says which class an image shows."""
 
 from types import SimpleNamespace
 
@@ -17,10 +17,10 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     with checkpoint_folder("class-classifier", params, arguments.images) as checkpoints:
-        classifier, progress = learn_classifier(store, params, runtime, checkpoints)
+        classifier, state = learn_classifier(store, params, runtime, checkpoints)
         with whole_folder(arguments.out) as out:
             classifier.save(out)
-    return Work(progress.images_seen, progress.earlier_seconds)
+    return Work(state.images_seen, state.earlier_seconds)
 
 
 if __name__ == "__main__":

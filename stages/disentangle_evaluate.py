@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier
 from iglo.disentangle.measure import measure
-from iglo.disentangle.model import ClassContentModel
 from iglo.disentangle.renders import make_renders
 from iglo.files.io import whole_folder, write_json
+from iglo.models.glo import GLOModel
 from iglo.params.run_record import OF, folder_digest
 from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
@@ -19,7 +19,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     """Renders conversions and images from scratch, and measures them."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
-    model = ClassContentModel.load(arguments.model, runtime)
+    model = GLOModel.load(arguments.model, runtime)
     classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
     renders = make_renders(model, store, params, runtime)
     values = measure(renders, model, store, classifier, params, runtime)

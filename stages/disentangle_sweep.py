@@ -13,7 +13,7 @@ from iglo.params.fields import parse_yaml
 from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder
-from iglo.training.glo_stages import make_distance
+from iglo.training.trainer import Trainer
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
@@ -26,16 +26,16 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     store = ImageStore.open(arguments.images)
     images, labels = store.train, store.label_ids[: store.train_count]
     classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
-    model = start_class_content(images, labels, store.classes, params, runtime)
-    distance = make_distance(params, runtime)
+    model, history = start_class_content(images, labels, store.classes, params, runtime)
     with checkpoint_folder("class-content-sweep", params, arguments.images) as checkpoints:
-        progress = learn_class_content(model, images, distance, params, runtime, checkpoints.part("train"))
-        learn_encoder(model, images, params, runtime, checkpoints.part("encoder"))
+        trainer = Trainer(model, images, history, params, runtime, checkpoints)
+        state = learn_class_content(trainer.inside("train"))
+        learn_encoder(trainer.inside("encoder"))
         renders = make_renders(model, store, params, runtime)
         values = measure(renders, model, store, classifier, params, runtime)
         with whole_folder(arguments.out) as out:
-            save_run(out, renders, values, progress.rows)
-    return Work(progress.images_seen, progress.earlier_seconds)
+            save_run(out, renders, values, state.rows)
+    return Work(state.images_seen, state.earlier_seconds)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from iglo.data.store import ImageStore
 from iglo.evaluation.measure import FeatureNetwork
 from iglo.files.io import read_array, read_json, whole_folder, write_json
 from iglo.latent.priors import PriorChoice
-from iglo.models.glo import Model
+from iglo.models.glo import GLOModel
+from iglo.models.history import History
 from iglo.params.run_record import OF, folder_digest
 from iglo.params.sections import Params
 from iglo.report.headline import headline
@@ -22,15 +23,16 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
     runtime = start(params.precision, together=True)
     store = ImageStore.open(arguments.images)
-    model = Model.load(arguments.model, runtime.alone)
+    model = GLOModel.load(arguments.model, runtime.alone)
+    history = History.load(arguments.model)
     known = read_json(Path(arguments.features) / "features.json")
     features = known["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
-    choice = PriorChoice.load(arguments.priors, model.shape.geometry())
+    choice = PriorChoice.load(arguments.priors, model.config.geometry())
     feature_network = FeatureNetwork.make(params, runtime)
     with whole_folder(arguments.figures, runtime) as folder:
         values = write_report(
-            folder, model, store, Split(points, labels, features), choice, feature_network, params, runtime
+            folder, model, history, store, Split(points, labels, features), choice, feature_network, params, runtime
         )
     if runtime.is_main:
         write_json(arguments.headline, headline(values))

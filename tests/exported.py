@@ -38,9 +38,9 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
         for weights in model.generator.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)  # so that images have contrast, and differ
-    recalibrate_bn(model.generator, model.codes)
+    recalibrate_bn(model.generator, model.codes.values)
     if encoder:
-        model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(1)))
+        model.encoder = RUNTIME.place(initialise(model.config.encoder(4), generator(1)))
         with torch.no_grad():
             for weights in model.encoder.parameters():
                 if weights.dim() > 1:
@@ -54,7 +54,7 @@ def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Pat
     """Writes a folder of priors of `model_folder`; the full Gaussian is chosen."""
     model = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
-    gaussian = fit_prior("gaussian", model.codes, prior_geometry(model.shape), 0)
+    gaussian = fit_prior("gaussian", model.codes.values, prior_geometry(model.config), 0)
     feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
     about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
     PriorChoice(dict.fromkeys(SAMPLERS, gaussian), "gaussian", dict.fromkeys(SAMPLERS, 0.5), about).save(folder)

@@ -19,23 +19,24 @@ from torch import nn
 from iglo.evaluation.measure import quality
 from iglo.files.io import whole_folder
 from iglo.losses.distances import L2
-from iglo.losses.terms import Batch, Continuity, Objective, Part, Preservation, Reconstruction
-from iglo.models.codes import Factor, LatentTable
+from iglo.losses.terms import Batch, Continuity, Objective, Preservation, Reconstruction, SubBatch
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import GLOConfig
 from iglo.models.geometry import Sphere
-from iglo.models.glo import Model, Shape, decode, recalibrate_bn
+from iglo.models.glo import GLOModel, recalibrate_bn, render
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
 from iglo.runtime.device import Runtime, start
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.glo_stages import learn_all, start_model
-from iglo.training.loop import Progress, fit
+from iglo.training.loop import RunState, fit
 from iglo.training.optimizers import RowAdam, network_optimizer
 from tests import chain, pipeline
 from tests.tiny import generator, same_bits, tiny_images, tiny_params
 
 IMAGES = tiny_images(20)
-SHAPE = Shape(6, 16, 1, 4, "sphere", 2.0)
+SHAPE = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
 EARLIER = np.array([1, 5, 12, 18])
 CURRENT = np.setdiff1d(np.arange(20), EARLIER)
 UNEVEN = {"current": (CURRENT, 6), "earlier": (EARLIER, 3)}  # as two ranks share it
@@ -72,17 +73,17 @@ class Together:
         for batches in zip(*(share.between(first, last) for share in self.shares), strict=True):
             yield {part: self._joined([batch[part] for batch in batches]) for part in batches[0]}
 
-    def _joined(self, parts: list[Part]) -> Part:
+    def _joined(self, parts: list[SubBatch]) -> SubBatch:
         targets = [torch.cat(level) for level in zip(*(part.target for part in parts), strict=True)]
-        return Part(torch.cat([part.ids for part in parts]), torch.cat([part.images for part in parts]), targets)
+        return SubBatch(torch.cat([part.ids for part in parts]), torch.cat([part.images for part in parts]), targets)
 
 
 def batches_of(runtime: Runtime, parts: dict = UNEVEN) -> Batches:
-    schedules = {name: Schedule(*part) for name, part in parts.items()}
+    schedules = {name: IdSampler(*part) for name, part in parts.items()}
     return Batches(Targets(IMAGES, np.arange(20), L2(), runtime), schedules, 0, "tiny")
 
 
-def model_of(runtime: Runtime, normalised: bool) -> Model:
+def model_of(runtime: Runtime, normalised: bool) -> GLOModel:
     """The same start for every number of ranks."""
     network = runtime.place(initialise(SHAPE.generator(), generator()))
     if not normalised:
@@ -91,8 +92,8 @@ def model_of(runtime: Runtime, normalised: bool) -> Model:
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(parent, name, nn.Identity())
     codes, block = Sphere(2.0).sample(20, 6, generator(1)), runtime.block(20)
-    table = LatentTable(image=Factor(codes[block].clone(), Sphere(2.0), first=block.start))
-    return Model(SHAPE, network, table, np.zeros(20, np.int32), Snapshots(torch.tensor([0, 17])))
+    table = Codes(image=CodeTable(codes[block].clone(), Sphere(2.0), first=block.start))
+    return GLOModel(SHAPE, network, table, np.zeros(20, np.int32), Snapshots(torch.tensor([0, 17])))
 
 
 class Counter:
@@ -118,10 +119,10 @@ class Counter:
 
 def learned(
     runtime: Runtime, batches: Batches | Together, epochs: int, normalised: bool = False, **options: Any
-) -> tuple[Model, Progress]:
+) -> tuple[GLOModel, RunState]:
     model = model_of(runtime, normalised)
     objective = Objective([(1.0, Reconstruction()), (0.5, Preservation())], L2())
-    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.table.factors.values()), 0.05)]
+    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.codes.tables.values()), 0.05)]
     options |= {"epochs": epochs, "runtime": runtime, "schedule": "cosine"}
     return model, fit(model, objective, batches, optimizers, **options)
 
@@ -183,13 +184,13 @@ def draws(_: Path, runtime: Runtime) -> dict:
     """What the ranks draw, and what batch norm settles on, beside one process with all codes."""
     model = model_of(runtime, normalised=True)
     batch = next(iter(batches_of(runtime).between(0, 1)))
-    noise = Continuity(1.0).codes(model, batch, batches_of(runtime).noise(0)) - model.table(batch["current"].ids)
+    noise = Continuity(1.0).codes(model, batch, batches_of(runtime).noise(0)) - model.codes(batch["current"].ids)
     drawn = runtime.map_batches(lambda _: noise.detach(), range(runtime.ranks))
-    recalibrate_bn(model.generator, model.codes, runtime)
+    recalibrate_bn(model.generator, model.codes.values, runtime)
     whole = model_of(runtime.alone, normalised=True)
-    recalibrate_bn(whole.generator, whole.codes)
+    recalibrate_bn(whole.generator, whole.codes.values)
     part = model_of(runtime.alone, normalised=True)
-    recalibrate_bn(part.generator, model.codes)
+    recalibrate_bn(part.generator, model.codes.values)
     means = [each.generator.body[1].running_mean for each in (model, whole, part)]
     apart = torch.randn(40, 6, 2, 2, generator=generator())  # images sorted by class: the ranks' means lie apart
     apart[:20] += 5
@@ -213,10 +214,10 @@ def psnr(_: Path, runtime: Runtime) -> dict:
         for name, each in (("together", runtime), ("alone", runtime.alone)):
             model = start_model(images, params, runtime.alone)
             block = each.block(len(images))
-            factor = Factor(model.codes[block].clone(), SHAPE.geometry(), first=block.start)
-            model.table = LatentTable(image=factor)
+            factor = CodeTable(model.codes.values[block].clone(), SHAPE.geometry(), first=block.start)
+            model.codes = Codes(image=factor)
             learn_all(model, images, L2(), params, each, budget=48 * 60)
-            own = decode(model.generator, model.codes, each.alone)
+            own = render(model.generator, model.codes.values, each.alone)
             feature_network = SimpleNamespace(distance_name="none", distance=lambda a, b: np.zeros(1))
             value = quality(own, images[block] / np.float32(255), feature_network)["psnr"]
             found[name].append(float(each.all_reduce(torch.tensor(value))) / each.ranks)

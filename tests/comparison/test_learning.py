@@ -12,7 +12,7 @@ from iglo.comparison.learning import random_subsets
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.latent.priors import fit_prior
-from iglo.models.glo import Model, decode
+from iglo.models.glo import GLOModel, render
 from iglo.params.sections import Comparison, load_params, parse_params
 from iglo.randomness import torch_generator
 from tests import chain, pipeline
@@ -86,7 +86,7 @@ def test_every_method_has_the_same_budget(compared):
 
 def test_an_autoencoder_keeps_its_own_encoder(compared):
     learned, encoded = (
-        Model.load(compared / RUNS / part / "autoencoder-1", RUNTIME) for part in ("learned", "encoded")
+        GLOModel.load(compared / RUNS / part / "autoencoder-1", RUNTIME) for part in ("learned", "encoded")
     )
     for key, weights in learned.encoder.state_dict().items():
         assert np.array_equal(weights, encoded.encoder.state_dict()[key])
@@ -102,9 +102,9 @@ def test_seeds_change_the_codes_and_not_the_shown_images(compared):
 
 @pytest.mark.parametrize(("method", "prior"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
 def test_samples_are_drawn_by_the_prior_of_the_method(compared, method, prior):
-    model = Model.load(compared / RUNS / "encoded" / f"{method}-1", RUNTIME)
-    codes = fit_prior(prior, model.codes, model.shape.geometry(), 0).draw(16, torch_generator(0, "samples"))
-    expected = (decode(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
+    model = GLOModel.load(compared / RUNS / "encoded" / f"{method}-1", RUNTIME)
+    codes = fit_prior(prior, model.codes.values, model.config.geometry(), 0).draw(16, torch_generator(0, "samples"))
+    expected = (render(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
     assert np.array_equal(np.load(compared / RUNS / "measured" / f"{method}-1" / "samples.npy"), expected)
 
 

@@ -53,7 +53,7 @@ def test_it_learns_from_no_image_of_the_pipeline_and_no_held_out_image(monkeypat
         seen.extend(batch["current"].ids.cpu().numpy() for batch in batches.between(0, batches.steps))
         raise InterruptedError
 
-    monkeypatch.setattr("iglo.disentangle.classifier.fit", stop)
+    monkeypatch.setattr("iglo.training.trainer.fit", stop)
     with pytest.raises(InterruptedError):
         learn_classifier(store(), PARAMS, RUNTIME)
     np.testing.assert_array_equal(np.unique(np.concatenate(seen)), np.arange(TRAIN + UNSEEN, TRAIN + UNSEEN + OWN))

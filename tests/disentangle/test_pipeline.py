@@ -12,10 +12,12 @@ from PIL import Image
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.figures import draw_losses
-from iglo.disentangle.model import ClassContentModel
+from iglo.disentangle.model import labels_of
 from iglo.disentangle.renders import Renders
 from iglo.disentangle.sweep import changed
 from iglo.errors import UserError
+from iglo.models.glo import GLOModel
+from iglo.models.history import History
 from iglo.params.run_record import folder_digest
 from iglo.params.sections import SweepParams, load_params
 from tests import chain, pipeline
@@ -136,16 +138,16 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
 def test_the_parts_of_the_split_are_kept_apart(run):
     """What was never seen is shown from the encoder's codes, and none of it is the classifier's."""
     store, drawn = ImageStore.open(run / "disentangle/work/images"), Renders.load(run / "disentangle/work/renders")
-    model = ClassContentModel.load(run / "disentangle/work/encoded", RUNTIME)
-    assert store.classes == tuple("0123456789") == model.classes and store.train_count == 100
-    np.testing.assert_array_equal(model.labels, store.label_ids[:100])
+    model = GLOModel.load(run / "disentangle/work/encoded", RUNTIME)
+    assert store.classes == tuple("0123456789") == model.config.classes and store.train_count == 100
+    np.testing.assert_array_equal(labels_of(model), store.label_ids[:100])
     assert set(drawn.unseen) == set(range(100, 120)) and set(drawn.chosen) <= set(range(100))
     assert drawn.converted.shape == (12, CLASSES, 16, 16, 1) and drawn.converted.dtype == np.uint8
     assert {name: images.shape[:2] for name, images in drawn.scratch.items()} == {
         "normal": (CLASSES, 12),
         "gaussian": (CLASSES, 12),
     }
-    assert {row["stage"] for row in model.log} == {"train", "encoder", "joint"}
+    assert {row["stage"] for row in History.load(run / "disentangle/work/encoded").log} == {"train", "encoder", "joint"}
 
 
 # --- The studies ---
@@ -169,7 +171,7 @@ def test_a_study_changes_its_value_and_nothing_else(swept):
     numbers, other = (json.loads((run / f"sweep/runs/sigma/{value}/numbers.json").read_text()) for value in (0.4, 0))
     whole = json.loads((run / "metrics.json").read_text())
     assert numbers["real"] == whole["real"]
-    trained = ClassContentModel.load(run / "work/model", RUNTIME)
+    trained = History.load(run / "work/model")
     last = {
         key: value for key, value in trained.log[-1].items() if key not in ("stage", "epoch", "images_seen", "loss")
     }

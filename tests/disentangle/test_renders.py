@@ -9,9 +9,11 @@ from torch import nn
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.measure import content_kept, conversion, leakage, recognised, reconstruction, spread
-from iglo.disentangle.model import ClassContentModel, ClassContentShape
+from iglo.disentangle.model import content_codes
 from iglo.disentangle.renders import MORPH_STEPS, MORPHED, convert, make_renders, morph, scratch
-from iglo.models.snapshots import Snapshots
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import ClassContentConfig
+from iglo.models.glo import GLOModel
 from tests.tiny import RUNTIME, generator, tiny_class_params
 
 K, N, UNSEEN = 3, 12, 9
@@ -49,10 +51,11 @@ def blind(accuracy):
 def model():
     """A model with class codes 0, 1, 2 and content codes that 8-bit pixels can hold."""
     levels = torch.randint(0, 256, (N, 2), generator=generator()) / 255
-    snapshots = Snapshots(torch.arange(2))
-    shape = ClassContentShape(1, 2, 4, 1, 1, "concat")
-    codes = torch.arange(float(K))[:, None]
-    return ClassContentModel(shape, Painter(), codes, levels, LABELS, ("x", "y", "z"), snapshots).to(RUNTIME.device)
+    config = ClassContentConfig(1, 2, 4, 1, 1, "concat", ("x", "y", "z"))
+    of_class, of_content = (table.geometry for table in config.tables().values())
+    classes = CodeTable(torch.arange(float(K))[:, None], of_class, torch.from_numpy(LABELS), noisy=False)
+    codes = Codes(**{"class": classes, "content": CodeTable(levels, of_content)})
+    return GLOModel(config, Painter(), codes).to(RUNTIME.device)
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def small(**changes):
 
 
 def test_a_conversion_has_the_content_of_its_row_and_the_class_of_its_column(model):
-    content = model.content_codes[[7, 2]]
+    content = content_codes(model)[[7, 2]]
     converted = convert(model, content, RUNTIME)
     assert converted.shape == (2, K, 4, 2, 1)
     for row, column in np.ndindex(2, K):
@@ -79,7 +82,7 @@ def test_a_conversion_has_the_content_of_its_row_and_the_class_of_its_column(mod
 
 
 def test_images_from_scratch_have_the_same_content_in_every_class(model):
-    model.table.factors["content"].codes.data *= 0.01
+    model.codes.tables["content"].weight.data *= 0.01
     drawn = scratch(model, 50, 0, RUNTIME)
     assert list(drawn) == ["normal", "gaussian"]
     for images in drawn.values():
@@ -91,7 +94,7 @@ def test_images_from_scratch_have_the_same_content_in_every_class(model):
 
 
 def test_morphing_goes_through_every_class_and_back_in_even_steps(model):
-    content = model.content_codes[:2]
+    content = content_codes(model)[:2]
     frames = morph(model, content, RUNTIME)
     assert frames.shape == (K * MORPH_STEPS, 2, 4, 2, 1)
     np.testing.assert_allclose(frames[::MORPH_STEPS].swapaxes(0, 1), convert(model, content, RUNTIME))
@@ -108,7 +111,7 @@ def test_renders_show_training_images_and_the_test_images_that_are_not_the_class
     assert len({*drawn.chosen}) == 10 and set(drawn.chosen) <= set(range(N))
     assert sorted(drawn.unseen) == list(range(N, N + 5))
     np.testing.assert_array_equal(drawn.chosen, without.chosen)
-    np.testing.assert_array_equal(drawn.converted[:, 1, 2, :, 0], model.content_codes[drawn.chosen].cpu())
+    np.testing.assert_array_equal(drawn.converted[:, 1, 2, :, 0], content_codes(model)[drawn.chosen].cpu())
     assert drawn.morphing.shape[1] == MORPHED
     unseen = store.images[drawn.unseen] / 255
     np.testing.assert_allclose(drawn.unseen_converted[:, 2, 2], unseen[:, 2], rtol=1e-6)
@@ -126,14 +129,14 @@ def test_all_images_are_rendered_if_there_are_fewer_than_asked_for(model, store)
 
 
 def test_recognised_counts_images_that_show_the_class_of_their_column(model):
-    converted = convert(model, model.content_codes, RUNTIME)
+    converted = convert(model, content_codes(model), RUNTIME)
     assert recognised(converted, seeing(0.8)) == {"recognised": 1.0, "recognised_of_classifier": 1 / 0.8}
     assert recognised(converted, blind(0.5)) == pytest.approx({"recognised": 1 / 3, "recognised_of_classifier": 2 / 3})
     assert recognised(converted[:, ::-1], seeing(0.8))["recognised"] == pytest.approx(1 / 3)  # the middle column
 
 
 def test_a_conversion_to_its_own_class_does_not_count(model):
-    converted = convert(model, model.content_codes, RUNTIME)
+    converted = convert(model, content_codes(model), RUNTIME)
     assert conversion(converted, LABELS, seeing(0.5)) == {"recognised": 1.0, "recognised_of_classifier": 2.0}
     assert conversion(converted, LABELS, blind(0.5))["recognised"] == pytest.approx(1 / 3)
     assert conversion(converted, np.zeros(N, int), blind(0.5))["recognised"] == 0
@@ -146,7 +149,7 @@ def test_content_kept_is_1_if_the_encoder_reads_it_back_and_0_if_it_reads_the_me
     model.encoder = Reader()
     drawn = make_renders(model, store, small(), RUNTIME)
     assert content_kept(model, drawn, RUNTIME) == pytest.approx(1, abs=1e-6)
-    mean = model.content_codes[drawn.chosen].mean(0)
+    mean = content_codes(model)[drawn.chosen].mean(0)
     model.encoder.forward = lambda images: torch.nn.functional.pad(mean, (1, 0)).expand(len(images), 3)
     assert content_kept(model, drawn, RUNTIME) == pytest.approx(0, abs=1e-6)
 

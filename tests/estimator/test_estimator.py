@@ -25,7 +25,7 @@ from iglo.data.store import ImageStore
 from iglo.estimator.estimator import IncrementalGLO, learn_model
 from iglo.estimator.settings import growing_rounds
 from iglo.latent.priors import fit_prior
-from iglo.models.glo import Model, decode, encode
+from iglo.models.glo import GLOModel, encode, render
 from iglo.params.sections import load_params
 from iglo.runtime.device import start
 from tests.tiny import generator, rounds_of, same_bits, tiny_images, tiny_params
@@ -111,7 +111,7 @@ def test_the_estimator_learns_what_the_pipeline_learns(tiny_run):
     params = load_params(tiny_run.folder / "params.yaml")
     runtime = start(params.precision)
     images = ImageStore.open(tiny_run.folder / "data" / "prepared").train
-    learned, wanted = learn_model(images, params, runtime), Model.load(tiny_run.folder / "models" / "joint", runtime)
+    learned, wanted = learn_model(images, params, runtime), GLOModel.load(tiny_run.folder / "models" / "joint", runtime)
     assert same_bits(dict(learned.state_dict()), dict(wanted.state_dict()))
     assert learned.log == wanted.log and np.array_equal(learned.subset_id, wanted.subset_id)
 
@@ -127,11 +127,11 @@ def test_classic_glo_runs_whole_at_128_pixels():
     images = tiny_images(14, channels=3).repeat(8, axis=1).repeat(8, axis=2)
     runtime = start(params.precision)
     model = learn_model(images, params, runtime)
-    read = encode(model.encoder, images, model.shape, runtime)
-    drawn = fit_prior("gaussian", model.codes, model.shape.geometry(), 0).draw(4, generator())
-    for codes in (model.codes, read, drawn):
+    read = encode(model.encoder, images, model.config, runtime)
+    drawn = fit_prior("gaussian", model.codes.values, model.config.geometry(), 0).draw(4, generator())
+    for codes in (model.codes.values, read, drawn):
         torch.testing.assert_close(codes.norm(dim=1).cpu(), torch.ones(len(codes)), rtol=0, atol=1e-5)
-    assert decode(model.generator, drawn, runtime).shape == (4, 128, 128, 3)
+    assert render(model.generator, drawn, runtime).shape == (4, 128, 128, 3)
 
 
 def test_it_learns_the_digits():
@@ -190,7 +190,7 @@ def test_images_come_back_in_the_shape_and_the_type_that_they_had(shape):
         model = tiny().fit(images)
         assert model.n_features_in_ == np.prod(shape) and model.transform(images).dtype == np.float32
         for back in (model.inverse_transform(model.codes_), model.sample(12)):
-            assert back.shape == images.shape and back.dtype == (np.uint8 if images is X else np.float32)
+            assert back.config == images.shape and back.dtype == (np.uint8 if images is X else np.float32)
 
 
 class Columns:

@@ -9,8 +9,9 @@ import torch
 from iglo.errors import UserError
 from iglo.latent.inversion import Inverted, invert, optimise_codes
 from iglo.losses.distances import L1, L2, LaplacianL1
-from iglo.models.codes import Factor, LatentTable
-from iglo.models.glo import Model, Shape, decode, encode, recalibrate_bn
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import GLOConfig
+from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
 from iglo.training.optimizers import RowAdam
@@ -19,16 +20,16 @@ from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 IMAGES = tiny_images(6)
 
 
-def make(constraint: str = "sphere", radius: float | None = None) -> Model:
+def make(constraint: str = "sphere", radius: float | None = None) -> GLOModel:
     """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
-    shape = Shape(6, 16, 1, 4, constraint, radius)
+    shape = GLOConfig(6, 16, 1, 4, constraint, radius)
     network = RUNTIME.place(initialise(shape.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)
-    table = LatentTable(image=Factor(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
-    model = Model(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Snapshots(torch.zeros(0).long()))
+    table = Codes(image=CodeTable(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
+    model = GLOModel(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Snapshots(torch.zeros(0).long()))
     recalibrate_bn(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
     return model
 
@@ -38,17 +39,17 @@ def model():
     return make()
 
 
-def optimise(model: Model, images: np.ndarray, start: torch.Tensor, steps: list[int], distance=None, **options):
+def optimise(model: GLOModel, images: np.ndarray, start: torch.Tensor, steps: list[int], distance=None, **options):
     distance = (distance or L1()).to(RUNTIME.device)
     return optimise_codes(model, images, start, distance, steps, RUNTIME, **options)
 
 
-def rendered(model: Model, codes: torch.Tensor) -> np.ndarray:
-    return np.round(decode(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
+def rendered(model: GLOModel, codes: torch.Tensor) -> np.ndarray:
+    return np.round(render(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
 
 
 def test_an_image_has_its_code_from_itself_alone(model):
-    start = model.codes.cpu()
+    start = model.codes.values.cpu()
     (together,) = optimise(model, IMAGES, start, [5])
     (pieces,) = optimise(model, IMAGES, start, [5], batch_size=4)
     others = IMAGES.copy()
@@ -63,18 +64,18 @@ def test_an_image_has_its_code_from_itself_alone(model):
 
 @pytest.mark.parametrize("distance", [L1(), L2(), LaplacianL1()], ids=["l1", "l2", "lap_l1"])
 def test_every_image_is_drawn_better(model, distance):
-    images = rendered(model, model.shape.geometry().sample(6, 6, generator(4)))
+    images = rendered(model, model.config.geometry().sample(6, 6, generator(4)))
     targets = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
     losses = []
-    for codes in optimise(model, images, model.codes.cpu(), [0, 10, 60], distance):
-        drawn = torch.from_numpy(decode(model.generator, codes, RUNTIME)).permute(0, 3, 1, 2)
+    for codes in optimise(model, images, model.codes.values.cpu(), [0, 10, 60], distance):
+        drawn = torch.from_numpy(render(model.generator, codes, RUNTIME)).permute(0, 3, 1, 2)
         losses.append(distance.cpu().compare(distance.represent(drawn), distance.represent(targets)))
     first, middle, last = losses
     assert (middle < first).all() and (last < middle).all() and last.mean() < 0.5 * first.mean()
 
 
 def test_step_0_is_the_start(model):
-    start = model.codes.cpu() * torch.linspace(0.5, 2, 6)[:, None]  # off the sphere: not even projected
+    start = model.codes.values.cpu() * torch.linspace(0.5, 2, 6)[:, None]  # off the sphere: not even projected
     kept = start.clone()
     (found,) = optimise(model, IMAGES, start, [0])
     assert torch.equal(found, kept)
@@ -83,7 +84,7 @@ def test_step_0_is_the_start(model):
 
 
 def test_what_is_asked_for_on_the_way_changes_nothing(model):
-    start = model.codes.cpu()
+    start = model.codes.values.cpu()
     _, two, five = optimise(model, IMAGES, start, [0, 2, 5])
     assert torch.equal(five, *optimise(model, IMAGES, start, [5]))
     assert torch.equal(two, *optimise(model, IMAGES, start, [2])) and not torch.equal(two, five)
@@ -92,7 +93,7 @@ def test_what_is_asked_for_on_the_way_changes_nothing(model):
 @pytest.mark.parametrize(("constraint", "radius"), [("sphere", None), ("sphere", 1.0), ("ball", 0.5), ("none", 1.0)])
 def test_codes_stay_where_codes_may_lie(constraint, radius):
     model = make(constraint, radius)
-    start = model.codes.cpu()
+    start = model.codes.values.cpu()
     lengths = torch.cat(optimise(model, IMAGES, start, [1, 7, 30], rate=0.3)).norm(dim=1)
     if constraint == "sphere":
         torch.testing.assert_close(lengths, torch.full((18,), radius or 6**0.5), rtol=1e-5, atol=0)
@@ -103,24 +104,24 @@ def test_codes_stay_where_codes_may_lie(constraint, radius):
 def test_the_first_step_is_adams_and_its_length_goes_with_the_radius():
     for radius in (6**0.5, 0.1):
         model = make("none", radius)
-        start = model.codes.cpu()
+        start = model.codes.values.cpu()
         (found,) = optimise(model, IMAGES, start, [1], rate=0.02)
         expected = torch.full((6, 6), 0.02 * radius / 6**0.5)
         torch.testing.assert_close((found - start).abs(), expected, rtol=1e-2, atol=0)
 
 
 def test_the_code_of_a_rendered_image_is_found_again_from_nearby(model):
-    codes = model.codes.cpu()
+    codes = model.codes.values.cpu()
     images = rendered(model, codes)
     away = torch.randn(codes.shape, generator=generator(3)) * 0.2
-    start = model.shape.geometry().project(codes + away)
+    start = model.config.geometry().project(codes + away)
     (found,) = optimise(model, images, start, [150], L2(), rate=0.01)
     assert ((found - codes).norm(dim=1) < 0.1 * (start - codes).norm(dim=1)).all()
 
 
 def test_the_model_is_as_it_was(model):
     before, flags = copy.deepcopy(model.state_dict()), [weights.requires_grad for weights in model.parameters()]
-    optimise(model, IMAGES, model.codes, [3])
+    optimise(model, IMAGES, model.codes.values, [3])
     assert same_bits(dict(model.state_dict()), dict(before))
     assert [weights.requires_grad for weights in model.parameters()] == flags
     assert all(weights.grad is None for weights in model.parameters())
@@ -128,7 +129,7 @@ def test_the_model_is_as_it_was(model):
 
 def test_a_frozen_generator_stays_frozen(model):
     model.generator.requires_grad_(False)
-    optimise(model, IMAGES, model.codes, [1])
+    optimise(model, IMAGES, model.codes.values, [1])
     assert not any(weights.requires_grad for weights in model.generator.parameters())
 
 
@@ -138,16 +139,16 @@ def test_a_frozen_generator_stays_frozen(model):
 @pytest.fixture
 def whole(model):
     """A model whose encoder reads codes, badly."""
-    model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(5)))
+    model.encoder = RUNTIME.place(initialise(model.config.encoder(4), generator(5)))
     return model
 
 
-def inverted(model: Model, images: np.ndarray = IMAGES, distance=None, **options) -> Inverted:
+def inverted(model: GLOModel, images: np.ndarray = IMAGES, distance=None, **options) -> Inverted:
     return invert(model, images, (distance or L2()).to(RUNTIME.device), RUNTIME, **options)
 
 
-def loss_of(model: Model, codes: torch.Tensor, images: np.ndarray) -> torch.Tensor:
-    drawn = decode(model.generator, codes, RUNTIME)
+def loss_of(model: GLOModel, codes: torch.Tensor, images: np.ndarray) -> torch.Tensor:
+    drawn = render(model.generator, codes, RUNTIME)
     return torch.from_numpy(np.square(drawn - images / np.float32(255)).mean((1, 2, 3)))
 
 

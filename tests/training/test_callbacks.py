@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from iglo.models.codes import Factor, LatentTable
+from iglo.models.codes import Codes, CodeTable
 from iglo.models.geometry import Euclidean
 from iglo.models.snapshots import Snapshots
 from iglo.training.callbacks import EMA, Best, SnapshotCallback
@@ -75,7 +75,7 @@ class Look(nn.Module):
 
 def test_previews_are_taken_at_round_epochs_of_the_same_images():
     codes = torch.rand(6, 4, generator=generator())
-    model = SimpleNamespace(table=LatentTable(image=Factor(codes, Euclidean(1.0))).to(RUNTIME.device))
+    model = SimpleNamespace(table=Codes(image=CodeTable(codes, Euclidean(1.0))).to(RUNTIME.device))
     look, snapshots = Look(), Snapshots(torch.tensor([4, 1]))
     snapshot_callback = SnapshotCallback(snapshots, look, "staged 1", RUNTIME, 12)
     for epoch in range(1, 201):

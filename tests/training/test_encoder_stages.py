@@ -10,7 +10,7 @@ from iglo.data.augment import Augment
 from iglo.errors import UserError
 from iglo.losses.distances import L1
 from iglo.losses.terms import Objective
-from iglo.models.glo import Model, decode, encode
+from iglo.models.glo import GLOModel, encode, render
 from iglo.training import encoder_stages
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_autoencoder, learn_encoder, learn_jointly
@@ -22,19 +22,21 @@ DISTANCE = L1().to(RUNTIME.device)
 ONE_EPOCH = tiny_params(encoder__epochs=1, joint__epochs=1)
 
 
-def from_codes(model: Model, images=IMAGES, params=PARAMS, checkpoints=None):
+def from_codes(model: GLOModel, images=IMAGES, params=PARAMS, checkpoints=None):
     return learn_encoder(model, images, params, RUNTIME, checkpoints)
 
 
-def jointly(model: Model, images=IMAGES, params=PARAMS, checkpoints=None):
+def jointly(model: GLOModel, images=IMAGES, params=PARAMS, checkpoints=None):
     return learn_jointly(model, images, DISTANCE, params, RUNTIME, checkpoints)
 
 
-def instead(model: Model, images=IMAGES, params=PARAMS, checkpoints=None, budget=60, penalty=0.1, make_callback=None):
+def instead(
+    model: GLOModel, images=IMAGES, params=PARAMS, checkpoints=None, budget=60, penalty=0.1, make_callback=None
+):
     return learn_autoencoder(model, images, DISTANCE, params, RUNTIME, budget, penalty, checkpoints, make_callback)
 
 
-def everything(model: Model) -> dict:
+def everything(model: GLOModel) -> dict:
     record = {"log": model.log, "subset_id": model.subset_id.tolist(), "snapshots": model.snapshots.state_dict()}
     return {"weights": weights(model), **record}
 
@@ -64,7 +66,7 @@ def model(encoded):
     return copy.deepcopy(encoded)
 
 
-def split(model: Model, learn=from_codes) -> tuple[set[int], set[int]]:
+def split(model: GLOModel, learn=from_codes) -> tuple[set[int], set[int]]:
     """Ids that are learned from, and those that choose the epoch."""
     kept, held = [], []
 
@@ -94,7 +96,7 @@ def test_held_out_images_and_their_codes_choose_the_epoch_and_teach_nothing(lear
         images, changed = IMAGES.copy(), copy.deepcopy(model)
         if spoilt is not None:
             images[spoilt] = 255 - images[spoilt]
-            changed.table.factors["image"].codes.data[spoilt] *= -1
+            changed.table.tables["image"].codes.data[spoilt] *= -1
         progress = learn(changed, images, ONE_EPOCH)
         learned.append([weights(changed.generator), weights(changed.encoder)])
         scores.append(progress.rows[0]["held_out"])
@@ -144,7 +146,7 @@ def test_the_encoder_learns_and_leaves_generator_and_codes_alone(pairs, plain):
         assert [name for name in row if name not in ("stage", "epoch", "images_seen")] == ["loss", *names, "held_out"]
     assert progress.rows[-1]["code_regression"] < 0.5 * progress.rows[0]["code_regression"]
     assert model.log[-1]["stage"] == "encoder" and len(progress.rows) == 60
-    similar = torch.cosine_similarity(encode(model.encoder, IMAGES, model.shape, RUNTIME), model.codes.cpu())
+    similar = torch.cosine_similarity(encode(model.encoder, IMAGES, model.config, RUNTIME), model.codes.values.cpu())
     assert similar.median() > 0.9
 
 
@@ -160,8 +162,8 @@ def spots(count: int, seed: int) -> np.ndarray:
     return values.round().astype(np.uint8)[..., None]
 
 
-def error(model: Model, images: np.ndarray) -> float:
-    drawn = decode(model.generator, encode(model.encoder, images, model.shape, RUNTIME), RUNTIME)
+def error(model: GLOModel, images: np.ndarray) -> float:
+    drawn = render(model.generator, encode(model.encoder, images, model.config, RUNTIME), RUNTIME)
     return np.abs(drawn - images / np.float32(255)).mean().item()
 
 
@@ -173,13 +175,13 @@ def test_generator_and_encoder_draw_unseen_images_better_together():
     learn_all(model, images, DISTANCE, params, RUNTIME)
     from_codes(model, images, params)
     held_out = images[encoder_stages._held_out(24, params)[0]]
-    codes, before = model.codes.clone(), [error(model, held_out), error(model, unseen)]
+    codes, before = model.codes.values.clone(), [error(model, held_out), error(model, unseen)]
     progress = jointly(model, images, params)
     after = [error(model, held_out), error(model, unseen)]
     assert after[0] < 0.95 * before[0] and after[1] < 0.9 * before[1]
     scores = [row["held_out"] for row in progress.rows]
     assert after[0] == pytest.approx(min(scores), rel=1e-4) and len(scores) == 40
-    assert torch.equal(model.codes, codes)
+    assert torch.equal(model.codes.values, codes)
 
 
 def test_the_log_of_joint_learning_has_its_terms_and_counts_rendered_images(model):
@@ -245,14 +247,14 @@ def test_varied_copies_are_autoencoded_and_the_images_themselves_keep_their_code
 def test_the_codes_of_an_autoencoder_are_its_encoders(plain):
     model = start_model(IMAGES, PARAMS, RUNTIME)
     progress = instead(model, budget=600, params=tiny_params(optimizer__generator_rate=0.01))
-    assert torch.equal(model.codes.cpu(), encode(model.encoder, IMAGES, model.shape, RUNTIME))
-    torch.testing.assert_close(model.codes.norm(dim=1).cpu(), torch.full((14,), 6**0.5), rtol=1e-5, atol=0)
+    assert torch.equal(model.codes.values.cpu(), encode(model.encoder, IMAGES, model.config, RUNTIME))
+    torch.testing.assert_close(model.codes.values.norm(dim=1).cpu(), torch.full((14,), 6**0.5), rtol=1e-5, atol=0)
     losses = [row["autoencoding"] for row in progress.rows]
     assert losses[-1] < 0.7 * losses[0] and model.log[-1]["stage"] == "autoencoder"
-    drawn = decode(model.generator, model.codes, RUNTIME)
+    drawn = render(model.generator, model.codes.values, RUNTIME)
     assert np.abs(drawn - IMAGES / 255).mean() < 0.8 * losses[0]
     with torch.no_grad():
-        settled = model.generator.body[0](model.codes[:, :, None, None]).mean((0, 2, 3))
+        settled = model.generator.body[0](model.codes.values[:, :, None, None]).mean((0, 2, 3))
     torch.testing.assert_close(model.generator.body[1].running_mean, settled, rtol=1e-4, atol=1e-6)
 
 
@@ -283,7 +285,7 @@ def test_a_penalty_makes_an_autoencoders_codes_short():
         model = start_model(IMAGES, params, RUNTIME)
         progress = instead(model, params=params, budget=300, penalty=penalty)
         assert ("code_penalty" in progress.rows[0]) is (penalty > 0)
-        lengths.append(model.codes.norm(dim=1).mean())
+        lengths.append(model.codes.values.norm(dim=1).mean())
     assert lengths[1] < 0.5 * lengths[0]
 
 
@@ -297,7 +299,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(learn, kill_at
     monkeypatch.setenv("IGLO_CHECKPOINT_SECONDS", "0")
     (tmp_path / "model").mkdir()
     encoded.save(tmp_path / "model")
-    whole, resumed = (Model.load(tmp_path / "model", RUNTIME) for _ in range(2))
+    whole, resumed = (GLOModel.load(tmp_path / "model", RUNTIME) for _ in range(2))
     learn(whole)
     checkpoints, steps = CheckpointFolder(tmp_path / "run"), []
     call = Objective.__call__
@@ -310,7 +312,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(learn, kill_at
 
     monkeypatch.setattr(Objective, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
-        learn(Model.load(tmp_path / "model", RUNTIME), checkpoints=checkpoints)
+        learn(GLOModel.load(tmp_path / "model", RUNTIME), checkpoints=checkpoints)
     progress = learn(resumed, checkpoints=checkpoints)
     assert len(steps) - kill_at == progress.step - (kill_at - 1)  # it did not begin anew
     assert same_bits(everything(resumed), everything(whole))

@@ -10,7 +10,7 @@ import torch
 
 from iglo.backbones.networks import IMAGENET_MEAN
 from iglo.losses.distances import L1, PIXEL_DISTANCES, Perceptual
-from iglo.models.glo import Model, decode
+from iglo.models.glo import GLOModel, render
 from iglo.models.snapshots import Snapshots
 from iglo.training import glo_stages
 from iglo.training.callbacks import SnapshotCallback
@@ -23,7 +23,7 @@ IMAGES, PARAMS, DISTANCE = tiny_images(14), tiny_params(), L1().to(RUNTIME.devic
 SUBSETS = [np.array([1, 4, 6, 9]), np.array([0, 2, 12, 13]), np.array([3, 5, 7, 8, 10, 11])]
 
 
-def stage(model: Model, index: int, params=PARAMS, checkpoints=None):
+def stage(model: GLOModel, index: int, params=PARAMS, checkpoints=None):
     return learn_subset(model, IMAGES, SUBSETS[index], DISTANCE, index, params, RUNTIME, checkpoints)
 
 
@@ -39,12 +39,12 @@ def stages():
     return [*kept, model]
 
 
-def everything(model: Model) -> dict:
+def everything(model: GLOModel) -> dict:
     record = {"log": model.log, "subset_id": model.subset_id.tolist(), "snapshots": model.snapshots.state_dict()}
     return {"weights": dict(model.state_dict()), **record}
 
 
-def changed_rows(before: Model, after: Model) -> set[int]:
+def changed_rows(before: GLOModel, after: GLOModel) -> set[int]:
     return set((before.codes != after.codes).any(1).nonzero()[:, 0].tolist())
 
 
@@ -54,10 +54,10 @@ def changed_rows(before: Model, after: Model) -> set[int]:
 @pytest.mark.parametrize("init", ["pca", "normal"])
 def test_the_start_is_on_the_sphere_and_the_same_from_the_same_seed(init):
     model, again, other = (start_model(IMAGES, tiny_params(latent__init=init, seed=s), RUNTIME) for s in (0, 0, 1))
-    assert model.codes.shape == (14, 6) and not model.subset_id.any() and not len(model.snapshots.ids)
-    torch.testing.assert_close(model.codes.norm(dim=1).cpu(), torch.full((14,), 6**0.5), rtol=1e-5, atol=0)
+    assert model.codes.values.shape == (14, 6) and not model.subset_id.any() and not len(model.snapshots.ids)
+    torch.testing.assert_close(model.codes.values.norm(dim=1).cpu(), torch.full((14,), 6**0.5), rtol=1e-5, atol=0)
     assert same_bits(everything(model), everything(again))
-    assert not same_bits(model.codes, other.codes)
+    assert not same_bits(model.codes.values, other.codes)
 
 
 def test_the_pca_start_looks_at_the_images_and_the_normal_one_does_not():
@@ -114,7 +114,7 @@ def test_a_later_subset_starts_where_an_encoder_of_the_learned_codes_reads_it(st
     images[SUBSETS[1]] = images[SUBSETS[0]]  # which the encoder has learned, so that it reads their codes
     with pytest.raises(InterruptedError):
         learn_subset(model, images, SUBSETS[1], DISTANCE, 1, params, RUNTIME)
-    learned, started, own = model.codes[SUBSETS[0]], model.codes[SUBSETS[1]], stages[1].codes[SUBSETS[1]]
+    learned, started, own = model.codes.values[SUBSETS[0]], model.codes.values[SUBSETS[1]], stages[1].codes[SUBSETS[1]]
     assert changed_rows(stages[1], model) == set(SUBSETS[1]) and model.encoder is None
     assert (started - learned).norm() < 0.2 * (own - learned).norm()
     torch.testing.assert_close(started.norm(dim=1).cpu(), torch.full((4,), 6**0.5))
@@ -147,7 +147,7 @@ def test_preservation_keeps_what_was_learned():
         model = start_model(IMAGES, params, RUNTIME)
         stage(model, 0, params)
         stage(model, 1, params)
-        shown = decode(model.generator, model.codes[torch.from_numpy(SUBSETS[0])], RUNTIME)
+        shown = render(model.generator, model.codes.values[torch.from_numpy(SUBSETS[0])], RUNTIME)
         errors.append(np.abs(shown - IMAGES[SUBSETS[0]] / 255).mean())
         assert ("preservation" in model.log[-1]) is (alpha > 0)
     assert errors[0] < 0.7 * errors[1]
@@ -169,7 +169,7 @@ def test_the_album_shows_the_same_images_along_the_stages(stages):
     assert set(snapshots.ids[:4].tolist()) == set(SUBSETS[0])
     epochs = {"staged 1": (1, 2, 3), "staged 2": (1, 2, 3), "staged 3": (1, 2, 3), "full": (1, 2)}
     assert snapshots.places == [(name, epoch) for name in epochs for epoch in epochs[name]]
-    shown = decode(model.generator, model.codes[snapshots.ids], RUNTIME)
+    shown = render(model.generator, model.codes.values[snapshots.ids], RUNTIME)
     np.testing.assert_allclose(snapshots.frames[-1].numpy(), shown * 255, atol=0.51)
 
 
@@ -177,7 +177,7 @@ def test_the_album_shows_the_same_images_along_the_stages(stages):
 def test_batch_norm_is_settled_on_the_codes_that_were_used(stages, index, rows):
     model = stages[index]
     with torch.no_grad():
-        expected = model.generator.body[0](model.codes[torch.from_numpy(rows)][:, :, None, None]).mean((0, 2, 3))
+        expected = model.generator.body[0](model.codes.values[torch.from_numpy(rows)][:, :, None, None]).mean((0, 2, 3))
     torch.testing.assert_close(model.generator.body[1].running_mean, expected, rtol=1e-4, atol=1e-7)
 
 
@@ -272,8 +272,8 @@ def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(start, s
 
     monkeypatch.setattr(SnapshotCallback, "after_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        stage(Model.load(tmp_path / "model", RUNTIME), 1, params, checkpoints)
-    resumed = Model.load(tmp_path / "model", RUNTIME)
+        stage(GLOModel.load(tmp_path / "model", RUNTIME), 1, params, checkpoints)
+    resumed = GLOModel.load(tmp_path / "model", RUNTIME)
     stage(resumed, 1, params, checkpoints)
     assert epochs == [1, 2, 2, 3]  # from the step before it was killed
     assert same_bits(everything(resumed), everything(whole))
@@ -290,7 +290,7 @@ def incremental(params) -> list:
     return [*runs, learn_all(model, IMAGES, DISTANCE, params, RUNTIME)]
 
 
-def glo(params) -> tuple[Model, list]:
+def glo(params) -> tuple[GLOModel, list]:
     model = start_model(IMAGES, params, RUNTIME)
     runs = [stage(model, index, params) for index in range(3)]
     return model, [*runs, learn_all(model, IMAGES, DISTANCE, params, RUNTIME)]
@@ -377,7 +377,7 @@ def test_codes_of_earlier_subsets_are_frozen_under_every_optimizer(stages, name)
     rates = {"optimizer__generator_rate": 0.1, "optimizer__code_rate": 50.0} if name == "sgd" else {}
     before, model = stages[1], copy.deepcopy(stages[1])
     progress = stage(model, 1, tiny_params(optimizer__name=name, **rates))
-    moved = (model.codes - before.codes).abs().amax(1)
+    moved = (model.codes.values - before.codes).abs().amax(1)
     assert set(torch.nonzero(moved > 1e-5)[:, 0].tolist()) == set(SUBSETS[1])
     assert progress.rows[-1]["reconstruction"] < progress.rows[0]["reconstruction"]
 

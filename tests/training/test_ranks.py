@@ -17,7 +17,7 @@ import torch
 from torch.distributed.run import parse_args
 
 from iglo.errors import UserError
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.checkpoints import CheckpointFolder
 from tests import chain, pipeline
 from tests.ranks import IMAGES, Rank
@@ -153,7 +153,7 @@ def shares(ids: np.ndarray, size: int, ranks: int, steps: int, reshuffle: bool =
     """Each rank's ids in every step."""
     found = []
     for rank in Rank.of(ranks):
-        targets, schedule = Targets(IMAGES, ids, None, rank), Schedule(ids, size)
+        targets, schedule = Targets(IMAGES, ids, None, rank), IdSampler(ids, size)
         batches = Batches(targets, {"current": schedule}, 0, "tiny", reshuffle).between(0, steps)
         parts = [batch["current"] for batch in batches]
         assert all(part.whole == size for part in parts)
@@ -180,7 +180,7 @@ def test_an_order_that_stays_reaches_every_image():
 def test_a_rank_with_nothing_to_do_is_refused(ids, size):
     with pytest.raises(UserError, match=r"^launch: every rank .* of tiny, and there are 2 ranks; use fewer"):
         for rank in Rank.of(2):
-            Batches(Targets(IMAGES, ids, None, rank), {"current": Schedule(ids, size)}, 0, "tiny")
+            Batches(Targets(IMAGES, ids, None, rank), {"current": IdSampler(ids, size)}, 0, "tiny")
 
 
 def test_a_stage_for_one_process_refuses_to_be_several(together, monkeypatch, capsys):

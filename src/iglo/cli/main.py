@@ -308,14 +308,16 @@ def export(
       iglo export --out models/export --onnx
     """
     from iglo.export.bundle import FILES
-    from iglo.export.writing import export_model, is_class_content
+    from iglo.export.writing import export_model
+    from iglo.models.glo import kind_of
     from iglo.params.sections import load_params
 
-    folder, metrics_file, _ = LEFT[class_content or (model is not None and is_class_content(model))]
+    with_classes = class_content or (model is not None and kind_of(model) == "class_content")
+    folder, metrics_file, _ = LEFT[with_classes]
     known = load_params(params) if params else None
     measured = read_json(metrics) if metrics else _metrics_left(metrics_file)
     with output(out, force, ("",), re.compile("|".join(map(re.escape, FILES)))) as place:
-        export_model(place, model or folder, priors, known, measured, onnx)
+        export_model(place, model or folder, None if with_classes else priors, known, measured, onnx)
 
 
 def _metrics_left(file: str) -> dict[str, Any] | None:

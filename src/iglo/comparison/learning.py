@@ -11,14 +11,15 @@ from torch import nn
 
 from iglo.errors import UserError
 from iglo.evaluation import metrics
-from iglo.models.glo import Model, decode, encode, recalibrate_bn
+from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
+from iglo.models.history import History
 from iglo.params.sections import Comparison
 from iglo.randomness import numpy_generator
 from iglo.runtime.device import Runtime
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_autoencoder
-from iglo.training.glo_stages import images_seen_in_all_stages, learn_all, learn_subset, make_distance, start_model
-from iglo.training.loop import Progress
+from iglo.training.glo_stages import images_seen_in_all_stages, learn_all, learn_subset, start_model
+from iglo.training.trainer import Trainer
 
 
 class Curve:
@@ -32,7 +33,7 @@ class Curve:
         every: the least number of images seen between two measurements.
     """
 
-    def __init__(self, model: Model, images: np.ndarray, probed: int, every: int, runtime: Runtime):
+    def __init__(self, model: GLOModel, images: np.ndarray, probed: int, every: int, runtime: Runtime):
         self.model, self.runtime, self.every = model, runtime, every
         self.ids = np.linspace(0, len(images) - 1, min(probed, len(images))).astype(int)
         self.targets = np.asarray(images[self.ids], np.float32) / 255
@@ -43,16 +44,16 @@ class Curve:
         """Adds a row. A copy of the network renders the images, with batch norm recalibrated on their codes."""
         generator, codes = copy.deepcopy(network), self._codes()
         recalibrate_bn(generator, codes)
-        images = decode(generator, codes, self.runtime)
+        images = render(generator, codes, self.runtime)
         row = {"images_seen": self.images_seen, "seconds": round(self.seconds, 2)}
         self.rows.append(row | {"psnr": metrics.psnr(images, self.targets)})
         self.resumed = time.perf_counter()
 
     def _codes(self) -> torch.Tensor:
         if self.model.encoder is None:
-            return self.model.codes[torch.from_numpy(self.ids)]
+            return self.model.codes.values[torch.from_numpy(self.ids)]
         images = (self.targets * 255).round().astype(np.uint8)
-        return encode(copy.deepcopy(self.model.encoder), images, self.model.shape, self.runtime)
+        return encode(copy.deepcopy(self.model.encoder), images, self.model.config, self.runtime)
 
     def make_callback(self, network: nn.Module, images_seen: int) -> "_CurveCallback":
         """Returns a callback for a stage in which the network sees `images_seen` images per epoch."""
@@ -91,7 +92,7 @@ def learn_run(
     seed: int,
     runtime: Runtime,
     checkpoints: CheckpointFolder,
-) -> tuple[Model, Curve]:
+) -> tuple[GLOModel, History, Curve]:
     """Trains a method until it has seen `comparison.budget` images, to the nearest epoch.
 
     Args:
@@ -99,38 +100,33 @@ def learn_run(
         subsets: the ids of each round's subset.
 
     Returns:
-        The model and the curve of its training.
+        The model, its history and the curve of its training.
     """
     params, chosen, measured = comparison.params(method, seed), comparison.methods[method], comparison.measure
-    distance = make_distance(params, runtime)
-    model = start_model(images, params, runtime)
+    model, history = start_model(images, params, runtime)
     curve = Curve(model, images, measured.probed, comparison.budget // measured.probes, runtime)
+    trainer = Trainer(model, images, history, params, runtime, checkpoints, curve.make_callback)
     if chosen.learner == "autoencoder":
-        folder = checkpoints.part("autoencoder")
-        arguments = (params, runtime, comparison.budget, measured.code_penalty)
-        learn_autoencoder(model, images, distance, *arguments, folder, curve.make_callback)
+        learn_autoencoder(trainer.inside("autoencoder"), comparison.budget, measured.code_penalty)
     else:
         if chosen.subsets == "random":
             subsets = random_subsets(subsets, seed)
-        _learn_stages(model, images, subsets, distance, params, comparison.budget, runtime, checkpoints, curve)
+        _learn_stages(trainer, subsets, comparison.budget)
     if curve.rows[-1]["images_seen"] < curve.images_seen:
         curve.measure(model.generator)
-    return model, curve
+    return model, history, curve
 
 
-def _learn_stages(model, images, subsets, distance, params, budget, runtime, checkpoints, curve) -> None:
+def _learn_stages(trainer: Trainer, subsets: Sequence[np.ndarray], budget: int) -> None:
     """Trains on the subsets, then on all images with the rest of the budget."""
+    params = trainer.params
     without_full = replace(params, full=replace(params.full, epochs=0))
     staged = images_seen_in_all_stages([len(subset) for subset in subsets], without_full)
     if params.method == "incremental" and staged >= budget:
         raise UserError(f"budget: must be more than the {staged} images seen in the rounds, got {budget}.")
     for index, subset in enumerate(subsets):
-        part = checkpoints.part(f"staged-{index + 1}")
-        progress: Progress = learn_subset(
-            model, images, subset, distance, index, params, runtime, part, curve.make_callback
-        )
-        budget -= progress.images_seen
-    learn_all(model, images, distance, params, runtime, checkpoints.part("full"), curve.make_callback, budget)
+        budget -= learn_subset(trainer.inside(f"staged-{index + 1}"), subset, index).images_seen
+    learn_all(trainer.inside("full"), budget)
 
 
 def random_subsets(subsets: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:

@@ -24,17 +24,17 @@ from iglo.files.io import write_array
 from iglo.latent.inversion import optimise_codes
 from iglo.latent.priors import fit_prior
 from iglo.losses.distances import Distance
-from iglo.models.glo import Model, decode, encode
+from iglo.models.glo import GLOModel, encode, render
 from iglo.params.sections import Comparison, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
-from iglo.training.glo_stages import make_distance
+from iglo.training.trainer import make_distance
 
 SHOWN, SHOWN_PATHS, SHOWN_SAMPLES, NEIGHBOURS = 12, 4, 48, 3
 
 
 def measure_run(
-    folder: Path, model: Model, store: ImageStore, comparison: Comparison, method: str, seed: int, runtime: Runtime
+    folder: Path, model: GLOModel, store: ImageStore, comparison: Comparison, method: str, seed: int, runtime: Runtime
 ) -> dict[str, Any]:
     """Returns the numbers of a run, and writes the images for its figures into `folder`.
 
@@ -47,10 +47,10 @@ def measure_run(
         feature_networks.append(network_of_the_loss(params, runtime))
     feature_network, drawn = feature_networks[0], own.seed
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
-    reconstructed = decode(model.generator, model.codes, runtime)
+    reconstructed = render(model.generator, model.codes.values, runtime)
     encoded = {"train": invert(model, store.train, runtime), "test": invert(model, store.test, runtime)}
     paths = interpolations(model, own.evaluate, drawn, runtime)
-    prior = fit_prior(params.prior, model.codes, model.shape.geometry(), drawn)
+    prior = fit_prior(params.prior, model.codes.values, model.config.geometry(), drawn)
     samples = draw_samples(model, prior, own.evaluate.samples, drawn, runtime)
     train_features, test_features, sample_features = (
         feature_network.features(images) for images in (train, test, samples)
@@ -69,7 +69,6 @@ def measure_run(
         write_array(folder / f"{name}.npy", (images * 255).round().astype(np.uint8))
     write_array(folder / "neighbours.npy", nearest)
     return {
-        "images_seen": sum(row["images_seen"] for row in last_rows(model.log)),
         "train": {
             "recon": _quality(reconstructed, train, feature_networks),
             "encoder": _quality(encoded["train"], train, feature_networks),
@@ -110,7 +109,7 @@ def shown_ids(count: int, seed: int) -> np.ndarray:
 
 
 def inversion(
-    model: Model,
+    model: GLOModel,
     images: np.ndarray,
     distance: Distance,
     comparison: Comparison,
@@ -126,19 +125,19 @@ def inversion(
     Returns:
         Start (`encoder`, `random`) → step → metric → number.
     """
-    section, geometry = comparison.measure, model.shape.geometry()
+    section, geometry = comparison.measure, model.config.geometry()
     images = np.asarray(images[: section.inverted])
     targets = images.astype(np.float32) / 255
     rng = torch_generator(comparison.params().seed, "comparison/inversion")
     starts = {
-        "encoder": encode(model.encoder, images, model.shape, runtime),
-        "random": geometry.sample(len(images), model.shape.dimension, rng),
+        "encoder": encode(model.encoder, images, model.config, runtime),
+        "random": geometry.sample(len(images), model.config.dimension, rng),
     }
     values: dict[str, dict[str, dict[str, float]]] = {}
     for name, start in starts.items():
         found = optimise_codes(model, images, start, distance, section.steps, runtime, section.rate)
         drawn = {
-            step: decode(model.generator, codes, runtime) for step, codes in zip(section.steps, found, strict=True)
+            step: render(model.generator, codes, runtime) for step, codes in zip(section.steps, found, strict=True)
         }
         values[name] = {
             str(step): {

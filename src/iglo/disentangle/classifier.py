@@ -12,16 +12,17 @@ from iglo.data.augment import Augment
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.files.io import read_json, write_json
-from iglo.losses.terms import Batch, Objective
+from iglo.losses.terms import Batch
 from iglo.models.glo import load_network, save_network
 from iglo.models.networks import Encoder, initialise
 from iglo.params.sections import ClassContentParams
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import IdSampler
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.loop import Progress, fit
+from iglo.training.loop import LRSchedule, RunState
 from iglo.training.optimizers import network_optimizer
+from iglo.training.trainer import StageSpec, Trainer
 
 SHIFT = 2  # pixels, at most: training images are shifted, so that the place of a drawing does not matter
 
@@ -36,11 +37,11 @@ class Classification:
 
     labels: Tensor
     name: str = "classification"
-    part: str = "current"
+    source: str = "current"
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        part = batch[self.part]
-        return functional.cross_entropy(model(part.images).float(), self.labels[part.ids], reduction="none")
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        images = batch[self.source]
+        return functional.cross_entropy(model(images.images).float(), self.labels[images.ids], reduction="none")
 
 
 class Classifier:
@@ -82,7 +83,7 @@ class Classifier:
 
 def learn_classifier(
     store: ImageStore, params: ClassContentParams, runtime: Runtime, checkpoints: CheckpointFolder | None = None
-) -> tuple[Classifier, Progress]:
+) -> tuple[Classifier, RunState]:
     """Trains the classifier on test images, without the first `renders.unseen` and the last `classifier.held_out`.
 
     The held-out images measure its accuracy.
@@ -105,19 +106,15 @@ def learn_classifier(
         )
     network = Encoder(len(store.classes), params.data.image_size, params.data.channels, section.width)
     network = runtime.place(initialise(network, torch_generator(params.seed, "judge")))
-    schedule = Schedule(own, section.batch_size, Augment(flip=False, shift=SHIFT, gain=0.0))
-    progress = fit(
-        network,
-        Objective([(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))]),
-        Batches(
-            Targets(store.images, own, None, runtime), {"current": schedule}, params.seed, "judge"
-        ),  # names the random streams: a new name would move the numbers
+    stage = StageSpec(
+        "classifier",
+        [(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))],
+        {"current": IdSampler(own, section.batch_size, Augment(flip=False, shift=SHIFT, gain=0.0))},
         [network_optimizer("adam", network, section.rate)],
-        epochs=section.epochs,
-        runtime=runtime,
-        schedule="cosine",
-        checkpoints=checkpoints,
+        LRSchedule(section.epochs, "cosine"),
+        stream="judge",  # an earlier name of the stage; a new one would draw other random numbers
     )
+    state = Trainer(network, store.images, None, params, runtime, checkpoints).run(stage)
     classifier = Classifier(network, 0.0, runtime)
     held = np.asarray(store.images[last:], np.float32) / 255
     classifier.accuracy = float((classifier.classes(held) == labels[last:]).mean())
@@ -126,4 +123,4 @@ def learn_classifier(
             f"classifier: recognises none of its {len(held)} held-out images; raise classifier.epochs or "
             "classifier.held_out."
         )
-    return classifier, progress
+    return classifier, state

@@ -12,9 +12,10 @@ from sklearn.preprocessing import StandardScaler
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier
-from iglo.disentangle.model import ClassContentModel
+from iglo.disentangle.model import content_codes, labels_of
 from iglo.disentangle.renders import Renders, content_of
 from iglo.evaluation import metrics
+from iglo.models.glo import GLOModel
 from iglo.params.sections import ClassContentParams
 from iglo.randomness import sklearn_seed
 from iglo.runtime.device import Runtime
@@ -25,7 +26,7 @@ ENOUGH_TO_STOP = 8  # images of a class; with fewer, none are held out for early
 
 def measure(
     renders: Renders,
-    model: ClassContentModel,
+    model: GLOModel,
     store: ImageStore,
     classifier: Classifier,
     params: ClassContentParams,
@@ -36,10 +37,10 @@ def measure(
     `recognised` is a share of images in [0, 1]; `recognised_of_classifier` is that share divided by the classifier's
     accuracy on real images.
     """
-    train, labels = np.asarray(store.train, np.float32) / 255, model.labels
+    train, labels = np.asarray(store.train, np.float32) / 255, labels_of(model)
     values = {
         "train": reconstruction(renders.reconstructed, train) | {"spread": spread(renders.reconstructed, labels)},
-        "leakage": leakage(model.content_codes.cpu().numpy(), labels, params.seed),
+        "leakage": leakage(content_codes(model).cpu().numpy(), labels, params.seed),
         "conversion": conversion(renders.converted, labels[renders.chosen], classifier),
         "scratch": {name: recognised(images.swapaxes(0, 1), classifier) for name, images in renders.scratch.items()},
         "real": {"accuracy": classifier.accuracy, "spread": spread(train, labels)},
@@ -111,9 +112,10 @@ def _shares(found: np.ndarray, asked: np.ndarray, classifier: Classifier) -> dic
     return {"recognised": share, "recognised_of_classifier": share / classifier.accuracy}
 
 
-def content_kept(model: ClassContentModel, renders: Renders, runtime: Runtime) -> float:
+def content_kept(model: GLOModel, renders: Renders, runtime: Runtime) -> float:
     """Returns R² of the content codes that the encoder reads from conversions, compared with the codes they show."""
     flat = renders.converted.reshape(-1, *renders.converted.shape[2:])
     read = content_of(model, (flat * 255).round().astype(np.uint8), runtime).cpu().numpy()
-    true = model.content_codes[torch.from_numpy(renders.chosen)].cpu().numpy().repeat(len(model.classes), axis=0)
+    shown = content_codes(model)[torch.from_numpy(renders.chosen)].cpu().numpy()
+    true = shown.repeat(len(model.config.classes), axis=0)
     return float(1 - np.square(read - true).sum() / np.square(true - true.mean(0)).sum())

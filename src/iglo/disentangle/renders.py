@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.model import ClassContentModel
+from iglo.disentangle.model import class_codes, combined, content_codes
 from iglo.files.io import read_array, write_array
 from iglo.latent.priors import fit_prior
 from iglo.models.geometry import make_geometry
-from iglo.models.glo import decode, encode
+from iglo.models.glo import GLOModel, encode, render
 from iglo.params.sections import ClassContentParams
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
@@ -67,22 +67,22 @@ class Renders:
         return cls(**read)
 
 
-def convert(model: ClassContentModel, content: Tensor, runtime: Runtime) -> np.ndarray:
+def convert(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
     """Renders each of (M, content) codes with the code of every class: (M, K, H, W, C)."""
-    kinds = len(model.classes)
+    kinds = len(model.config.classes)
     labels = np.tile(np.arange(kinds), len(content))
-    images = decode(model.generator, model.combined(labels, content.repeat_interleave(kinds, 0)), runtime)
+    images = render(model.generator, combined(model, labels, content.repeat_interleave(kinds, 0)), runtime)
     return images.reshape(len(content), kinds, *images.shape[1:])
 
 
-def content_of(model: ClassContentModel, images: np.ndarray, runtime: Runtime) -> Tensor:
+def content_of(model: GLOModel, images: np.ndarray, runtime: Runtime) -> Tensor:
     """Reads the content codes of images with the encoder: (M, H, W, C) uint8 → (M, content)."""
-    return encode(model.encoder, images, model.shape, runtime)[:, model.shape.class_dimension :]
+    return encode(model.encoder, images, model.config, runtime)[:, model.config.class_dimension :]
 
 
-def scratch(model: ClassContentModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
+def scratch(model: GLOModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
     """Renders random content in every class: `normal` from N(0, I), `gaussian` fitted to the learned codes."""
-    content, rng = model.content_codes, torch_generator(seed, "scratch/normal")
+    content, rng = content_codes(model), torch_generator(seed, "scratch/normal")
     fitted = fit_prior("gaussian", content, make_geometry("none", None, content.shape[1]), seed)
     drawn = {
         "normal": torch.randn(count, content.shape[1], generator=rng, dtype=torch.float32),
@@ -91,17 +91,17 @@ def scratch(model: ClassContentModel, count: int, seed: int, runtime: Runtime) -
     return {name: convert(model, content, runtime).swapaxes(0, 1) for name, content in drawn.items()}
 
 
-def morph(model: ClassContentModel, content: Tensor, runtime: Runtime) -> np.ndarray:
+def morph(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
     """Renders (M, content) codes while the class code moves in straight lines through all classes: (T, M, H, W, C)."""
-    codes, frames = model.class_codes, []
+    codes, frames = class_codes(model), []
     for start, end in zip(codes, codes.roll(-1, 0), strict=True):
         for time in torch.linspace(0, 1, MORPH_STEPS + 1, dtype=torch.float32)[:-1]:
             between = torch.lerp(start, end, time.item()).expand(len(content), -1)
-            frames.append(decode(model.generator, torch.cat([between, content], dim=1), runtime))
+            frames.append(render(model.generator, torch.cat([between, content], dim=1), runtime))
     return np.stack(frames)
 
 
-def make_renders(model: ClassContentModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Renders:
+def make_renders(model: GLOModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Renders:
     """Renders everything. Without an encoder, `unseen_converted` and `unseen_encoded` are None."""
     section = params.renders
     rng = numpy_generator(params.seed, "probe")  # the name of the random stream; another name draws other images
@@ -110,16 +110,16 @@ def make_renders(model: ClassContentModel, store: ImageStore, params: ClassConte
     unseen_converted = unseen_encoded = None
     if model.encoder is not None:
         images = np.asarray(store.images[unseen])
-        codes = encode(model.encoder, images, model.shape, runtime)
-        unseen_converted = convert(model, codes[:, model.shape.class_dimension :], runtime)
-        unseen_encoded = decode(model.generator, codes, runtime)
+        codes = encode(model.encoder, images, model.config, runtime)
+        unseen_converted = convert(model, codes[:, model.config.class_dimension :], runtime)
+        unseen_encoded = render(model.generator, codes, runtime)
     return Renders(
         chosen,
         unseen,
-        decode(model.generator, model.codes, runtime),
-        convert(model, model.content_codes[torch.from_numpy(chosen)], runtime),
+        render(model.generator, model.codes.values, runtime),
+        convert(model, content_codes(model)[torch.from_numpy(chosen)], runtime),
         unseen_converted,
         unseen_encoded,
         scratch(model, section.samples, params.seed, runtime),
-        morph(model, model.content_codes[torch.from_numpy(chosen[:MORPHED])], runtime),
+        morph(model, content_codes(model)[torch.from_numpy(chosen[:MORPHED])], runtime),
     )

@@ -24,11 +24,12 @@ from iglo.data.user_images import in_one_array
 from iglo.errors import UserError
 from iglo.estimator.image_adapter import ImageAdapter
 from iglo.estimator.settings import Settings
-from iglo.export.writing import write_bundle
-from iglo.latent.priors import Prior, fit_prior
-from iglo.models.codes import Factor, LatentTable
-from iglo.models.glo import Model, Shape, decode, encode
-from iglo.models.snapshots import Snapshots
+from iglo.export.writing import drawn_prior, write_bundle
+from iglo.latent.priors import Prior
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import config_record, parse_config
+from iglo.models.glo import GLOModel, encode, render
+from iglo.models.history import History
 from iglo.params.run_record import Provenance
 from iglo.params.sections import Params
 from iglo.progress import quiet
@@ -37,8 +38,9 @@ from iglo.runtime.device import Runtime, library_call, runtime_on
 from iglo.subsets.clustering import cluster_images, everything, select_images
 from iglo.subsets.features import extract_features
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
-from iglo.training.glo_stages import learn_all, learn_subset, make_distance, start_model
-from iglo.training.loop import Progress
+from iglo.training.glo_stages import learn_all, learn_subset, start_model
+from iglo.training.loop import RunState
+from iglo.training.trainer import Trainer
 
 DTYPES = (np.float64, np.float32, np.uint8)  # of X as it is taken; anything else becomes the first
 
@@ -164,14 +166,14 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             frame = ImageAdapter.of(rows, item_shape, self.image_shape, self.value_range)
             params = settings.params(len(rows), frame.side, frame.channels, seed)
             runtime = runtime_on(None, params.precision)
-            model = learn_model(frame.images(rows), params, runtime, self.verbose)
-            prior = fit_prior(params.prior, model.codes, model.shape.geometry(), seed)
+            model, history = learn_model(frame.images(rows), params, runtime, self.verbose)
+            prior = drawn_prior(params.prior, model, seed)
         self._learned = Learned(model, prior, frame, settings, seed, runtime)
-        self.codes_ = model.codes.cpu().numpy().copy()
+        self.codes_ = model.codes.values.cpu().numpy().copy()
         self.image_shape_ = frame.image_shape
         self.value_range_ = (frame.low, frame.high)
         self.subset_sizes_ = np.bincount(model.subset_id)[1:].tolist()
-        self.history_ = model.log
+        self.history_ = history.log
         self.reconstruction_error_ = _mean_square(self.inverse_transform(self.codes_), rows)
         return self
 
@@ -185,7 +187,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         with _value_errors():
             images = self._learned.frame.images(self._rows(X)[0])
         model = self._learned.model
-        return encode(model.encoder, images, model.shape, self._learned.runtime).numpy()
+        return encode(model.encoder, images, model.config, self._learned.runtime).numpy()
 
     @library_call()
     def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
@@ -196,12 +198,12 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         codes = check_array(Z, dtype=np.float32, input_name="Z", estimator=self)
         model = self._learned.model
-        if codes.shape[1] != model.shape.dimension:
+        if codes.shape[1] != model.config.dimension:
             raise ValueError(
                 f"Z: must have {model.shape.dimension} columns, the length of a code, got {codes.shape[1]}."
             )
-        projected = model.shape.geometry().project(torch.tensor(codes))
-        images = decode(model.generator, projected, self._learned.runtime)
+        projected = model.config.geometry().project(torch.tensor(codes))
+        images = render(model.generator, projected, self._learned.runtime)
         return self._learned.frame.samples(images)
 
     @library_call()
@@ -237,7 +239,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         learned = self._learned
         params = learned.settings.params(len(self.codes_), learned.frame.side, learned.frame.channels, learned.seed)
         with _value_errors():
-            write_bundle(path, learned.model, learned.prior, Provenance.of(params))
+            write_bundle(path, learned.model, self.history_, learned.prior, Provenance.of(params))
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""
@@ -253,7 +255,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     @property
     def _n_features_out(self) -> int:
-        return self._learned.model.shape.dimension
+        return self._learned.model.config.dimension
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -268,12 +270,14 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_learned" in state:
-            learned = Learned.unpacked(state["_learned"], state["codes_"], state["history_"])
+            learned = Learned.unpacked(state["_learned"], state["codes_"])
             state = state | {"_learned": learned}
         super().__setstate__(state)
 
 
-def learn_model(images: np.ndarray, params: Params, runtime: Runtime, verbose: bool = False) -> Model:
+def learn_model(
+    images: np.ndarray, params: Params, runtime: Runtime, verbose: bool = False
+) -> tuple[GLOModel, History]:
     """What the pipeline's stages do from the features to the joint model, in one process and without files.
 
     Args:
@@ -281,20 +285,20 @@ def learn_model(images: np.ndarray, params: Params, runtime: Runtime, verbose: b
         verbose: print the losses at the end of every stage.
     """
 
-    def tell(progress: Progress) -> None:
-        if verbose and progress.rows:
-            row = model.log[-1]
+    def tell(state: RunState) -> None:
+        if verbose and state.rows:
+            row = history.log[-1]
             losses = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float))
             print(f"[IncrementalGLO] {row['stage']}, epoch {row['epoch']}: {losses}")
 
-    distance = make_distance(params, runtime)
-    model = start_model(images, params, runtime)
+    model, history = start_model(images, params, runtime)
+    trainer = Trainer(model, images, history, params, runtime)
     for index, subset in enumerate(split(images, params, runtime)):
-        tell(learn_subset(model, images, subset, distance, index, params, runtime))
-    tell(learn_all(model, images, distance, params, runtime))
-    tell(learn_encoder(model, images, params, runtime))
-    tell(learn_jointly(model, images, distance, params, runtime))
-    return model
+        tell(learn_subset(trainer, subset, index))
+    tell(learn_all(trainer))
+    tell(learn_encoder(trainer))
+    tell(learn_jointly(trainer))
+    return model, history
 
 
 def split(images: np.ndarray, params: Params, runtime: Runtime) -> Iterator[np.ndarray]:
@@ -311,7 +315,7 @@ def split(images: np.ndarray, params: Params, runtime: Runtime) -> Iterator[np.n
 class Learned:
     """All that a fitted estimator computes with."""
 
-    model: Model
+    model: GLOModel
     prior: Prior
     frame: ImageAdapter
     settings: Settings
@@ -321,7 +325,7 @@ class Learned:
     def packed(self) -> dict[str, Any]:
         """As plain values and bytes, but for codes and history, which the estimator has."""
         return {
-            "shape": asdict(self.model.shape),
+            "config": config_record(self.model.config),
             "encoder_width": self.model.encoder.width,
             "generator": _bytes(self.model.generator.state_dict()),
             "encoder": _bytes(self.model.encoder.state_dict()),
@@ -334,17 +338,16 @@ class Learned:
 
     @classmethod
     @library_call()
-    def unpacked(cls, state: dict[str, Any], codes: np.ndarray, history: list[dict[str, Any]]) -> "Learned":
-        shape, settings = Shape(**state["shape"]), Settings(**state["settings"])
+    def unpacked(cls, state: dict[str, Any], codes: np.ndarray) -> "Learned":
+        config, settings = parse_config(state["config"]), Settings(**state["settings"])
         runtime = runtime_on(None, settings.precision)
-        generator, encoder = shape.generator(), shape.encoder(state["encoder_width"])
+        generator, encoder = config.generator(), config.encoder(state["encoder_width"])
         generator.load_state_dict(load(state["generator"]))
         encoder.load_state_dict(load(state["encoder"]))
-        table = LatentTable(image=Factor(torch.tensor(codes), shape.geometry())).to(runtime.device)
-        subset_id = np.zeros(len(codes), np.int32)
-        model = Model(shape, runtime.place(generator), table, subset_id, Snapshots(torch.zeros(0, dtype=torch.int64)))
-        model.encoder, model.log = runtime.place(encoder), history
-        prior = Prior(state["prior"], load(state["sampler_arrays"]), shape.geometry())
+        table = CodeTable(torch.tensor(codes), config.geometry())
+        networks = (runtime.place(network) for network in (generator, encoder))
+        model = GLOModel(config, next(networks), Codes(image=table).to(runtime.device), next(networks))
+        prior = Prior(state["prior"], load(state["sampler_arrays"]), config.geometry())
         return cls(model, prior, ImageAdapter(**state["frame"]), settings, state["seed"], runtime)
 
 

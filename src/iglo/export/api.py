@@ -26,7 +26,7 @@ from iglo.export.bundle import Bundle, load_bundle
 from iglo.latent import inversion
 from iglo.latent.priors import Prior
 from iglo.losses.distances import PIXEL_DISTANCES, Distance
-from iglo.models.glo import decode, encode
+from iglo.models.glo import encode, render
 from iglo.params.run_record import Loss, Network
 from iglo.progress import bar
 from iglo.randomness import torch_generator
@@ -69,22 +69,23 @@ class LoadedModel:
 
     def __init__(self, bundle: Bundle, runtime: Runtime):
         self.bundle, self.runtime = bundle, runtime
-        self.shape, self.classes = bundle.shape, bundle.record.classes
+        self.shape, self.classes = bundle.config, bundle.config.classes
         self._warned = False
 
     def __repr__(self) -> str:
-        shape, record = self.shape, self.bundle.record
+        config, record = self.bundle.config, self.bundle.record
+        size = f"{config.image_size}x{config.image_size}x{config.channels}"
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return (
-            f"<{type(self).__name__}: {record.kind}, {shape.image_size}x{shape.image_size}x{shape.channels} images, "
-            f"codes of {shape.dimension}{classes}, {record.codes.count} training images, on {self.runtime.device}>"
+            f"<{type(self).__name__}: {config.kind}, {size} images, codes of {config.dimension}{classes}, "
+            f"{record.codes.count} training images, on {self.runtime.device}>"
         )
 
     def info(self) -> dict[str, Any]:
         """What the model is, as plain values."""
         record = self.bundle.record
         return {
-            "kind": record.kind,
+            "kind": self.bundle.config.kind,
             "format_version": record.version,
             **dataclasses.asdict(self.shape),
             "dimension": self.shape.dimension,
@@ -97,7 +98,7 @@ class LoadedModel:
             "loss": record.loss.name,
             "seed": record.seed,
             "device": str(self.runtime.device),
-            **({"classes": list(record.classes)} if record.classes else {}),
+            **({"classes": list(self.classes)} if self.classes else {}),
         }
 
     # --- Codes to images ---
@@ -135,7 +136,7 @@ class LoadedModel:
         pieces = torch.from_numpy(self._checked_codes(codes)).split(BATCH)
         images = []
         for piece in bar(pieces, desc="decoding", unit="batch"):
-            drawn = decode(self.bundle.generator, piece, self.runtime, BATCH)
+            drawn = render(self.bundle.generator, piece, self.runtime, BATCH)
             if not np.isfinite(drawn).all():
                 raise UserError("codes: their images are not finite; take smaller codes, or export the model again.")
             images.append(_as_asked(drawn, floats))

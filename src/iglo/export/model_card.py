@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iglo.disentangle.model import ClassContentShape
 from iglo.files.markdown import markdown
-from iglo.models.glo import Shape
+from iglo.models.config import ModelConfig
 from iglo.params.run_record import Network, Provenance
 
 METHODS = {
@@ -32,11 +31,10 @@ or, on the command line, `iglo sample --model FOLDER --count 16 --out samples`.
 
 def model_card(
     provenance: Provenance,
-    shape: Shape | ClassContentShape,
+    config: ModelConfig,
     train_count: int,
     log: Sequence[Mapping[str, Any]],
     prior: str,
-    classes: Sequence[str] = (),
 ) -> str:
     """The card as Markdown.
 
@@ -44,8 +42,8 @@ def model_card(
         train_count: training images.
         log: a row per stage and epoch, with the images `images_seen` so far in the stage.
     """
-    run, side = provenance.run, shape.image_size
-    colours = "grey" if shape.channels == 1 else "colour"
+    run, side = provenance.run, config.image_size
+    colours = "grey" if config.channels == 1 else "colour"
     lines = [
         "# An image generator made by iglo",
         "",
@@ -55,7 +53,7 @@ def model_card(
         "",
         f"- Source: {_source(run.data)}.",
         f"- {train_count} images for training; held out: {run.data.get('test', 'not recorded')}.",
-        *([f"- Classes: {', '.join(map(markdown, classes))}."] if classes else []),
+        *([f"- Classes: {', '.join(map(markdown, config.classes))}."] if config.classes else []),
         "",
         "## Training",
         "",

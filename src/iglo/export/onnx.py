@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from iglo.disentangle.model import ClassContentShape
 from iglo.errors import UserError
+from iglo.models.config import ModelConfig
 from iglo.models.geometry import Euclidean
-from iglo.models.glo import Shape
 from iglo.randomness import torch_generator
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -36,17 +35,17 @@ def check_onnx_packages() -> None:
         raise UserError(f"onnx: needs the packages {', '.join(missing)}; run `pip install 'iglo[onnx]'`.")
 
 
-def write_onnx(folder: Path, generator: nn.Module, encoder: nn.Module, shape: Shape | ClassContentShape) -> None:
+def write_onnx(folder: Path, generator: nn.Module, encoder: nn.Module, config: ModelConfig) -> None:
     """generator.onnx, codes (N, d) → images (N, C, H, W) in [0, 1]; encoder.onnx, the way back, to allowed codes.
 
     Raises:
         UserError: a network's outputs in onnxruntime differ from torch's.
     """
     rng = torch_generator(0, "onnx")
-    codes = shape.geometry().sample(3, shape.dimension, rng)
-    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=rng, dtype=torch.float32)
+    codes = config.geometry().sample(3, config.dimension, rng)
+    images = torch.rand(3, config.channels, config.image_size, config.image_size, generator=rng, dtype=torch.float32)
     _write(folder / "generator.onnx", generator, "codes", codes, "images")
-    _write(folder / "encoder.onnx", Projected(encoder, shape.geometry()), "images", images, "codes")
+    _write(folder / "encoder.onnx", Projected(encoder, config.geometry()), "images", images, "codes")
 
 
 def _write(path: Path, network: nn.Module, given: str, example: Tensor, made: str) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from iglo.errors import UserError
 from iglo.losses.distances import Distance
-from iglo.models.codes import Factor
+from iglo.models.codes import CodeTable
 from iglo.models.geometry import Euclidean
-from iglo.models.glo import Model, encode
+from iglo.models.glo import GLOModel, encode
 from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
@@ -42,7 +42,7 @@ class Inverted:
 
 
 def invert(
-    model: Model,
+    model: GLOModel,
     images: np.ndarray,
     distance: Distance,
     runtime: Runtime,
@@ -74,18 +74,18 @@ def invert(
     steps = _checked(model, method, steps, restarts)
     targets = Targets(images, np.arange(len(images)), distance, runtime)
     starts = _starts(model, images, method, restarts, seed, runtime)
-    generator, geometry, found = model.generator.eval(), model.shape.geometry(), []
+    generator, geometry, found = model.generator.eval(), model.config.geometry(), []
     with bar(total=len(images), desc=method, unit="image") as shown:
         for ids in torch.arange(len(images)).split(batch_size):
-            factor = Factor(starts[ids].flatten(0, 1).to(runtime.device), geometry)
-            search = _Search(generator, factor, ids, targets, distance, runtime)
+            table = CodeTable(starts[ids].flatten(0, 1).to(runtime.device), geometry)
+            search = _Search(generator, table, ids, targets, distance, runtime)
             search.run(steps, rate, tolerance)
             found.append(search.best())
             shown.update(len(ids))
     return Inverted(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
-def _checked(model: Model, method: str, steps: int | None, restarts: int) -> int:
+def _checked(model: GLOModel, method: str, steps: int | None, restarts: int) -> int:
     if method not in STEPS:
         raise UserError(f"method: must be one of {', '.join(STEPS)}, got {method!r}.")
     if method != "optimize" and model.encoder is None:
@@ -99,11 +99,11 @@ def _checked(model: Model, method: str, steps: int | None, restarts: int) -> int
     return STEPS[method] if steps is None else steps
 
 
-def _starts(model: Model, images: np.ndarray, method: str, restarts: int, seed: int, runtime: Runtime) -> Tensor:
+def _starts(model: GLOModel, images: np.ndarray, method: str, restarts: int, seed: int, runtime: Runtime) -> Tensor:
     """(N, R, d) codes, R for each image."""
     if method != "optimize":
-        return encode(model.encoder, images, model.shape, runtime).clone()[:, None]  # no longer an inference tensor
-    geometry, dimension = model.shape.geometry(), model.shape.dimension
+        return encode(model.encoder, images, model.config, runtime).clone()[:, None]  # no longer an inference tensor
+    geometry, dimension = model.config.geometry(), model.config.dimension
     drawn = geometry.sample(len(images) * restarts, dimension, torch_generator(seed, "inversion"))
     return drawn.view(len(images), restarts, dimension)
 
@@ -111,33 +111,39 @@ def _starts(model: Model, images: np.ndarray, method: str, restarts: int, seed: 
 class _Search:
     """A search for the codes of B images from R starts each; it keeps the best code of each start.
 
-    A row of `factor` is a start; the b-th image has the rows b·R to (b + 1)·R − 1.
+    A row of `table` is a start; the b-th image has the rows b·R to (b + 1)·R − 1.
 
     Args:
-        factor: B·R starting codes, which the search changes.
+        table: B·R starting codes, which the search changes.
         ids: (B,) int64, the rows of the images in `targets`.
     """
 
     def __init__(
-        self, generator: nn.Module, factor: Factor, ids: Tensor, targets: Targets, distance: Distance, runtime: Runtime
+        self,
+        generator: nn.Module,
+        table: CodeTable,
+        ids: Tensor,
+        targets: Targets,
+        distance: Distance,
+        runtime: Runtime,
     ):
-        self.generator, self.factor, self.ids, self.starts = generator, factor, ids, len(factor.codes) // len(ids)
+        self.generator, self.table, self.ids, self.starts = generator, table, ids, len(table.weight) // len(ids)
         self.targets, self.distance, self.runtime = targets, distance, runtime
-        rows, device = len(factor.codes), factor.codes.device
-        self.codes = factor.codes.detach().clone()
+        rows, device = len(table.weight), table.weight.device
+        self.codes = table.weight.detach().clone()
         self.loss = torch.full((rows,), math.inf, dtype=torch.float32, device=device)
         self.found = torch.zeros(rows, dtype=torch.int64, device=device)  # the step of the best
 
     def run(self, steps: int, rate: float, tolerance: float) -> None:
         """Optimises each code until it stops improving."""
-        adam = RowAdam([self.factor], scaled(rate, self.factor.geometry, self.factor.codes.shape[1]), BETAS)
+        adam = RowAdam([self.table], scaled(rate, self.table.geometry, self.table.weight.shape[1]), BETAS)
         (group,) = adam.param_groups
         full_rate, trial = group["lr"], math.ceil(TRIAL * steps)
         rows = torch.arange(len(self.loss), device=self.loss.device)
         target, earlier = self._targets(rows), None
         for step in range(steps + 1):
             with self.runtime.autocast():
-                images = self.generator(self.factor(rows))
+                images = self.generator(self.table(rows))
                 loss = self.distance.compare(self.distance.represent(images), target)
             self._note(rows, loss.detach(), step)
             kept = rows
@@ -149,7 +155,7 @@ class _Search:
                 earlier = self.loss.clone()
             if step == steps or not len(kept):
                 return
-            (self.factor.codes.grad,) = torch.autograd.grad(loss.sum(), self.factor.codes)
+            (self.table.weight.grad,) = torch.autograd.grad(loss.sum(), self.table.weight)
             group["lr"] = full_rate * RATE_SCHEDULES["cosine"](step / steps)
             adam.step()
             if len(kept) < len(rows):
@@ -166,12 +172,12 @@ class _Search:
         return torch.arange(len(best), device=best.device) * self.starts + best
 
     def _targets(self, rows: Tensor):
-        return self.targets.part(self.ids[(rows // self.starts).cpu()]).target
+        return self.targets.sub_batch(self.ids[(rows // self.starts).cpu()]).target
 
     def _note(self, rows: Tensor, loss: Tensor, step: int) -> None:
         better = loss < self.loss[rows]
         rows, loss = rows[better], loss[better]
-        self.codes[rows], self.loss[rows], self.found[rows] = self.factor.codes.detach()[rows], loss, step
+        self.codes[rows], self.loss[rows], self.found[rows] = self.table.weight.detach()[rows], loss, step
 
 
 def scaled(rate: float, geometry: Euclidean, dimension: int) -> float:
@@ -180,7 +186,7 @@ def scaled(rate: float, geometry: Euclidean, dimension: int) -> float:
 
 
 def optimise_codes(
-    model: Model,
+    model: GLOModel,
     images: np.ndarray,
     start: Tensor,
     distance: Distance,
@@ -213,7 +219,7 @@ def optimise_codes(
 
 
 def _optimise(generator, target, start, model, distance, steps, runtime, rate) -> list[Tensor]:
-    geometry = model.shape.geometry()
+    geometry = model.config.geometry()
     codes = start.to(runtime.device).clone().requires_grad_(True)
     adam = torch.optim.Adam([codes], scaled(rate, geometry, codes.shape[1]))
     found = []

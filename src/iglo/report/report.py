@@ -19,7 +19,8 @@ from iglo.evaluation.measure import (
 )
 from iglo.evaluation.memorisation import NEIGHBOURS, Nearness
 from iglo.latent.priors import PriorChoice
-from iglo.models.glo import Model, decode
+from iglo.models.glo import GLOModel, render
+from iglo.models.history import History
 from iglo.params.sections import Params
 from iglo.randomness import numpy_generator
 from iglo.report import run_figures
@@ -29,7 +30,8 @@ from iglo.runtime.device import Runtime
 
 def write_report(
     folder: Path,
-    model: Model,
+    model: GLOModel,
+    history: History,
     store: ImageStore,
     split: Split,
     choice: PriorChoice,
@@ -63,7 +65,7 @@ def write_report(
     values = {
         "train": {
             "recon": rendered_quality(
-                lambda rows: decode(model.generator, model.codes[rows], runtime), train, feature_network
+                lambda rows: render(model.generator, model.codes.values[rows], runtime), train, feature_network
             ),
             "encoder": rendered_quality(lambda rows: invert(model, store.train[rows], runtime), train, feature_network),
         },
@@ -78,16 +80,16 @@ def write_report(
             # the novelty in features is among `samples` already
             f"features_{feature_network.feature_name}": {"share_closer": near["features"].values()["share_closer"]},
         },
-        "split": split_quality(split.points, split.labels, np.flatnonzero(model.subset_id == 1), seed),
+        "split": split_quality(split.points, split.labels, np.flatnonzero(history.subset_id == 1), seed),
     }
     if not runtime.is_main:
         return values
     shown = numpy_generator(seed, "report/train").permutation(len(train))[: BLOCKS * COLUMNS]
     hidden = numpy_generator(seed, "report/test").permutation(len(test))[: BLOCKS * COLUMNS]
-    reconstructed = decode(model.generator, model.codes[torch.from_numpy(shown)], runtime.alone)
+    reconstructed = render(model.generator, model.codes.values[torch.from_numpy(shown)], runtime.alone)
     inverted = [invert(model, part[ids], runtime.alone) for part, ids in ((store.train, shown), (store.test, hidden))]
     draw = run_figures
-    draw.draw_stages(folder, model, store.train)
+    draw.draw_stages(folder, history, store.train)
     draw.draw_reconstructions(folder, train[shown], reconstructed, values["train"]["recon"]["psnr"])
     draw.draw_encoder(folder, "train", train[shown], inverted[0], values["train"]["encoder"]["psnr"])
     draw.draw_encoder(folder, "test", test[hidden], inverted[1], values["test"]["encoder"]["psnr"])
@@ -96,7 +98,7 @@ def write_report(
     draw.draw_priors(folder, samples, choice)
     draw.draw_neighbours(folder, samples[choice.chosen], train, near)
     draw.draw_nearness(folder, near)
-    draw.draw_split(folder, model, store.train, split)
-    draw.draw_losses(folder, model.log)
+    draw.draw_split(folder, history, store.train, split)
+    draw.draw_losses(folder, history.log)
     draw.draw_overview(folder / "overview.png", train[shown], reconstructed, paths, test[hidden], inverted[1])
     return values
