@@ -1,4 +1,4 @@
-"""All studies of class and content as one report."""
+"""Writes the report of all studies of class and content."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from stages.common import stage
 
 @stage("images", "runs", "report", "figures", "metrics", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
-    """Writes the tables and the figures."""
+    """Writes tables and figures of all studies."""
     store = ImageStore.open(arguments.images)
     with whole_folder(arguments.figures) as figures:
         values = write_sweep_report(Path(arguments.report), figures, Path(arguments.runs), params, store)
