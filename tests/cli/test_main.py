@@ -264,7 +264,7 @@ def test_an_input_that_may_not_be_read_is_told_of_the_input(here, monkeypatch, c
 
 
 def test_a_picture_that_no_memory_holds_is_refused(here, monkeypatch):
-    monkeypatch.setattr("iglo.export.api.memory", lambda: 100_000)
+    monkeypatch.setattr("iglo.environment.memory", lambda: 100_000)
     done("sample", "-n", "50", "--out", "s.npy")
     assert refused("sample", "-n", "50", "--out", "s.png").startswith(
         "out: a picture of 50 images takes about 0 GiB of"
@@ -427,7 +427,7 @@ def test_stopped_by_the_keyboard(here, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("iglo.export.api.decode", stop)
+    monkeypatch.setattr("iglo.export.api.render", stop)
     result = run("sample", "--out", "samples")
     assert (result.exit_code, result.stderr.strip()) == (130, "stopped by the keyboard")
     assert not Path("samples").exists() and not list(Path().glob("*partial*"))

@@ -22,7 +22,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import iglo
 from iglo.data.store import ImageStore
-from iglo.estimator.estimator import IncrementalGLO, learn_model
+from iglo.estimator import IncrementalGLO
+from iglo.estimator.learning import learn_model
 from iglo.estimator.settings import growing_rounds
 from iglo.latent.priors import fit_prior
 from iglo.models.glo import Model, decode, encode
@@ -380,7 +381,7 @@ def test_the_settings_of_torch_stay_as_they_are():
         ("prior", "flow", "prior: must be one of"),
         ("learning_rate", 0, "learning_rate: must be greater than 0"),
         ("batch_size", None, "batch_size: must be a whole number, got None"),
-        ("image_shape", (3, 5), "image_shape: must be that of X"),
+        ("image_shape", (3, 5), "image_shape: must be the shape of the samples in X"),
         ("value_range", (1, 0), "value_range: must be"),
         ("random_state", "seven", "'seven' cannot be used to seed"),
         ("loss_weights", "nowhere.safetensors", "nowhere.safetensors"),
@@ -394,7 +395,7 @@ def test_a_wrong_argument_is_a_value_error(argument: str, value, words: str):
 
 def test_images_of_another_shape_are_a_value_error():
     model = tiny().fit(DIGITS[:4].reshape(4, 8, 8))
-    with pytest.raises(ValueError, match=r"X: images must have the shape \(8, 8, 1\) of those in fit, got \(4, 16\)"):
+    with pytest.raises(ValueError, match=r"X: images must have the shape \(8, 8, 1\), as in fit, got \(4, 16\)"):
         model.transform(np.zeros((4, 4, 16)))
     with pytest.raises(ValueError, match="expecting 64 features"):
         model.transform(np.zeros((4, 9, 9)))

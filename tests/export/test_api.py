@@ -16,7 +16,7 @@ import torch
 import iglo
 from iglo.data.user_images import ConversionWarning
 from iglo.errors import UserError
-from iglo.export.api import FallbackWarning
+from iglo.export.pretrained import FallbackWarning
 from iglo.latent import inversion
 from iglo.models.glo import decode, encode
 from tests.exported import CLASSES, IMAGES
@@ -68,7 +68,7 @@ def test_drawn_codes_lie_on_the_sphere(model):
     np.testing.assert_array_equal(model.sample(50), drawn(model, codes))
 
 
-def test_another_sampler_may_be_taken(model):
+def test_another_prior_may_be_taken(model):
     class Constant:
         def draw(self, count, rng):
             return torch.arange(6.0).repeat(count, 1)
@@ -90,7 +90,7 @@ def test_decoding_takes_codes_as_they_are(model):
 def test_layouts_and_types_of_images_are_one(model):
     floats = IMAGES / np.float64(255)
     tensor = torch.from_numpy(floats).permute(0, 3, 1, 2)
-    expected = encode(model.bundle.encoder, IMAGES, model.shape, RUNTIME).numpy()
+    expected = encode(model.bundle.encoder, IMAGES, model.config, RUNTIME).numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         given = [
@@ -385,7 +385,7 @@ def test_every_search_takes_the_loss_that_is_asked_for(model, classes, asked):
 
 def test_weights_in_the_folder_of_the_model_are_taken(perceptual, asked, monkeypatch):
     made = []
-    monkeypatch.setattr("iglo.export.api.make_distance", lambda params, runtime: made.append(params.loss))
+    monkeypatch.setattr("iglo.export.pretrained.make_distance", lambda params, runtime: made.append(params.loss))
     (perceptual / "vgg.safetensors").touch()
     iglo.load(perceptual).invert(IMAGES)
     assert [loss.weights for loss in made] == [str(perceptual / "vgg.safetensors")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from iglo import environment
 from iglo.errors import UserError, shown
 from iglo.files.io import check_can_be_written, read_array, whole_file, whole_folder, write_array
 from iglo.files.partials import PARTIAL
@@ -34,7 +35,7 @@ def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[P
     from iglo.data.user_images import read_files
 
     try:
-        return read_files(names, model.shape.image_size, model.shape.channels)
+        return read_files(names, model.config.image_size, model.config.channels)
     except OSError as error:
         name = error.filename or (names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}")
         raise UserError(f"{name}: cannot be read ({_reason(error)}); name images that you may read.") from None
@@ -54,7 +55,7 @@ def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[s
             f"training: the training images must be in {folder}, which is not here; run the command where the "
             "model was trained, or name other images (./training for a folder of this name)."
         ) from None
-    images, shape = np.asarray(store.train), model.shape
+    images, shape = np.asarray(store.train), model.config
     known = (model.bundle.record.codes.count, shape.image_size, shape.image_size, shape.channels)
     if images.shape != known:
         sizes = [" x ".join(map(str, each)) for each in (images.shape, known)]
@@ -159,12 +160,11 @@ def class_endings(names: Sequence[str]) -> list[str]:
 
 def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
     """Writes rows of images, (n, H, W, C) uint8 each, all enlarged by the same factor."""
-    from iglo.export.api import memory
     from iglo.report.figures import GAP, LARGEST, MARGIN, PAGE, save_grid
 
     columns, side = max(map(len, rows)), max(rows[0].shape[1:3])
     scale = max(1, int(min((PAGE - 2 * MARGIN) / columns - GAP, LARGEST) / side))
-    needed, there = PIXEL * len(rows) * columns * (side * scale + GAP) ** 2, memory()
+    needed, there = PIXEL * len(rows) * columns * (side * scale + GAP) ** 2, environment.memory()
     if needed > there:
         raise UserError(
             f"out: a picture of {sum(map(len, rows))} images takes about {needed / 2**30:,.0f} GiB of memory, and this "
