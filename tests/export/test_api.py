@@ -16,7 +16,7 @@ import torch
 import iglo
 from iglo.data.user_images import ConversionWarning
 from iglo.errors import UserError
-from iglo.export.api import FallbackWarning
+from iglo.export.pretrained import FallbackWarning
 from iglo.latent import inversion
 from iglo.models.glo import encode, render
 from tests.exported import CLASSES, IMAGES
@@ -68,7 +68,7 @@ def test_drawn_codes_lie_on_the_sphere(model):
     np.testing.assert_array_equal(model.sample(50), drawn(model, codes))
 
 
-def test_another_sampler_may_be_taken(model):
+def test_another_prior_may_be_taken(model):
     class Constant:
         def draw(self, count, rng):
             return torch.arange(6.0).repeat(count, 1)
@@ -385,7 +385,7 @@ def test_every_search_takes_the_loss_that_is_asked_for(model, classes, asked):
 
 def test_weights_in_the_folder_of_the_model_are_taken(perceptual, asked, monkeypatch):
     made = []
-    monkeypatch.setattr("iglo.export.api.make_distance", lambda params, runtime: made.append(params.loss))
+    monkeypatch.setattr("iglo.export.pretrained.make_distance", lambda params, runtime: made.append(params.loss))
     (perceptual / "vgg.safetensors").touch()
     iglo.load(perceptual).invert(IMAGES)
     assert [loss.weights for loss in made] == [str(perceptual / "vgg.safetensors")]
