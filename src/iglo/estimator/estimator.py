@@ -27,7 +27,8 @@ from iglo.export.inputs import check_whole
 from iglo.export.writing import drawn_prior, write_bundle
 from iglo.params.run_record import Provenance
 from iglo.progress import quiet
-from iglo.runtime.device import library_call, runtime_on
+from iglo.runtime.device import runtime_on
+from iglo.runtime.process import library_call
 
 DTYPES = (np.float64, np.float32, np.uint8)  # accepted types of X; anything else is converted to the first
 
