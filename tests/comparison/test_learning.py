@@ -25,7 +25,7 @@ CELLS = "comparison/runs"
 def values() -> dict:
     """The committed comparison made tiny: three ways of learning, two seeds."""
     changed = yaml.safe_load((FILE.parent / "params.yaml").read_text(encoding="utf-8"))
-    small = {"probes": 2, "probed": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
+    small = {"points": 2, "images": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
     own = {"seeds": [0, 1], "budget": 300, "run": ["paper_as_run", "incremental_random", "autoencoder"]}
     changed |= own | {
         "joint": ["incremental_random"],

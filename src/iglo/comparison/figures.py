@@ -23,7 +23,7 @@ CAPTIONS = {
     "samples": "Twelve samples of each row, none chosen.",
     "neighbours": "Samples of the row with the smallest kernel distance, each over the three training images that are "
     "nearest to it in the feature network's features.",
-    "psnr-images-seen": "PSNR over training images that are evenly spaced among all, at most `measure.probed` of "
+    "psnr-images-seen": "PSNR over training images that are evenly spaced among all, at most `measure.images` of "
     "them, against images seen, on a logarithmic axis: the mean over the seeds in a band of ± one standard "
     "deviation.",
     "psnr-seconds": "The same against the seconds since learning began.",

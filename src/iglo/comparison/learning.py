@@ -120,7 +120,7 @@ def learn_run(
     params, chosen, measured = comparison.params(method, seed), comparison.methods[method], comparison.measure
     distance = make_distance(params, runtime)
     model = start_model(images, params, runtime)
-    curve = Curve(model, images, measured.probed, comparison.budget // measured.probes, runtime)
+    curve = Curve(model, images, measured.images, comparison.budget // measured.points, runtime)
     if chosen.learner == "autoencoder":
         folder = checkpoints.part("autoencoder")
         arguments = (params, runtime, comparison.budget, measured.code_penalty)

@@ -41,7 +41,7 @@ TABLES = (
         },
         "All training images from their own codes, at the end of the budget. The target is where the curve of "
         "“{target}” with the same seed ends; a row reaches it where its own curve, linear between measuring points, "
-        "first does. A curve is of training images that are evenly spaced among all, at most `measure.probed` of them.",
+        "first does. A curve is of training images that are evenly spaced among all, at most `measure.images` of them.",
     ),
     Table(
         "Held-out images",

@@ -237,7 +237,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         learned = self._learned
         params = learned.settings.params(len(self.codes_), learned.frame.side, learned.frame.channels, learned.seed)
         with _value_errors():
-            write_bundle(path, learned.model, learned.prior, Provenance.of(params))
+            write_bundle(path, learned.model, learned.prior, Provenance.of(params, test=0))
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Images as (n, values), and the shape that each had."""

@@ -10,7 +10,7 @@ README.md             the model card
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +23,7 @@ from iglo.files.io import file_digest, read_json
 from iglo.latent.priors import SAMPLERS, Prior
 from iglo.models.geometry import Euclidean, make_geometry
 from iglo.models.glo import Shape, load_network
-from iglo.params.fields import NonNegativeInt, PositiveInt, at_least, parse
+from iglo.params.fields import NonNegativeInt, Number, PositiveInt, number, parse
 from iglo.params.run_record import Loss, Network
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
@@ -43,9 +43,9 @@ class CodeStatistics:
     """Of the learned codes: how many, mean and standard deviation of each coordinate, and mean length."""
 
     count: PositiveInt
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    length: Annotated[float, at_least(0)]
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
+    length: number(ge=0)
 
 
 @dataclass(frozen=True)
