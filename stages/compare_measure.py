@@ -7,7 +7,7 @@ from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder, write_json
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from stages.common import stage
 

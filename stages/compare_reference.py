@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from iglo.comparison.measure import measure_reference
 from iglo.data.store import ImageStore
 from iglo.files.io import read_array, whole_folder, write_json
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from stages.common import stage
 

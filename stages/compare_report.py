@@ -8,7 +8,7 @@ from iglo.comparison.report import write_report
 from iglo.comparison.runs import Folders, Measured, rows_of
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder, write_json
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from stages.common import stage
 
 

@@ -8,8 +8,8 @@ from iglo.disentangle.measure import measure
 from iglo.disentangle.renders import make_renders
 from iglo.files.io import whole_folder, write_json
 from iglo.models.glo import GLOModel
+from iglo.params.class_content import ClassContentParams
 from iglo.params.run_record import OF, folder_digest
-from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
 from stages.common import stage
 

@@ -8,7 +8,7 @@ from iglo.disentangle.figures import draw_figures
 from iglo.disentangle.renders import Renders
 from iglo.files.io import whole_folder
 from iglo.models.history import History
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from stages.common import stage
 
 

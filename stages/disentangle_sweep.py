@@ -9,8 +9,8 @@ from iglo.disentangle.model import learn_class_content, start_class_content
 from iglo.disentangle.renders import make_renders
 from iglo.disentangle.sweep import changed, save_run
 from iglo.files.io import whole_folder
-from iglo.params.fields import parse_yaml
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
+from iglo.params.reading import parse_yaml
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder
 from iglo.training.trainer import Trainer

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from iglo.data.store import ImageStore
 from iglo.disentangle.sweep import write_sweep_report
 from iglo.files.io import whole_folder, write_json
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from stages.common import stage
 
 

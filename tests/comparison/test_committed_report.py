@@ -10,7 +10,8 @@ from iglo.comparison.claims import CLAIMS
 from iglo.comparison.figures import CAPTIONS
 from iglo.comparison.report import TABLES, report_text, table_lines
 from iglo.comparison.runs import Measured, Reference, rows_of
-from iglo.params.sections import Comparison, load_params
+from iglo.params.comparison import Comparison
+from iglo.params.reading import load_params
 from tests import pipeline
 
 COMMITTED = pipeline.ROOT / "comparison"

@@ -13,7 +13,9 @@ from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.latent.priors import fit_prior
 from iglo.models.glo import GLOModel, render
-from iglo.params.sections import Comparison, load_params, parse_params
+from iglo.params.comparison import Comparison
+from iglo.params.pipeline import parse_params
+from iglo.params.reading import load_params
 from iglo.randomness import torch_generator
 from tests import chain, pipeline
 from tests.tiny import RUNTIME
@@ -25,7 +27,7 @@ RUNS = "comparison/runs"
 def values() -> dict:
     """The committed params made tiny: three methods, two seeds."""
     changed = yaml.safe_load((FILE.parent / "params.yaml").read_text(encoding="utf-8"))
-    small = {"probes": 2, "probed": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
+    small = {"points": 2, "images": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
     own = {"seeds": [0, 1], "budget": 300, "run": ["paper_as_run", "incremental_random", "autoencoder"]}
     changed |= own | {
         "joint": ["incremental_random"],

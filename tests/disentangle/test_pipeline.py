@@ -18,8 +18,9 @@ from iglo.disentangle.sweep import changed
 from iglo.errors import UserError
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
+from iglo.params.class_content import SweepParams
+from iglo.params.reading import load_params
 from iglo.params.run_record import folder_digest
-from iglo.params.sections import SweepParams, load_params
 from tests import chain, pipeline
 from tests.test_pipeline import covers, leaves
 from tests.tiny import RUNTIME, tiny_class_params

@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 from iglo.data.store import ImageStore
 from iglo.estimator.learning import learn_model
 from iglo.latent.priors import fit_prior
-from iglo.models.glo import GLOModel, render, encode
-from iglo.params.sections import load_params
+from iglo.models.glo import GLOModel, encode, render
+from iglo.params.reading import load_params
 from iglo.runtime.device import start
 from tests.estimator.quick import DIGITS, quick
 from tests.tiny import generator, rounds_of, same_bits, tiny_images, tiny_params

@@ -63,7 +63,7 @@ def export(
     from iglo.export.bundle import FILES
     from iglo.export.writing import export_model
     from iglo.models.glo import kind_of
-    from iglo.params.sections import load_params
+    from iglo.params.reading import load_params
 
     left = CLASS_CONTENT if class_content or (model is not None and kind_of(model) == "class_content") else PLAIN
     known = load_params(params) if params else None

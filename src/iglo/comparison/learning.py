@@ -13,7 +13,7 @@ from iglo.errors import UserError
 from iglo.evaluation import metrics
 from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.history import History
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.randomness import numpy_generator
 from iglo.runtime.device import Runtime
 from iglo.training.checkpoints import CheckpointFolder
@@ -104,7 +104,7 @@ def learn_run(
     """
     params, chosen, measured = comparison.params(method, seed), comparison.methods[method], comparison.measure
     model, history = start_model(images, params, runtime)
-    curve = Curve(model, images, measured.probed, comparison.budget // measured.probes, runtime)
+    curve = Curve(model, images, measured.images, comparison.budget // measured.points, runtime)
     trainer = Trainer(model, images, history, params, runtime, checkpoints, curve.make_callback)
     if chosen.learner == "autoencoder":
         learn_autoencoder(trainer.inside("autoencoder"), comparison.budget, measured.code_penalty)

@@ -25,7 +25,8 @@ from iglo.latent.inversion import Search, optimise_codes
 from iglo.latent.priors import fit_prior
 from iglo.losses.distances import Distance
 from iglo.models.glo import GLOModel, encode, render
-from iglo.params.sections import Comparison, Params
+from iglo.params.comparison import Comparison
+from iglo.params.pipeline import Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.trainer import make_distance

@@ -14,7 +14,7 @@ import numpy as np
 
 from iglo.errors import UserError
 from iglo.files.io import read_array, read_json
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 
 TARGET = "paper_as_run"  # the row whose final PSNR is the target of all curves
 

@@ -15,7 +15,7 @@ from iglo.files.io import read_json, write_json
 from iglo.losses.terms import Batch
 from iglo.models.glo import load_network, save_network
 from iglo.models.networks import Encoder, initialise
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler

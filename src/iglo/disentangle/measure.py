@@ -16,7 +16,7 @@ from iglo.disentangle.model import content_codes, labels_of
 from iglo.disentangle.renders import Renders, content_of
 from iglo.evaluation import metrics
 from iglo.models.glo import GLOModel
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.randomness import sklearn_seed
 from iglo.runtime.device import Runtime
 

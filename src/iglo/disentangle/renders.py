@@ -13,7 +13,7 @@ from iglo.files.io import read_array, write_array
 from iglo.latent.priors import fit_prior
 from iglo.models.geometry import make_geometry
 from iglo.models.glo import GLOModel, encode, render
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 

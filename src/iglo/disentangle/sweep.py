@@ -11,7 +11,8 @@ from iglo.data.store import ImageStore
 from iglo.disentangle.renders import Renders
 from iglo.files.io import read_array, read_json, whole_file, write_array, write_json
 from iglo.files.markdown import markdown_table
-from iglo.params.sections import ClassContentParams, SweepParams, parse_params
+from iglo.params.class_content import ClassContentParams, SweepParams
+from iglo.params.pipeline import parse_params
 from iglo.report import figures, plots
 from iglo.report.fonts import drawable
 

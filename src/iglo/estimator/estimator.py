@@ -225,7 +225,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             raise ValueError(f"path: must be that of a new folder, and {path} exists; name another or remove it.")
         learned = self._learned
         with _value_errors():
-            write_bundle(path, learned.model, self.history_, learned.prior, Provenance.of(learned.params))
+            write_bundle(path, learned.model, self.history_, learned.prior, Provenance.of(learned.params, test=0))
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Returns X as rows (n, values), and the shape of each image in X."""

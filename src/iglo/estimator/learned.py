@@ -13,7 +13,7 @@ from iglo.latent.priors import Prior
 from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import config_record, parse_config
 from iglo.models.glo import GLOModel, encode, render
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime, runtime_on
 from iglo.runtime.process import library_call

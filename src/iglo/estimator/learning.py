@@ -6,7 +6,7 @@ import numpy as np
 
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
 from iglo.subsets.clustering import cluster_images, everything, select_images
 from iglo.subsets.features import extract_features

@@ -17,7 +17,8 @@ from iglo.losses.terms import (
 from iglo.models.glo import encode, recalibrate_bn
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
-from iglo.params.sections import ClassContentParams, Params
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler
