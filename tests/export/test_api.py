@@ -11,7 +11,7 @@ import torch
 import iglo
 from iglo.data.user_images import ConversionWarning
 from iglo.errors import UserError
-from iglo.models.glo import render, encode
+from iglo.models.glo import encode, render
 from tests.exported import CLASSES, IMAGES
 from tests.tiny import RUNTIME, tiny_images
 
