@@ -39,7 +39,7 @@ from iglo.models.codes import Codes, CodeTable, normal_codes
 from iglo.models.geometry import Sphere
 from iglo.models.glo import GLOModel, render
 from iglo.models.networks import Generator, initialise
-from iglo.params.sections import load_params
+from iglo.params.reading import load_params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import device
 from iglo.training.batches import Batches, IdSampler, Targets

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from iglo.backbones.requirements import check_folder, check_memory, check_networks, param_warnings, weight_digests
 from iglo.errors import UserError
 from iglo.files.io import write_json
-from iglo.params.sections import AnyParams, Comparison
+from iglo.params.comparison import Comparison
+from iglo.params.reading import AnyParams
 from stages.common import stage
 
 

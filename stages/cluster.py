@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.files.io import read_array, whole_folder
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.subsets.clustering import cluster_images
 from stages.common import stage
 

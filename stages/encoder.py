@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder
 from stages.common import Work, stage

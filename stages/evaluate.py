@@ -9,8 +9,8 @@ from iglo.files.io import read_array, read_json, whole_folder, write_json
 from iglo.latent.priors import PriorChoice
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
+from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, folder_digest
-from iglo.params.sections import Params
 from iglo.report.headline import headline
 from iglo.report.page import write_page
 from iglo.report.report import Run, write_report

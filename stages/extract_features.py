@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder, write_json
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.subsets.clustering import everything
 from iglo.subsets.features import extract_features

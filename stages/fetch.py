@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from iglo.data.sources import fetch
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from stages.common import stage
 
 

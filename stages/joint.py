@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from iglo.params.pipeline import Params
 from iglo.params.run_record import RunRecord, prepared_data
-from iglo.params.sections import Params
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_jointly
 from stages.common import Work, stage

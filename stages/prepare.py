@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 from iglo.data.prepare import write_store
 from iglo.data.sources import open_source
-from iglo.params.sections import Params, check_counted
+from iglo.params.pipeline import Params
+from iglo.params.reading import check_counted
 from stages.common import stage
 
 

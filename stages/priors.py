@@ -10,8 +10,8 @@ from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.measure import choose_prior
 from iglo.files.io import whole_folder
 from iglo.models.glo import GLOModel
+from iglo.params.pipeline import Params
 from iglo.params.run_record import folder_digest
-from iglo.params.sections import Params
 from iglo.runtime.device import start
 from stages.common import stage
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.files.io import read_array
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.training.glo_stages import learn_subset
 from stages.common import Work, stage

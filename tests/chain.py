@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from iglo.disentangle.sweep import changed
-from iglo.params.sections import load_params
+from iglo.params.reading import load_params
 from tests import pipeline
 
 IMAGES = "data/my-images"

@@ -35,7 +35,7 @@ LAYERS = [  # in the order of imports: a module may import its own layer and the
     {"estimator"},
     {"cli"},
 ]
-COMMAND = [PACKAGE / "cli" / name for name in ("main.py", "common.py")]  # know the command line and what DVC leaves
+COMMAND = sorted((PACKAGE / "cli").glob("*.py"))  # know the command line and what DVC leaves
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")

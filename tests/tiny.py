@@ -13,7 +13,9 @@ import torch
 
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
-from iglo.params.sections import ClassContentParams, Params, RoundParams, load_params
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params, RoundParams
+from iglo.params.reading import load_params
 from iglo.runtime.device import start
 from iglo.training.glo_stages import start_model
 from iglo.training.trainer import StageSpec, Trainer

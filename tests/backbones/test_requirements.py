@@ -23,7 +23,8 @@ from iglo.backbones.requirements import (
 from iglo.errors import UserError
 from iglo.latent import priors
 from iglo.models.networks import Encoder, Generator
-from iglo.params.sections import Comparison, load_params
+from iglo.params.comparison import Comparison
+from iglo.params.reading import load_params
 from stages.learning import checkpoint_folder
 from tests.tiny import ROOT, tiny_class_params, tiny_params
 

@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 import yaml
 
-from iglo.params.sections import DataParams, Params, load_params
+from iglo.params.pipeline import Params
+from iglo.params.reading import load_params
+from iglo.params.sections import DataParams
 
 
 @pytest.fixture

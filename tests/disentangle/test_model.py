@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from iglo.disentangle.measure import spread
 from iglo.disentangle.model import learn_class_content, start_class_content
-from iglo.disentangle.renders import spread
 from iglo.errors import UserError
 from iglo.losses.distances import L1
 from iglo.models.glo import GLOModel, render

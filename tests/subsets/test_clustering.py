@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from iglo.errors import UserError
-from iglo.params.sections import ClusterParams, RoundParams
+from iglo.params.pipeline import ClusterParams, RoundParams
 from iglo.subsets.clustering import (
     CHUNK,
     Clusters,

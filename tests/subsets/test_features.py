@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from iglo.backbones.networks import load_backbone
-from iglo.params.sections import FeatureParams
+from iglo.params.pipeline import FeatureParams
 from iglo.subsets.features import extract_features
 from tests.tiny import RUNTIME
 

@@ -10,8 +10,12 @@ from pathlib import Path
 from iglo.environment import memory
 from iglo.errors import UserError
 from iglo.files.io import file_digest
-from iglo.params.fields import within
-from iglo.params.sections import AnyParams, ClassContentParams, Comparison, NetworkParams, Params, runs
+from iglo.params.class_content import ClassContentParams
+from iglo.params.comparison import Comparison
+from iglo.params.pipeline import Params
+from iglo.params.reading import AnyParams, runs
+from iglo.params.sections import NetworkParams
+from iglo.params.validate import within
 
 BUILT_IN = ("imagenet", "random")  # values of `weights` that do not name a file
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.

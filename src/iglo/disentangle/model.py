@@ -18,7 +18,7 @@ from iglo.models.glo import GLOModel
 from iglo.models.history import History
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler

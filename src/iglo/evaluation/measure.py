@@ -13,7 +13,7 @@ from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.glo import GLOModel, encode, render
-from iglo.params.sections import EvaluateParams, Params
+from iglo.params.pipeline import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 

@@ -10,7 +10,7 @@ README.md             the model card
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,8 +22,9 @@ from iglo.files.io import file_digest, read_json
 from iglo.latent.priors import PRIORS, Prior
 from iglo.models.config import ModelConfig, parse_config
 from iglo.models.glo import load_network
-from iglo.params.fields import NonNegativeInt, PositiveInt, at_least, parse
+from iglo.params.fields import NonNegativeInt, Number, PositiveInt, number
 from iglo.params.run_record import Loss, Network
+from iglo.params.validate import parse
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 
@@ -41,9 +42,9 @@ class CodeStatistics:
     """Statistics of the learned codes: count, mean and standard deviation of each coordinate, and mean length."""
 
     count: PositiveInt
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    length: Annotated[float, at_least(0)]
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
+    length: number(ge=0)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from iglo.evaluation.memorisation import NEIGHBOURS, Nearness
 from iglo.latent.priors import PriorChoice
 from iglo.models.glo import GLOModel, render
 from iglo.models.history import History
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.randomness import numpy_generator
 from iglo.report import run_figures as draw
 from iglo.report.run_figures import BLOCKS, COLUMNS, Split

@@ -18,7 +18,7 @@ from sklearn.utils import gen_batches
 
 from iglo.errors import UserError
 from iglo.files.io import read_array, write_array
-from iglo.params.sections import ClusterParams, RoundParams
+from iglo.params.pipeline import ClusterParams, RoundParams
 from iglo.randomness import sklearn_seed
 from iglo.runtime.threads import exact_threads
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from iglo.backbones.networks import load_backbone, resized
 from iglo.files.io import read_array, write_rows
-from iglo.params.fields import within
-from iglo.params.sections import FeatureParams
+from iglo.params.pipeline import FeatureParams
+from iglo.params.validate import within
 from iglo.progress import bar
 from iglo.runtime.device import Runtime
 

@@ -12,7 +12,7 @@ from iglo.models.glo import GLOModel, encode
 from iglo.models.history import History
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler
