@@ -57,7 +57,7 @@ class Rank(Runtime):
 
     @classmethod
     def of(cls, ranks: int) -> list["Rank"]:
-        return [cls(torch.device("cpu"), "fp32", rank, ranks) for rank in range(ranks)]
+        return [cls(torch.device("cpu"), "fp32", rank=rank, ranks=ranks) for rank in range(ranks)]
 
 
 class Together:
