@@ -99,8 +99,10 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     The device is the first GPU if any, unless the environment variable IGLO_DEVICE names another.
 
     References:
-        Helman, Zingerman & Schreiber: Improving the GLO learning process, Tel Aviv University, 2019.
-        Bojanowski, Joulin, Lopez-Paz & Szlam: Optimizing the Latent Space of Generative Networks, 2017.
+        Yuval Helman, Jakov Zingerman, Ran Schreiber: Improving the GLO learning process, Tel Aviv University,
+        August 2019.
+        Piotr Bojanowski, Armand Joulin, David Lopez-Paz, Arthur Szlam: Optimizing the Latent Space of Generative
+        Networks, 2017, arXiv:1707.05776.
     """
 
     def __init__(
