@@ -41,7 +41,7 @@ from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import allow_tf32, start
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA
-from iglo.training.loop import fit
+from iglo.training.loop import LRSchedule, fit
 from iglo.training.optimizers import RowAdam
 
 BATCH, DIMENSION, SIDE, WIDTH = 75, 100, 64, 64
@@ -132,17 +132,9 @@ class Ours:
         ema = EMA(self.model.generator, 0.99)
         synchronize()
         started = time.perf_counter()
-        progress = fit(
-            self.model,
-            self.objective,
-            self.batches,
-            self.optimizers,
-            epochs=epochs,
-            runtime=self.run,
-            callbacks=[ema],
-        )
+        state = fit(self.model, self.objective, self.batches, self.optimizers, LRSchedule(epochs), [ema])
         synchronize()
-        return progress.images_seen / (time.perf_counter() - started)
+        return state.images_seen / (time.perf_counter() - started)
 
 
 def median_seconds(things: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:

@@ -1,4 +1,4 @@
-"""Codes by optimisation: an image's is its own affair, it gets better, and it leaves no trace in the generator."""
+"""Codes by optimisation: each image has its own, they get better, and the generator does not change."""
 
 import copy
 
@@ -13,7 +13,6 @@ from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import GLOConfig
 from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Snapshots
 from iglo.training.optimizers import RowAdam
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
@@ -22,16 +21,15 @@ IMAGES = tiny_images(6)
 
 def make(constraint: str = "sphere", radius: float | None = None) -> GLOModel:
     """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
-    shape = GLOConfig(6, 16, 1, 4, constraint, radius)
-    network = RUNTIME.place(initialise(shape.generator(), generator()))
+    config = GLOConfig(6, 16, 1, 4, constraint, radius)
+    network = RUNTIME.place(initialise(config.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)
-    table = Codes(image=CodeTable(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
-    model = GLOModel(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Snapshots(torch.zeros(0).long()))
-    recalibrate_bn(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
-    return model
+    codes = Codes(image=CodeTable(config.geometry().sample(6, 6, generator(1)), config.geometry()))
+    recalibrate_bn(network, config.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
+    return GLOModel(config, network, codes.to(RUNTIME.device))
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def rendered(model: GLOModel, codes: torch.Tensor) -> np.ndarray:
     return np.round(render(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
 
 
-def test_an_image_has_its_code_from_itself_alone(model):
+def test_the_code_of_an_image_does_not_depend_on_other_images(model):
     start = model.codes.values.cpu()
     (together,) = optimise(model, IMAGES, start, [5])
     (pieces,) = optimise(model, IMAGES, start, [5], batch_size=4)
@@ -83,7 +81,7 @@ def test_step_0_is_the_start(model):
     assert torch.equal(first, kept) and torch.equal(start, kept)
 
 
-def test_what_is_asked_for_on_the_way_changes_nothing(model):
+def test_codes_asked_for_on_the_way_change_nothing(model):
     start = model.codes.values.cpu()
     _, two, five = optimise(model, IMAGES, start, [0, 2, 5])
     assert torch.equal(five, *optimise(model, IMAGES, start, [5]))
@@ -119,7 +117,7 @@ def test_the_code_of_a_rendered_image_is_found_again_from_nearby(model):
     assert ((found - codes).norm(dim=1) < 0.1 * (start - codes).norm(dim=1)).all()
 
 
-def test_the_model_is_as_it_was(model):
+def test_the_model_does_not_change(model):
     before, flags = copy.deepcopy(model.state_dict()), [weights.requires_grad for weights in model.parameters()]
     optimise(model, IMAGES, model.codes.values, [3])
     assert same_bits(dict(model.state_dict()), dict(before))
@@ -154,7 +152,7 @@ def loss_of(model: GLOModel, codes: torch.Tensor, images: np.ndarray) -> torch.T
 
 def test_the_encoder_alone_is_its_code(whole):
     found = inverted(whole, method="encoder")
-    assert torch.equal(found.codes, encode(whole.encoder, IMAGES, whole.shape, RUNTIME))
+    assert torch.equal(found.codes, encode(whole.encoder, IMAGES, whole.config, RUNTIME))
     assert not found.steps.any()
 
 
@@ -178,14 +176,14 @@ def test_the_best_of_several_starts_goes_on(whole):
     assert len(tried.codes) == 6 and tried.steps.max() <= 10
 
 
-def test_a_code_that_stops_improving_is_left(whole):
+def test_a_code_that_stops_improving_is_kept(whole):
     never = inverted(whole, steps=200, tolerance=0)
     soon = inverted(whole, steps=200, tolerance=1.0)
     assert soon.steps.max() <= 10 < never.steps.max()
     assert (never.loss <= soon.loss).all()
 
 
-def test_a_found_code_depends_on_neither_batch_nor_neighbours(whole):
+def test_a_found_code_depends_on_the_seed_and_not_on_the_batch_size(whole):
     options = {"method": "optimize", "steps": 20, "tolerance": 0.05}
     together, pieces = inverted(whole, **options), inverted(whole, batch_size=4, **options)
     torch.testing.assert_close(pieces.codes, together.codes, rtol=0, atol=1e-4)
@@ -193,7 +191,7 @@ def test_a_found_code_depends_on_neither_batch_nor_neighbours(whole):
     assert not torch.equal(inverted(whole, seed=1, **options).codes, together.codes)
 
 
-def test_a_block_of_images_has_tables_of_its_own_rows_alone(whole, monkeypatch):
+def test_a_block_of_images_has_a_table_of_only_its_rows(whole, monkeypatch):
     """Tables of all starts for each block would take memory and time that grow with the square of the images."""
     lengths, step = set(), RowAdam.step
 
@@ -214,7 +212,7 @@ def test_a_block_of_images_has_tables_of_its_own_rows_alone(whole, monkeypatch):
         ({"method": "optimize", "restarts": 0}, "restarts: must be at least 1, got 0"),
     ],
 )
-def test_what_cannot_be_asked_for(whole, options, words):
+def test_invalid_options_are_refused(whole, options, words):
     with pytest.raises(UserError, match=words):
         inverted(whole, **options)
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from iglo.backbones.networks import IMAGENET_MEAN
