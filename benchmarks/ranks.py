@@ -1,14 +1,15 @@
-"""How fast several ranks learn, beside one with as many threads: images per second of the same work.
+"""Compares the training speed of several ranks with one process of as many threads, in images per second.
 
     python benchmarks/ranks.py [--ranks 2] [--epochs 2] [--rounds 3] [--loss perceptual | l1]
     python benchmarks/ranks.py --quality [--ranks 2] [--epochs 20]
 
-One process with one thread, one with as many threads as there are ranks, and the ranks with one thread each, in turn,
-so that a drift of the machine's speed hits all. All take the library's own steps in bf16: DCGAN to 64×64 of width 64,
-batches of 80 in all, twelve in an epoch. The last line is the ratio of the medians.
+It runs one process with one thread, one process with as many threads as ranks, and the ranks with one thread each. They
+run in turn, so that a change of the machine's speed affects all of them. All train with the library's loop in bf16: a
+DCGAN to 64×64 of width 64, batches of 80 images over all ranks, twelve batches in an epoch. The last line is the ratio
+of the medians.
 
-With --quality, how well they learn: plain GLO on scikit-learn's digits at 32×32 by the values of params.yaml, batch
-norm and all, for three seeds; PSNR of the reconstructions of all 1797 images.
+With --quality it compares how well they train: plain GLO on scikit-learn's digits at 32×32 with the values of
+params.yaml, for three seeds. The result is the PSNR of the reconstructions of all 1797 images.
 """
 
 import argparse
@@ -38,7 +39,7 @@ from iglo.models.codes import Codes, CodeTable, Shard, normal_codes
 from iglo.models.geometry import Sphere
 from iglo.models.glo import GLOModel, render
 from iglo.models.networks import Generator, initialise
-from iglo.params.sections import load_params
+from iglo.params.reading import load_params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import device
 from iglo.training.batches import Batches, IdSampler, Targets
@@ -53,7 +54,7 @@ WARM_UP = 3  # steps that are not timed
 
 
 class Clock:
-    """Times every step but the first few."""
+    """A callback that times every step except the first WARM_UP."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -72,29 +73,31 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Of a step, on average."""
+        """The mean time of a step."""
         timed = self.times[WARM_UP - 1 :]
         return (timed[-1] - timed[0]) / (len(timed) - 1)
 
 
 def learn(epochs: int, loss: str, out: Path) -> None:
-    """What each process runs; the first rank writes the images per second of all ranks."""
-    run = device.start("bf16", together=True)
+    """Trains on random images; every process runs this. The first rank writes the images per second of all ranks."""
+    run = device.start("bf16", distributed=True)
     images = numpy_generator(0, "images").integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
     distance: Distance = L1()
     if loss == "perceptual":
         distance = Perceptual(vgg_blocks("vgg16", "random", 4, 0), IMAGENET_MEAN, IMAGENET_STD, run.dtype)
     distance.to(run.device)
-    codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.block(IMAGES)
+    codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.local_slice(IMAGES)
     model = nn.Module()
-    model.generator = run.place(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
-    model.codes = Codes(image=CodeTable(codes[block].clone(), Sphere(10.0), shard=Shard(block.start, IMAGES))).to(
-        run.device
-    )
+    model.generator = run.to_device(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
+    table = CodeTable(codes[block].clone(), Sphere(10.0), shard=Shard(block.start, IMAGES))
+    model.codes = Codes(image=table).to(run.device)
     ids, clock = np.arange(IMAGES), Clock()
     targets = Targets(images, ids[block], distance, run, cache_gb=4)
     batches = Batches(targets, {"current": IdSampler(ids, BATCH)}, 0, "steps")
-    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.codes.tables.values()), 5e-2)]
+    optimizers = [
+        network_optimizer("adam", model.generator, 1e-3),
+        RowAdam(list(model.codes.tables.values()), 5e-2),
+    ]
     objective = Objective([(1.0, Reconstruction())], distance)
     fit(model, objective, batches, optimizers, LRSchedule(epochs), [clock])
     if run.is_main:
@@ -102,19 +105,24 @@ def learn(epochs: int, loss: str, out: Path) -> None:
 
 
 def quality(epochs: int, out: Path) -> None:
-    """What each process runs; the first rank writes the PSNR in dB that one process, and all ranks, reach per seed."""
-    run, images = device.start("bf16", together=True), digits()
+    """Trains on digits; every process runs this. The first rank writes the PSNR of one process and of all ranks, in dB.
+
+    The file has a list for `one` and for `ranks`, with a value for each seed.
+    """
+    run, images = device.start("bf16", distributed=True), digits()
     found: dict[str, list[float]] = {"one": [], "ranks": []}
     for seed in range(3):
         params = replace(load_params(ROOT / "params.yaml"), seed=seed, method="glo")
-        for name, each in (("one", run.alone), ("ranks", run)):
+        for name, each in (("one", run.single_process), ("ranks", run)):
             with tempfile.TemporaryDirectory() as folder:
-                started, history = start_model(images, params, run.alone)
+                started, history = start_model(images, params, run.single_process)
                 started.save(Path(folder))
                 model = GLOModel.load(folder, each)
             learn_all(Trainer(model, images, history, params, each), epochs * len(images))
-            block = each.block(len(images))
-            own = psnr(render(model.generator, model.codes.values, each.alone), images[block] / np.float32(255))
+            block = each.local_slice(len(images))
+            own = psnr(
+                render(model.generator, model.codes.values, each.single_process), images[block] / np.float32(255)
+            )
             share = (block.stop - block.start) / len(images)
             found[name].append(float(each.all_reduce(torch.tensor(own * share, dtype=torch.float64))))
     if run.is_main:
@@ -122,18 +130,18 @@ def quality(epochs: int, out: Path) -> None:
 
 
 def digits() -> np.ndarray:
-    """(1797, 32, 32, 1) uint8"""
+    """Returns scikit-learn's digits, (1797, 32, 32, 1) uint8."""
     small = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
     return small.repeat(4, axis=1).repeat(4, axis=2)[..., None]
 
 
 def rate(ranks: int, threads: int, arguments: argparse.Namespace, folder: Path) -> float:
-    """Images per second of `ranks` processes with `threads` threads each."""
+    """Returns the images per second of `ranks` processes with `threads` threads each."""
     return launched(ranks, threads, ["--epochs", str(arguments.epochs), "--loss", arguments.loss], folder)
 
 
 def launched(ranks: int, threads: int, options: list[str], folder: Path) -> Any:
-    """What the first of `ranks` processes of this script writes."""
+    """Starts `ranks` processes of this script and returns what the first one writes."""
     out = folder / "found.json"
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
     command = [sys.executable, *torchrun, __file__, "--out", str(out), *options]
@@ -144,13 +152,11 @@ def launched(ranks: int, threads: int, options: list[str], folder: Path) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--ranks", type=int, default=2, help="processes, and threads of the one beside them (default 2)"
-    )
-    parser.add_argument("--epochs", type=int, default=2, help="of each run (default 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each (default 3)")
+    parser.add_argument("--ranks", type=int, default=2, help="ranks, and threads of the one process (default 2)")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of each run (default 2)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each setting runs (default 3)")
     parser.add_argument("--loss", choices=["perceptual", "l1"], default="perceptual")
-    parser.add_argument("--quality", action="store_true", help="how well they learn, for three seeds")
+    parser.add_argument("--quality", action="store_true", help="compare the quality, for three seeds")
     parser.add_argument("--out", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.out and arguments.quality:

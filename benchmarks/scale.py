@@ -1,14 +1,14 @@
-"""How the cost of every stage grows with the number of images, and what a larger run would need.
+"""Measures how time and memory of every stage grow with the number of images, and plans a larger run.
 
-The stages of dvc.yaml run one after the other, each in a process of its own, in a temporary folder, on augmented crops
-(scaled, mirrored, brightened by channel) of the images in a folder, or of the two photographs that scikit-learn brings
-along. Networks are small and every learning stage has one epoch: what is measured is growth.
+The stages of dvc.yaml run one after another in a temporary folder, each in its own process. The images are augmented
+crops (scaled, mirrored, brightened by channel) of the images in a folder, or of scikit-learn's two photographs.
+Networks are small and every training stage has one epoch, because only the growth is measured.
 
     python benchmarks/scale.py --out docs                                 # 1k, 4k, 16k and 64k images
     python benchmarks/scale.py --out docs --counts --ceiling 200000       # one run from prepare to `full`
     python benchmarks/scale.py --out docs --counts                        # the tables again, from scale.csv
 
-OUT receives scale.csv (a row per stage; rows of other runs are kept), scale.png and scale.md.
+It writes scale.csv (a row for each stage; rows of other runs are kept), scale.png and scale.md to the folder OUT.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-import numpy as np  # and no torch: to Linux, a process is as large at least as was the one that started it
+import numpy as np  # and no torch: on Linux, a process counts as at least as large as its parent at its start
 import yaml
 from dvc.repo import Repo
 from networkx import dfs_postorder_nodes
@@ -36,8 +36,8 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, HELD_OUT = 32, 256
-LOADED = 10_000  # images that crops are made from, at most
-# `python -m MODULE …`, and the CPU seconds of its main: what others do on the machine meanwhile does not enter them.
+LOADED = 10_000  # most images that crops are made from
+# Runs `python -m MODULE …` and writes the CPU seconds of its main, which do not count other work on the machine.
 STAGE = """
 import importlib, pathlib, sys, time
 main = importlib.import_module(sys.argv[1]).main
@@ -45,7 +45,7 @@ started = time.process_time()
 main(sys.argv[2:])
 pathlib.Path("cpu-seconds.txt").write_text(str(time.process_time() - started))
 """
-AFTER_FULL = ("encoder", "joint", "priors", "evaluate")  # which a ceiling run leaves out
+AFTER_FULL = ("encoder", "joint", "priors", "evaluate")  # a ceiling run does not run these
 CHANGES = {
     "data": {"source": "folder", "path": "images", "image_size": SIDE, "channels": 3, "test": HELD_OUT}
     | {"shuffle": False, "fit": "resize"},
@@ -64,7 +64,7 @@ CHANGES = {
 
 
 class Crops:
-    """Augmented crops of photographs, always the same ones in the same order, appended to a folder as PNG files."""
+    """Writes augmented crops of photographs to a folder as PNG files, always the same crops in the same order."""
 
     def __init__(self, folder: Path, photographs: list[Image.Image]):
         self.folder, self.photographs = folder, photographs
@@ -101,7 +101,7 @@ def photographs(folder: Path | None) -> list[Image.Image]:
 
 
 def params_of(count: int, epochs: int) -> dict:
-    """The root params.yaml for `count` training images: small networks, `epochs` in each staged round."""
+    """Returns the root params.yaml for `count` training images, with small networks and `epochs` in each round."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for section, change in CHANGES.items():
         values[section] |= change
@@ -115,7 +115,7 @@ def params_of(count: int, epochs: int) -> dict:
 
 
 def commands(params: dict) -> list[tuple[str, list[str]]]:
-    """Name, and module with options, of every stage of dvc.yaml, templates filled in, in an order in which they run."""
+    """Returns the name, and the module with its options, of every stage of dvc.yaml, in the order of running."""
     with tempfile.TemporaryDirectory() as name:
         Path(name, "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         Path(name, "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
@@ -126,7 +126,7 @@ def commands(params: dict) -> list[tuple[str, list[str]]]:
 
 
 def measured(folder: Path, images: int, ceiling: bool, threads: int) -> Iterator[Row]:
-    """Runs the stages on the first `images` of `folder`/images and tells what each has cost."""
+    """Runs the stages on the first `images` of `folder`/images; yields the time and memory of each."""
     params = params_of(images, epochs=0 if ceiling else 1)
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     stages = [stage for stage in commands(params) if not (ceiling and stage[0] in AFTER_FULL)]
@@ -135,13 +135,13 @@ def measured(folder: Path, images: int, ceiling: bool, threads: int) -> Iterator
         private = run(folder, argv, threads)
         cpu_seconds = round(float((folder / "cpu-seconds.txt").read_text()), 3)
         timing = json.loads((folder / argv[argv.index("--timing") + 1]).read_text())
-        timing = timing.get("evaluate", timing)  # which has the other stages' too
+        timing = timing.get("evaluate", timing)  # the file of evaluate also has the other stages
         kind = "ceiling" if ceiling else "growth"
         yield Row(kind, images, stage, cpu_seconds, timing["seconds"], timing["peak_mib"], private)
 
 
 def run(folder: Path, argv: list[str], threads: int) -> int:
-    """Runs a stage, `MODULE OPTIONS…`; returns the most MiB that belonged to no file, 0 where that is unknown."""
+    """Runs a stage, `MODULE OPTIONS…`; returns its largest private memory in MiB, 0 if that is unknown."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "IGLO_THREADS"), str(threads))
     log, command = folder / "log.txt", [sys.executable, "-c", STAGE, *argv]
@@ -157,7 +157,7 @@ def run(folder: Path, argv: list[str], threads: int) -> int:
 
 
 def private_mib(pid: int) -> int:
-    """Resident memory that is no page of a file, in MiB: what cannot be dropped and read again (Linux only)."""
+    """Returns the resident memory in MiB without pages of files, which can be dropped and read again (Linux only)."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("RssAnon"))
@@ -171,8 +171,8 @@ def main() -> None:
     parser.add_argument("--ceiling", type=int, help="training images of a run from prepare to one epoch of `full`")
     parser.add_argument("--images", type=Path, help="folder of images to make crops from")
     parser.add_argument("--out", type=Path, required=True, help="folder for the table, the plot and the report")
-    parser.add_argument("--threads", type=int, default=1, help="of each stage (default 1)")
-    Plan.add_arguments(parser.add_argument_group("what the plan assumes"))
+    parser.add_argument("--threads", type=int, default=1, help="threads of each stage (default 1)")
+    Plan.add_arguments(parser.add_argument_group("assumptions of the plan"))
     arguments = parser.parse_args()
     runs = [(count, False) for count in sorted(arguments.counts)]
     runs += [(arguments.ceiling, True)] if arguments.ceiling else []

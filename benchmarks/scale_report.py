@@ -1,4 +1,4 @@
-"""What `scale.py` has measured, as tables and a plot, and the plan of a larger run."""
+"""Writes the measurements of `scale.py` as tables and a plot, and the plan of a larger run."""
 
 import csv
 import dataclasses
@@ -16,14 +16,14 @@ from PIL import Image
 
 from iglo.report import figures, plots
 
-SKIPPED = "fetch"  # which has nothing to bring where the images are in a folder
-ALLOWANCE = 4096  # MiB
-TARGET = 1.05  # slope of seconds
+SKIPPED = "fetch"  # it does nothing if the images are in a folder
+ALLOWANCE = 4096  # MiB, the largest memory of a stage
+TARGET = 1.05  # largest slope of seconds against images, both logarithmic
 LARGE_RUNS = (1_000_000, 100_000_000)  # images
 
 
 class Row(NamedTuple):
-    """What a stage has cost without its imports; on a quiet machine and one thread both kinds of seconds agree."""
+    """Time and memory of a stage without its imports; with one thread on a quiet machine, both times are equal."""
 
     run: str  # growth | ceiling
     images: int
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     cpu_seconds: float
     seconds: float
     peak_mib: int  # resident
-    private_mib: int  # of them, those that are no page of a file
+    private_mib: int  # the part that is not a page of a file
 
     @classmethod
     def of(cls, run: str, images: str, stage: str, cpu: str, seconds: str, peak: str, private: str) -> "Row":
@@ -49,7 +49,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_report(out: Path, rows: Sequence[Row], plan: "Plan") -> None:
-    """Draws scale.png, and puts the tables into scale.md between their marks; the text around them stays."""
+    """Draws scale.png and writes the tables into scale.md between their marks; the other text stays."""
     growth = summed([row for row in rows if row.run == "growth"])
     ceiling = [row for row in rows if row.run == "ceiling"]
     tables = {"plan": plan.table()}
@@ -72,7 +72,7 @@ def write_report(out: Path, rows: Sequence[Row], plan: "Plan") -> None:
 
 
 def summed(rows: Sequence[Row]) -> list[Row]:
-    """The rounds of a stage as one row: their seconds together, the largest of their memory."""
+    """Joins the rounds of a stage to one row: the sum of their seconds and the maximum of their memory."""
     together: dict[tuple, list[Row]] = {}
     for row in rows:
         together.setdefault((row.run, row.images, row.stage.split("@")[0]), []).append(row)
@@ -89,7 +89,7 @@ def summed(rows: Sequence[Row]) -> list[Row]:
 
 
 def series(rows: Sequence[Row], column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Stage → numbers of images, ascending, and values of a column."""
+    """Returns, for each stage, the numbers of images, ascending, and the values of a column."""
     found = {}
     for stage in dict.fromkeys(row.stage for row in rows):
         points = sorted((row.images, max(getattr(row, column), 0.001)) for row in rows if row.stage == stage)
@@ -98,7 +98,7 @@ def series(rows: Sequence[Row], column: str) -> dict[str, tuple[np.ndarray, np.n
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:
-    """Of the least-squares line through log y over log x: y ∝ x^slope."""
+    """Returns the slope of the least-squares line of log y against log x: y ∝ x^slope."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
@@ -123,7 +123,7 @@ def memory_table(rows: Sequence[Row]) -> str:
 
 
 def hours_table(rows: Sequence[Row]) -> str:
-    """What the seconds per image of the largest run would make of larger ones."""
+    """Returns the hours of larger runs, computed from the seconds per image of the largest measured run."""
     largest = max(row.images for row in rows)
     rates = {row.stage: row.cpu_seconds / largest for row in rows if row.images == largest}
     rates["together"] = sum(rates.values())
@@ -149,7 +149,7 @@ def ceiling_table(rows: Sequence[Row]) -> str:
 
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
-    """Seconds over images, and memory over images, each on two logarithmic axes."""
+    """Draws seconds and memory against images, with logarithmic axes."""
     seconds = series(rows, "cpu_seconds")
     x = next(iter(seconds.values()))[0]
     seconds["proportional"] = x, x / x[0] * 0.02
@@ -159,7 +159,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
             (files[0], seconds, "CPU seconds", "CPU seconds of each stage"),
             (files[1], series(rows, "peak_mib"), "MiB", "Largest resident set of each stage"),
         ):
-            plots.save_curves(file, curves, "training images", label, title, log_y=True, log_x=True)
+            plots.save_curves(file, curves, plots.Labels(title, "training images", label), log_y=True, log_x=True)
         figures.save_stacked(path, [np.asarray(Image.open(file).convert("RGB")) for file in files])
 
 
@@ -177,18 +177,18 @@ def _flagged(value: float, limit: float) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a larger run is assumed to be; each field is an option of the benchmark."""
+    """Assumptions about a larger run; each field is an option of the benchmark."""
 
     side: int = 64  # pixels a side, s
     channels: int = 3  # C
-    dimension: int = 100  # of a code, d
-    features: int = 2048  # of the backbone (ResNet-50), D
-    components: int = 100  # of the PCA, P
-    width: int = 64  # of the generator
+    dimension: int = 100  # dimension of a code, d
+    features: int = 2048  # dimension of the features of ResNet-50, D
+    components: int = 100  # components of the PCA, P
+    width: int = 64  # width of the generator
     batch: int = 75  # images in a step of each device, B
-    epochs: int = 100  # E; an image is presented twice in each, with its clean and with its noisy code
-    cpu_rate: float = 142  # images/s, r: make bench on two cores, VGG-16 perceptual loss
-    gpu_rate: float = 21_200  # images/s, r: step.py on one H200, batch 75, the whole loop for a minute, the same loss
+    epochs: int = 100  # E; in each, an image is seen twice: with its clean and with its noisy code
+    cpu_rate: float = 142  # images/s, r; from make bench on two cores with the VGG-16 perceptual loss
+    gpu_rate: float = 21_200  # images/s, r; from step.py on one H200: batch 75, the loop for a minute, the same loss
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
@@ -200,10 +200,8 @@ class Plan:
         return cls(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(cls)})
 
     def table(self) -> str:
-        """Storage, memory, devices and network of the large runs, each with its formula."""
-        from iglo.models.networks import (
-            Generator,  # here, so that no stage starts from a process that has torch in memory
-        )
+        """Returns a table of storage, memory, devices and network traffic of the large runs, with formulas."""
+        from iglo.models.networks import Generator  # imported late, so that no stage starts from a process with torch
 
         network = Generator(self.dimension, self.side, self.channels, self.width)
         weights = sum(parameter.numel() for parameter in network.parameters())
@@ -221,7 +219,7 @@ class Plan:
             ("PCA points, first round", "4·N·P bytes", lambda n: _bytes(4 * n * self.components)),
             ("codes", "4·N·d bytes", lambda n: _bytes(4 * n * self.dimension)),
             ("codes, two moments, step counts", "4·N·(3 d + 1) bytes", lambda n: _bytes(row * n)),
-            ("budget", "2·N·E", lambda n: f"{2 * n * self.epochs:.2g}"),
+            ("images seen", "2·N·E", lambda n: f"{2 * n * self.epochs:.2g}"),
             (
                 f"days at {self.cpu_rate:g} images/s (CPU, measured)",
                 "2·N·E / (r · 86400)",

@@ -1,16 +1,18 @@
-"""How fast a training step is, beside a plain one in the same process.
+"""Compares the speed of the library's training step with a plain step in the same process.
 
-The plain reference: float32, contiguous tensors, target features recomputed at every step, dense Adam on all codes,
-batch 75. Ours: the library's own loop body. Both: DCGAN to 64×64, VGG-16 blocks 1 to 4 (random weights, as fast as
-any), L1 on pixels and features.
+The plain step, called the reference, uses float32, contiguous tensors, dense Adam on all codes and batches of 75, and
+computes the features of the targets at every step. The library's step is the body of its loop. Both use a DCGAN to
+64×64, the blocks 1 to 4 of VGG-16 (with random weights, because weights do not change the speed), and L1 on pixels and
+features.
 
     python benchmarks/step.py [--steps 12] [--images 600]
     python benchmarks/step.py --precision fp32 tf32 bf16 --batch 75 300 --how library eager --seconds 60
 
-A line for every combination, all of them timed in turn: images per second, how many times the reference's, and the
-share of the bf16 matrix product that this machine reaches. How: as the library does it (on one GPU with CUDA graphs),
-eager (kernel by kernel), or compiled (as the library, and the VGG's blocks by torch.compile). With --seconds, each then
-goes on in the library's whole loop for as long, and from its rate follows the time of the paper's training.
+It prints a line for every combination of the options: images per second, their ratio to the reference, and their share
+of the machine's bf16 matrix product. All combinations are timed in turn. --how chooses between the library's way (on
+one GPU with CUDA graphs), eager (kernel by kernel), and compiled (the library's way, with VGG's blocks by
+torch.compile). With --seconds, each combination then runs the library's whole loop for that long. From its rate follows
+the time for the training of the paper.
 """
 
 import argparse
@@ -38,14 +40,15 @@ from iglo.models.codes import Codes, CodeTable, normal_codes
 from iglo.models.geometry import Sphere
 from iglo.models.networks import Generator, initialise
 from iglo.randomness import numpy_generator, torch_generator
-from iglo.runtime.device import allow_tf32, start
+from iglo.runtime.device import start
+from iglo.runtime.process import allow_tf32
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA
 from iglo.training.loop import LRSchedule, fit
 from iglo.training.optimizers import RowAdam
 
 BATCH, DIMENSION, SIDE, WIDTH = 75, 100, 64, 64
-PAPER = 6000 * 2000  # images, and how often each is presented
+PAPER = 6000 * 2000  # images seen in the training of the paper: 6000 images, each 2000 times
 
 
 def new_generator() -> nn.Module:
@@ -54,7 +57,7 @@ def new_generator() -> nn.Module:
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to take the library's steps."""
+    """A combination of options."""
 
     precision: str
     batch: int
@@ -66,7 +69,7 @@ class Variant:
 
 
 def reference(images: np.ndarray, device: torch.device) -> Iterator[None]:
-    """Plain training steps: one per `next`."""
+    """Takes plain training steps, one for each `next`."""
     blocks = vgg_blocks("vgg16", "random", 4, 0).to(device)
     generator = new_generator().to(device)
     codes = nn.Parameter(normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes")).to(device))
@@ -92,8 +95,8 @@ def reference(images: np.ndarray, device: torch.device) -> Iterator[None]:
         yield
 
 
-class Ours:
-    """The library's training of one variant."""
+class Library:
+    """The library's training with one combination of options."""
 
     def __init__(self, images: np.ndarray, variant: Variant):
         self.variant, self.run = variant, start(variant.precision)
@@ -101,7 +104,7 @@ class Ours:
         distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, self.run.dtype).to(self.run.device)
         codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
         self.model = nn.Module()
-        self.model.generator = self.run.place(new_generator())
+        self.model.generator = self.run.to_device(new_generator())
         self.model.codes = Codes(image=CodeTable(codes, Sphere(10.0))).to(self.run.device)
         ids = np.arange(len(images))
         targets = Targets(images, ids, distance, self.run, cache_gb=8)
@@ -116,7 +119,7 @@ class Ours:
                 block.compile(dynamic=False)
 
     def steps(self) -> Iterator[None]:
-        """The body of the library's loop: a step per `next`."""
+        """Takes steps as the body of the library's loop does, one for each `next`."""
         for batch in self.batches.between(0, 10**9):
             with self.run.autocast():
                 loss, *_ = self.objective(self.model, batch, self.batches.noise(0))
@@ -127,7 +130,7 @@ class Ours:
             yield
 
     def train(self, epochs: int) -> float:
-        """Images per second of the whole loop, with the moving average and the log."""
+        """Runs the whole loop, with EMA and log; returns its images per second."""
         allow_tf32(self.variant.precision == "tf32")
         ema = EMA(self.model.generator, 0.99)
         synchronize()
@@ -137,11 +140,14 @@ class Ours:
         return state.images_seen / (time.perf_counter() - started)
 
 
-def median_seconds(things: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:
-    """Of each of several things, done `times` times in turn, so that a drift of the machine's speed hits all."""
-    seconds: list[list[float]] = [[] for _ in things]
+def median_seconds(functions: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:
+    """Returns the median seconds of each of several functions, which are called in turn, `times` times each.
+
+    In turn, so that a change of the machine's speed affects all of them.
+    """
+    seconds: list[list[float]] = [[] for _ in functions]
     for round_ in range(rounds + 2):
-        for done, kept in zip(things, seconds, strict=True):
+        for done, kept in zip(functions, seconds, strict=True):
             synchronize()
             started = time.perf_counter()
             for _ in range(times):
@@ -158,7 +164,7 @@ def synchronize() -> None:
 
 
 def matrix_rate(device: torch.device) -> float:
-    """Floating-point operations per second of a bf16 matrix product."""
+    """Returns the floating-point operations per second of a bf16 matrix product."""
     side = 8192 if device.type == "cuda" else 2048
     a = torch.randn(side, side, generator=torch_generator(0, "matrix")).to(device, torch.bfloat16)
     (seconds,) = median_seconds([lambda: a @ a], 20)
@@ -166,7 +172,7 @@ def matrix_rate(device: torch.device) -> float:
 
 
 def stepper(steps: Iterator[None], precision: str) -> Callable[[], None]:
-    """Takes a step under the settings of its own precision."""
+    """Returns a function that takes a step with the settings of its precision."""
 
     def step() -> None:
         allow_tf32(precision == "tf32")
@@ -176,7 +182,7 @@ def stepper(steps: Iterator[None], precision: str) -> Callable[[], None]:
 
 
 def operations(step: Callable[[], None]) -> int:
-    """Floating-point operations of a step."""
+    """Returns the number of floating-point operations of a step."""
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops()
@@ -187,22 +193,22 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", choices=["fp32", "tf32", "bf16"], default=["bf16"])
     parser.add_argument("--batch", nargs="+", type=int, default=[BATCH], help=f"images in a step (default {BATCH})")
     parser.add_argument("--how", nargs="+", choices=["library", "eager", "compiled"], default=["library"])
-    parser.add_argument("--steps", type=int, default=12, help="timed rounds of each (default 12)")
-    parser.add_argument("--images", type=int, default=600, help="images in the table (default 600)")
-    parser.add_argument("--seconds", type=float, help="how long each goes on in the whole loop")
+    parser.add_argument("--steps", type=int, default=12, help="timed steps of each combination (default 12)")
+    parser.add_argument("--images", type=int, default=600, help="number of training images (default 600)")
+    parser.add_argument("--seconds", type=float, help="also run the whole loop of each combination for so many seconds")
     arguments = parser.parse_args()
 
     images = numpy_generator(0, "images").integers(0, 256, (arguments.images, SIDE, SIDE, 3), dtype=np.uint8)
     device = start("fp32").device
     peak = matrix_rate(device)
-    gflop = operations(stepper(Ours(images[:BATCH], Variant("bf16", BATCH, "eager")).steps(), "bf16")) / BATCH / 1e9
+    gflop = operations(stepper(Library(images[:BATCH], Variant("bf16", BATCH, "eager")).steps(), "bf16")) / BATCH / 1e9
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{where}, torch {torch.__version__}; {gflop:.1f} GFLOP an image; bf16 product: {peak / 1e12:.2f} TFLOP/s")
 
-    # Many ways in one process: each network is compiled for its one size, and may be as often as there are ways.
+    # many combinations in one process: each one compiles its network again
     torch._dynamo.config.recompile_limit = 1000
     variants = [Variant(*each) for each in product(arguments.precision, arguments.batch, arguments.how)]
-    trainings = [Ours(images, variant) for variant in variants]
+    trainings = [Library(images, variant) for variant in variants]
     steps = [stepper(reference(images, device), "fp32")]
     steps += [stepper(training.steps(), training.variant.precision) for training in trainings]
     slow, *fast = median_seconds(steps, arguments.steps, 20 if device.type == "cuda" else 1)
@@ -217,7 +223,7 @@ def main() -> None:
     if arguments.seconds:
         epochs = [math.ceil(arguments.seconds * rate / len(images)) for rate in rates]
         rates = [training.train(each) for training, each in zip(trainings, epochs, strict=True)]
-        print(f"the whole loop, with the moving average and the log, for about {arguments.seconds:.0f} s each:")
+        print(f"the whole loop, with EMA and log, for about {arguments.seconds:.0f} s each:")
     for variant, rate in zip(variants, rates, strict=True):
         minutes = PAPER / rate / 60
         print(f"{variant.name:36} {rate:9.1f} images/s: the paper's 12 million images seen in {minutes:.1f} minutes")

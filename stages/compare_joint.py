@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_jointly
 from stages.common import Work, stage

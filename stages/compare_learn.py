@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from iglo.comparison.learning import learn_run
 from iglo.data.store import ImageStore
 from iglo.files.io import read_array, whole_folder
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, write_log

@@ -1,20 +1,20 @@
-"""The numbers and pictures of one method of the comparison with one seed."""
+"""Measures one run of the comparison: one method with one seed."""
 
 from types import SimpleNamespace
 
-from iglo.comparison.learning import last_rows, measure_run
+from iglo.comparison.measure import last_rows, measure_run
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder, write_json
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from stages.common import stage
 
 
 @stage("method", "seed", "images", "model", "out", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
-    """Measures a run as all others."""
+    """Writes the numbers of a run, and the images for its figures."""
     runtime = start(comparison.params().precision)
     store = ImageStore.open(arguments.images)
     model = GLOModel.load(arguments.model, runtime)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import learn_classifier
 from iglo.files.io import whole_folder
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.runtime.device import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from iglo.params.class_content import ClassContentParams
 from iglo.params.run_record import RunRecord, prepared_data
-from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
 from stages.common import Work, stage

@@ -1,15 +1,16 @@
-"""Training with one value changed, and what comes of it."""
+"""Trains and measures one run of a study: class and content with one value changed."""
 
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier
+from iglo.disentangle.measure import measure
 from iglo.disentangle.model import learn_class_content, start_class_content
-from iglo.disentangle.renders import measure, renders
+from iglo.disentangle.renders import make_renders
 from iglo.disentangle.sweep import changed, save_run
 from iglo.files.io import whole_folder
-from iglo.params.fields import parse_yaml
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
+from iglo.params.reading import parse_yaml
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder
 from iglo.training.trainer import Trainer
@@ -19,7 +20,7 @@ from stages.learning import checkpoint_folder
 
 @stage("study", "value", "images", "classifier", "out", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
-    """Learns codes, generator and encoder with one value changed, and measures them."""
+    """Trains codes, generator and encoder with one value changed, and measures them."""
     params = changed(params, arguments.study, parse_yaml(arguments.value, "--value"))
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
@@ -30,10 +31,10 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
         trainer = Trainer(model, images, history, params, runtime, checkpoints)
         state = learn_class_content(trainer.inside("train"))
         learn_encoder(trainer.inside("encoder"))
-        drawn = renders(model, store, params, runtime)
-        values = measure(drawn, model, store, classifier, params, runtime)
+        renders = make_renders(model, store, params, runtime)
+        values = measure(renders, model, store, classifier, params, runtime)
         with whole_folder(arguments.out) as out:
-            save_run(out, drawn, values, state.rows)
+            save_run(out, renders, values, state.rows)
     return Work(state.images_seen, state.earlier_seconds)
 
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.model import learn_class_content, start_class_content
+from iglo.params.class_content import ClassContentParams
 from iglo.params.run_record import RunRecord, prepared_data
-from iglo.params.sections import ClassContentParams
 from iglo.runtime.device import start
 from iglo.training.trainer import Trainer
 from stages.common import Work, stage

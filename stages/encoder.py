@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder
 from stages.common import Work, stage
@@ -12,7 +12,7 @@ from stages.learning import curve_in, keep, open_trainer
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns to invert the generator; keeps the epoch that is best on held-out training images."""
-    with open_trainer("encoder", arguments, params, start(params.precision, together=True)) as trainer:
+    with open_trainer("encoder", arguments, params, start(params.precision, distributed=True)) as trainer:
         state = learn_encoder(trainer)
         return keep(trainer, state, arguments.out, curve_in(arguments.curves, state))
 

@@ -1,19 +1,20 @@
-"""The numbers, the pictures and the page of a run."""
+"""Writes the numbers, the figures and the page of a run."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.evaluation.measure import FeatureNetwork
+from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.files.io import read_array, read_json, whole_folder, write_json
 from iglo.latent.priors import PriorChoice
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
+from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, folder_digest
-from iglo.params.sections import Params
 from iglo.report.headline import headline
 from iglo.report.page import write_page
-from iglo.report.report import Split, write_report
+from iglo.report.report import Run, write_report
+from iglo.report.run_figures import Split
 from iglo.runtime.device import start
 from stages.common import stage, times_of_stages
 
@@ -21,19 +22,15 @@ from stages.common import stage, times_of_stages
 @stage("images", "features", "clusters", "model", "priors", "headline", "metrics", "figures", "page", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
-    runtime = start(params.precision, together=True)
+    runtime = start(params.precision, distributed=True)
     store = ImageStore.open(arguments.images)
-    model = GLOModel.load(arguments.model, runtime.alone)
-    history = History.load(arguments.model)
+    model = GLOModel.load(arguments.model, runtime.single_process)
     known = read_json(Path(arguments.features) / "features.json")
-    features = known["name"]
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     choice = PriorChoice.load(arguments.priors, model.config.geometry())
-    feature_network = FeatureNetwork.make(params, runtime)
+    run = Run(params, model, History.load(arguments.model), store, Split(points, labels, known["name"]), choice)
     with whole_folder(arguments.figures, runtime) as folder:
-        values = write_report(
-            folder, model, history, store, Split(points, labels, features), choice, feature_network, params, runtime
-        )
+        values = write_report(folder, run, FeatureNetwork.make(params, runtime), runtime)
     if runtime.is_main:
         write_json(arguments.headline, headline(values))
         clustered_in = {key: known[key] for key in ("network", "weights")}

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.training.glo_stages import start_model
 from stages.common import stage

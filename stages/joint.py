@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from iglo.params.pipeline import Params
 from iglo.params.run_record import RunRecord, prepared_data
-from iglo.params.sections import Params
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_jointly
 from stages.common import Work, stage
@@ -13,7 +13,7 @@ from stages.learning import curve_in, keep, open_trainer
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
-    with open_trainer("joint", arguments, params, start(params.precision, together=True)) as trainer:
+    with open_trainer("joint", arguments, params, start(params.precision, distributed=True)) as trainer:
         state = learn_jointly(trainer)
         if state.images_seen:
             trainer.history.run = RunRecord.of(params, prepared_data(arguments.images))

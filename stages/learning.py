@@ -11,7 +11,8 @@ from iglo.data.store import ImageStore
 from iglo.files.io import whole_file, whole_folder
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
-from iglo.params.sections import ClassContentParams, Params
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
 from iglo.training.checkpoints import CheckpointFolder, fingerprint, scratch_root
 from iglo.training.loop import RunState

@@ -1,4 +1,4 @@
-"""Where new codes are drawn from."""
+"""Fits priors to the learned codes, to draw new codes from."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from iglo.data.store import ImageStore
-from iglo.evaluation.measure import FeatureNetwork, choose_prior
+from iglo.evaluation.feature_networks import FeatureNetwork
+from iglo.evaluation.measure import choose_prior
 from iglo.files.io import whole_folder
 from iglo.models.glo import GLOModel
+from iglo.params.pipeline import Params
 from iglo.params.run_record import folder_digest
-from iglo.params.sections import Params
 from iglo.runtime.device import start
 from stages.common import stage
 

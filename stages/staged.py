@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.files.io import read_array
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.training.glo_stages import learn_subset
 from stages.common import Work, stage
@@ -14,7 +14,7 @@ from stages.learning import curve_in, keep, open_trainer
 @stage("round", "images", "subset", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Learns the codes of one round's subset; the codes of earlier subsets are frozen."""
-    runtime, index = start(params.precision, together=True), int(arguments.round) - 1
+    runtime, index = start(params.precision, distributed=True), int(arguments.round) - 1
     subset = read_array(Path(arguments.subset) / "chosen.npy")
     with open_trainer(f"staged-{index + 1}", arguments, params, runtime, arguments.subset) as trainer:
         state = learn_subset(trainer, subset, index)

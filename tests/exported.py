@@ -9,7 +9,7 @@ import yaml
 
 from iglo.disentangle.model import start_class_content
 from iglo.export.writing import drawn_prior, export_model
-from iglo.latent.priors import SAMPLERS, PriorChoice
+from iglo.latent.priors import PRIORS, PriorChoice
 from iglo.models.glo import recalibrate_bn
 from iglo.models.networks import initialise
 from iglo.params.run_record import RunRecord, data_record, folder_digest
@@ -39,7 +39,7 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
                 weights.mul_(10)  # so that images have contrast, and differ
     recalibrate_bn(model.generator, model.codes.values)
     if encoder:
-        model.encoder = RUNTIME.place(initialise(model.config.encoder(4), generator(1)))
+        model.encoder = RUNTIME.to_device(initialise(model.config.encoder(4), generator(1)))
         with torch.no_grad():
             for weights in model.encoder.parameters():
                 if weights.dim() > 1:
@@ -57,7 +57,7 @@ def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Pat
     gaussian = drawn_prior("gaussian", model, 0)
     feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
     about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
-    PriorChoice(dict.fromkeys(SAMPLERS, gaussian), "gaussian", dict.fromkeys(SAMPLERS, 0.5), about).save(folder)
+    PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about).save(folder)
     return folder
 
 

@@ -57,7 +57,7 @@ class Rank(Runtime):
 
     @classmethod
     def of(cls, ranks: int) -> list["Rank"]:
-        return [cls(torch.device("cpu"), "fp32", rank, ranks) for rank in range(ranks)]
+        return [cls(torch.device("cpu"), "fp32", rank=rank, ranks=ranks) for rank in range(ranks)]
 
 
 class Together:
@@ -85,13 +85,13 @@ def batches_of(runtime: Runtime, sources: dict = UNEVEN) -> Batches:
 
 def shard_of(codes: torch.Tensor, geometry: Sphere, runtime: Runtime) -> Codes:
     """This rank's rows of the codes of all images."""
-    block = runtime.block(len(codes))
+    block = runtime.local_slice(len(codes))
     return Codes(image=CodeTable(codes[block].clone(), geometry, shard=Shard(block.start, len(codes))))
 
 
 def model_of(runtime: Runtime, normalised: bool) -> GLOModel:
     """The same start for every number of ranks."""
-    network = runtime.place(initialise(CONFIG.generator(), generator()))
+    network = runtime.to_device(initialise(CONFIG.generator(), generator()))
     if not normalised:
         for parent in list(network.modules()):
             for name, child in parent.named_children():
@@ -137,10 +137,10 @@ def same(folder: Path, runtime: Runtime) -> dict:
     with whole_folder(folder / "model", runtime) as out:
         model.save(out, runtime.is_main)
     runtime.barrier()
-    joined = Together([batches_of(rank) for rank in Rank.of(runtime.ranks)], runtime.alone)
+    joined = Together([batches_of(rank) for rank in Rank.of(runtime.ranks)], runtime.single_process)
     alone, expected = learned(joined, 7)
     weights = zip(*(each.generator.parameters() for each in (model, alone)), strict=True)
-    start = model_of(runtime.alone, False)
+    start = model_of(runtime.single_process, False)
     codes = torch.from_numpy(np.load(folder / "model" / "image_codes.npy", allow_pickle=False))
     values = [[row[name] for name in ("reconstruction", "preservation")] for row in state.rows]
     others = [[row[name] for name in ("reconstruction", "preservation")] for row in expected.rows]
@@ -190,15 +190,15 @@ def draws(_: Path, runtime: Runtime) -> dict:
     noise = Continuity(1.0).codes(model, batch, batches_of(runtime).noise(0)) - model.codes(batch["current"].ids)
     drawn = runtime.map_batches(lambda _: noise.detach(), range(runtime.ranks))
     recalibrate_bn(model.generator, model.codes.values, runtime)
-    whole = model_of(runtime.alone, normalised=True)
+    whole = model_of(runtime.single_process, normalised=True)
     recalibrate_bn(whole.generator, whole.codes.values)
-    part = model_of(runtime.alone, normalised=True)
+    part = model_of(runtime.single_process, normalised=True)
     recalibrate_bn(part.generator, model.codes.values)
     means = [each.generator.body[1].running_mean for each in (model, whole, part)]
     apart = torch.randn(40, 6, 2, 2, generator=generator())  # images sorted by class: the ranks' means lie apart
     apart[:20] += 5
     norm = nn.BatchNorm2d(6)
-    recalibrate_bn(norm, apart[runtime.block(40)], runtime)
+    recalibrate_bn(norm, apart[runtime.local_slice(40)], runtime)
     return {
         "variance": float((norm.running_var / apart.transpose(0, 1).flatten(1).var(1) - 1).abs().max()),
         "noises": len(torch.unique(drawn.round(decimals=4))),
@@ -214,14 +214,14 @@ def psnr(_: Path, runtime: Runtime) -> dict:
     images = tiny_images(48)
     for seed in range(3):
         params = tiny_params(method="glo", seed=seed, generator__width=8, full__batch_size=12)
-        for name, each in (("together", runtime), ("alone", runtime.alone)):
-            model, history = start_model(images, params, runtime.alone)
-            block = each.block(len(images))
+        for name, each in (("together", runtime), ("alone", runtime.single_process)):
+            model, history = start_model(images, params, runtime.single_process)
+            block = each.local_slice(len(images))
             model.codes = shard_of(model.codes.values, model.config.geometry(), each)
             trainer = Trainer(model, images, history, params, each)
             trainer.distance = L2()
             learn_all(trainer, budget=48 * 60)
-            own = render(model.generator, model.codes.values, each.alone)
+            own = render(model.generator, model.codes.values, each.single_process)
             feature_network = SimpleNamespace(distance_name="none", distance=lambda a, b: np.zeros(1))
             value = quality(own, images[block] / np.float32(255), feature_network)["psnr"]
             found[name].append(float(each.all_reduce(torch.tensor(value))) / each.ranks)
@@ -245,7 +245,7 @@ def stages(folder: Path, runtime: Runtime) -> dict:
 
 if __name__ == "__main__":
     scenarios = {each.__name__: each for each in (same, resumed, begun, taken_up, draws, psnr, stages)}
-    place, this = Path(sys.argv[1]), start("fp32", together=True)
+    place, this = Path(sys.argv[1]), start("fp32", distributed=True)
     for scenario in sys.argv[2:]:
         result = scenarios[scenario](place, this)
         if this.is_main:

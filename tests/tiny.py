@@ -13,13 +13,15 @@ import torch
 
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
-from iglo.params.sections import ClassContentParams, Params, RoundParams, load_params
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params, RoundParams
+from iglo.params.reading import load_params
 from iglo.runtime.device import start
 from iglo.training.glo_stages import start_model
 from iglo.training.trainer import StageSpec, Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNTIME = start("fp32", together=True).alone
+RUNTIME = start("fp32", distributed=True).single_process
 
 
 def generator(seed: int = 0) -> torch.Generator:

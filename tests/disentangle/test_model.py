@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from iglo.disentangle.measure import spread
 from iglo.disentangle.model import (
     class_codes,
     combined,
@@ -12,7 +13,6 @@ from iglo.disentangle.model import (
     learn_class_content,
     start_class_content,
 )
-from iglo.disentangle.renders import spread
 from iglo.errors import UserError
 from iglo.losses.terms import CodeDecay, Continuity
 from iglo.models.glo import GLOModel, render

@@ -1,4 +1,4 @@
-"""LPIPS by its formula and by its own package; features of the feature network."""
+"""LPIPS against its formula and against the lpips package; features of a feature network."""
 
 import hashlib
 import warnings
@@ -19,7 +19,7 @@ def pair(side=32, channels=3):
 
 
 def uncalibrated(taps_a, taps_b):
-    """Zhang et al. 2018, equation 1, with all weights 1."""
+    """LPIPS without calibration: Zhang et al. 2018, equation 1, with all weights 1."""
     total = 0
     for a, b in zip(taps_a, taps_b, strict=True):
         a, b = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10) for x in (a, b))
@@ -65,7 +65,7 @@ def test_a_resnet_is_compared_at_its_stem_and_layers():
 def test_imagenet_weights_give_the_calibrated_distance_of_the_package(tmp_path, monkeypatch):
     stand_in = models.alexnet(weights=None)
     state = stand_in.state_dict()
-    for key in [key for key in state if key.startswith("classifier.")]:  # the head is not used: hardly stored
+    for key in [key for key in state if key.startswith("classifier.")]:  # unused, so the file is small
         state[key] = torch.zeros(1).expand(state[key].shape)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
@@ -95,7 +95,7 @@ def test_every_size_and_grey_images(network):
     assert torch.equal(distance(a, a), torch.zeros(3))
 
 
-def test_judges_follow_the_seed_say_nothing_and_leave_the_global_generator_alone(capfd, recwarn):
+def test_networks_depend_on_the_seed_and_print_nothing_and_use_no_global_randomness(capfd, recwarn):
     a, b = pair()
     before = torch.random.get_rng_state()
     values = [lpips_distance("alex", "random", seed)[1](a, b) for seed in (0, 0, 1)]
@@ -109,7 +109,7 @@ def test_a_network_without_blocks_is_refused():
         lpips_distance("mobilenet_v2", "random", seed=0)
 
 
-def test_features_of_the_judge():
+def test_pooled_features():
     a, _ = pair(channels=1)
     name, features = load_feature_network("alex", "random", seed=0)
     assert name == "random_alexnet" and features(a).shape == (3, 256)
@@ -118,8 +118,8 @@ def test_features_of_the_judge():
     assert load_feature_network("pixels", "random", seed=0)[1](a).shape == (3, 32 * 32)
 
 
-def test_real_weights_as_a_judge(shared):
-    """Noise of twice the size is further away, for the real networks as for an eye."""
+def test_real_weights(shared):
+    """With real weights, noise of twice the size gives a larger distance."""
     a, noise = pair()
     for network in ("vgg11", "resnet18"):
         file = shared / "weights" / f"{network}_tiny-imagenet_32px.safetensors"

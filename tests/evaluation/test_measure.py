@@ -1,4 +1,4 @@
-"""A run's numbers from images that memory does not hold at once."""
+"""Numbers of a run: blocks of images, few images, one image, and the choice of a prior."""
 
 import dataclasses
 import math
@@ -21,30 +21,30 @@ from iglo.evaluation.memorisation import Nearness
 from iglo.training.glo_stages import start_model
 from tests.tiny import RUNTIME, peak_bytes, tiny_images, tiny_params
 
-JUDGE = SimpleNamespace(distance_name="squares", distance=lambda a, b: ((a - b) ** 2).mean((1, 2, 3)))
+NETWORK = SimpleNamespace(distance_name="squares", distance=lambda a, b: ((a - b) ** 2).mean((1, 2, 3)))
 
 
 def darker(images: UnitImages):
     return lambda rows: images[rows] * np.float32(0.9)
 
 
-def test_quality_in_blocks_is_that_at_once(monkeypatch):
+def test_quality_in_blocks_is_quality_at_once(monkeypatch):
     images = UnitImages(tiny_images(20))
-    at_once = quality(darker(images)(slice(None)), images[:], JUDGE)
-    assert rendered_quality(darker(images), images, JUDGE) == at_once
+    at_once = quality(darker(images)(slice(None)), images[:], NETWORK)
+    assert rendered_quality(darker(images), images, NETWORK) == at_once
     monkeypatch.setattr(measure, "BLOCK", 7 * images[:1].size)
-    in_blocks = rendered_quality(darker(images), images, JUDGE)
+    in_blocks = rendered_quality(darker(images), images, NETWORK)
     assert in_blocks == pytest.approx(at_once, rel=1e-6) and in_blocks.keys() == at_once.keys()
 
 
-def test_memory_holds_one_block(monkeypatch, mapped_images):
+def test_memory_has_one_block_only(monkeypatch, mapped_images):
     monkeypatch.setattr(measure, "BLOCK", 100 * mapped_images[0].size)
     images = UnitImages(mapped_images[:10_000])
-    values, peak = peak_bytes(lambda: rendered_quality(darker(images), images, JUDGE))
+    values, peak = peak_bytes(lambda: rendered_quality(darker(images), images, NETWORK))
     assert values["psnr"] > 20 and peak < images.pixels.nbytes
 
 
-def test_nearness_to_images_as_they_are_read():
+def test_nearness_is_the_same_for_images_read_in_chunks():
     train, samples = tiny_images(50), np.random.default_rng(0).random((9, 16, 16, 1), dtype=np.float32)
     read, held = (
         Nearness.measure(samples, images, images[:20]) for images in (UnitImages(train), train / np.float32(255))
@@ -74,11 +74,11 @@ def test_one_training_image_has_no_path():
     model = start_model(tiny_images(1), tiny_params(latent__init="normal"), RUNTIME)
     paths = interpolations(model, params.evaluate, 0, RUNTIME)
     assert len(paths.ids) == len(paths.images) == 0
-    assert continuity(model, paths, np.zeros((1, 3)), JUDGE, 0, RUNTIME) == {}
+    assert continuity(model, paths, np.zeros((1, 3)), NETWORK, 0, RUNTIME) == {}
 
 
 @pytest.mark.parametrize(("tests", "samples"), [(1, 8), (5, 1), (5, 8)])
-def test_best_without_images_to_compare_is_the_gaussian(tests, samples, monkeypatch, recwarn):
+def test_best_is_the_gaussian_if_there_are_too_few_images(tests, samples, monkeypatch, recwarn):
     monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", 1)
     params = tiny_params(prior="best", evaluate__samples=samples)
     model = start_model(tiny_images(6), params, RUNTIME)

@@ -1,4 +1,4 @@
-"""Copies, near copies and new images, told apart by their distances to the training images."""
+"""Distances to the training images tell copies from new images."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ def images():
     return np.random.default_rng(0).random((2, 300, 4, 4, 1), dtype=np.float32)
 
 
-def test_copies_of_training_images_are_told(images):
+def test_copies_of_training_images_are_found(images):
     train, test = images
     near = Nearness.measure(train[[7, 0, 299]], train, test)
     assert near.samples.tolist() == [0, 0, 0] and near.neighbours[:, 0].tolist() == [7, 0, 299]
     assert near.values() == {"novelty": pytest.approx(0, abs=1e-9), "share_closer": 1}
 
 
-def test_unseen_images_are_as_near_as_unseen_images(images):
+def test_held_out_images_are_not_copies(images):
     train, test = images
     values = Nearness.measure(test[:150], train, test[150:]).values()
     assert values["novelty"] == pytest.approx(1, abs=0.1) and values["share_closer"] < 0.05

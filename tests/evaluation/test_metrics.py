@@ -1,4 +1,4 @@
-"""Each metric against an oracle of its own: a closed form, double loops, another library, or figures worked by hand."""
+"""Each metric against its own oracle: a closed form, double loops, another library, or values computed by hand."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def images(rng, count=3, side=12, channels=3):
 
 
 def with_moments(rng, count, mean, covariance):
-    """Rows whose sample mean and sample covariance are exactly those given."""
+    """Returns rows with exactly this sample mean and sample covariance."""
     rows = rng.normal(size=(count, len(mean)))
     q, _ = np.linalg.qr(rows - rows.mean(axis=0))
     return q * math.sqrt(count - 1) @ np.linalg.cholesky(covariance).T + mean
@@ -40,7 +40,7 @@ def test_l1_by_hand():
 
 def test_psnr_is_the_mean_over_images_of_scikit_images(rng):
     a, b = images(rng), images(rng)
-    b[0] = a[0] + 0.01  # so that the mean of decibels and the decibels of the mean differ
+    b[0] = a[0] + 0.01  # so that the mean of the dB and the dB of the mean error differ
     each = [peak_signal_noise_ratio(x.astype(float), y.astype(float), data_range=1) for x, y in zip(a, b, strict=True)]
     assert metrics.psnr(a, b) == pytest.approx(np.mean(each))
 
@@ -51,7 +51,7 @@ def test_psnr_of_identical_images_is_100_db(rng):
 
 
 def test_ssim_by_loops_over_windows(rng):
-    """Wang et al. 2004, equation 13, on every whole 7×7 window, with the sample covariance that scikit-image takes."""
+    """Wang et al. 2004, equation 13, on every whole 7×7 window, with the sample covariance as in scikit-image."""
     a, b = images(rng, count=2, side=9), images(rng, count=2, side=9)
     c1, c2 = 0.01**2, 0.03**2
     values = []
@@ -80,7 +80,7 @@ def test_reconstruction_metrics_take_grey_images(rng):
 
 
 def test_path_length_of_a_straight_path_is_its_squared_length():
-    """With a squared distance, moving at speed v gives d = (v ε)² and so v², whatever ε."""
+    """With a squared distance, a path of speed v has d = (v ε)², so the result is v² for every ε."""
     speed = np.array([1.0, 3.0])
     for epsilon in (1e-1, 1e-2):
         assert metrics.path_length((speed * epsilon) ** 2, epsilon) == pytest.approx((1 + 9) / 2)
@@ -93,7 +93,7 @@ def test_jerkiness_by_hand():
     assert metrics.jerkiness(np.array([even, jump, mixed])) == pytest.approx((1 + 4 + 1.5) / 3)
 
 
-def test_jerkiness_of_a_path_of_zero_length_is_1():
+def test_jerkiness_of_a_path_of_length_0_is_1():
     assert metrics.jerkiness(np.array([[0.0, 0.0], [1.0, 3.0]])) == pytest.approx((1 + 1.5) / 2)
 
 
@@ -126,7 +126,7 @@ def test_frechet_distance_by_the_papers_formula(rng):
 
 
 def test_frechet_distance_with_fewer_rows_than_features(rng):
-    """Features that fill 4 of 64 dimensions are as far apart there as in the 4 alone."""
+    """Features in a 4-dimensional subspace of 64 dimensions have the same distance as in the 4 dimensions."""
     a, b = rng.normal(size=(12, 4)), 2 * rng.normal(size=(9, 4)) + 1
     basis, _ = np.linalg.qr(rng.normal(size=(64, 4)))
     expected = metrics.frechet_distance(a, b)
@@ -159,7 +159,7 @@ def test_kernel_distance_by_double_loops(rng, chunk):
 
 
 def test_kernel_distance_is_unbiased(rng):
-    """Over pairs of sets from one distribution it averages 0, as no estimate that keeps the diagonal would."""
+    """For pairs of sets from one distribution its mean is 0; with the diagonal in the sums it would not be."""
     values = [metrics.kernel_distance(rng.normal(size=(8, 4)), rng.normal(size=(8, 4))) for _ in range(400)]
     assert abs(np.mean(values)) < 3 * np.std(values) / math.sqrt(len(values))
     assert min(values) < 0
@@ -176,10 +176,10 @@ def test_precision_recall_by_double_loops(rng, chunk):
 
     precision, recall = metrics.precision_recall(real, fake, chunk=chunk)
     assert (precision, recall) == (share_inside(fake, real), share_inside(real, fake))
-    assert 0 < recall < precision < 1  # else the comparison shows little
+    assert 0 < recall < precision < 1  # else the test would show little
 
 
-def test_a_collapsed_generator_is_precise_and_recalls_nothing(rng):
+def test_a_collapsed_generator_has_precision_1_and_recall_0(rng):
     real = rng.normal(size=(50, 2))
     fake = np.zeros((50, 2)) + 1e-6 * rng.normal(size=(50, 2))
     assert metrics.precision_recall(real, fake) == (1, 0)
@@ -221,44 +221,45 @@ def test_mean_nearest_by_hand():
 
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 @pytest.mark.parametrize("exclude_self", [False, True])
-def test_nearest_distances_by_double_loops(rng, chunk, exclude_self):
+@pytest.mark.parametrize("count", [1, 3])
+def test_nearest_by_double_loops(rng, chunk, exclude_self, count):
     references = rng.normal(size=(11, 3)).astype(np.float32)
     queries = references if exclude_self else rng.normal(size=(6, 3)).astype(np.float32)
-    distances, indices = metrics.nearest_distances(queries, references, exclude_self=exclude_self, chunk=chunk)
+    distances, indices = metrics.nearest(queries, references, count, exclude_self, chunk)
+    assert distances.shape == indices.shape == (len(queries), count)
     for i, query in enumerate(queries):
         each = [math.inf if exclude_self and i == j else math.dist(query, r) for j, r in enumerate(references)]
-        assert indices[i] == int(np.argmin(each))
-        assert distances[i] == pytest.approx(min(each))
+        assert indices[i].tolist() == np.argsort(each)[:count].tolist()
+        assert distances[i] == pytest.approx(sorted(each)[:count])
 
 
-def test_a_copy_is_at_distance_zero_exactly(rng):
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_copy_has_distance_0_exactly(rng, count):
     references = (1000 + rng.normal(size=(40, 64))).astype(np.float32)
-    distances, indices = metrics.nearest_distances(references[::-1], references)
-    assert (distances == 0).all()
-    assert (indices == np.arange(40)[::-1]).all()
+    distances, indices = metrics.nearest(references[::-1], references, count)
+    assert (distances[:, 0] == 0).all() and (np.diff(distances) > 0).all()
+    assert (indices[:, 0] == np.arange(40)[::-1]).all()
+
+
+def test_there_are_no_more_neighbours_than_references():
+    distances, indices = metrics.nearest(np.zeros((3, 2)), np.array([[3.0, 4.0]]), 2)
+    assert (distances.tolist(), indices.tolist()) == ([[5]] * 3, [[0]] * 3)
 
 
 @pytest.mark.parametrize("exclude_self", [False, True])
-def test_of_many_references_fewer_queries_are_taken_at_once(rng, monkeypatch, exclude_self):
+def test_memory_stays_small_with_many_references(rng, monkeypatch, exclude_self):
     points = rng.normal(size=(2000, 3)).astype(np.float32)
-    at_once, indices = metrics.nearest_distances(points, points, exclude_self)
+    at_once, indices = metrics.nearest(points, points, exclude_self=exclude_self)
     monkeypatch.setattr(metrics, "DISTANCES", 7 * len(points))
-    (distances, same), peak = peak_bytes(lambda: metrics.nearest_distances(points, points, exclude_self))
+    (distances, same), peak = peak_bytes(lambda: metrics.nearest(points, points, exclude_self=exclude_self))
     np.testing.assert_array_equal(same, indices)
     np.testing.assert_allclose(distances, at_once)
     assert peak < 4 * 8 * 7 * len(points)
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 100])
-def test_nearest_indices_by_sorting(rng, chunk):
-    references, queries = rng.normal(size=(11, 3)), rng.normal(size=(6, 3)).astype(np.float32)
-    expected = [sorted(range(11), key=lambda i: math.dist(query, references[i]))[:3] for query in queries]
-    assert metrics.nearest_indices(queries, references, 3, chunk).tolist() == expected
-
-
-def test_nearest_distances_takes_bytes_without_wrapping_around():
-    distances, indices = metrics.nearest_distances(np.array([[250]], np.uint8), np.array([[0], [255]], np.uint8))
-    assert (distances.tolist(), indices.tolist()) == ([5], [1])
+def test_nearest_subtracts_bytes_without_overflow():
+    distances, indices = metrics.nearest(np.array([[250]], np.uint8), np.array([[0], [255]], np.uint8))
+    assert (distances.tolist(), indices.tolist()) == ([[5]], [[1]])
 
 
 # --- All ---

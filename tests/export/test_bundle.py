@@ -265,7 +265,7 @@ def test_the_card_says_what_is_known(exported):
     for fact in ("16×16 pixels, grey", "12 images for training; held out: 5", "handwritten digits", "Seed 0"):
         assert fact in card
     assert "| full | 2 | 24 |" in card and "| train.recon.psnr | 21.75 |" in card and "loss l1" in card
-    assert "Judge of the metrics: squeezenet1\\_1, no pretrained weights" in card
+    assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
     assert "Features for clustering: pixels, no pretrained weights" in card and "| of" not in card
 
 
@@ -280,7 +280,7 @@ def test_the_card_tells_the_run_whatever_the_params_say_now(tmp_path):
     for fact in ("Seed 77", "loss perceptual", "noise on codes: 0.25", "a folder of images, cats", "held out: 3"):
         assert fact in card
     assert "Loss: vgg16, weights of v.safetensors (the licence of that file)." in card
-    assert "Judge of the metrics: squeezenet1\\_1, no pretrained weights" in card
+    assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
     assert "Features for clustering: not recorded." in card and "None were given for this model." in card
     assert "/home/me" not in card + (tmp_path / "card" / "model.json").read_text()
     assert load_bundle(tmp_path / "card", RUNTIME).record.seed == 77

@@ -1,4 +1,4 @@
-"""Codes by optimisation: each image has its own, they get better, and the generator does not change."""
+"""Optimisation of codes: images are independent, losses fall, and the generator does not change."""
 
 import copy
 
@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from iglo.errors import UserError
-from iglo.latent.inversion import Inverted, invert, optimise_codes
+from iglo.latent.inversion import Inverted, Search, invert, optimise_codes
 from iglo.losses.distances import L1, L2, LaplacianL1
 from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import GLOConfig
 from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.networks import initialise
-from iglo.training.optimizers import RowAdam
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
 IMAGES = tiny_images(6)
@@ -22,7 +21,7 @@ IMAGES = tiny_images(6)
 def make(constraint: str = "sphere", radius: float | None = None) -> GLOModel:
     """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
     config = GLOConfig(6, 16, 1, 4, constraint, radius)
-    network = RUNTIME.place(initialise(config.generator(), generator()))
+    network = RUNTIME.to_device(initialise(config.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
@@ -38,15 +37,18 @@ def model():
 
 
 def optimise(model: GLOModel, images: np.ndarray, start: torch.Tensor, steps: list[int], distance=None, **options):
-    distance = (distance or L1()).to(RUNTIME.device)
-    return optimise_codes(model, images, start, distance, steps, RUNTIME, **options)
+    """Optimises by plain Adam, from one start for each image; returns the codes after each of `steps`."""
+    options = {"rate": 5e-2, "betas": (0.9, 0.999), "schedule": "constant", "tolerance": 0} | options
+    distance, search = (distance or L1()).to(RUNTIME.device), Search(steps[-1], record=tuple(steps), **options)
+    found = optimise_codes(model, images, start[:, None], distance, RUNTIME, search)
+    return [found.recorded[step] for step in steps]
 
 
 def rendered(model: GLOModel, codes: torch.Tensor) -> np.ndarray:
     return np.round(render(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
 
 
-def test_the_code_of_an_image_does_not_depend_on_other_images(model):
+def test_images_do_not_influence_each_other(model):
     start = model.codes.values.cpu()
     (together,) = optimise(model, IMAGES, start, [5])
     (pieces,) = optimise(model, IMAGES, start, [5], batch_size=4)
@@ -61,7 +63,7 @@ def test_the_code_of_an_image_does_not_depend_on_other_images(model):
 
 
 @pytest.mark.parametrize("distance", [L1(), L2(), LaplacianL1()], ids=["l1", "l2", "lap_l1"])
-def test_every_image_is_drawn_better(model, distance):
+def test_the_loss_of_every_image_falls(model, distance):
     images = rendered(model, model.config.geometry().sample(6, 6, generator(4)))
     targets = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
     losses = []
@@ -75,21 +77,34 @@ def test_every_image_is_drawn_better(model, distance):
 def test_step_0_is_the_start(model):
     start = model.codes.values.cpu() * torch.linspace(0.5, 2, 6)[:, None]  # off the sphere: not even projected
     kept = start.clone()
-    (found,) = optimise(model, IMAGES, start, [0])
-    assert torch.equal(found, kept)
     first, _ = optimise(model, IMAGES, start, [0, 3])
     assert torch.equal(first, kept) and torch.equal(start, kept)
 
 
-def test_codes_asked_for_on_the_way_change_nothing(model):
+def test_recording_changes_nothing(model):
     start = model.codes.values.cpu()
     _, two, five = optimise(model, IMAGES, start, [0, 2, 5])
     assert torch.equal(five, *optimise(model, IMAGES, start, [5]))
     assert torch.equal(two, *optimise(model, IMAGES, start, [2])) and not torch.equal(two, five)
 
 
+def test_it_is_adam_with_projection(model):
+    """The loop written out: torch's Adam at a constant rate, the projection after each step."""
+    start, geometry = model.codes.values.cpu(), model.config.geometry()
+    codes = start.to(RUNTIME.device).clone().requires_grad_(True)
+    adam = torch.optim.Adam([codes], 5e-2 * geometry.radius / 6**0.5)
+    targets = torch.from_numpy(IMAGES).to(RUNTIME.device).permute(0, 3, 1, 2).float() / 255
+    for _ in range(5):
+        loss = (model.generator.eval()(codes) - targets).abs().mean((1, 2, 3)).sum()
+        (codes.grad,) = torch.autograd.grad(loss, codes)
+        adam.step()
+        codes.data.copy_(geometry.project(codes.detach()))
+    (found,) = optimise(model, IMAGES, start, [5])
+    torch.testing.assert_close(found, codes.detach().cpu(), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("constraint", "radius"), [("sphere", None), ("sphere", 1.0), ("ball", 0.5), ("none", 1.0)])
-def test_codes_stay_where_codes_may_lie(constraint, radius):
+def test_codes_stay_in_their_geometry(constraint, radius):
     model = make(constraint, radius)
     start = model.codes.values.cpu()
     lengths = torch.cat(optimise(model, IMAGES, start, [1, 7, 30], rate=0.3)).norm(dim=1)
@@ -99,7 +114,7 @@ def test_codes_stay_where_codes_may_lie(constraint, radius):
         assert (lengths.max().item() <= radius * (1 + 1e-6)) is (constraint == "ball")
 
 
-def test_the_first_step_is_adams_and_its_length_goes_with_the_radius():
+def test_the_rate_is_scaled_to_the_radius():
     for radius in (6**0.5, 0.1):
         model = make("none", radius)
         start = model.codes.values.cpu()
@@ -123,26 +138,24 @@ def test_the_model_does_not_change(model):
     assert same_bits(dict(model.state_dict()), dict(before))
     assert [weights.requires_grad for weights in model.parameters()] == flags
     assert all(weights.grad is None for weights in model.parameters())
-
-
-def test_a_frozen_generator_stays_frozen(model):
-    model.generator.requires_grad_(False)
+    model.generator.requires_grad_(False)  # a frozen generator stays frozen
     optimise(model, IMAGES, model.codes.values, [1])
     assert not any(weights.requires_grad for weights in model.generator.parameters())
 
 
-# --- By an encoder, by optimisation, by both ---
+# --- The methods: encoder, optimize, hybrid ---
 
 
 @pytest.fixture
 def whole(model):
     """A model whose encoder reads codes, badly."""
-    model.encoder = RUNTIME.place(initialise(model.config.encoder(4), generator(5)))
+    model.encoder = RUNTIME.to_device(initialise(model.config.encoder(4), generator(5)))
     return model
 
 
-def inverted(model: GLOModel, images: np.ndarray = IMAGES, distance=None, **options) -> Inverted:
-    return invert(model, images, (distance or L2()).to(RUNTIME.device), RUNTIME, **options)
+def inverted(model: GLOModel, images: np.ndarray = IMAGES, method="hybrid", seed=0, **options) -> Inverted:
+    distance = L2().to(RUNTIME.device)
+    return invert(model, images, distance, RUNTIME, method=method, search=Search(**options), seed=seed)
 
 
 def loss_of(model: GLOModel, codes: torch.Tensor, images: np.ndarray) -> torch.Tensor:
@@ -150,22 +163,22 @@ def loss_of(model: GLOModel, codes: torch.Tensor, images: np.ndarray) -> torch.T
     return torch.from_numpy(np.square(drawn - images / np.float32(255)).mean((1, 2, 3)))
 
 
-def test_the_encoder_alone_is_its_code(whole):
+def test_the_method_encoder_gives_the_code_of_the_encoder(whole):
     found = inverted(whole, method="encoder")
     assert torch.equal(found.codes, encode(whole.encoder, IMAGES, whole.config, RUNTIME))
     assert not found.steps.any()
 
 
 @pytest.mark.parametrize("method", ["encoder", "hybrid", "optimize"])
-def test_the_loss_is_that_of_the_codes_which_lie_where_codes_may(whole, method):
+def test_the_loss_belongs_to_the_codes_and_codes_lie_in_their_geometry(whole, method):
     found = inverted(whole, method=method, steps=20)
     torch.testing.assert_close(found.loss, loss_of(whole, found.codes, IMAGES), rtol=1e-4, atol=1e-7)
     torch.testing.assert_close(found.codes.norm(dim=1), torch.full((6,), 6**0.5), rtol=1e-5, atol=0)
 
 
-def test_steps_from_the_encoders_code_never_make_it_worse(whole):
+def test_hybrid_is_never_worse_than_the_encoder(whole):
     losses = [inverted(whole, method="encoder").loss]
-    losses += [inverted(whole, steps=steps, rate=3.0).loss for steps in (1, 30)]  # far too long steps
+    losses += [inverted(whole, steps=steps, rate=3.0).loss for steps in (1, 30)]  # a rate that is far too high
     assert (losses[1] <= losses[0]).all() and (losses[2] < losses[0]).any()
 
 
@@ -176,14 +189,14 @@ def test_the_best_of_several_starts_goes_on(whole):
     assert len(tried.codes) == 6 and tried.steps.max() <= 10
 
 
-def test_a_code_that_stops_improving_is_kept(whole):
+def test_a_code_that_does_not_improve_stops(whole):
     never = inverted(whole, steps=200, tolerance=0)
     soon = inverted(whole, steps=200, tolerance=1.0)
     assert soon.steps.max() <= 10 < never.steps.max()
     assert (never.loss <= soon.loss).all()
 
 
-def test_a_found_code_depends_on_the_seed_and_not_on_the_batch_size(whole):
+def test_codes_depend_on_the_seed_and_not_on_the_batch_size(whole):
     options = {"method": "optimize", "steps": 20, "tolerance": 0.05}
     together, pieces = inverted(whole, **options), inverted(whole, batch_size=4, **options)
     torch.testing.assert_close(pieces.codes, together.codes, rtol=0, atol=1e-4)
@@ -191,15 +204,15 @@ def test_a_found_code_depends_on_the_seed_and_not_on_the_batch_size(whole):
     assert not torch.equal(inverted(whole, seed=1, **options).codes, together.codes)
 
 
-def test_a_block_of_images_has_a_table_of_only_its_rows(whole, monkeypatch):
-    """Tables of all starts for each block would take memory and time that grow with the square of the images."""
-    lengths, step = set(), RowAdam.step
+def test_each_batch_optimises_its_own_starts_only(whole, monkeypatch):
+    """With the starts of all images in each batch, memory and time would grow with the square of the images."""
+    lengths, step = set(), torch.optim.Adam.step
 
     def watched(self):
         step(self)
-        lengths.update(len(state["moments"]) for state in self.state.values())
+        lengths.update(len(state["exp_avg"]) for state in self.state.values())
 
-    monkeypatch.setattr(RowAdam, "step", watched)
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
     found = inverted(whole, tiny_images(11), method="optimize", steps=3, restarts=2, batch_size=4)
     assert lengths == {2 * 4, 2 * 3} and len(found.codes) == len(found.loss) == len(found.steps) == 11
 
@@ -212,12 +225,12 @@ def test_a_block_of_images_has_a_table_of_only_its_rows(whole, monkeypatch):
         ({"method": "optimize", "restarts": 0}, "restarts: must be at least 1, got 0"),
     ],
 )
-def test_invalid_options_are_refused(whole, options, words):
+def test_impossible_requests_are_refused(whole, options, words):
     with pytest.raises(UserError, match=words):
         inverted(whole, **options)
 
 
-def test_without_an_encoder_there_is_only_optimisation(model):
+def test_without_an_encoder_only_optimize_works(model):
     with pytest.raises(UserError, match="'hybrid' needs an encoder"):
         inverted(model)
     assert len(inverted(model, method="optimize", steps=1).codes) == 6

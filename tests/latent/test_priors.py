@@ -1,4 +1,4 @@
-"""Samplers: what each one's draws have of the codes that it was fitted to, and its file, there and back."""
+"""Priors: their draws have the statistics of the codes, and their files give the same prior again."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ import torch
 from iglo.errors import UserError
 from iglo.files.io import read_json, write_json
 from iglo.latent.priors import (
-    SAMPLERS,
+    PRIORS,
     Prior,
     PriorChoice,
     fit_prior,
@@ -19,7 +19,7 @@ from iglo.latent.priors import (
     nearest_noises,
 )
 from iglo.models.geometry import Ball, Euclidean, Sphere
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from tests.tiny import generator, same_bits
 
@@ -43,11 +43,11 @@ def two_clusters(count: int = 100) -> torch.Tensor:
     return codes
 
 
-def test_params_may_name_every_sampler_and_the_best():
-    assert get_args(get_type_hints(Params)["prior"]) == ("best", *SAMPLERS)
+def test_params_can_name_every_prior_and_best():
+    assert get_args(get_type_hints(Params)["prior"]) == ("best", *PRIORS)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", PRIORS)
 def test_the_same_seed_gives_the_same_draws(name):
     first, again = (fit_prior(name, skewed_codes(), FREE, 0) for _ in range(2))
     drawn = first.draw(20, generator(1))
@@ -56,8 +56,8 @@ def test_the_same_seed_gives_the_same_draws(name):
     assert not torch.equal(drawn, first.draw(20, generator(2)))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_every_draw_is_where_codes_may_lie(name):
+@pytest.mark.parametrize("name", PRIORS)
+def test_every_draw_is_in_the_geometry(name):
     sphere, ball = Sphere(3.0), Ball(0.5)
     lengths = [
         fit_prior(name, geometry.project(skewed_codes()), geometry, 0).draw(500, generator()).norm(dim=1)
@@ -67,14 +67,14 @@ def test_every_draw_is_where_codes_may_lie(name):
     assert lengths[1].max() < 0.5 * (1 + 1e-5)
 
 
-def test_normal_is_the_prior_whatever_the_codes():
+def test_normal_does_not_depend_on_the_codes():
     drawn = fit_prior("normal", skewed_codes(), Euclidean(2 * math.sqrt(3)), 0).draw(20_000, generator())
     torch.testing.assert_close(drawn.mean(0), torch.zeros(3), rtol=0, atol=0.06)
     torch.testing.assert_close(drawn.T.cov(), 4 * torch.eye(3), rtol=0.05, atol=0.1)
 
 
 @pytest.mark.parametrize(("name", "correlated"), [("gaussian", True), ("gaussian_diag", False)])
-def test_gaussians_have_the_mean_and_the_covariance_of_the_codes(name, correlated):
+def test_gaussians_have_the_mean_and_covariance_of_the_codes(name, correlated):
     codes = skewed_codes()
     drawn = fit_prior(name, codes, FREE, 0).draw(20_000, generator(1))
     covariance = codes.T.cov() if correlated else codes.T.cov().diagonal().diag()
@@ -82,14 +82,14 @@ def test_gaussians_have_the_mean_and_the_covariance_of_the_codes(name, correlate
     torch.testing.assert_close(drawn.T.cov(), covariance, rtol=0.1, atol=0.1)
 
 
-def test_a_mixture_finds_two_clusters_and_draws_nothing_between():
+def test_a_mixture_finds_two_clusters_and_draws_nothing_between_them():
     drawn = fit_prior("gmm", two_clusters(), FREE, 0).draw(1000, generator())
     assert drawn[:, 0].abs().min() > 9
     assert (drawn[:, 0] < 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
 
 def test_imle_leaves_no_code_out(monkeypatch):
-    """The code that samples come least near to; of another one an untrained mapping may be near by chance."""
+    """Looks at the code that is farthest from all samples: an untrained mapping can be near another one by chance."""
     codes, distances = two_clusters(12), []
     for rounds in (0, 300):
         monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", rounds)
@@ -111,14 +111,13 @@ def test_nearest_noises_by_double_loops():
     assert nearest_noises(network, pool, codes, chunk=3).tolist() == expected
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("count", [1, 2, 5])
-@pytest.mark.parametrize("constant", [True, False])
-def test_constant_or_very_few_codes_have_samplers_too(name, count, constant):
-    codes = torch.full((count, 3), 2.0) if constant else torch.randn(count, 3, generator=generator())
-    for geometry in (FREE, Sphere(3.0)):
-        drawn = fit_prior(name, geometry.project(codes), geometry, 0).draw(4, generator())
-        assert drawn.isfinite().all()
+@pytest.mark.parametrize("name", PRIORS)
+def test_constant_or_very_few_codes_have_priors(name):
+    few = [torch.randn(count, 3, generator=generator()) for count in (1, 2, 5)]
+    for codes in (*few, *(torch.full_like(each, 2.0) for each in few)):
+        for geometry in (FREE, Sphere(3.0)):
+            drawn = fit_prior(name, geometry.project(codes), geometry, 0).draw(4, generator())
+            assert drawn.isfinite().all(), (len(codes), geometry)
 
 
 def test_codes_that_are_not_finite_are_refused():
@@ -129,8 +128,8 @@ def test_codes_that_are_not_finite_are_refused():
 # --- Files ---
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sampler_comes_back_from_its_file(name, tmp_path):
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_is_saved_and_loaded(name, tmp_path):
     prior = fit_prior(name, skewed_codes(), Sphere(3.0), 0)
     prior.save(tmp_path / "prior.safetensors")
     back = Prior.load(tmp_path / "prior.safetensors", Sphere(3.0))
@@ -138,34 +137,35 @@ def test_a_sampler_comes_back_from_its_file(name, tmp_path):
     assert torch.equal(back.draw(9, generator(1)), prior.draw(9, generator(1)))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "another", "without an array", "NaN"])
-def test_a_file_that_holds_no_sampler_is_refused(name, damage, tmp_path):
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_damaged_file_is_refused(name, tmp_path):
     prior, path = fit_prior(name, skewed_codes(), FREE, 0), tmp_path / "prior.safetensors"
-    first = next(iter(prior.arrays))
-    if damage == "another":
-        prior = Prior("gan", prior.arrays, FREE)
-    if damage == "without an array":
-        prior = Prior(name, {key: prior.arrays[key] for key in prior.arrays if key != first}, FREE)
-    if damage == "NaN":
-        prior = Prior(name, {key: array * math.nan for key, array in prior.arrays.items()}, FREE)
+    first, *others = prior.arrays
     prior.save(path)
-    if damage == "truncated":
-        path.write_bytes(path.read_bytes()[:-10])
-    if damage == "empty":
-        path.write_bytes(b"")
-    if damage == "missing":
-        path.unlink()
-    with pytest.raises(UserError, match=r"prior\.safetensors: holds no prior; run"):
-        Prior.load(path, FREE)
+    raw = path.read_bytes()
+    damaged = {"empty": b"", "truncated": raw[:-10]}
+    for kind, wrong in {
+        "another name": Prior("gan", prior.arrays, FREE),
+        f"without {first}": Prior(name, {key: prior.arrays[key] for key in others}, FREE),
+        "NaN": Prior(name, {key: array * math.nan for key, array in prior.arrays.items()}, FREE),
+    }.items():
+        wrong.save(path)
+        damaged[kind] = path.read_bytes()
+    path.unlink()
+    for kind in ("missing", *damaged):
+        if kind in damaged:
+            path.write_bytes(damaged[kind])
+        with pytest.raises(UserError, match=r"prior\.safetensors: this file has no usable prior; run"):
+            Prior.load(path, FREE)
+            pytest.fail(f"loaded: {kind}")
 
 
-def test_a_choice_comes_back_from_its_folder(tmp_path):
-    priors = {name: fit_prior(name, skewed_codes(), FREE, 0) for name in SAMPLERS}
+def test_a_choice_is_saved_and_loaded(tmp_path):
+    priors = {name: fit_prior(name, skewed_codes(), FREE, 0) for name in PRIORS}
     about = {"model": "0123", "feature_network": {"network": "alex", "weights": "random"}}
-    PriorChoice(priors, "gmm", {name: float(len(name)) for name in SAMPLERS}, about).save(tmp_path)
+    PriorChoice(priors, "gmm", {name: float(len(name)) for name in PRIORS}, about).save(tmp_path)
     back = PriorChoice.load(tmp_path, FREE)
-    assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.priors) == list(SAMPLERS)
+    assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.priors) == list(PRIORS)
     assert back.about == about and read_json(tmp_path / "priors.json").keys() == {"chosen", "kernel_distance", "of"}
     dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # with too few images
     assert PriorChoice.load(tmp_path, back.priors["gmm"].geometry).kernel_distance == {}
@@ -173,12 +173,12 @@ def test_a_choice_comes_back_from_its_folder(tmp_path):
     assert PriorChoice.load(tmp_path, FREE).about == {}  # written by an earlier iglo
     for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):
         write_json(tmp_path / "priors.json", broken)
-        with pytest.raises(UserError, match=r"priors\.json: names no choice of priors"):
+        with pytest.raises(UserError, match=r"priors\.json: this file has no choice of priors"):
             PriorChoice.load(tmp_path, FREE)
 
 
 def test_a_draw_of_the_gaussian_is_its_formula():
-    """Mean + Lε in float64, ε in the order of the stream: other code counts on these bits."""
+    """Mean + Lε in float64, ε in the order of the random stream: other code relies on these bits."""
     codes = skewed_codes().double()
     root = torch.linalg.cholesky(codes.T.cov() + 1e-6 * torch.eye(3))
     noise = torch.randn(7, 3, generator=torch_generator(0, "samples"), dtype=torch.float64)

@@ -112,14 +112,16 @@ def test_codes_are_saved_and_loaded_with_their_tables(tmp_path):
 def test_each_rank_saves_and_loads_its_own_rows(tmp_path):
     whole = Sphere(2.0).sample(7, 3, generator())
     for rank in Rank.of(3):
-        block = rank.block(7)
+        block = rank.local_slice(7)
         table = CodeTable(whole[block].clone(), Sphere(2.0), shard=Shard(block.start, 7))
         Codes(image=table).save(tmp_path, rank.is_main)
     for ranks in (1, 2, 3):
         for rank in Rank.of(ranks):
             codes, ids = Codes.load(tmp_path, {"image": CONFIGS["image"]}, rank), rank.local_ids(np.arange(7), 7)
-            assert torch.equal(codes.values, whole[rank.block(7)]) and torch.equal(codes.of(ids[-1:]), whole[ids[-1:]])
-            assert codes.tables["image"].shard == Shard(rank.block(7).start, 7)
+            assert torch.equal(codes.values, whole[rank.local_slice(7)]) and torch.equal(
+                codes.of(ids[-1:]), whole[ids[-1:]]
+            )
+            assert codes.tables["image"].shard == Shard(rank.local_slice(7).start, 7)
 
 
 def test_recombined_codes_have_the_shared_code_of_another_image():

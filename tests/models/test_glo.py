@@ -30,11 +30,11 @@ def make(config: ModelConfig, encoder_width: int | None = None) -> GLOModel:
         rows = len(config.classes) if table.shared else 20
         codes = table.geometry.sample(rows, table.dimension, generator(seed))
         tables[name] = CodeTable(codes, table.geometry, keys, table.noisy)
-    network = RUNTIME.place(initialise(config.generator(), generator()))
+    network = RUNTIME.to_device(initialise(config.generator(), generator()))
     model = GLOModel(config, network, Codes(**tables).to(RUNTIME.device))
     recalibrate_bn(model.generator, model.codes.values)
     if encoder_width:
-        model.encoder = RUNTIME.place(initialise(config.encoder(encoder_width), generator()))
+        model.encoder = RUNTIME.to_device(initialise(config.encoder(encoder_width), generator()))
     return model
 
 
@@ -168,7 +168,7 @@ def test_images_do_not_depend_on_the_batch_size(model):
 
 
 def test_codes_of_images_lie_where_codes_may(model):
-    encoder = RUNTIME.place(initialise(CONFIG.encoder(4), generator()))
+    encoder = RUNTIME.to_device(initialise(CONFIG.encoder(4), generator()))
     images = tiny_images(10)
     whole, pieces = (encode(encoder, images, CONFIG, RUNTIME, batch_size=size) for size in (64, 3))
     torch.testing.assert_close(whole, pieces, rtol=0, atol=1e-4)

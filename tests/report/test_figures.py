@@ -1,4 +1,4 @@
-"""Checks pixels at the places where they were drawn, and reads files with Pillow."""
+"""Pixels at the places where they were drawn, and files read with Pillow."""
 
 import itertools
 
@@ -30,14 +30,14 @@ def places(canvas, image, scale):
 # --- Grids ---
 
 
-def test_grid_is_as_large_as_its_images_gaps_and_margins(rng):
+def test_the_size_of_a_grid_is_its_images_and_gaps_and_margins(rng):
     canvas = figures.grid([photos(rng, 3), photos(rng, 2)], scale=4)
     gap, margin = figures.GAP, figures.MARGIN
     assert canvas.shape == (2 * 32 + gap + 2 * margin, 3 * 32 + 2 * gap + 2 * margin, 3)
     assert canvas.dtype == np.uint8
 
 
-def test_every_image_is_in_its_place_pixel_for_pixel(rng):
+def test_every_image_is_at_its_place_pixel_for_pixel(rng):
     rows = [photos(rng, 3), photos(rng, 2)]
     canvas = figures.grid(rows, scale=4)
     for i, row in enumerate(rows):
@@ -50,7 +50,7 @@ LONG = "a label of many words and onelongwordwithoutanyplacetobreakit"
 
 
 @pytest.mark.parametrize("texts", [("title", "row", "col"), (LONG, LONG, LONG), ("two\nlines", "two\nlines", "a\nb")])
-def test_text_leaves_images_whole_and_in_order_and_is_not_cut(rng, texts):
+def test_text_covers_no_image_and_is_not_cut(rng, texts):
     rows = [photos(rng, 3), photos(rng, 3)]
     title, row, column = texts
     canvas = figures.grid(rows, title, [row, row], [column] * 3, scale=2)
@@ -100,14 +100,14 @@ def test_grey_and_float_images_show_as_their_bytes(rng):
 @pytest.mark.parametrize(
     ("side", "columns", "shown"), [(32, 8, 96), (32, 11, 64), (8, 4, 96), (16, 9, 80), (128, 5, 128)]
 )
-def test_small_images_are_enlarged_as_far_as_the_page_is_wide(rng, side, columns, shown):
+def test_small_images_are_enlarged_to_fit_the_page(rng, side, columns, shown):
     row = photos(rng, columns, side)
     canvas = figures.grid([row], row_labels=["G(z)"])
     assert canvas.shape[1] <= figures.PAGE
     assert len(places(canvas, row[-1], shown // side)) == 1
 
 
-def test_an_image_on_white_keeps_an_edge():
+def test_a_white_image_has_a_visible_edge():
     canvas = figures.grid([np.ones((1, 8, 8, 1))], scale=2)
     start, end = figures.MARGIN - 1, figures.MARGIN + 16
     frame = np.zeros(canvas.shape[:2], bool)
@@ -122,7 +122,7 @@ def test_save_grid_writes_the_grid(rng, tmp_path):
     assert (np.asarray(Image.open(tmp_path / "new" / "grid.png")) == figures.grid(rows, "t", ["r"])).all()
 
 
-def test_stacked_grids_stand_whole_below_one_another_on_white(rng, tmp_path):
+def test_stacked_grids_are_below_one_another_on_white(rng, tmp_path):
     wide, narrow = figures.grid([photos(rng, 3)], scale=2), figures.grid([photos(rng, 1)], scale=2)
     figures.save_stacked(tmp_path / "stacked.png", [wide, narrow])
     seen = np.asarray(Image.open(tmp_path / "stacked.png"))
@@ -160,8 +160,8 @@ def test_animation_shows_the_colours_of_its_frames(tmp_path):
         assert abs(seen - 255 * frame).max() <= 6  # Pillow matches colours in steps of 4
 
 
-def test_what_rests_does_not_flicker(rng, tmp_path):
-    """With far more colours than a GIF holds, and change above and left of what rests, where dither comes from."""
+def test_still_parts_do_not_flicker(rng, tmp_path):
+    """The frames have more colours than a GIF, and pixels above and left of the still part change; dither spreads."""
     frames = photos(rng, 3, side=32)
     frames[:, 16:, 16:] = frames[0, 16:, 16:]
     figures.save_animation(tmp_path / "a.gif", list(frames), 0.1)
@@ -169,7 +169,7 @@ def test_what_rests_does_not_flicker(rng, tmp_path):
     assert all((other[16:, 16:] == first[16:, 16:]).all() for other in others)
 
 
-def test_a_repeated_last_frame_rests_for_both_times(rng, tmp_path):
+def test_a_repeated_last_frame_is_shown_longer(rng, tmp_path):
     first, last = photos(rng, 2)
     figures.save_animation(tmp_path / "a.gif", [first, last, last, last], 0.1)
     with Image.open(tmp_path / "a.gif") as gif:
@@ -180,7 +180,7 @@ def test_a_repeated_last_frame_rests_for_both_times(rng, tmp_path):
     assert durations == [100, 300]
 
 
-def test_frames_of_other_sizes_get_white_around_them(rng, tmp_path):
+def test_smaller_frames_are_padded_with_white(rng, tmp_path):
     small, large = photos(rng, 1, side=8)[0], photos(rng, 1, side=12)[0]
     figures.save_animation(tmp_path / "a.gif", [small, large], 0.1)
     first, second = colours_shown(tmp_path / "a.gif")
@@ -189,7 +189,7 @@ def test_frames_of_other_sizes_get_white_around_them(rng, tmp_path):
     assert abs(second - large).max() <= 64
 
 
-def test_learning_rests_on_its_end_with_the_originals_below(rng, tmp_path):
+def test_the_animation_of_learning_pauses_at_its_end_and_shows_the_originals(rng, tmp_path):
     frames, originals = photos(rng, 3)[:, None].repeat(2, axis=1), photos(rng, 2)
     figures.save_learning(tmp_path / "a.gif", [(f"epoch {n}", frame) for n, frame in enumerate(frames)], originals, 0.5)
     with Image.open(tmp_path / "a.gif") as gif:
@@ -200,7 +200,7 @@ def test_learning_rests_on_its_end_with_the_originals_below(rng, tmp_path):
         assert abs(np.asarray(gif.convert("RGB")).astype(int) - expected).mean() < 8  # a palette holds few colours
 
 
-def test_paths_are_walked_there_and_back(rng, tmp_path):
+def test_the_animation_of_paths_goes_forward_and_back(rng, tmp_path):
     ramp = np.linspace(0, 1, 5).reshape(1, 5, 1, 1, 1) * np.ones((3, 5, 8, 8, 1))
     figures.save_paths(tmp_path / "a.gif", ramp, 0.1)
     levels = [int(frame[20, 20, 0]) for frame in colours_shown(tmp_path / "a.gif")]
@@ -208,7 +208,7 @@ def test_paths_are_walked_there_and_back(rng, tmp_path):
 
 
 @pytest.mark.parametrize(("side", "shown"), [(8, 8), (32, 8), (128, 3)])
-def test_an_animation_of_paths_has_as_many_as_there_is_room_for(monkeypatch, side, shown):
+def test_the_number_of_paths_depends_on_the_size_of_the_images(monkeypatch, side, shown):
     frames = []
     monkeypatch.setattr(figures, "save_animation", lambda path, stills, seconds: frames.extend(stills))
     figures.save_paths("unused", np.zeros((8, 21, side, side, 1), np.uint8), 0.1)
@@ -218,7 +218,7 @@ def test_an_animation_of_paths_has_as_many_as_there_is_room_for(monkeypatch, sid
 
 
 @pytest.mark.parametrize(("side", "shown"), [(16, 12), (128, 6)])
-def test_an_animation_of_learning_has_as_many_images_as_there_is_room_for(monkeypatch, side, shown):
+def test_the_number_of_learned_images_depends_on_their_size(monkeypatch, side, shown):
     frames = []
     monkeypatch.setattr(figures, "save_animation", lambda path, stills, seconds: frames.extend(stills))
     images = np.zeros((12, side, side, 1), np.uint8)
@@ -235,7 +235,7 @@ def every_figure(folder):
     images, x = photos(rng, 4), np.arange(20)
     figures.save_grid(folder / "grid.png", [images], "title", ["row"], list("abcd"))
     figures.save_animation(folder / "animation.gif", list(images), 0.2)
-    plots.save_curves(folder / "curves.png", {"a": (x, x), "b": (x, 2 * x)}, "x", "y", "t", marks=[(3, "here")])
+    plots.save_curves(folder / "curves.png", {"a": (x, x), "b": (x, 2 * x)}, plots.Labels("t"), marks=[(3, "here")])
     plots.save_split(folder / "split.png", rng.normal(size=(50, 2)), np.arange(50) % 7, np.arange(7))
     plots.save_histograms(folder / "histograms.png", {"a": rng.normal(size=99)}, "x", "t")
     return {path.name: path for path in folder.iterdir()}
@@ -252,7 +252,7 @@ def test_same_input_same_bytes(tmp_path):
                 assert image.size[0] == 2 * figures.PAGE
 
 
-def test_a_failure_leaves_the_older_file_and_nothing_else(rng, tmp_path, monkeypatch):
+def test_an_error_leaves_the_older_file_and_nothing_else(rng, tmp_path, monkeypatch):
     path = tmp_path / "curves.png"
     path.write_bytes(b"older")
 
@@ -260,8 +260,8 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(rng, tmp_path, monkeyp
         target.write_bytes(b"half")
         raise RuntimeError
 
-    monkeypatch.setattr(plots.Figure, "savefig", half)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", half)
     with pytest.raises(RuntimeError):
-        plots.save_curves(path, {"a": ([0, 1], [0, 1])}, "x", "y", "t")
+        plots.save_curves(path, {"a": ([0, 1], [0, 1])}, plots.Labels("t"))
     assert [each.name for each in tmp_path.iterdir()] == ["curves.png"]
     assert path.read_bytes() == b"older"

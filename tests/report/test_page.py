@@ -1,4 +1,4 @@
-"""Reads the page of a run as a browser does."""
+"""The page of a run, read by an HTML parser."""
 
 from html.parser import HTMLParser
 
@@ -72,7 +72,7 @@ def page_of(folder, params=None, values=VALUES):
     return (folder.parent / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_page_needs_nothing_but_itself(folder):
+def test_the_page_needs_no_other_file_and_no_network(folder):
     text = page_of(folder)
     page = Page(text)
     sources = [image["src"] for image in page.all("img")] + [still["srcset"] for still in page.all("source")]
@@ -84,7 +84,7 @@ def test_the_page_needs_nothing_but_itself(folder):
     assert all(link["href"][0] == "#" and link["href"][1:] in targets for link in page.all("a"))
 
 
-def test_the_page_can_be_read_without_eyes_and_without_motion(folder):
+def test_the_page_works_with_screen_readers_and_without_motion(folder):
     page = Page(page_of(folder))
     assert page.all("html") == [{"lang": "en"}] and len(page.all("h1")) == 1
     assert all(len(image["alt"]) > 10 and int(image["width"]) <= 900 for image in page.all("img")[:3])
@@ -116,7 +116,7 @@ def test_stages_come_in_their_order(folder):
     assert places == sorted(places)
 
 
-def test_what_users_name_is_text(folder):
+def test_names_of_users_are_escaped(folder):
     params = tiny_params(
         data__path=HOSTILE, data__source="torchvision", data__dataset=HOSTILE, data__classes=(HOSTILE,)
     )
@@ -126,7 +126,7 @@ def test_what_users_name_is_text(folder):
     page_of(folder, tiny_params(data__path="caf\udce9"))  # a path that is not UTF-8 gives no error
 
 
-def test_a_run_that_measured_little_has_a_page(folder):
+def test_a_run_with_few_measures_has_a_page(folder):
     page = Page(page_of(folder, values={"samples": {}, "priors": {"normal": {}}, "interpolation": {}, "split": {}}))
     assert len(page.all("table")) == 2  # parameters and times
 

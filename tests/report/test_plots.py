@@ -1,4 +1,4 @@
-"""Checks the positions of curves, points and texts after layout."""
+"""Positions of curves, points and texts after layout."""
 
 import itertools
 
@@ -7,6 +7,8 @@ import pytest
 from matplotlib.text import Text
 
 from iglo.report import plots
+
+LABELS = plots.Labels("title", "x", "y")
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def drawn(monkeypatch):
         figure.draw_without_rendering()
         kept.append(figure)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(plots, "save", keep)
     return kept
 
 
@@ -43,10 +45,10 @@ def inside(figure, texts):
 
 
 @pytest.mark.parametrize("log_y", [False, True])
-def test_names_of_curves_keep_their_order_and_apart(drawn, log_y):
+def test_names_of_curves_keep_their_order_and_do_not_overlap(drawn, log_y):
     x = np.arange(50)
     curves = {f"σ {i}": (x, 1 + 0.01 * (i % 3) + 1e-4 * i + 9 * np.exp(-x)) for i in range(10)}
-    plots.save_curves("unused", curves, "epoch", "loss", "Loss", log_y=log_y)
+    plots.save_curves("unused", curves, LABELS, log_y=log_y)
     names = drawn[0].axes[0].texts
     assert {text.get_text() for text in names} == set(curves)
     assert not overlapping(names)
@@ -55,9 +57,9 @@ def test_names_of_curves_keep_their_order_and_apart(drawn, log_y):
     assert [text.get_text() for text in by_height] == sorted(curves, key=lambda name: curves[name][1][-1])
 
 
-def test_curves_are_drawn_as_given_and_told_apart(drawn):
+def test_curves_have_the_given_points_and_different_styles(drawn):
     curves = {str(i): (np.arange(5), np.arange(5.0) + i) for i in range(25)}
-    plots.save_curves("unused", curves, "x", "y", "title")
+    plots.save_curves("unused", curves, LABELS)
     lines = drawn[0].axes[0].lines
     for line, (x, y) in zip(lines, curves.values(), strict=True):
         assert (line.get_xydata() == np.column_stack([x, y])).all()
@@ -67,13 +69,13 @@ def test_curves_are_drawn_as_given_and_told_apart(drawn):
 @pytest.mark.parametrize(("log_y", "last"), [(True, (1, 0.5)), (False, (2, 0.0))])
 def test_a_name_points_to_the_last_point_that_can_be_drawn(drawn, log_y, last):
     curves = {"a": (range(4), [1, 0.5, 0, np.nan]), "b": ([0], [0.2])}
-    plots.save_curves("unused", curves, "x", "y", "t", log_y=log_y)
+    plots.save_curves("unused", curves, LABELS, log_y=log_y)
     assert [tuple(text.xy) for text in drawn[0].axes[0].texts] == [last, (0, 0.2)]
 
 
 def test_a_power_law_is_a_straight_line_on_two_logarithmic_axes(drawn):
     x = np.array([1000, 4000, 16000, 64000])
-    plots.save_curves("unused", {"a": (x, 3e-4 * x**1.5)}, "x", "y", "t", log_y=True, log_x=True)
+    plots.save_curves("unused", {"a": (x, 3e-4 * x**1.5)}, LABELS, log_y=True, log_x=True)
     (axes,) = drawn[0].axes
     steps = np.diff(axes.transData.transform(axes.lines[0].get_xydata()), axis=0)
     np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape))
@@ -81,15 +83,15 @@ def test_a_power_law_is_a_straight_line_on_two_logarithmic_axes(drawn):
 
 
 @pytest.mark.parametrize("curves", [{}, {"empty": ([], [])}, {"empty": ([], []), "zero": ([0], [0]), "b": ([1], [1])}])
-def test_curves_without_a_point_to_draw_are_left_unnamed(drawn, curves):
-    plots.save_curves("unused", curves, "x", "y", "t", log_y=True)
+def test_curves_without_a_point_to_draw_have_no_name(drawn, curves):
+    plots.save_curves("unused", curves, LABELS, log_y=True)
     assert [text.get_text() for text in drawn[0].axes[0].texts] == [name for name in curves if name == "b"]
 
 
-def test_marks_stand_at_their_place_with_texts_apart(drawn):
+def test_marks_are_at_their_places_and_texts_do_not_overlap(drawn):
     marks = [(10, "subset 2"), (12, "subset 3"), (15, "a longer text"), (60, "full set"), (99, "encoder")]
     curve = {"curve": (np.arange(100), np.arange(100))}
-    plots.save_curves("unused", curve, "x", "y", "A title above the texts of the marks", marks=marks)
+    plots.save_curves("unused", curve, plots.Labels("A title above the texts of the marks", "x", "y"), marks=marks)
     (axes,) = drawn[0].axes
     assert [line.get_xdata()[0] for line in axes.lines[1:]] == [x for x, _ in marks]
     title = axes._left_title
@@ -97,10 +99,10 @@ def test_marks_stand_at_their_place_with_texts_apart(drawn):
     assert inside(drawn[0], [*axes.texts, title])
 
 
-def test_bands_lie_around_their_curves_and_dashed_curves_share_the_colour(drawn):
+def test_bands_are_around_their_curves_and_dashed_curves_have_the_same_colour(drawn):
     x = np.arange(3.0)
     curves = {name: (x, x + index, np.full(3, 0.5)) for index, name in enumerate("ab")}
-    plots.save_bands("unused", curves, "x", "y", "t", dashed={"b": (x, 2 * x, x)}, x_ticks=["0", "10", "500"])
+    plots.save_bands("unused", curves, LABELS, dashed={"b": (x, 2 * x, x)}, x_ticks=["0", "10", "500"])
     (axes,) = drawn[0].axes
     a, b, dashed = axes.lines
     assert (b.get_xydata() == np.column_stack([x, x + 1])).all()
@@ -115,7 +117,7 @@ def test_bands_lie_around_their_curves_and_dashed_curves_share_the_colour(drawn)
 
 def test_bands_on_a_logarithmic_axis_start_after_zero(drawn):
     x = np.array([0.0, 1, 100])
-    plots.save_bands("unused", {"a": (x, x, x), "b": ([0], [1], [0])}, "x", "y", "t", log_x=True)
+    plots.save_bands("unused", {"a": (x, x, x), "b": ([0], [1], [0])}, LABELS, log_x=True)
     (axes,) = drawn[0].axes
     assert axes.lines[0].get_xdata().tolist() == [1, 100]
     assert [text.get_text() for text in axes.texts] == ["a"]
@@ -128,7 +130,7 @@ def cloud(rng, clusters):
 
 
 @pytest.mark.parametrize("clusters", [1, 12, 64])
-def test_split_shows_all_images_the_chosen_and_the_means(drawn, rng, clusters):
+def test_split_shows_all_images_and_the_chosen_ones_and_the_means(drawn, rng, clusters):
     projection, labels, selected = cloud(rng, clusters)
     plots.save_split("unused", projection, labels, selected)
     every, chosen, means, *_ = drawn[0].axes[0].collections
@@ -140,7 +142,7 @@ def test_split_shows_all_images_the_chosen_and_the_means(drawn, rng, clusters):
     assert ("a colour for each cluster" in legend[0]) is (clusters <= 12)
 
 
-def test_a_cluster_has_a_colour_of_its_own_or_none_has(drawn, rng):
+def test_either_each_cluster_has_its_own_colour_or_none_has(drawn, rng):
     for clusters in (12, 64):
         projection, labels, selected = cloud(rng, clusters)
         plots.save_split("unused", projection, labels, selected)
@@ -167,7 +169,8 @@ def test_a_title_is_not_cut(drawn, rng, title):
     projection, labels, selected = cloud(rng, 4)
     plots.save_split("unused", projection, labels, selected, title)
     plots.save_histograms("unused", {"a name": rng.normal(size=9)}, "x", title)
-    plots.save_curves("unused", {"a long name at the right": ([0, 1], [0, 1])}, "x", "y", title, marks=[(0.5, "mark")])
+    labels = plots.Labels(title, "x", "y")
+    plots.save_curves("unused", {"a long name at the right": ([0, 1], [0, 1])}, labels, marks=[(0.5, "mark")])
     for figure in drawn:
         (axes,) = figure.axes
         assert axes._left_title.get_text().replace("\n", " ").split() == title.split() or "w" * 20 in title
@@ -179,18 +182,18 @@ def test_a_title_is_not_cut(drawn, rng, title):
 def test_no_line_leads_from_a_curve_that_ends_early_to_its_name(drawn):
     x = np.arange(100.0)
     early = np.where(x < 40, x, np.nan)
-    plots.save_curves("unused", {"early": (x, early), "whole": (x, 100 - x)}, "x", "y", "t")
+    plots.save_curves("unused", {"early": (x, early), "whole": (x, 100 - x)}, LABELS)
     leaders = {text.get_text(): text.arrow_patch is not None for text in drawn[0].axes[0].texts}
     assert leaders == {"early": False, "whole": True}
 
 
-def test_a_point_alone_is_a_dot(drawn):
+def test_a_single_point_is_a_dot(drawn):
     y = [np.nan, 1, np.nan, 2, 3, np.nan, 4]
-    plots.save_curves("unused", {"a": (np.arange(7), y)}, "x", "y", "t")
+    plots.save_curves("unused", {"a": (np.arange(7), y)}, LABELS)
     assert drawn[0].axes[0].lines[0].get_markevery() == [1, 6]
 
 
-def test_histograms_have_area_one_and_their_medians_marked(drawn, rng):
+def test_histograms_have_area_1_and_marked_medians(drawn, rng):
     named = {"samples": rng.gamma(2, size=300), "held-out": np.array([1.0, 2.0, 4.0]), "three": np.zeros(5)}
     plots.save_histograms("unused", named, "distance", "Title")
     (axes,) = drawn[0].axes

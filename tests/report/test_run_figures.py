@@ -1,4 +1,4 @@
-"""The pictures of a run and their labels, also for very few images."""
+"""The figures of a run and their labels, also for very few images."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ import torch
 from iglo.evaluation import metrics
 from iglo.evaluation.measure import Paths
 from iglo.evaluation.memorisation import Nearness
-from iglo.latent.priors import SAMPLERS, PriorChoice
+from iglo.latent.priors import PRIORS, PriorChoice
 from iglo.models.snapshots import Snapshots
 from iglo.report import run_figures
 from iglo.report.run_figures import Split
@@ -36,7 +36,7 @@ def snapshots_of(images, count):
     return snapshots
 
 
-def test_rows_of_stages_say_how_near_they_are(grids, tmp_path):
+def test_rows_of_stages_are_labelled_with_their_psnr(grids, tmp_path):
     images = tiny_images(5)
     snapshots = snapshots_of(images, 3)
     run_figures.draw_stages(tmp_path, SimpleNamespace(snapshots=snapshots, subset_id=np.array([1, 1, 2, 2, 2])), images)
@@ -48,7 +48,7 @@ def test_rows_of_stages_say_how_near_they_are(grids, tmp_path):
     assert (tmp_path / "learning.gif").exists() and len({f"{value:.1f}" for value in psnr}) == 3
 
 
-def test_a_model_that_learned_nothing_has_no_stages(grids, tmp_path):
+def test_an_untrained_model_has_no_figures_of_stages(grids, tmp_path):
     model = SimpleNamespace(snapshots=Snapshots(torch.zeros(0).long()), subset_id=np.zeros(2))
     run_figures.draw_stages(tmp_path, model, tiny_images(2))
     assert not grids and not [*tmp_path.iterdir()]
@@ -69,16 +69,16 @@ def test_any_number_of_paths_is_drawn(grids, tmp_path, pairs, shown, in_overview
     assert pairs == 0 or len(grids["interpolations.png"].rows) == shown
 
 
-def test_samplers_that_could_not_be_compared_are_shown_without_a_distance(grids, tmp_path):
-    samples = {name: tiny_images(1) for name in SAMPLERS}
+def test_priors_without_kernel_distances_are_shown_in_their_order(grids, tmp_path):
+    samples = {name: tiny_images(1) for name in PRIORS}
     run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gaussian", {}))
-    assert grids["priors.png"].labels == list(SAMPLERS)
+    assert grids["priors.png"].labels == list(PRIORS)
     assert grids["priors.png"].title == "Samples of every prior; chosen: gaussian"
-    run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gmm", dict.fromkeys(SAMPLERS, 1.0) | {"gmm": 0.5}))
+    run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gmm", dict.fromkeys(PRIORS, 1.0) | {"gmm": 0.5}))
     assert grids["priors.png"].labels[0] == "gmm, 0.5" and "its kernel distance" in grids["priors.png"].title
 
 
-def test_one_training_image_is_every_sample_s_one_neighbour(grids, tmp_path):
+def test_a_single_training_image_is_the_neighbour_of_every_sample(grids, tmp_path):
     images = tiny_images(3) / np.float32(255)
     near = dict.fromkeys(("pixels", "features"), Nearness.measure(images, images[:1], images[1:2]))
     run_figures.draw_neighbours(tmp_path, images, images[:1], near)

@@ -143,7 +143,7 @@ def test_cached_targets_equal_computed_ones(precision, kind):
 @pytest.mark.parametrize("distance", [None, L1(), LaplacianL1()])
 def test_a_device_with_its_own_memory_gets_the_images_once_if_they_fit(distance, cache_gb):
     class Apart(Runtime):
-        has_own_memory = True
+        on_gpu = True
 
     images, rows, cpu = tiny_images(70), torch.tensor([69, 3, 64, 3]), torch.device("cpu")
     runtimes = Runtime(cpu, "fp32"), Apart(cpu, "fp32")

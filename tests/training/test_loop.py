@@ -59,7 +59,7 @@ class Run:
     def __init__(self, terms=TERMS, schedule="cosine", epochs=EPOCHS, kill_at=None, checkpoints=None, sum_of=Objective):
         images = tiny_images()
         config = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
-        network = RUNTIME.place(initialise(config.generator(), generator()))
+        network = RUNTIME.to_device(initialise(config.generator(), generator()))
         codes = Codes(image=CodeTable(Sphere(2.0).sample(12, 6, generator(1)), Sphere(2.0))).to(RUNTIME.device)
         self.model, self.snapshots = GLOModel(config, network, codes), Snapshots(torch.tensor([0, 7]))
         adam = torch.optim.Adam(network.parameters(), 0.01, betas=(0.5, 0.999), fused=True)

@@ -134,7 +134,7 @@ def test_a_checkpoint_of_four_ranks_resumes_on_two_or_one(tmp_path):
     codes, moments = torch.arange(33.0).view(11, 3), torch.arange(11.0).view(11, 1)
 
     def state(rank: Rank) -> dict:
-        block, shared = rank.block(11), torch.tensor([5.0])
+        block, shared = rank.local_slice(11), torch.tensor([5.0])
         optimizer = {"state": {0: {"step": torch.tensor(3.0), "mean": moments[block]}}}
         return {"model": {"codes": codes[block], "weights": shared}, "RowAdam-1": optimizer}
 
@@ -194,5 +194,5 @@ def test_a_stage_for_one_process_refuses_several_ranks(together, monkeypatch, ca
 def test_one_rank_exchanges_nothing():
     """Without torchrun nothing is exchanged, and nothing is cut."""
     values = torch.arange(3.0)
-    assert RUNTIME.all_reduce(values) is values and RUNTIME.is_main and RUNTIME.block(7) == slice(0, 7)
+    assert RUNTIME.all_reduce(values) is values and RUNTIME.is_main and RUNTIME.local_slice(7) == slice(0, 7)
     assert RUNTIME.with_summed_gradients(len, []) is len and sys.modules["torch.distributed"].is_initialized() is False

@@ -164,7 +164,7 @@ def test_a_network_without_generator_codes_and_history_is_trained_too():
         def __call__(self, model, batch, rng, progress):
             return model(batch["current"].images).square().mean(1)
 
-    network = RUNTIME.place(initialise(Encoder(3, 16, 1, 4), generator()))
+    network = RUNTIME.to_device(initialise(Encoder(3, 16, 1, 4), generator()))
     trainer = Trainer(network, IMAGES, None, PARAMS, RUNTIME)
     optimizer = network_optimizer("adam", network, 0.01)
     rows = trainer.run(stage(terms=[(1.0, Darkness())], optimizers=[optimizer], schedule=LRSchedule(5))).rows

@@ -18,7 +18,7 @@ from iglo.models.glo import GLOModel
 from iglo.models.history import History
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler
@@ -89,7 +89,7 @@ def start_class_content(
         "class": CodeTable(starts, of_class.geometry, torch.from_numpy(labels), of_class.noisy),
         "content": CodeTable(content, of_content.geometry),
     }
-    model = GLOModel(config, runtime.place(generator), Codes(**tables)).to(runtime.device)
+    model = GLOModel(config, runtime.to_device(generator), Codes(**tables)).to(runtime.device)
     snapshots = Snapshots.of_random_images(np.arange(len(images)), len(images), params.seed)
     return model, History(snapshots, np.zeros(len(images), np.int32))
 

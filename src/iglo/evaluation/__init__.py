@@ -1,1 +1,1 @@
-"""Numbers about a model."""
+"""Measures models: metrics, feature networks, and the check for copies of training images."""

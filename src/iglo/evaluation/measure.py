@@ -1,4 +1,4 @@
-"""The numbers of a run: reconstruction, inversion, continuity, samples and the split, by the functions of `metrics`."""
+"""Measures a model: reconstructions, interpolations, samples and the split, with the functions of `metrics`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,69 +7,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iglo.backbones.networks import backbone_name
 from iglo.data.store import UnitImages
 from iglo.errors import warn
 from iglo.evaluation import metrics
-from iglo.evaluation.feature_networks import load_feature_network, lpips_distance
-from iglo.latent.priors import SAMPLERS, Prior, PriorChoice, fit_prior
+from iglo.evaluation.feature_networks import FeatureNetwork
+from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.glo import GLOModel, encode, render
-from iglo.params.fields import within
-from iglo.params.sections import EvaluateParams, Params
+from iglo.params.pipeline import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 
-EPSILON = 1e-2  # of the perceptual path length, in t
-BATCH = 128  # images that the feature network looks at together
-FALLBACK = "gaussian"  # the prior of `best` where there are too few images to compare priors
-BLOCK = 2**25  # values of the images that are rendered and measured at once: 128 MiB of float32
-
-
-@dataclass(frozen=True)
-class FeatureNetwork:
-    """The network that looks at images, in batches: arrays in, arrays out.
-
-    Attributes:
-        distance_name, feature_name: how metric keys name it.
-    """
-
-    distance_name: str
-    feature_name: str
-    _distance: Callable[[Tensor, Tensor], Tensor]
-    _features: Callable[[Tensor], Tensor]
-    runtime: Runtime
-
-    @classmethod
-    def make(cls, params: Params, runtime: Runtime) -> "FeatureNetwork":
-        """The network of `params.evaluate`; where the run was trained against it, its names end in `_trained_on`."""
-        network, weights, loss = params.evaluate.network, params.evaluate.weights, params.loss
-        with within("evaluate."):
-            distance_name, distance = lpips_distance(network, weights, params.seed, runtime.device)
-            feature_name, features = load_feature_network(network, weights, params.seed, runtime.device)
-        trained_on = loss.name == "perceptual" and feature_name == backbone_name(loss.network, loss.weights)
-        suffix = "_trained_on" if trained_on else ""
-        return cls(distance_name + suffix, feature_name + suffix, distance, features, runtime)
-
-    @torch.inference_mode()
-    def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """(N, H, W, C), (N, H, W, C) float in [0, 1] → (N,) LPIPS distances."""
-        return self._over(lambda rows: self._distance(self._batch(a, rows), self._batch(b, rows)), len(a))
-
-    @torch.inference_mode()
-    def features(self, images: np.ndarray | UnitImages) -> np.ndarray:
-        """(N, H, W, C) float in [0, 1] → (N, D) pooled features."""
-        return self._over(lambda rows: self._features(self._batch(images, rows)), len(images))
-
-    def _over(self, function: Callable[[slice], Tensor], count: int) -> np.ndarray:
-        batches = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
-        return self.runtime.map_batches(lambda rows: function(rows).cpu(), batches).numpy()
-
-    def _batch(self, images: np.ndarray | UnitImages, rows: slice) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(images[rows])).permute(0, 3, 1, 2).to(self.runtime.device)
+EPSILON = 1e-2  # step of t for the perceptual path length
+FALLBACK = "gaussian"  # the choice of `best` if there are too few images to compare priors
+BLOCK = 2**25  # pixel values that are rendered and measured at a time: 128 MiB of float32
 
 
 def quality(images: np.ndarray, targets: np.ndarray, feature_network: FeatureNetwork) -> dict[str, float]:
-    """L1, PSNR, SSIM and the feature network's distance of images to their targets, (N, H, W, C) float in [0, 1]."""
+    """Returns L1, PSNR, SSIM and LPIPS of images and their targets, both (N, H, W, C) float in [0, 1]."""
     return {
         "l1": metrics.l1(images, targets),
         "psnr": metrics.psnr(images, targets),
@@ -81,10 +35,10 @@ def quality(images: np.ndarray, targets: np.ndarray, feature_network: FeatureNet
 def rendered_quality(
     render: Callable[[slice], np.ndarray], targets: UnitImages, feature_network: FeatureNetwork
 ) -> dict[str, float]:
-    """`quality` of images that are rendered block by block, so that memory never holds them all.
+    """Returns the `quality` of images that are rendered block by block, so that memory never holds all of them.
 
     Args:
-        render: rows of the targets → (M, H, W, C) float in [0, 1].
+        render: gives the images of some rows of the targets, (M, H, W, C) float in [0, 1].
     """
     size = max(1, BLOCK // targets[:1].size)
     means: dict[str, float] = {}
@@ -102,7 +56,7 @@ class Paths:
     """Interpolations between training codes.
 
     Attributes:
-        ids: (P, 2) the training images at both ends; P is 0 if there is only one training image.
+        ids: (P, 2) ids of the training images at both ends; P is 0 if there is only one training image.
         images: (P, 2K + 1, H, W, C) float in [0, 1].
     """
 
@@ -111,7 +65,7 @@ class Paths:
 
 
 def interpolations(model: GLOModel, params: EvaluateParams, seed: int, runtime: Runtime) -> Paths:
-    """Paths between pairs of training codes drawn by seed, 2K + 1 points each."""
+    """Returns paths of 2K + 1 points between pairs of training codes, which are drawn by seed."""
     ids, start, end = _pairs(model, params.pairs, seed)
     times = torch.linspace(0, 1, 2 * params.steps + 1, dtype=torch.float32)
     points = model.config.geometry().interpolate(start, end, times)
@@ -127,10 +81,10 @@ def continuity(
     seed: int,
     runtime: Runtime,
 ) -> dict[str, float]:
-    """Path length, jerkiness and midpoint realism of `paths`, by the feature network; empty if there is no path.
+    """Returns path length, jerkiness and midpoint realism of `paths`; empty if there is no path.
 
     Args:
-        train_features: (N, D) the feature network's features of all training images.
+        train_features: (N, D) features of all training images, computed by `feature_network`.
     """
     if not len(paths.ids):
         return {}
@@ -156,7 +110,7 @@ def _pairs(model: GLOModel, count: int, seed: int) -> tuple[np.ndarray, Tensor, 
 
 
 def _close_pairs(model: GLOModel, count: int, seed: int, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
-    """Images at t and t + ε on every path, t drawn by seed."""
+    """Returns the images at t and at t + ε on every path; t is drawn by seed."""
     _, start, end = _pairs(model, count, seed)
     rng = torch_generator(seed, "interpolation/times")
     times = torch.rand(count, generator=rng, dtype=torch.float32) * (1 - EPSILON)
@@ -171,23 +125,24 @@ def _close_pairs(model: GLOModel, count: int, seed: int, runtime: Runtime) -> tu
 
 
 def draw_samples(model: GLOModel, prior: Prior, count: int, seed: int, runtime: Runtime) -> np.ndarray:
-    """(count, H, W, C) float: images of codes that a prior draws."""
+    """Returns images of codes that the prior draws, (count, H, W, C) float in [0, 1]."""
     return render(model.generator, prior.draw(count, torch_generator(seed, "samples")), runtime)
 
 
 def choose_prior(
     model: GLOModel, test: np.ndarray, feature_network: FeatureNetwork, params: Params, runtime: Runtime
 ) -> PriorChoice:
-    """Fits every prior to the learned codes, and chooses one; `best` has the smallest kernel distance.
+    """Fits every prior to the learned codes and chooses one: the one named in `params`, or the best.
 
-    `evaluate` reports on the same samples and held-out images. So the reported distance of the best prior is a little
-    smaller than on other images. A kernel distance needs two images on each side; with fewer, `best` is FALLBACK.
+    The best prior has the smallest kernel distance between its samples and the held-out images. `evaluate` reports on
+    the same samples and images, so the reported distance of the best prior is a little smaller than on other images.
+    A kernel distance needs two images on each side; with fewer, FALLBACK is chosen and a warning says so.
 
     Args:
         test: (T, H, W, C) float in [0, 1], the held-out images.
     """
     geometry, real, distances = model.config.geometry(), feature_network.features(test), {}
-    priors = {name: fit_prior(name, model.codes.values, geometry, params.seed) for name in SAMPLERS}
+    priors = {name: fit_prior(name, model.codes.values, geometry, params.seed) for name in PRIORS}
     comparable = min(len(real), params.evaluate.samples) >= metrics.FEWEST_FOR_DISTANCE
     for name, prior in priors.items() if comparable else ():
         samples = draw_samples(model, prior, params.evaluate.samples, params.seed, runtime)
@@ -207,14 +162,14 @@ def choose_prior(
 def sample_quality(
     fake: np.ndarray, real: np.ndarray, fake_nearest: np.ndarray, real_nearest: np.ndarray, name: str
 ) -> dict[str, float]:
-    """Kernel and Fréchet distance, precision, recall and novelty of samples, compared with held-out images.
+    """Returns kernel and Fréchet distance, precision, recall and novelty of samples.
 
-    A measure that needs more images than there are is left out.
+    The samples are compared with held-out images. A measure that needs more images is left out.
 
     Args:
-        fake, real: (S, D), (T, D) features of samples and held-out images.
-        fake_nearest, real_nearest: (S,), (T,) distance of each to its nearest training image, in the same features.
-        name: name of the feature network that gave the features.
+        fake, real: (S, D) and (T, D) features of samples and held-out images.
+        fake_nearest, real_nearest: (S,) and (T,) distances to the nearest training images, in the same features.
+        name: the feature network that computed the features.
     """
     values, fewest = {}, min(len(fake), len(real))
     if fewest >= metrics.FEWEST_FOR_DISTANCE:
@@ -228,12 +183,12 @@ def sample_quality(
 
 
 def split_quality(points: np.ndarray, labels: np.ndarray, chosen: np.ndarray, seed: int) -> dict[str, float]:
-    """How well the first subset stands for all training images, beside a random subset of the same length.
+    """Measures how well the first subset represents all training images, and the same for a random subset.
 
     Args:
-        points: (N, P) the features in which the first round clustered.
+        points: (N, P) features of all training images, as the first round clustered them.
         labels: (N,) their clusters.
-        chosen: (M,) ids of the first subset.
+        chosen: (M,) ids of the first subset; the random one has as many.
     """
     random = numpy_generator(seed, "split/random").choice(len(points), len(chosen), replace=False)
     return {
@@ -244,6 +199,6 @@ def split_quality(points: np.ndarray, labels: np.ndarray, chosen: np.ndarray, se
     }
 
 
-def invert(model: GLOModel, images: np.ndarray, runtime: Runtime) -> np.ndarray:
-    """(N, H, W, C) uint8 → (N, H, W, C) float: G(E(x))."""
+def through_encoder(model: GLOModel, images: np.ndarray, runtime: Runtime) -> np.ndarray:
+    """Returns G(E(x)), (N, H, W, C) float in [0, 1], for images x (N, H, W, C) uint8."""
     return render(model.generator, encode(model.encoder, images, model.config, runtime), runtime)

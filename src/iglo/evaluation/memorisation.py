@@ -1,4 +1,4 @@
-"""Measures whether samples are copies: their distances to training images, compared with held-out images."""
+"""Measures whether samples are copies of training images."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ import numpy as np
 from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
 
-NEIGHBOURS = 2  # training images shown beside a sample, in each space
+NEIGHBOURS = 2  # training images that figures show with each sample, in each space
 SPACES = {"pixels": "pixels", "features": "the feature network's features"}
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """Euclidean distances to the training images in one space.
+    """Distances of samples and of held-out images to the training images, Euclidean, in one space.
 
     Attributes:
         samples: (S,) distance of each sample to its nearest training image.
@@ -30,12 +30,12 @@ class Nearness:
     def measure(
         cls, samples: np.ndarray, train: np.ndarray | UnitImages, unseen: np.ndarray | UnitImages
     ) -> "Nearness":
-        """Of (S, …), (N, …) and (T, …) images or features, of one kind."""
-        distances = [metrics.nearest_distances(points, train)[0] for points in (samples, unseen)]
-        return cls(*distances, metrics.nearest_indices(samples, train, NEIGHBOURS))
+        """Measures samples (S, …), training images (N, …) and held-out images (T, …), all pixels or all features."""
+        distances, neighbours = metrics.nearest(samples, train, NEIGHBOURS)
+        return cls(distances[:, 0], metrics.nearest(unseen, train)[0][:, 0], neighbours)
 
     def values(self) -> dict[str, float]:
-        """`novelty` and `share_closer`, as `metrics` defines them."""
+        """Returns `novelty` and `share_closer`, as `metrics` defines them."""
         return {
             "novelty": metrics.novelty(self.samples, self.unseen),
             "share_closer": metrics.share_closer(self.samples, self.unseen),

@@ -10,7 +10,7 @@ README.md             the model card
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from iglo.errors import UserError, shown
 from iglo.files.io import file_digest, read_json
-from iglo.latent.priors import SAMPLERS, Prior
+from iglo.latent.priors import PRIORS, Prior
 from iglo.models.config import ModelConfig, parse_config
 from iglo.models.glo import load_network
-from iglo.params.fields import NonNegativeInt, PositiveInt, at_least, parse
+from iglo.params.fields import NonNegativeInt, Number, PositiveInt, number
 from iglo.params.run_record import Loss, Network
+from iglo.params.validate import parse
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 
@@ -41,9 +42,9 @@ class CodeStatistics:
     """Statistics of the learned codes: count, mean and standard deviation of each coordinate, and mean length."""
 
     count: PositiveInt
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    length: Annotated[float, at_least(0)]
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
+    length: number(ge=0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Record:
     version: PositiveInt
     config: dict[str, Any]
     encoder_width: PositiveInt
-    prior: Literal[SAMPLERS]
+    prior: Literal[PRIORS]
     codes: CodeStatistics
     loss: Loss
     feature_network: Network | None
@@ -114,7 +115,7 @@ def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
     ]
     prior = read("prior", lambda path: _load_prior(path, record, config))
     class_codes = read("classes", lambda path: _load_classes(path, config)) if config.classes else None
-    placed = (runtime.place(network.eval().requires_grad_(False)) for network in networks)
+    placed = (runtime.to_device(network.eval().requires_grad_(False)) for network in networks)
     return Bundle(record, config, *placed, prior, class_codes, folder)
 
 

@@ -1,6 +1,6 @@
-"""Writes the README of an exported model from the record of its run.
+"""Writes the model card of an exported model, its README, from the record of its run.
 
-Names in it may come from anywhere (class names are names of folders), so all are escaped for Markdown and HTML.
+The names in the card can be any text (class names are names of folders), so all are escaped for Markdown and HTML.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,11 +36,13 @@ def model_card(
     log: Sequence[Mapping[str, Any]],
     prior: str,
 ) -> str:
-    """The card as Markdown.
+    """Returns the model card as Markdown.
 
     Args:
-        train_count: training images.
-        log: a row per stage and epoch, with the images `images_seen` so far in the stage.
+        train_count: number of training images.
+        log: a row per stage and epoch; `images_seen` counts the images since the start of the stage.
+        prior: name of the prior.
+        classes: names of the classes.
     """
     run, side = provenance.run, config.image_size
     colours = "grey" if config.channels == 1 else "colour"
@@ -96,6 +98,7 @@ def _source(data: Mapping[str, Any]) -> str:
 
 
 def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
+    """Yields each stage with its epochs and the images that it has seen."""
     for stage in dict.fromkeys(row["stage"] for row in log):
         rows = [row for row in log if row["stage"] == stage]
         yield stage, max(row["epoch"] for row in rows), max(row["images_seen"] for row in rows)
@@ -112,6 +115,7 @@ def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the values of nested mappings with their dotted keys."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
@@ -128,7 +132,10 @@ def _licences(provenance: Provenance) -> Iterator[str]:
     loss = run.loss if run.loss.name == "perceptual" else Network("no network", "random")
     uses = {"Loss": loss}
     if run.method != "class_content":
-        uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.feature_network}
+        uses |= {
+            "Features for clustering": provenance.features,
+            "Feature network of the metrics": provenance.feature_network,
+        }
     for use, network in uses.items():
         words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
         yield f"- {use}: {words}"

@@ -17,9 +17,10 @@ from iglo.latent.priors import Prior, PriorChoice, fit_prior
 from iglo.models.config import config_record
 from iglo.models.glo import GLOModel, kind_of, save_network
 from iglo.models.history import History
-from iglo.params.fields import parse
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, Network, Provenance, folder_digest
-from iglo.params.sections import ClassContentParams, Params
+from iglo.params.validate import parse
 from iglo.runtime.device import runtime_on
 
 RUN_METHODS = {"glo": ("glo", "incremental"), "class_content": ("class_content",)}  # of each kind of model

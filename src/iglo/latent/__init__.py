@@ -1,1 +1,1 @@
-"""Priors of codes, and the search for the code of an image."""
+"""Codes of new images: priors draw them, and inversion finds them for given images."""

@@ -1,16 +1,15 @@
-"""The code of an image that was not trained on: by an encoder, by optimisation from any start, or by both."""
+"""Finds codes of given images: by the encoder, by optimisation with a fixed generator, or by both."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from iglo.errors import UserError
-from iglo.losses.distances import Distance
-from iglo.models.codes import CodeTable
+from iglo.losses.distances import Distance, Representation
 from iglo.models.geometry import Euclidean
 from iglo.models.glo import GLOModel, encode
 from iglo.progress import bar
@@ -18,12 +17,36 @@ from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import Targets
 from iglo.training.loop import RATE_SCHEDULES
-from iglo.training.optimizers import RowAdam
 
-STEPS = {"encoder": 0, "hybrid": 48, "optimize": 500}  # of each method, where none are asked for
-TRIAL = 0.1  # share of the steps after which only the best start of each image goes on
-BETAS = (0.7, 0.99)  # of Adam: shorter memories than its defaults, for few steps
-LOOK_EVERY = 10  # steps between looks for codes that have stopped improving
+STEPS = {"encoder": 0, "hybrid": 48, "optimize": 500}  # default steps of each method
+TRIAL = 0.1  # after this share of the steps, only the best start of each image goes on
+LOOK_EVERY = 10  # steps between two checks whether a code still improves
+
+
+@dataclass(frozen=True)
+class Search:
+    """How codes are optimised: min over z of ‖G(z), x‖ by Adam (Kingma & Ba 2015).
+
+    Attributes:
+        steps: largest number of steps; None: the default of the method, see STEPS.
+        restarts: random starts of each image for the method `optimize`. After a tenth of the steps, the best one goes
+            on.
+        rate: learning rate for codes of unit variance per coordinate; it is scaled to the geometry's radius.
+        betas: Adam's betas. The default is for few steps.
+        schedule: how the rate falls over the steps; a name in RATE_SCHEDULES.
+        tolerance: a code stops if its loss falls by less than this share in LOOK_EVERY steps; 0: no code stops.
+        record: steps after which codes are recorded; requires one start for each image and tolerance 0.
+        batch_size: images that are optimised together.
+    """
+
+    steps: int | None = None
+    restarts: int = 4
+    rate: float = 0.3
+    betas: tuple[float, float] = (0.7, 0.99)
+    schedule: str = "cosine"
+    tolerance: float = 1e-3
+    record: tuple[int, ...] = ()
+    batch_size: int = 256
 
 
 @dataclass(frozen=True)
@@ -31,14 +54,16 @@ class Inverted:
     """Codes of N images.
 
     Attributes:
-        codes: (N, d) float32, the best of each image.
-        loss: (N,) their distance to the images.
-        steps: (N,) int64, after which each was found.
+        codes: (N, d) float32, the best code of each image.
+        loss: (N,) the distance between each image and the image of its code.
+        steps: (N,) int64, the number of steps after which each code was found.
+        recorded: step → (N, d), the codes after that many steps, for every step in `Search.record`.
     """
 
     codes: Tensor
     loss: Tensor
     steps: Tensor
+    recorded: Mapping[int, Tensor]
 
 
 def invert(
@@ -48,189 +73,149 @@ def invert(
     runtime: Runtime,
     *,
     method: str = "hybrid",
-    steps: int | None = None,
-    restarts: int = 4,
+    search: Search | None = None,
     seed: int = 0,
-    rate: float = 0.3,
-    tolerance: float = 1e-3,
-    batch_size: int = 256,
 ) -> Inverted:
-    """The code of each image by itself: G is fixed and in evaluation mode, so the others of a batch matter to rounding
-    alone.
+    """Finds a code for each image.
 
     Args:
-        model: with a generator, a shape and, but for `optimize`, an encoder.
-        images: (N, H, W, C) uint8, as the model draws them.
-        method: `encoder`, E(x) alone; `optimize`, min over z of ‖G(z), x‖ by Adam from random codes; `hybrid`, the same
-            from E(x).
-        steps: of optimisation at most; None: as STEPS says. The rate falls to 0 over them with a cosine.
-        restarts: random codes that `optimize` starts from; after a tenth of the steps the best of each image goes on.
-        rate: of Adam, for codes of unit variance per coordinate.
-        tolerance: a code whose loss has not fallen by this share within LOOK_EVERY steps is left as it is; 0: none is.
+        model: needs a generator, a shape and, unless the method is `optimize`, an encoder.
+        images: (N, H, W, C) uint8, of the model's size and channels.
+        method: `encoder` takes E(x); `optimize` optimises random codes; `hybrid` optimises E(x).
+        search: how codes are optimised; None: the defaults.
+        seed: seed of the random codes.
 
     Raises:
-        UserError: an unknown method, no encoder, or steps or restarts below 1.
+        UserError: unknown method, no encoder, or steps or restarts below 1.
     """
-    steps = _checked(model, method, steps, restarts)
+    search = _checked(model, method, search or Search())
+    starts = _starts(model, images, method, search.restarts, seed, runtime)
+    return optimise_codes(model, images, starts, distance, runtime, search)
+
+
+def optimise_codes(
+    model: GLOModel, images: np.ndarray, starts: Tensor, distance: Distance, runtime: Runtime, search: Search
+) -> Inverted:
+    """Optimises the codes of each image from the given starts. The generator is fixed and in evaluation mode.
+
+    Images do not influence each other: which images share a batch changes results by rounding only.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        starts: (N, R, d) codes, R for each image; they are used as they are, without projection.
+        search: `steps` must be a number; `restarts` is not used.
+    """
     targets = Targets(images, np.arange(len(images)), distance, runtime)
-    starts = _starts(model, images, method, restarts, seed, runtime)
-    generator, geometry, found = model.generator.eval(), model.config.geometry(), []
-    with bar(total=len(images), desc=method, unit="image") as shown:
-        for ids in torch.arange(len(images)).split(batch_size):
-            table = CodeTable(starts[ids].flatten(0, 1).to(runtime.device), geometry)
-            search = _Search(generator, table, ids, targets, distance, runtime)
-            search.run(steps, rate, tolerance)
-            found.append(search.best())
+    model.generator.eval()
+    found = []
+    with bar(total=len(images), desc="optimising codes", unit="image", hidden=not runtime.is_main) as shown:
+        for ids in torch.arange(len(images)).split(search.batch_size):
+            batch = _Batch(model, starts[ids], ids, targets, distance, runtime)
+            batch.run(search)
+            found.append(batch.best())
             shown.update(len(ids))
-    return Inverted(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+    codes, loss, steps = (torch.cat([getattr(each, name) for each in found]) for name in ("codes", "loss", "steps"))
+    recorded = {step: torch.cat([each.recorded[step] for each in found]) for step in search.record}
+    return Inverted(codes, loss, steps, recorded)
 
 
-def _checked(model: GLOModel, method: str, steps: int | None, restarts: int) -> int:
+def _checked(model: GLOModel, method: str, search: Search) -> Search:
+    """Returns the search with a number of steps; UserError if it is not possible."""
     if method not in STEPS:
         raise UserError(f"method: must be one of {', '.join(STEPS)}, got {method!r}.")
     if method != "optimize" and model.encoder is None:
-        raise UserError(f"method: {method!r} needs an encoder, which this model has not; use 'optimize'.")
+        raise UserError(f"method: {method!r} needs an encoder, and this model has none; use 'optimize'.")
     if method == "encoder":
-        return 0
-    if steps is not None and steps < 1:
-        raise UserError(f"steps: must be at least 1, got {steps}; the encoder alone is method 'encoder'.")
-    if restarts < 1:
-        raise UserError(f"restarts: must be at least 1, got {restarts}.")
-    return STEPS[method] if steps is None else steps
+        return replace(search, steps=0)
+    if search.steps is not None and search.steps < 1:
+        raise UserError(f"steps: must be at least 1, got {search.steps}; for the encoder alone use method 'encoder'.")
+    if search.restarts < 1:
+        raise UserError(f"restarts: must be at least 1, got {search.restarts}.")
+    return search if search.steps is not None else replace(search, steps=STEPS[method])
 
 
 def _starts(model: GLOModel, images: np.ndarray, method: str, restarts: int, seed: int, runtime: Runtime) -> Tensor:
     """(N, R, d) codes, R for each image."""
     if method != "optimize":
-        return encode(model.encoder, images, model.config, runtime).clone()[:, None]  # no longer an inference tensor
+        return encode(model.encoder, images, model.config, runtime)[:, None]
     geometry, dimension = model.config.geometry(), model.config.dimension
     drawn = geometry.sample(len(images) * restarts, dimension, torch_generator(seed, "inversion"))
     return drawn.view(len(images), restarts, dimension)
 
 
-class _Search:
-    """A search for the codes of B images from R starts each; it keeps the best code of each start.
+class _Batch:
+    """The search for the codes of B images from R starts each. It keeps the best code of each start.
 
-    A row of `table` is a start; the b-th image has the rows b·R to (b + 1)·R − 1.
+    Each of the B·R rows is a start: the image b has the rows b·R to (b + 1)·R − 1.
 
     Args:
-        table: B·R starting codes, which the search changes.
+        starts: (B, R, d).
         ids: (B,) int64, the rows of the images in `targets`.
     """
 
     def __init__(
-        self,
-        generator: nn.Module,
-        table: CodeTable,
-        ids: Tensor,
-        targets: Targets,
-        distance: Distance,
-        runtime: Runtime,
+        self, model: GLOModel, starts: Tensor, ids: Tensor, targets: Targets, distance: Distance, runtime: Runtime
     ):
-        self.generator, self.table, self.ids, self.starts = generator, table, ids, len(table.weight) // len(ids)
-        self.targets, self.distance, self.runtime = targets, distance, runtime
-        rows, device = len(table.weight), table.weight.device
-        self.codes = table.weight.detach().clone()
-        self.loss = torch.full((rows,), math.inf, dtype=torch.float32, device=device)
-        self.found = torch.zeros(rows, dtype=torch.int64, device=device)  # the step of the best
+        self.generator, self.geometry = model.generator, model.config.geometry()
+        self.ids, self.targets, self.distance, self.runtime = ids, targets, distance, runtime
+        self.starts = starts.shape[1]  # R
+        self.codes = starts.flatten(0, 1).to(runtime.device).clone().requires_grad_(True)
+        self.best_codes = self.codes.detach().clone()
+        self.best_loss = self.codes.new_full((len(self.codes),), math.inf, requires_grad=False)
+        self.best_step = torch.zeros(len(self.codes), dtype=torch.int64, device=runtime.device)
+        self.recorded: dict[int, Tensor] = {}
 
-    def run(self, steps: int, rate: float, tolerance: float) -> None:
-        """Optimises each code until it stops improving."""
-        adam = RowAdam([self.table], scaled(rate, self.table.geometry, self.table.weight.shape[1]), BETAS)
-        (group,) = adam.param_groups
-        full_rate, trial = group["lr"], math.ceil(TRIAL * steps)
-        rows = torch.arange(len(self.loss), device=self.loss.device)
-        target, earlier = self._targets(rows), None
+    def run(self, search: Search) -> None:
+        """Takes the steps. Rows that stopped get no gradient; Adam may still move them, but they are not read again."""
+        rate = scaled(search.rate, self.geometry, self.codes.shape[1])
+        adam = torch.optim.Adam([self.codes], rate, search.betas)
+        steps, factor = search.steps, RATE_SCHEDULES[search.schedule]
+        trial = math.ceil(TRIAL * steps)
+        rows = torch.arange(len(self.codes), device=self.codes.device)
+        target, earlier = self._target(rows), None
         for step in range(steps + 1):
+            if step in search.record:
+                self.recorded[step] = self.codes.detach().cpu().clone()
             with self.runtime.autocast():
-                images = self.generator(self.table(rows))
-                loss = self.distance.compare(self.distance.represent(images), target)
-            self._note(rows, loss.detach(), step)
+                loss = self.distance.compare(self.distance.represent(self.generator(self.codes[rows])), target)
+            self._keep_better(rows, loss.detach(), step)
             kept = rows
             if step == trial and self.starts > 1:
                 kept = self._best_rows()
-            elif step % LOOK_EVERY == 0 and tolerance and step:
-                kept = rows[self.loss[rows] <= (1 - tolerance) * earlier[rows]]
+            elif step % LOOK_EVERY == 0 and search.tolerance and step:
+                kept = rows[self.best_loss[rows] <= (1 - search.tolerance) * earlier[rows]]
             if step % LOOK_EVERY == 0:
-                earlier = self.loss.clone()
+                earlier = self.best_loss.clone()
             if step == steps or not len(kept):
                 return
-            (self.table.weight.grad,) = torch.autograd.grad(loss.sum(), self.table.weight)
-            group["lr"] = full_rate * RATE_SCHEDULES["cosine"](step / steps)
+            (self.codes.grad,) = torch.autograd.grad(loss.sum(), self.codes)
+            adam.param_groups[0]["lr"] = rate * factor(step / steps)
             adam.step()
+            with torch.no_grad():
+                self.codes.copy_(self.geometry.project(self.codes))
             if len(kept) < len(rows):
-                rows, target = kept, self._targets(kept)
+                rows, target = kept, self._target(kept)
 
-    def best(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes, losses and steps of the best start of each image."""
+    def best(self) -> Inverted:
+        """The best start of each image."""
         rows = self._best_rows()
-        return tuple(values[rows].cpu() for values in (self.codes, self.loss, self.found))
+        codes, loss, steps = (each[rows].cpu() for each in (self.best_codes, self.best_loss, self.best_step))
+        return Inverted(codes, loss, steps, self.recorded)
 
     def _best_rows(self) -> Tensor:
         """(B,) the row of the best start of each image."""
-        best = self.loss.view(-1, self.starts).argmin(1)
+        best = self.best_loss.view(-1, self.starts).argmin(1)
         return torch.arange(len(best), device=best.device) * self.starts + best
 
-    def _targets(self, rows: Tensor):
+    def _target(self, rows: Tensor) -> Representation:
         return self.targets.sub_batch(self.ids[(rows // self.starts).cpu()]).target
 
-    def _note(self, rows: Tensor, loss: Tensor, step: int) -> None:
-        better = loss < self.loss[rows]
+    def _keep_better(self, rows: Tensor, loss: Tensor, step: int) -> None:
+        better = loss < self.best_loss[rows]
         rows, loss = rows[better], loss[better]
-        self.codes[rows], self.loss[rows], self.found[rows] = self.table.weight.detach()[rows], loss, step
+        self.best_codes[rows], self.best_loss[rows], self.best_step[rows] = self.codes.detach()[rows], loss, step
 
 
 def scaled(rate: float, geometry: Euclidean, dimension: int) -> float:
-    """A rate for codes of unit variance per coordinate, made one for codes of this geometry."""
+    """Scales a rate for codes of unit variance per coordinate to codes of this geometry."""
     return rate * geometry.radius / math.sqrt(dimension)
-
-
-def optimise_codes(
-    model: GLOModel,
-    images: np.ndarray,
-    start: Tensor,
-    distance: Distance,
-    steps: Sequence[int],
-    runtime: Runtime,
-    rate: float = 5e-2,
-    batch_size: int = 256,
-) -> list[Tensor]:
-    """min over z of ‖G(z), x‖ for every image by itself, G fixed and in evaluation mode, by Adam.
-
-    Every coordinate has its own moments and no image's gradient reaches another's code, so an image's result depends
-    on its batch through rounding alone.
-
-    Args:
-        images: (N, H, W, C) uint8.
-        start: (N, d) codes.
-        steps: increasing; 0 is the start.
-        rate: of Adam, for codes of unit variance per coordinate; it goes with the geometry's radius.
-
-    Returns:
-        For each of `steps`, the (N, d) codes after that many steps.
-    """
-    targets = Targets(images, np.arange(len(images)), distance, runtime)
-    generator, pieces = model.generator.eval(), torch.arange(len(images)).split(batch_size)
-    found = [
-        _optimise(generator, targets.part(ids).target, start[ids], model, distance, steps, runtime, rate)
-        for ids in bar(pieces, desc="optimising codes", unit="batch", hidden=not runtime.is_main)
-    ]
-    return [torch.cat(codes) for codes in zip(*found, strict=True)]
-
-
-def _optimise(generator, target, start, model, distance, steps, runtime, rate) -> list[Tensor]:
-    geometry = model.config.geometry()
-    codes = start.to(runtime.device).clone().requires_grad_(True)
-    adam = torch.optim.Adam([codes], scaled(rate, geometry, codes.shape[1]))
-    found = []
-    for step in range(steps[-1] + 1):
-        if step in steps:
-            found.append(codes.detach().cpu().clone())
-        if step == steps[-1]:
-            return found
-        with runtime.autocast():
-            loss = distance.compare(distance.represent(generator(codes)), target).sum()
-        (codes.grad,) = torch.autograd.grad(loss, codes)
-        adam.step()
-        with torch.no_grad():
-            codes.copy_(geometry.project(codes))

@@ -1,4 +1,4 @@
-"""Where new codes are drawn from: priors fitted to the learned codes. Every draw goes through the geometry."""
+"""Priors draw new codes. They are fitted to the learned codes, and every draw is projected by the geometry."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,28 +19,28 @@ from iglo.files.io import read_json, write_json
 from iglo.models.geometry import Euclidean
 from iglo.progress import bar
 from iglo.randomness import sklearn_seed, torch_generator
-from iglo.runtime.device import building
+from iglo.runtime.process import building
 from iglo.runtime.threads import exact_threads
 
-JITTER = 1e-6  # added to variances; those of codes are about 1
-MIXTURES = (1, 2, 4, 8, 16, 32)  # components that are tried
-MIXTURE_CODES = 10_000  # that mixtures are fitted to, at most
-MIXTURE_FLOOR = 1e-4  # added to a component's variances, in units of the codes' mean variance
-IMLE_NOISE, IMLE_WIDTH = 8, 256  # dimensions; of more noise the nearest is hardly nearer than any
-IMLE_ROUNDS, IMLE_STEPS, IMLE_BATCH, IMLE_RATE = 150, 12, 128, 1e-3  # steps of a round, at least
-IMLE_CODES, IMLE_POOL = 4096, 8  # codes of a round, at most, and noises for each
+JITTER = 1e-6  # added to variances; the variances of codes are about 1
+MIXTURES = (1, 2, 4, 8, 16, 32)  # numbers of components that are tried
+MIXTURE_CODES = 10_000  # largest number of codes to fit a mixture to
+MIXTURE_FLOOR = 1e-4  # added to a component's variances; unit: the mean variance of the codes
+IMLE_NOISE, IMLE_WIDTH = 8, 256  # dimensions; in more of them, the nearest noise is hardly nearer than others
+IMLE_ROUNDS, IMLE_STEPS, IMLE_BATCH, IMLE_RATE = 150, 12, 128, 1e-3  # IMLE_STEPS: least steps in a round
+IMLE_CODES, IMLE_POOL = 4096, 8  # largest number of codes in a round, and noises for each code
 
 Arrays = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Draws codes. It is its name and its arrays, so that no pickle is needed to keep it.
+    """A distribution of codes. It consists of a name and arrays, so that it can be saved without pickle.
 
     Attributes:
-        name: one of SAMPLERS.
-        arrays: what was fitted, contiguous: another layout in memory could mean other last bits.
-        geometry: where codes may lie.
+        name: one of PRIORS.
+        arrays: the fitted arrays, contiguous, because the last bits of a draw can depend on the layout in memory.
+        geometry: the geometry of the codes.
     """
 
     name: str
@@ -48,16 +48,16 @@ class Prior:
     geometry: Euclidean
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """(count, d) float32 codes, where codes may lie."""
+        """Draws (count, d) float32 codes, projected by the geometry."""
         return self.geometry.project(DRAW[self.name](self.arrays, count, rng).float())
 
     def save(self, path: str | Path) -> None:
-        """Writes a safetensors file of the arrays, with the name as its metadata."""
+        """Writes a safetensors file of the arrays; the name is in its metadata."""
         save_file(dict(self.arrays), path, {"prior": self.name})
 
     @classmethod
     def load(cls, path: str | Path, geometry: Euclidean) -> "Prior":
-        """What `save` wrote; UserError when it is no prior, or one that draws what is not finite."""
+        """Reads a file of `save`; UserError if it has no prior, or if draws of the prior are not finite."""
         try:
             with safe_open(path, "pt") as file:
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -66,12 +66,16 @@ class Prior:
         except (OSError, SafetensorError, LookupError, TypeError, RuntimeError):
             whole = False
         if not whole:
-            raise UserError(f"{path}: holds no prior; run the stage that makes it again.")
+            raise UserError(f"{path}: this file has no usable prior; run the stage that writes it again.")
         return prior
 
 
 def fit_prior(name: str, codes: Tensor, geometry: Euclidean, seed: int) -> Prior:
-    """The prior of this name for (N, d) learned codes, which lie where the geometry allows.
+    """Fits a prior to (N, d) learned codes.
+
+    Args:
+        name: one of PRIORS.
+        codes: (N, d), already projected by the geometry.
 
     Raises:
         UserError: a code is not finite.
@@ -88,10 +92,10 @@ class PriorChoice:
 
     Attributes:
         priors: the priors by name.
-        chosen: name of the chosen prior.
-        kernel_distance: by name, between images of the prior's codes and held-out images; empty if there are too
-            few images.
-        about: the digest of the `model` of these priors, and the `feature_network` (network, weights) of the distances.
+        chosen: the name of the chosen prior.
+        kernel_distance: for each prior, the kernel distance between its samples and the held-out images; empty if there
+            are too few images.
+        about: `model`, the digest of the model; and `feature_network`, the network and weights that measured.
     """
 
     priors: Mapping[str, Prior]
@@ -107,25 +111,25 @@ class PriorChoice:
 
     @classmethod
     def load(cls, folder: str | Path, geometry: Euclidean) -> "PriorChoice":
-        """What `save` wrote; UserError when it is not that."""
+        """Reads a folder of `save`; UserError if it is damaged."""
         path = Path(folder) / "priors.json"
         record = read_json(path)
         try:
             chosen, distances, about = record["chosen"], record["kernel_distance"], dict(record.get("of", {}))
-            distance = {name: float(distances[name]) for name in SAMPLERS} if distances != {} else {}
+            distance = {name: float(distances[name]) for name in PRIORS} if distances != {} else {}
         except (LookupError, TypeError, ValueError, AttributeError):
             chosen = None
-        if chosen not in SAMPLERS:
-            raise UserError(f"{path}: names no choice of priors; run the stage that makes it again.")
-        priors = {name: Prior.load(path.with_name(f"{name}.safetensors"), geometry) for name in SAMPLERS}
+        if chosen not in PRIORS:
+            raise UserError(f"{path}: this file has no choice of priors; run the stage that writes it again.")
+        priors = {name: Prior.load(path.with_name(f"{name}.safetensors"), geometry) for name in PRIORS}
         return cls(priors, chosen, distance, about)
 
 
-# --- Gaussians: weights (K,), means (K, d), and roots (K, d, d) of the covariances, RRᵀ = Σ ---
+# --- Gaussians and mixtures: weights (K,), means (K, d), and roots R (K, d, d) of the covariances, RRᵀ = Σ ---
 
 
 def _fit_normal(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    """The geometry's prior: normal, with the radius as root mean square length."""
+    """Returns the normal distribution whose root mean square length is the geometry's radius, whatever the codes."""
     dimension = codes.shape[1]
     root = geometry.radius / dimension**0.5 * torch.eye(dimension, dtype=torch.float32)
     return _gaussian(codes.new_zeros(dimension), root)
@@ -144,22 +148,24 @@ def _gaussian(mean: Tensor, root: Tensor) -> Arrays:
 
 
 def _covariance(codes: Tensor) -> Tensor:
-    """(d, d); of a single code JITTER alone."""
+    """Returns the covariance of the codes (d, d) plus JITTER; for a single code only JITTER."""
     spread = torch.cov(codes.T, correction=min(1, len(codes) - 1)).reshape(codes.shape[1], -1)
     return spread + JITTER * torch.eye(codes.shape[1], dtype=torch.float32)
 
 
 @exact_threads()
 def _fit_mixture(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    """As many components as the Bayesian information criterion (Schwarz 1978) likes best, with full or with diagonal
-    covariances; two different codes for each at least."""
+    """Fits mixtures of different sizes and kinds of covariance; the best Bayesian information criterion wins.
+
+    The criterion is of Schwarz 1978. Each component has at least two different codes.
+    """
     codes = codes[torch.linspace(0, len(codes) - 1, min(len(codes), MIXTURE_CODES), dtype=torch.float32).long()]
     different = len(codes.unique(dim=0))
     if different < 2:
         return _fit_full(codes, geometry, seed)
     floor = MIXTURE_FLOOR * codes.var(0).mean().item()
     random_state = sklearn_seed(seed, "gmm")
-    mixtures = (  # one after another: in many dimensions all of them together fill the memory
+    mixtures = (  # a generator, because all of them together need much memory if d is large
         GaussianMixture(components, covariance_type=kind, reg_covar=floor, random_state=random_state)
         for kind in ("full", "diag")
         for components in MIXTURES
@@ -167,7 +173,7 @@ def _fit_mixture(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     )
     points = codes.numpy()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # one that has not converged may still be the best
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture that has not converged may still be the best
         best = min((mixture.fit(points) for mixture in mixtures), key=lambda mixture: mixture.bic(points))
     means, covariances = (torch.from_numpy(array) for array in (best.means_, best.covariances_))
     roots = covariances.sqrt().diag_embed() if best.covariance_type == "diag" else torch.linalg.cholesky(covariances)
@@ -186,13 +192,13 @@ def _draw_gaussians(arrays: Arrays, count: int, rng: torch.Generator) -> Tensor:
     return codes
 
 
-# --- IMLE: a mapping from noise to codes ---
+# --- IMLE: a network that maps noise to codes ---
 
 
 def _fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    """Implicit maximum likelihood (Li & Malik 2018), as GLANN draws codes (Hoshen, Li & Malik 2019, equation 5).
+    """Fits a mapping by implicit maximum likelihood (Li & Malik 2018), as GLANN does (Hoshen, Li & Malik 2019).
 
-    For every code the nearest of a pool of mapped noises is pulled to it, so that no code is left out.
+    For each code, the mapping is trained to move the nearest of many mapped noises to the code. So no code is left out.
     """
     rng = torch_generator(seed, "imle")
     scale = codes.square().mean().sqrt().clamp_min(JITTER**0.5).float()
@@ -213,7 +219,7 @@ def _fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
 
 @building()
 def imle_mapping(dimension: int, rng: torch.Generator) -> nn.Sequential:
-    """(N, 8) noise → (N, dimension) codes: two hidden layers, drawn as by He et al. (2015)."""
+    """Returns a network from noise (N, 8) to codes (N, dimension): two hidden layers, initialised by He et al. 2015."""
     widths = (IMLE_NOISE, IMLE_WIDTH, IMLE_WIDTH, dimension)
     layers = [nn.Linear(*widths[index : index + 2]) for index in range(3)]
     for layer in layers:
@@ -224,13 +230,13 @@ def imle_mapping(dimension: int, rng: torch.Generator) -> nn.Sequential:
 
 @torch.no_grad()
 def nearest_noises(network: nn.Module, pool: Tensor, codes: Tensor, chunk: int = 1024) -> Tensor:
-    """(N,) for each of (N, d) codes, which of the (M, e) noises is mapped nearest to it."""
+    """Returns, for each of the codes (N, d), the row of the noise (M, e) that is mapped nearest to it: (N,)."""
     mapped = network(pool)
     return torch.cat([torch.cdist(piece, mapped).argmin(1) for piece in codes.split(chunk)])
 
 
 def imle_loss(network: nn.Module, noises: Tensor, codes: Tensor) -> Tensor:
-    """Mean squared difference of (N, d) codes and the mapped (N, e) noises that were found nearest to them."""
+    """Returns the mean squared difference of codes (N, d) and their mapped nearest noises (N, e)."""
     return functional.mse_loss(network(noises), codes)
 
 
@@ -252,4 +258,4 @@ FIT: dict[str, Callable[[Tensor, Euclidean, int], Arrays]] = {
 }
 DRAW: dict[str, Callable[[Arrays, int, torch.Generator], Tensor]] = dict.fromkeys(FIT, _draw_gaussians)
 DRAW["imle"] = _draw_imle
-SAMPLERS = tuple(FIT)
+PRIORS = tuple(FIT)

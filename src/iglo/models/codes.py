@@ -94,7 +94,7 @@ class CodeTable(nn.Module):
             codes, keys = (torch.from_numpy(read_array(folder / f"{name}_{part}.npy")) for part in ("codes", "keys"))
             return cls(codes, config.geometry, keys, config.noisy)
         whole = read_array(path, mmap="c")
-        block = runtime.block(len(whole))
+        block = runtime.local_slice(len(whole))
         codes = torch.from_numpy(np.asarray(whole[block]))
         return cls(codes, config.geometry, noisy=config.noisy, shard=Shard(block.start, len(whole)))
 

@@ -8,7 +8,8 @@ from torch import nn
 from iglo.errors import UserError
 from iglo.models.geometry import Euclidean, make_geometry
 from iglo.models.networks import Encoder, Generator, ModulatedGenerator, PairEncoder
-from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate, parse, shown
+from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate
+from iglo.params.validate import parse, shown
 
 
 class TableConfig(NamedTuple):

@@ -53,11 +53,11 @@ class GLOModel(nn.Module):
         """
         folder = Path(folder)
         config, width = _read_config(folder)
-        generator = runtime.place(load_network(config.generator(), folder / "generator.safetensors"))
+        generator = runtime.to_device(load_network(config.generator(), folder / "generator.safetensors"))
         codes = Codes.load(folder, config.tables(), runtime).to(runtime.device)
         encoder = None
         if width:
-            encoder = runtime.place(load_network(config.encoder(width), folder / "encoder.safetensors"))
+            encoder = runtime.to_device(load_network(config.encoder(width), folder / "encoder.safetensors"))
         return cls(config, generator, codes, encoder)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from iglo.runtime.device import building
+from iglo.runtime.process import building
 
 
 class Generator(nn.Module):

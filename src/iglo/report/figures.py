@@ -13,13 +13,13 @@ from PIL import Image, ImageDraw
 from iglo.files.io import whole_file
 from iglo.report.fonts import BOLD, TEXT, font, text_size, wrapped
 
-PAGE = 900  # px, the width that a grid stays within where it can
-LARGEST = 96  # px, the side up to which a small image is enlarged
-SMALLEST_TITLE = 420  # px, the width of a title over narrower images
-ANIMATED = 64  # px, small images are enlarged to at most this side in an animation
+PAGE = 900  # px, the largest width of a grid, if possible
+LARGEST = 96  # px, a small image is enlarged up to this side
+SMALLEST_TITLE = 420  # px, the least width at which a title wraps
+ANIMATED = 64  # px, the same as LARGEST, for animations
 RESTS = 4  # frames of a pause in an animation
-PATHS = 8  # in an animation, at most
-ROOM = 2_500_000  # about the most changing pixels in all frames of an animation: 2 MB of photographs
+PATHS = 8  # most paths in an animation
+ROOM = 2_500_000  # most pixels of images in all frames of an animation, about 2 MB of photographs
 GAP = 4  # px between images
 MARGIN = 12  # px around a grid
 LABEL_WIDTH = 150  # px at which row labels wrap
@@ -34,13 +34,13 @@ def grid(
     column_labels: Sequence[str] | None = None,
     scale: int | None = None,
 ) -> np.ndarray:
-    """Rows of images on white, `(height, width, 3) uint8`; text wraps rather than being cut.
+    """Returns rows of images on white, `(height, width, 3) uint8`. Text that is too long is wrapped.
 
     Args:
         rows: image batches `(n, H, W, C)`, all of one H and W; n and C may differ from row to row.
-        row_labels: a text for each row, or None.
-        column_labels: a text for each column from the left, or None.
-        scale: pixels per image pixel; None enlarges images up to 96 pixels, as far as the page is wide enough.
+        row_labels: a text for each row.
+        column_labels: a text for each column, from the left.
+        scale: pixels per pixel of an image; None: images are enlarged up to 96 pixels if the page is wide enough.
     """
     columns = max(*map(len, rows), len(column_labels or []))
     height, width = rows[0].shape[1:3]
@@ -77,7 +77,7 @@ def grid(
         for column, image in enumerate(row):
             x = left + column * pitch + (pitch - GAP - width) // 2
             image_top = y + (step - GAP - height) // 2
-            # a hairline outside the pixels keeps the edge of an image that is white there
+            # a thin line around the image shows where a white image ends
             draw.rectangle((x - 1, image_top - 1, x + width, image_top + height), outline=FAINT)
             canvas.paste(Image.fromarray(_enlarged(image, scale)), (x, image_top))
         y += step
@@ -92,13 +92,13 @@ def save_grid(
     column_labels: Sequence[str] | None = None,
     scale: int | None = None,
 ) -> None:
-    """The `grid` of these arguments as a PNG."""
+    """Writes the `grid` of these arguments as a PNG."""
     with whole_file(path) as partial:
         Image.fromarray(grid(rows, title, row_labels, column_labels, scale)).save(partial, format="PNG")
 
 
 def save_stacked(path: str | Path, grids: Sequence[np.ndarray]) -> None:
-    """Grids, `(height, width, 3) uint8` each, one below the other as a PNG; right of the narrower ones it is white."""
+    """Writes grids, `(height, width, 3) uint8` each, one below another as a PNG, with white right of narrower grids."""
     width = max(each.shape[1] for each in grids)
     padded = [_on_white(each, len(each), width) for each in grids]
     with whole_file(path) as partial:
@@ -108,16 +108,16 @@ def save_stacked(path: str | Path, grids: Sequence[np.ndarray]) -> None:
 def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_frame: float) -> None:
     """Writes an endless GIF of images or grids; times are rounded to hundredths of a second.
 
-    Smaller frames are padded with white at the right and below. All frames share one palette of 256 colours without
-    dithering, so that still parts do not flicker. Equal successive frames become one longer frame: to pause at the end,
-    repeat the last frame.
+    Smaller frames are padded with white at the right and below. All frames have the same palette of 256 colours,
+    without dithering, so that still parts do not flicker. Equal successive frames become one longer frame; so to pause
+    at the end, repeat the last frame.
     """
     shades = [_rgb(frame) for frame in frames]
     height, width = (max(shade.shape[axis] for shade in shades) for axis in (0, 1))
     stills = [Image.fromarray(_on_white(shade, height, width)) for shade in shades]
     pixels = np.concatenate([np.asarray(still).reshape(-1, 3) for still in stills])
     thinned = pixels[:: max(1, len(pixels) // 500_000)]
-    # of Pillow's methods the one with the smallest largest error on photographs: rare bright colours survive
+    # this method of Pillow has the smallest maximum error on photographs: it keeps rare bright colours
     palette = Image.fromarray(thinned[None]).quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     _keep_white(palette, pixels)
     first, *others = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
@@ -127,7 +127,7 @@ def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_f
 
 
 def _keep_white(palette: Image.Image, pixels: np.ndarray) -> None:
-    """Makes the brightest colour of a palette white if pixels (N, 3) are white, so that it equals the white page."""
+    """Makes the brightest colour of a palette white if any of the pixels (N, 3) is white, as the page is."""
     if (pixels == 255).all(axis=1).any():
         colours = np.reshape(palette.getpalette(), (-1, 3))
         colours[colours.sum(axis=1).argmax()] = 255
@@ -140,12 +140,12 @@ def save_learning(
     originals: np.ndarray,
     seconds_per_frame: float,
 ) -> None:
-    """Writes a GIF of how the same images, above the originals, change while learning; it pauses on the last frame.
+    """Writes a GIF of how images change during training, above the originals. It pauses on the last frame.
 
-    It shows as many of the first images as the size of the file allows.
+    It shows only the first images if all of them would make the file too large.
 
     Args:
-        named_frames: pairs of a title and images (K, H, W, C), in order of time.
+        named_frames: pairs of a title and images (K, H, W, C), in the order of time.
         originals: (K, H, W, C).
     """
     scale, shown = _fitting(originals.shape[1], len(named_frames))
@@ -160,8 +160,8 @@ def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -
     """Writes a GIF of paths that go forward and back, with a pause at both ends.
 
     Args:
-        images: (P, T, H, W, C): P paths of T points. As many of the first paths are shown as the size of the file
-            allows.
+        images: (P, T, H, W, C): P paths of T points. Only the first paths are shown if all of them would make the file
+            too large.
     """
     scale, shown = _fitting(images.shape[2], 2 * images.shape[1])
     stills = [grid([frame], scale=scale) for frame in images[: min(shown, PATHS)].swapaxes(0, 1)]
@@ -170,19 +170,19 @@ def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -
 
 
 def _fitting(side: int, frames: int) -> tuple[int, int]:
-    """How often an animation repeats each pixel, and how many images it shows side by side."""
+    """Returns how often an animation repeats each pixel, and how many images it shows side by side."""
     scale = max(1, ANIMATED // side)
     return scale, max(1, ROOM // (frames * (side * scale) ** 2))
 
 
 def _on_white(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W, 3) uint8 → (height, width, 3), white right of the image and below it."""
+    """Pads an image (H, W, 3) uint8 with white at the right and below, to (height, width, 3)."""
     below, right = height - image.shape[0], width - image.shape[1]
     return np.pad(image, ((0, below), (0, right), (0, 0)), constant_values=255)
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) uint8 or float in [0, 1] → (H, W, 3) uint8."""
+    """Converts an image (H, W, C), uint8 or float in [0, 1], to (H, W, 3) uint8."""
     if image.dtype != np.uint8:
         image = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image

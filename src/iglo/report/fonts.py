@@ -1,4 +1,4 @@
-"""Text in figures: the same fonts on every machine, line breaks, and names with letters that the font lacks."""
+"""Fonts of the figures, the same on every machine; line breaks; and names that the font cannot draw."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from iglo.errors import warn
 
 TEXT, BOLD = "DejaVuSans", "DejaVuSans-Bold"  # the fonts that matplotlib includes and uses
-LISTED = 5  # names that a warning lists, at most
+LISTED = 5  # most names that a warning lists
 
 
 def drawable(names: Sequence[str], kind: str) -> list[str]:
-    """Replaces names that the font cannot draw by `kind` and a number, counted from 1.
+    """Replaces each name that the font cannot draw by `kind` and its number, from 1, and warns.
 
-    The font draws an empty box for a letter that it lacks, such as a Chinese one. A warning says which number stands
-    for which name.
+    The font draws an empty box for a letter that it does not have, such as a Chinese one.
     """
     letters = _letters()
     numbers = [number for number, name in enumerate(names, 1) if not letters.issuperset(map(ord, name))]
@@ -27,15 +26,14 @@ def drawable(names: Sequence[str], kind: str) -> list[str]:
         listed = ", ".join(f"{names[number - 1]!r} is {kind} {number}" for number in numbers[:LISTED])
         more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
         warn(
-            f"The figures' font lacks letters of {len(numbers)} names, so the figures show numbers instead: "
-            f"{listed}{more}.",
+            f"The font of the figures cannot draw {len(numbers)} names, so the figures show numbers: {listed}{more}.",
         )
     return [f"{kind} {number}" if number in numbers else name for number, name in enumerate(names, 1)]
 
 
 @cache
 def _letters() -> frozenset[int]:
-    """The code points of every letter that the font can draw."""
+    """Returns the code points of all letters that the font can draw."""
     return frozenset(FT2Font(str(_path(TEXT))).get_charmap())
 
 
@@ -44,12 +42,12 @@ def _path(name: str) -> Path:
 
 
 def font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """TEXT or BOLD, `size` px high."""
+    """Returns the font TEXT or BOLD, `size` px high."""
     return ImageFont.truetype(str(_path(name)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def text_size(text: str, face: ImageFont.FreeTypeFont) -> tuple[int, int]:
-    """Width and height in px, from the origin that text is drawn at."""
+    """Returns width and height in px, from the origin of the text."""
     if not text:
         return 0, 0
     _, _, right, bottom = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((0, 0), text, face)

@@ -1,4 +1,4 @@
-"""The most important numbers of a run, for comparing runs."""
+"""Selects the most important numbers of a run, to compare runs."""
 
 from fnmatch import fnmatchcase
 
@@ -19,14 +19,14 @@ HEADLINE = (
     "test.encoder.lpips_*",
     "memorisation.pixels.share_closer",
 )
-"""Dotted names; * stands for the name of the network that measured."""
+"""Dotted keys; * is the name of the network that measured."""
 
 
 def headline(values: dict, prefix: str = "") -> dict:
-    """The numbers of `values` that HEADLINE names, nested and in the order of `values`.
+    """Returns the numbers of `values` that HEADLINE names, nested and in the order of `values`.
 
     Args:
-        prefix: the dotted key of `values` in all metrics, with a dot at its end.
+        prefix: the dotted key of `values` in all metrics, ending with a dot.
     """
     chosen = {}
     for key, value in values.items():

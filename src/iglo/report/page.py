@@ -1,4 +1,4 @@
-"""A run as one HTML file: its figures, numbers, parameters and times. It opens without network."""
+"""Writes the page of a run: one HTML file with its figures, numbers, parameters and times. It needs no network."""
 
 import base64
 import io
@@ -14,20 +14,23 @@ from jinja2 import Environment
 from PIL import Image
 
 from iglo.files.io import whole_file
-from iglo.report.page_text import FIGURES, MEASURES, TEMPLATE, Measure
+from iglo.report.page_measures import MEASURES, Measure
+from iglo.report.page_template import TEMPLATE
+from iglo.report.page_text import FIGURES
 
-WIDE = 1700  # px: a wider picture is a plot, which is shown at half its size
-WIDEST = 1000  # px: the width of the page, to which a lossy picture is reduced
-LARGE = 150_000  # bytes: a larger picture is stored with a little loss
+WIDE = 1700  # px; a wider picture is a plot, and is shown at half its size
+WIDEST = 1000  # px, the width of the page; a picture stored with loss is reduced to it
+LARGE = 150_000  # bytes; a larger picture is stored with a little loss
 Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image inside the page.
+    """An image in the page.
 
     Attributes:
-        source, still: `data:` addresses; readers who want no motion see the still.
+        source: a `data:` address.
+        still: a still image for readers who do not want motion; None if the image does not move.
         width, height: px on the page.
     """
 
@@ -41,7 +44,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of numbers; its rows are (name, cells), with a cell for every measure."""
+    """A table of numbers. A row is a name and a cell for each measure."""
 
     title: str
     measures: Sequence[Measure]
@@ -49,7 +52,7 @@ class Table:
 
     @property
     def feature_networks(self) -> list[str]:
-        """Names of the networks that measured."""
+        """The names of the networks that measured."""
         return list(dict.fromkeys(measure.feature_network for measure in self.measures if measure.feature_network))
 
 
@@ -60,7 +63,7 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
         figures: folder of the run's figures, PNG and GIF.
         values: the run's metrics, nested.
         params: the run's parameters, nested dataclasses.
-        times: by stage, perhaps nested: seconds, images_per_s and peak_mib.
+        times: stage → seconds, images_per_s and peak_mib; can be nested.
     """
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
     text = template.render(
@@ -79,9 +82,9 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
 
 
 def _sections(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Sections (title, introduction, file name → caption) of the figures in `folder`; those without a caption last.
+    """Yields the sections of the figures in `folder`: title, introduction, and file name → caption.
 
-    A name in FIGURES may be a pattern, such as `stage-*.png`.
+    A name in FIGURES can be a pattern, such as `stage-*.png`. Figures without a caption are last.
     """
     there = {path.name for path in folder.iterdir() if path.suffix in (".png", ".gif")}
     for title, intro, captions in FIGURES:
@@ -97,7 +100,7 @@ def _sections(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def _by_number(name: str) -> list[str | int]:
-    """A key for sorting: 2 comes before 10."""
+    """Returns a key for sorting, by which 2 comes before 10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 
@@ -114,7 +117,7 @@ def _pictures(folder: Path, captions: Mapping[str, str]) -> Iterator[Picture]:
 
 
 def _small(image: Image.Image) -> bytes:
-    """An image as WebP, without loss if it is small."""
+    """Returns an image as WebP, without loss if it is small."""
     image = image.convert("RGB")
     exact = _webp(image, lossless=True)
     if len(exact) <= LARGE:
@@ -137,7 +140,7 @@ def _address(kind: str, raw: bytes) -> str:
 
 
 def _tables(values: Values) -> Iterator[Table]:
-    """The tables of numbers, with the value to compare them with: the best one, that of real images, or of chance."""
+    """Yields the tables of numbers."""
     train, test, split = (values.get(key, {}) for key in ("train", "test", "split"))
     yield _table(
         "Images compared with their reconstructions",
@@ -171,14 +174,14 @@ def _of(values: Values, section: str) -> list[tuple[str, Values]]:
 
 
 def _novelty(values: Values, space: str) -> Values:
-    """The novelty in the space `features_<feature_network>`, taken from the numbers of samples."""
+    """Returns the novelty in the space `features_<feature_network>`; it is among the numbers of the samples."""
     key = f"novelty_{space.removeprefix('features_')}"
     samples = values.get("samples", {})
     return {"novelty": samples[key]} if key in samples else {}
 
 
 def _table(title: str, named: Mapping[str, Values]) -> Table:
-    """A table of the rows that have numbers, a column for each measure, and a last row with the ideal values."""
+    """Returns a table of the rows that have numbers, with a column for each measure and a last row of ideal values."""
     named = {name: {_measure(key): value for key, value in row.items()} for name, row in named.items() if row}
     measures = list(dict.fromkeys(measure for row in named.values() for measure in row))
     rows = [(name, [measure.shown(row.get(measure)) for measure in measures]) for name, row in named.items()]
@@ -188,7 +191,7 @@ def _table(title: str, named: Mapping[str, Values]) -> Table:
 
 
 def _measure(key: str) -> Measure:
-    """The measure of a key of the metrics: `kd_random_alexnet` is `kd` by the feature network `random_alexnet`."""
+    """Returns the measure of a key: `kd_random_alexnet` is `kd` in the features of the network `random_alexnet`."""
     name = next((name for name in MEASURES if key == name or key.startswith(f"{name}_")), None)
     feature_network = key.removeprefix(f"{name}_") if name and key != name else None
     return MEASURES[name].by(feature_network) if name else Measure(key)
@@ -198,7 +201,7 @@ def _measure(key: str) -> Measure:
 
 
 def _flat_params(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, value as in YAML)."""
+    """Yields each dotted key with its value as in YAML."""
     for field in fields(section.__class__):
         value, key = getattr(section, field.name), prefix + field.name
         if is_dataclass(value.__class__):
@@ -211,7 +214,7 @@ def _flat_params(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _flat_times(times: Values, prefix: str = "") -> Iterator[tuple[str, Values]]:
-    """(stage, its times), in the order given."""
+    """Yields each stage with its times, in the given order."""
     for name, value in times.items():
         if "seconds" in value:
             yield prefix + name, value

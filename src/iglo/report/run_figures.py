@@ -1,4 +1,4 @@
-"""Draws the pictures of a run: how it learned, what it learned, and its images of new codes."""
+"""Draws the figures of a run: training, reconstructions, interpolations, samples and the split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from iglo.models.history import History
 from iglo.models.snapshots import Snapshots
 from iglo.report import figures, plots
 
-COLUMNS, BLOCKS = 12, 3  # images in a row of a grid, and rows of each kind
+COLUMNS, BLOCKS = 12, 3  # images in a row of a grid, and number of rows of each kind
 PATHS, POINTS = 8, 11  # interpolations in a grid, and images of each
-MOMENTS = 21  # frames of an animated interpolation, at most
-SAMPLERS = {  # in words
-    "normal": "the prior",
+MOMENTS = 21  # most frames of an animated interpolation
+PRIORS = {  # name → description
+    "normal": "a normal distribution",
     "gaussian_diag": "a Gaussian fitted to the learned codes, coordinate by coordinate",
     "gaussian": "a Gaussian fitted to the learned codes",
     "gmm": "a mixture of Gaussians fitted to the learned codes",
-    "imle": "a mapping of noise learned by IMLE",
+    "imle": "a mapping from noise, learned by IMLE",
 }
 
 
@@ -44,12 +44,12 @@ class Split:
 
 
 def draw_stages(folder: Path, history: History, originals: np.ndarray) -> None:
-    """Draws the same images after every stage, after the epochs of each stage, and as an animation.
+    """Draws the same images after each stage, after the epochs of each stage, and as an animation.
 
-    The label of a row is its PSNR, because the eye soon sees no difference between rows.
+    Each row is labelled with its PSNR, because the eye soon sees no difference between rows.
 
     Args:
-        originals: (N, H, W, C) uint8, the training images.
+        originals: (N, H, W, C) uint8, all training images.
     """
     snapshots, ids = history.snapshots, history.snapshots.ids.numpy()
     columns = [f"S{learned}" for learned in history.subset_id[ids]]
@@ -75,13 +75,13 @@ def draw_stages(folder: Path, history: History, originals: np.ndarray) -> None:
 
 
 def draw_reconstructions(folder: Path, originals: np.ndarray, reconstructions: np.ndarray, psnr: float) -> None:
-    """Draws training images, and G(z) below them."""
+    """Draws training images and, below them, G(z)."""
     rows = _paired(("original", originals), ("G(z)", reconstructions))
     _grid(folder / "reconstructions.png", rows, f"Reconstructions of training images, {psnr:.1f} dB on average")
 
 
 def draw_encoder(folder: Path, part: str, originals: np.ndarray, inverted: np.ndarray, psnr: float) -> None:
-    """Draws images, and G(E(x)) below them, for the part `train` or `test`."""
+    """Draws images of the part `train` or `test` and, below them, G(E(x))."""
     rows = _paired(("original", originals), ("G(E(x))", inverted))
     _grid(folder / f"encoder-{part}.png", rows, f"Encoder on {part} images, {psnr:.1f} dB on average")
 
@@ -101,11 +101,11 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
 
 def draw_samples_grid(folder: Path, samples: np.ndarray, prior: str) -> None:
     rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
-    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior}, {SAMPLERS[prior]}")
+    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior}, {PRIORS[prior]}")
 
 
 def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorChoice) -> None:
-    """Draws a row of samples for each prior; if distances were measured, the smallest is first."""
+    """Draws a row of samples for each prior, the smallest kernel distance first if it was measured."""
     distance, chosen = choice.kernel_distance, f"chosen: {choice.chosen}"
     names = {name: f"{name}, {distance[name]:.3g}" for name in sorted(distance, key=distance.get)}
     rows = [(label, samples[name][:COLUMNS]) for name, label in (names or {name: name for name in samples}).items()]
@@ -114,10 +114,10 @@ def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorCh
 
 
 def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: Mapping[str, Nearness]) -> None:
-    """Draws samples, and below each its nearest training images: first samples, then the samples nearest of all."""
+    """Draws samples and, below each, its nearest training images: first any samples, then the nearest samples."""
     nearest = np.argsort(near["features"].samples, kind="stable")
     rows = []
-    for title, ids in (("sample", np.arange(len(samples))), ("sample nearest of all", nearest)):
+    for title, ids in (("samples", np.arange(len(samples))), ("nearest samples", nearest)):
         shown = ids[:COLUMNS]
         rows.append((title, samples[shown]))
         for space in SPACES:
@@ -127,7 +127,7 @@ def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: 
 
 
 def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
-    """Draws how far samples and held-out images are from their nearest training images."""
+    """Draws histograms of the distances from samples and held-out images to their nearest training images."""
     for space, words in SPACES.items():
         distances = {"samples": near[space].samples, "held-out images": near[space].unseen}
         label, title = f"distance in {words}", "Distance to the nearest training image"
@@ -135,7 +135,7 @@ def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
 
 
 def draw_split(folder: Path, history: History, originals: np.ndarray, split: Split) -> None:
-    """Draws the clusters of the first round and the chosen images, as points and as rows of images."""
+    """Draws the clusters of the first round and the chosen images: as points, and as rows of images."""
     labels = split.labels
     first = np.flatnonzero(history.subset_id == 1)
     clusters = f"{labels.max() + 1} clusters ({split.features})"
@@ -149,8 +149,8 @@ def draw_split(folder: Path, history: History, originals: np.ndarray, split: Spl
 
 
 def draw_losses(folder: Path, log: list[dict]) -> None:
-    """Draws the terms of each generator stage against the images seen since the first stage began."""
-    log = [row for row in log if "held_out" not in row]  # rows of an encoder have this key
+    """Draws the loss terms of each stage that trains the generator, against the images seen since the first stage."""
+    log = [row for row in log if "held_out" not in row]  # only rows of an encoder have this key
     curves: dict[str, tuple[list, list]] = {}
     marks, offset = [], 0
     for stage in dict.fromkeys(row["stage"] for row in log):
@@ -162,15 +162,14 @@ def draw_losses(folder: Path, log: list[dict]) -> None:
             y += [row[term] for row in rows] + [np.nan]
         offset += rows[-1]["images_seen"]
     series = {name: (np.array(x), np.array(y)) for name, (x, y) in sorted(curves.items())}
-    plots.save_curves(
-        folder / "losses.png", series, "images seen", "mean of the term", "Training", log_y=True, marks=marks
-    )
+    labels = plots.Labels("Training", "images seen", "mean of the term")
+    plots.save_curves(folder / "losses.png", series, labels, log_y=True, marks=marks)
 
 
 def draw_overview(
     path: Path, originals: np.ndarray, reconstructions: np.ndarray, paths: Paths, test: np.ndarray, inverted: np.ndarray
 ) -> None:
-    """Draws the overview: training images and held-out images, what comes out, and paths."""
+    """Draws training images, held-out images, their reconstructions, and interpolations."""
     points = evenly(paths.images.shape[1], COLUMNS)
     interpolated = [(name, path[points]) for name, path in zip(("interpolated", "", ""), paths.images, strict=False)]
     rows = [
@@ -184,12 +183,12 @@ def draw_overview(
 
 
 def evenly(count: int, wanted: int) -> np.ndarray:
-    """`wanted` indices of `count` points, evenly spaced from the first to the last."""
+    """Returns `wanted` indices of `count` points, evenly spaced from the first to the last."""
     return np.linspace(0, count - 1, wanted).round().astype(int)
 
 
 def _flattened(points: np.ndarray) -> np.ndarray:
-    """(N, P) → (N, 2): the first two principal components; a missing one is 0."""
+    """Projects points (N, P) to their first two principal components (N, 2); a missing component is 0."""
     if len(points) == 1:
         return np.zeros((1, 2))
     components = min(2, *points.shape)
@@ -198,7 +197,7 @@ def _flattened(points: np.ndarray) -> np.ndarray:
 
 
 def _paired(*named: tuple[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Rows of each group in turn, BLOCKS times."""
+    """Returns BLOCKS rows of each group, in turn."""
     count = min(len(images) for _, images in named)
     starts = range(0, min(count, BLOCKS * COLUMNS), COLUMNS)
     return [(name, images[start : start + COLUMNS]) for start in starts for name, images in named]
@@ -215,10 +214,10 @@ def _uint8(images: np.ndarray) -> np.ndarray:
 
 
 def psnr_of_frames(snapshots: Snapshots, originals: np.ndarray) -> list[float]:
-    """PSNR of each frame in dB, the mean over its images.
+    """Returns the PSNR of each frame in dB, the mean over its images.
 
     Args:
-        originals: (N, H, W, C) uint8, the images that the ids of the snapshots number.
+        originals: (N, H, W, C) uint8; the ids of the snapshots are its rows.
     """
     targets = np.asarray(originals[snapshots.ids.numpy()], np.float32) / 255
     return [metrics.psnr(frame.numpy() / np.float32(255), targets) for frame in snapshots.frames]

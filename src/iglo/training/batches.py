@@ -37,7 +37,7 @@ class Targets:
         self.row = torch.full((len(images),), -1)  # place of each id in the cache
         self.row[ids] = torch.arange(len(ids))
         self.pixels, left = None, cache_gb * 1e9
-        if runtime.has_own_memory and len(ids) * self.images[0].nbytes <= left:
+        if runtime.on_gpu and len(ids) * self.images[0].nbytes <= left:
             self.pixels = send(torch.from_numpy(self.images[ids]), runtime.device)
             left -= self.pixels.nbytes
         cached = distance is not None and len(ids)
@@ -148,7 +148,7 @@ class Batches:
         self.runtime = targets.runtime
         count = len(targets.images)
         self.own = {source: self.runtime.local_ids(sampler.ids, count) for source, sampler in sources.items()}
-        self.share = {source: _length(self.runtime.block(sampler.filled)) for source, sampler in sources.items()}
+        self.share = {source: _length(self.runtime.local_slice(sampler.filled)) for source, sampler in sources.items()}
         fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
         if not self.runtime.all(bool(fewest.all())):
             raise UserError(

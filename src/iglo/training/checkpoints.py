@@ -201,7 +201,7 @@ def _read(paths: list[Path], runtime: Runtime) -> dict:
         others = [_verified(path)[0] for path in paths[1:]]
         for key in _rows(tensors, json.loads(about["by_image"])):
             rows = torch.cat([each[key] for each in (tensors, *others)])
-            tensors[key] = rows[runtime.block(len(rows))].clone()
+            tensors[key] = rows[runtime.local_slice(len(rows))].clone()
     return _fill(json.loads(about["state"]), tensors)
 
 

@@ -17,7 +17,8 @@ from iglo.losses.terms import (
 from iglo.models.glo import encode, recalibrate_bn
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
-from iglo.params.sections import ClassContentParams, Params
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler
@@ -36,7 +37,7 @@ def learn_encoder(trainer: Trainer) -> RunState:
     model, params, runtime = trainer.model, trainer.params, trainer.runtime
     section = params.encoder
     encoder = initialise(model.config.encoder(section.width), torch_generator(params.seed, "encoder"))
-    model.encoder = runtime.place(encoder)
+    model.encoder = runtime.to_device(encoder)
     held_out, kept = _split_held_out(len(trainer.images), params)
     distance = CodeDistance(section.l1, section.l2)
     regression = CodeRegression(distance)
@@ -102,7 +103,7 @@ def learn_autoencoder(trainer: Trainer, budget: int, penalty: float) -> RunState
     """
     model, params, runtime = trainer.model, trainer.params, trainer.runtime
     encoder = initialise(model.config.encoder(params.encoder.width), torch_generator(params.seed, "encoder"))
-    model.encoder = runtime.place(encoder)
+    model.encoder = runtime.to_device(encoder)
     ids = np.arange(len(trainer.images))
     trainer.history.snapshots = Snapshots.of_random_images(ids, len(ids), params.seed)
     sampler = IdSampler(ids, params.full.batch_size)

@@ -12,7 +12,7 @@ from iglo.models.glo import GLOModel, encode
 from iglo.models.history import History
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler
@@ -47,7 +47,7 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> tuple[G
     else:
         starts = normal_codes(len(images), latent.dimension, config.geometry(), rng)
     codes = Codes(image=CodeTable(starts, config.geometry()))
-    model = GLOModel(config, runtime.place(generator), codes.to(runtime.device))
+    model = GLOModel(config, runtime.to_device(generator), codes.to(runtime.device))
     return model, History(Snapshots(torch.zeros(0, dtype=torch.int64)), np.zeros(len(images), np.int32))
 
 
@@ -107,7 +107,7 @@ def start_codes(trainer: Trainer, subset: np.ndarray, learned: np.ndarray, name:
     """
     model, params, runtime = trainer.model, trainer.params, trainer.runtime
     encoder = initialise(model.config.encoder(params.generator.width), torch_generator(params.seed, name))
-    model.encoder = runtime.place(encoder)
+    model.encoder = runtime.to_device(encoder)
     stage = StageSpec(
         name,
         [(1.0, CodeRegression(CodeDistance(1.0, 1.0)))],
@@ -120,7 +120,7 @@ def start_codes(trainer: Trainer, subset: np.ndarray, learned: np.ndarray, name:
     own = runtime.local_ids(subset, len(trainer.images))
     if len(own):
         table = model.codes.tables["image"]
-        starts = encode(model.encoder, trainer.images[own], model.config, runtime.alone)
+        starts = encode(model.encoder, trainer.images[own], model.config, runtime.single_process)
         table.weight.data[table.rows(torch.from_numpy(own))] = starts.to(runtime.device)
     model.encoder = None
 

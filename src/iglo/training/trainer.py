@@ -15,8 +15,9 @@ from iglo.losses.distances import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.losses.terms import DirectTerm, Objective, RenderedTerm
 from iglo.models.glo import recalibrate_bn
 from iglo.models.history import History
-from iglo.params.fields import within
-from iglo.params.sections import ClassContentParams, Params
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params
+from iglo.params.validate import within
 from iglo.runtime.device import Runtime
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA, Best, Callback, MakeCallback, SnapshotCallback
