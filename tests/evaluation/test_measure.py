@@ -38,8 +38,8 @@ def test_quality_in_blocks_is_quality_at_once(monkeypatch):
 
 
 def test_memory_has_one_block_only(monkeypatch, mapped_images):
-    monkeypatch.setattr(measure, "BLOCK", 100 * mapped_images[0].size)
-    images = UnitImages(mapped_images[:10_000])
+    monkeypatch.setattr(measure, "BLOCK", 10 * mapped_images[0].size)
+    images = UnitImages(mapped_images[:1000])
     values, peak = peak_bytes(lambda: rendered_quality(darker(images), images, NETWORK))
     assert values["psnr"] > 20 and peak < images.pixels.nbytes
 
