@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test bits check deps experiments compare bench clean
+.PHONY: help repro test bits check deps docs lock experiments compare bench clean
 PYTHON ?= python3
 # The build of torch. Empty: PyPI's, which on Linux includes CUDA. `make repro TORCH=cpu` installs a far smaller one.
 TORCH ?=
@@ -24,16 +24,29 @@ KERNELS ?= Haswell
 bits: $(VENV)/installed  ## run the tests of equal bits, with other kernels of BLAS
 	for kernel in $(KERNELS); do OPENBLAS_CORETYPE=$$kernel python -m pytest -m bits || exit; done
 
-check: $(VENV)/installed  ## check lint, formatting, and that every dvc.yaml and docs/pipeline.svg are up to date
+check: $(VENV)/installed docs  ## check lint, formatting, every dvc.yaml, the drawings, and the links of the site
 	ruff check .
 	ruff format --check .
 	python -m tools.deps --check
 	python -m tools.draw --check
+	python -m tools.packages --check
 	for folder in . comparison disentangle disentangle/sweep; do (cd $$folder && dvc dag --dot > /dev/null) || exit 1; done
 
-deps: $(VENV)/installed  ## write the modules that each stage imports into every dvc.yaml, and draw docs/pipeline.svg
+deps: $(VENV)/installed  ## write the modules that each stage imports into every dvc.yaml, and the drawings in docs/
 	python -m tools.deps
 	python -m tools.draw
+	python -m tools.packages
+
+docs: $(VENV)/installed  ## build the documentation in site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build
+
+lock: $(VENV)/installed  ## write constraints.txt: the newest versions that pyproject.toml allows
+	rm -rf $(VENV)/lock
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)/lock/bin/python -m tools.lock > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+	rm -rf $(VENV)/lock
 
 experiments: $(VENV)/installed  ## print a table of the experiments: what each changed, and its numbers
 	@python -m tools.experiments
@@ -45,12 +58,13 @@ bench: $(VENV)/installed  ## measure how fast a training step is, beside a plain
 	python benchmarks/step.py
 
 clean:  ## remove what the pipeline made; your images and DVC's cache stay
-	rm -rf models reports .scratch */.scratch */*/.scratch data/raw data/prepared data/features data/clusters data/subsets data/checked
+	rm -rf site models reports .scratch */.scratch */*/.scratch data/raw data/prepared data/features data/clusters data/subsets data/checked
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml constraints.txt
 	@echo 'Installing into $(VENV). This takes some minutes.'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --upgrade pip
-	$(if $(TORCH),python -m pip install --quiet torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH))
-	python -m pip install --quiet --editable '.[dev]'
+	grep -E '^torch(vision)?==' constraints.txt > $(VENV)/torch.txt
+	$(if $(TORCH),python -m pip install --quiet -c $(VENV)/torch.txt torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH))
+	python -m pip install --quiet -c constraints.txt --editable '.[dev]'
 	touch $@

@@ -35,14 +35,14 @@ from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.evaluation.metrics import psnr
 from iglo.losses.distances import L1, Distance, Perceptual
 from iglo.losses.terms import Objective, Reconstruction
-from iglo.models.codes import Factor, LatentTable, normal_codes
+from iglo.models.codes import Codes, CodeTable, normal_codes
 from iglo.models.geometry import Sphere
-from iglo.models.glo import Model, decode
+from iglo.models.glo import GLOModel, render
 from iglo.models.networks import Generator, initialise
-from iglo.params.sections import load_params
+from iglo.params.reading import load_params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import device
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.glo_stages import learn_all, make_distance, start_model
 from iglo.training.loop import fit
 from iglo.training.optimizers import RowAdam, network_optimizer
@@ -79,20 +79,23 @@ class Clock:
 
 def learn(epochs: int, loss: str, out: Path) -> None:
     """Trains on random images; every process runs this. The first rank writes the images per second of all ranks."""
-    run = device.start("bf16", together=True)
+    run = device.start("bf16", distributed=True)
     images = numpy_generator(0, "images").integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
     distance: Distance = L1()
     if loss == "perceptual":
         distance = Perceptual(vgg_blocks("vgg16", "random", 4, 0), IMAGENET_MEAN, IMAGENET_STD, run.dtype)
     distance.to(run.device)
-    codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.block(IMAGES)
+    codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.local_slice(IMAGES)
     model = nn.Module()
-    model.generator = run.place(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
-    model.table = LatentTable(image=Factor(codes[block].clone(), Sphere(10.0), first=block.start)).to(run.device)
+    model.generator = run.to_device(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
+    model.codes.values = Codes(image=CodeTable(codes[block].clone(), Sphere(10.0), first=block.start)).to(run.device)
     ids, clock = np.arange(IMAGES), Clock()
     targets = Targets(images, ids[block], distance, run, cache_gb=4)
-    batches = Batches(targets, {"current": Schedule(ids, BATCH)}, 0, "steps")
-    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.table.factors.values()), 5e-2)]
+    batches = Batches(targets, {"current": IdSampler(ids, BATCH)}, 0, "steps")
+    optimizers = [
+        network_optimizer("adam", model.generator, 1e-3),
+        RowAdam(list(model.codes.values.tables.values()), 5e-2),
+    ]
     objective = Objective([(1.0, Reconstruction())], distance)
     fit(model, objective, batches, optimizers, epochs=epochs, runtime=run, callbacks=[clock])
     if run.is_main:
@@ -104,17 +107,19 @@ def quality(epochs: int, out: Path) -> None:
 
     The file has a list for `one` and for `ranks`, with a value for each seed.
     """
-    run, images = device.start("bf16", together=True), digits()
+    run, images = device.start("bf16", distributed=True), digits()
     found: dict[str, list[float]] = {"one": [], "ranks": []}
     for seed in range(3):
         params = replace(load_params(ROOT / "params.yaml"), seed=seed, method="glo")
-        for name, each in (("one", run.alone), ("ranks", run)):
+        for name, each in (("one", run.single_process), ("ranks", run)):
             with tempfile.TemporaryDirectory() as folder:
-                start_model(images, params, run.alone).save(Path(folder))
-                model = Model.load(folder, each)
+                start_model(images, params, run.single_process).save(Path(folder))
+                model = GLOModel.load(folder, each)
             learn_all(model, images, make_distance(params, run), params, each, budget=epochs * len(images))
-            block = each.block(len(images))
-            own = psnr(decode(model.generator, model.codes, each.alone), images[block] / np.float32(255))
+            block = each.local_slice(len(images))
+            own = psnr(
+                render(model.generator, model.codes.values.values, each.single_process), images[block] / np.float32(255)
+            )
             share = (block.stop - block.start) / len(images)
             found[name].append(float(each.all_reduce(torch.tensor(own * share, dtype=torch.float64))))
     if run.is_main:

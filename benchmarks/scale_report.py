@@ -219,7 +219,7 @@ class Plan:
             ("PCA points, first round", "4·N·P bytes", lambda n: _bytes(4 * n * self.components)),
             ("codes", "4·N·d bytes", lambda n: _bytes(4 * n * self.dimension)),
             ("codes, two moments, step counts", "4·N·(3 d + 1) bytes", lambda n: _bytes(row * n)),
-            ("budget", "2·N·E", lambda n: f"{2 * n * self.epochs:.2g}"),
+            ("images seen", "2·N·E", lambda n: f"{2 * n * self.epochs:.2g}"),
             (
                 f"days at {self.cpu_rate:g} images/s (CPU, measured)",
                 "2·N·E / (r · 86400)",

@@ -36,12 +36,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.losses.distances import Perceptual
 from iglo.losses.terms import Objective, Reconstruction
-from iglo.models.codes import Factor, LatentTable, normal_codes
+from iglo.models.codes import Codes, CodeTable, normal_codes
 from iglo.models.geometry import Sphere
 from iglo.models.networks import Generator, initialise
 from iglo.randomness import numpy_generator, torch_generator
-from iglo.runtime.device import allow_tf32, start
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.runtime.device import start
+from iglo.runtime.process import allow_tf32
+from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA
 from iglo.training.loop import fit
 from iglo.training.optimizers import RowAdam
@@ -103,15 +104,15 @@ class Library:
         distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, self.run.dtype).to(self.run.device)
         codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
         self.model = nn.Module()
-        self.model.generator = self.run.place(new_generator())
-        self.model.table = LatentTable(image=Factor(codes, Sphere(10.0))).to(self.run.device)
+        self.model.generator = self.run.to_device(new_generator())
+        self.model.codes.values = Codes(image=CodeTable(codes, Sphere(10.0))).to(self.run.device)
         ids = np.arange(len(images))
         targets = Targets(images, ids, distance, self.run, cache_gb=8)
-        self.batches = Batches(targets, {"current": Schedule(ids, variant.batch)}, 0, "step")
+        self.batches = Batches(targets, {"current": IdSampler(ids, variant.batch)}, 0, "step")
         self.objective = Objective([(1.0, Reconstruction())], distance, None if variant.how == "eager" else self.run)
         self.optimizers = [
             torch.optim.Adam(self.model.generator.parameters(), 1e-3, fused=True),
-            RowAdam(list(self.model.table.factors.values()), 5e-2),
+            RowAdam(list(self.model.codes.values.tables.values()), 5e-2),
         ]
         if variant.how == "compiled":
             for block in distance.blocks:

@@ -3,19 +3,20 @@
 import sys
 from types import SimpleNamespace
 
-from iglo.backbones.requirements import check_folder, check_memory, check_networks, digests, remarks
+from iglo.backbones.requirements import check_folder, check_memory, check_networks, param_warnings, weight_digests
 from iglo.errors import UserError
 from iglo.files.io import write_json
-from iglo.params.sections import AnyParams, Comparison
+from iglo.params.comparison import Comparison
+from iglo.params.reading import AnyParams
 from stages.common import stage
 
 
 @stage("passed", "features", "loss", "evaluate", kind=object)
 def main(arguments: SimpleNamespace, params: AnyParams) -> None:
-    """Checks networks, weights and sizes, downloads torchvision's weights, and writes the digests of files of weights.
+    """Checks networks, weights and sizes, downloads torchvision's weights, and writes digests of the files of weights.
 
-    The file `passed` is always the same. So a stage that depends on it comes after this one, but does not run again
-    when other params are checked.
+    The content of the file `passed` never changes. A stage that depends on it comes after this one, but does not run
+    again when other params are checked.
     """
     check_memory(params)
     try:
@@ -29,9 +30,9 @@ def main(arguments: SimpleNamespace, params: AnyParams) -> None:
             "`cp presets/imagenet.yaml params.yaml` downloads images and weights"
         )
         raise UserError(f"{str(error).rstrip('.')}; {presets}.") from None
-    for remark in remarks(params):
-        print(f"warning: {remark}", file=sys.stderr)
-    for name, files in digests(params).items():
+    for text in param_warnings(params):
+        print(f"warning: {text}", file=sys.stderr)
+    for name, files in weight_digests(params).items():
         write_json(getattr(arguments, name), files)
     write_json(arguments.passed, {"passed": True})
 

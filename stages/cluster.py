@@ -1,17 +1,17 @@
-"""Clusters the training images that the rounds before have left."""
+"""Clusters the training images that earlier rounds have left."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.files.io import read_array, whole_folder
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.subsets.clustering import cluster_images
 from stages.common import stage
 
 
 @stage("round", "features", "left", "out")
 def main(arguments: SimpleNamespace, params: Params) -> int:
-    """Clusters the training images that the rounds before have left."""
+    """Clusters the training images that earlier rounds have left."""
     features = read_array(Path(arguments.features) / "features.npy", mmap="r")
     ids = read_array(Path(arguments.left) / "rest.npy")
     item = params.rounds[int(arguments.round) - 1]

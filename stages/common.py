@@ -15,7 +15,8 @@ from typing import Any
 from iglo import environment
 from iglo.errors import IgloWarning, UserError
 from iglo.files.io import check_can_be_written, disk_full_is_a_user_error, read_json, write_json
-from iglo.params.sections import Params, load_params
+from iglo.params.pipeline import Params
+from iglo.params.reading import load_params
 from iglo.runtime.threads import set_threads, thread_count
 
 try:

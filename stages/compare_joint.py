@@ -2,31 +2,20 @@
 
 from types import SimpleNamespace
 
-from iglo.data.store import ImageStore
-from iglo.files.io import whole_folder
-from iglo.models.glo import Model
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_jointly
-from iglo.training.glo_stages import make_distance
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder
+from stages.learning import keep, open_trainer
 
 
 @stage("method", "seed", "images", "model", "out", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
     """Learns G(E(x)) while both keep to the codes."""
     params = comparison.params(arguments.method, int(arguments.seed))
-    runtime = start(params.precision)
-    images = ImageStore.open(arguments.images).train
-    model = Model.load(arguments.model, runtime)
-    distance = make_distance(params, runtime)
-    inputs = arguments.images, arguments.model
-    with checkpoint_folder(f"compare-joint-{arguments.method}-{arguments.seed}", params, *inputs) as checkpoints:
-        progress = learn_jointly(model, images, distance, params, runtime, checkpoints)
-        with whole_folder(arguments.out) as out:
-            model.save(out)
-    return Work(progress.images_seen, progress.earlier_seconds)
+    name = f"compare-joint-{arguments.method}-{arguments.seed}"
+    with open_trainer(name, arguments, params, start(params.precision)) as trainer:
+        return keep(trainer, learn_jointly(trainer), arguments.out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from iglo.comparison.learning import learn_run
 from iglo.data.store import ImageStore
 from iglo.files.io import read_array, whole_folder
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder, write_log
@@ -23,10 +23,11 @@ def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
     subsets = [read_array(folder / "chosen.npy") for folder in folders]
     inputs = arguments.images, *map(str, folders)
     with checkpoint_folder(f"compare-{method}-{seed}", comparison, *inputs) as checkpoints:
-        model, curve = learn_run(images, subsets, comparison, method, seed, runtime, checkpoints)
+        model, history, curve = learn_run(images, subsets, comparison, method, seed, runtime, checkpoints)
         write_log(arguments.curve, curve.rows)
         with whole_folder(arguments.out) as out:
             model.save(out)
+            history.save(out)
     return Work(curve.images_seen, curve.earlier_seconds)
 
 

@@ -1,25 +1,27 @@
-"""The numbers and pictures of one method of the comparison with one seed."""
+"""Measures one run of the comparison: one method with one seed."""
 
 from types import SimpleNamespace
 
-from iglo.comparison.learning import measure_run
+from iglo.comparison.measure import last_rows, measure_run
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder, write_json
-from iglo.models.glo import Model
-from iglo.params.sections import Comparison
+from iglo.models.glo import GLOModel
+from iglo.models.history import History
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from stages.common import stage
 
 
 @stage("method", "seed", "images", "model", "out", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
-    """Measures a run as all others."""
+    """Writes the numbers of a run, and the images for its figures."""
     runtime = start(comparison.params().precision)
     store = ImageStore.open(arguments.images)
-    model = Model.load(arguments.model, runtime)
+    model = GLOModel.load(arguments.model, runtime)
     with whole_folder(arguments.out) as out:
         numbers = measure_run(out, model, store, comparison, arguments.method, int(arguments.seed), runtime)
-        write_json(out / "numbers.json", numbers)
+        images_seen = sum(row["images_seen"] for row in last_rows(History.load(arguments.model).log))
+        write_json(out / "numbers.json", {"images_seen": images_seen, **numbers})
     return len(store.images)
 
 

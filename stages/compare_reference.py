@@ -1,19 +1,19 @@
-"""What the numbers of the comparison are read beside."""
+"""Measures the reference that the numbers of the comparison are compared with."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.comparison.learning import measure_reference
+from iglo.comparison.measure import measure_reference
 from iglo.data.store import ImageStore
 from iglo.files.io import read_array, whole_folder, write_json
-from iglo.params.sections import Comparison
+from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from stages.common import stage
 
 
 @stage("images", "clusters", "subset", "out", kind=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
-    """Measures real images against real ones, noise against real ones, and the split."""
+    """Measures real images and noise as if they were samples, and the quality of the split."""
     runtime = start(comparison.params().precision)
     store = ImageStore.open(arguments.images)
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))

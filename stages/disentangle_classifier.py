@@ -1,11 +1,11 @@
-"""The classifier that classifiers which class an image shows."""
+"""The classifier that says which class an image shows."""
 
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import learn_classifier
 from iglo.files.io import whole_folder
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.runtime.device import start
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
@@ -17,10 +17,10 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     with checkpoint_folder("class-classifier", params, arguments.images) as checkpoints:
-        classifier, progress = learn_classifier(store, params, runtime, checkpoints)
+        classifier, state = learn_classifier(store, params, runtime, checkpoints)
         with whole_folder(arguments.out) as out:
             classifier.save(out)
-    return Work(progress.images_seen, progress.earlier_seconds)
+    return Work(state.images_seen, state.earlier_seconds)
 
 
 if __name__ == "__main__":

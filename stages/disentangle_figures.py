@@ -1,14 +1,14 @@
-"""The pictures of class and content."""
+"""Draws the figures of class and content."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.model import ClassContentModel
-from iglo.disentangle.report import draw_figures, load_renders
+from iglo.disentangle.figures import draw_figures
+from iglo.disentangle.renders import Renders
 from iglo.files.io import whole_folder
-from iglo.params.sections import ClassContentParams
-from iglo.runtime.device import start
+from iglo.models.history import History
+from iglo.params.class_content import ClassContentParams
 from stages.common import stage
 
 
@@ -16,11 +16,11 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Draws every figure."""
     store = ImageStore.open(arguments.images)
-    model = ClassContentModel.load(arguments.model, start(params.precision))
-    drawn = load_renders(Path(arguments.renders))
+    history = History.load(arguments.model)
+    renders = Renders.load(Path(arguments.renders))
     with whole_folder(arguments.out) as out:
         weights = {"decay": params.decay}
-        draw_figures(out, drawn, store.images, store.classes, model.snapshots, model.log, weights)
+        draw_figures(out, renders, store.images, store.classes, history.snapshots, history.log, weights)
 
 
 if __name__ == "__main__":

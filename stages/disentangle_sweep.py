@@ -1,40 +1,41 @@
-"""Training with one value changed, and what comes of it."""
+"""Trains and measures one run of a study: class and content with one value changed."""
 
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier
+from iglo.disentangle.measure import measure
 from iglo.disentangle.model import learn_class_content, start_class_content
-from iglo.disentangle.renders import measure, renders
+from iglo.disentangle.renders import make_renders
 from iglo.disentangle.sweep import changed, save_run
 from iglo.files.io import whole_folder
-from iglo.params.fields import parse_yaml
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
+from iglo.params.reading import parse_yaml
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder
-from iglo.training.glo_stages import make_distance
+from iglo.training.trainer import Trainer
 from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
 
 @stage("study", "value", "images", "classifier", "out", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
-    """Learns codes, generator and encoder with one value changed, and measures them."""
+    """Trains codes, generator and encoder with one value changed, and measures them."""
     params = changed(params, arguments.study, parse_yaml(arguments.value, "--value"))
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     images, labels = store.train, store.label_ids[: store.train_count]
     classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
-    model = start_class_content(images, labels, store.classes, params, runtime)
-    distance = make_distance(params, runtime)
+    model, history = start_class_content(images, labels, store.classes, params, runtime)
     with checkpoint_folder("class-content-sweep", params, arguments.images) as checkpoints:
-        progress = learn_class_content(model, images, distance, params, runtime, checkpoints.part("train"))
-        learn_encoder(model, images, params, runtime, checkpoints.part("encoder"))
-        drawn = renders(model, store, params, runtime)
-        values = measure(drawn, model, store, classifier, params, runtime)
+        trainer = Trainer(model, images, history, params, runtime, checkpoints)
+        state = learn_class_content(trainer.inside("train"))
+        learn_encoder(trainer.inside("encoder"))
+        renders = make_renders(model, store, params, runtime)
+        values = measure(renders, model, store, classifier, params, runtime)
         with whole_folder(arguments.out) as out:
-            save_run(out, drawn, values, progress.rows)
-    return Work(progress.images_seen, progress.earlier_seconds)
+            save_run(out, renders, values, state.rows)
+    return Work(state.images_seen, state.earlier_seconds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All studies of class and content as one report."""
+"""Writes the report of all studies of class and content."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,13 +6,13 @@ from types import SimpleNamespace
 from iglo.data.store import ImageStore
 from iglo.disentangle.sweep import write_sweep_report
 from iglo.files.io import whole_folder, write_json
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from stages.common import stage
 
 
 @stage("images", "runs", "report", "figures", "metrics", kind=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
-    """Writes the tables and the figures."""
+    """Writes tables and figures of all studies."""
     store = ImageStore.open(arguments.images)
     with whole_folder(arguments.figures) as figures:
         values = write_sweep_report(Path(arguments.report), figures, Path(arguments.runs), params, store)

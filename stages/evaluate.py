@@ -7,9 +7,10 @@ from iglo.data.store import ImageStore
 from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.files.io import read_array, read_json, whole_folder, write_json
 from iglo.latent.priors import PriorChoice
-from iglo.models.glo import Model
+from iglo.models.glo import GLOModel
+from iglo.models.history import History
+from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, folder_digest
-from iglo.params.sections import Params
 from iglo.report.headline import headline
 from iglo.report.page import write_page
 from iglo.report.report import Run, write_report
@@ -21,13 +22,13 @@ from stages.common import stage, times_of_stages
 @stage("images", "features", "clusters", "model", "priors", "headline", "metrics", "figures", "page", "times")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
-    runtime = start(params.precision, together=True)
+    runtime = start(params.precision, distributed=True)
     store = ImageStore.open(arguments.images)
-    model = Model.load(arguments.model, runtime.alone)
+    model = GLOModel.load(arguments.model, runtime.single_process)
     known = read_json(Path(arguments.features) / "features.json")
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
-    choice = PriorChoice.load(arguments.priors, model.shape.geometry())
-    run = Run(params, model, store, Split(points, labels, known["name"]), choice)
+    choice = PriorChoice.load(arguments.priors, model.config.geometry())
+    run = Run(params, model, History.load(arguments.model), store, Split(points, labels, known["name"]), choice)
     with whole_folder(arguments.figures, runtime) as folder:
         values = write_report(folder, run, FeatureNetwork.make(params, runtime), runtime)
     if runtime.is_main:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder, write_json
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.subsets.clustering import everything
 from iglo.subsets.features import extract_features
@@ -16,7 +16,7 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Extracts the features in which the images are clustered, and writes the ids that the first round starts from."""
     store = ImageStore.open(arguments.images)
-    runtime = start("fp32", together=True)
+    runtime = start("fp32", distributed=True)
     with whole_folder(arguments.out, runtime) as folder:
         file = folder / "features.npy"
         name, features = extract_features(store.images, params.features, params.seed, runtime, out=file)

@@ -1,15 +1,15 @@
-"""Brings the images that are not on this machine yet."""
+"""Downloads the images that are not on this machine."""
 
 from types import SimpleNamespace
 
 from iglo.data.sources import fetch
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from stages.common import stage
 
 
 @stage("out")
 def main(arguments: SimpleNamespace, params: Params) -> None:
-    """Brings the images that are not on this machine yet into a folder."""
+    """Downloads the images that are not on this machine into a folder."""
     fetch(params.data, arguments.out)
 
 

@@ -2,27 +2,21 @@
 
 from types import SimpleNamespace
 
-from iglo.data.store import ImageStore
-from iglo.models.glo import Model
+from iglo.params.pipeline import Params
 from iglo.params.run_record import RunRecord, prepared_data
-from iglo.params.sections import Params
 from iglo.runtime.device import start
-from iglo.training.glo_stages import learn_all, make_distance
+from iglo.training.glo_stages import learn_all
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, curve_in, keep
+from stages.learning import curve_in, keep, open_trainer
 
 
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
-    """Learns all codes and the generator, from clean and from noisy codes."""
-    runtime = start(params.precision, together=True)
-    images = ImageStore.open(arguments.images).train
-    model = Model.load(arguments.model, runtime)
-    distance = make_distance(params, runtime)
-    with checkpoint_folder("full", params, arguments.images, arguments.model, runtime=runtime) as checkpoints:
-        progress = learn_all(model, images, distance, params, runtime, checkpoints)
-        model.run = RunRecord.of(params, prepared_data(arguments.images))
-        return keep(model, progress, arguments.out, curve_in(arguments.curves, progress), runtime)
+    """Learns the generator and all codes, from clean and from noisy codes."""
+    with open_trainer("full", arguments, params, start(params.precision, distributed=True)) as trainer:
+        state = learn_all(trainer)
+        trainer.history.run = RunRecord.of(params, prepared_data(arguments.images))
+        return keep(trainer, state, arguments.out, curve_in(arguments.curves, state))
 
 
 if __name__ == "__main__":

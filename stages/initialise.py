@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_folder
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.training.glo_stages import start_model
 from stages.common import stage
@@ -14,9 +14,10 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Starts the generator, and the codes from the images' principal components or at random."""
     images = ImageStore.open(arguments.images).train
-    model = start_model(images, params, start(params.precision))
+    model, history = start_model(images, params, start(params.precision))
     with whole_folder(arguments.out) as out:
         model.save(out)
+        history.save(out)
     return len(images)
 
 

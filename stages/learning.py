@@ -1,17 +1,22 @@
-"""What the training stages share: their checkpoints, their log and how they tell their work."""
+"""What the training stages share: their trainer, their checkpoints, their log and their outputs."""
 
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from iglo.backbones.requirements import named_files
+from iglo.data.store import ImageStore
 from iglo.files.io import whole_file, whole_folder
-from iglo.models.glo import Model
-from iglo.params.sections import Params
+from iglo.models.glo import GLOModel
+from iglo.models.history import History
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
 from iglo.training.checkpoints import CheckpointFolder, fingerprint, scratch_root
-from iglo.training.loop import Progress
+from iglo.training.loop import RunState
+from iglo.training.trainer import Trainer
 from stages.common import Work
 
 
@@ -36,23 +41,43 @@ def checkpoint_folder(
         yield folder
 
 
-def curve_in(folder: str, progress: Progress) -> Path | None:
+@contextmanager
+def open_trainer(
+    name: str, arguments: SimpleNamespace, params: Params | ClassContentParams, runtime: Runtime, *inputs: str
+) -> Iterator[Trainer]:
+    """The trainer of a stage that goes on with the model in `arguments.model`, on the images in `arguments.images`.
+
+    Args:
+        name: name of the folder of checkpoints.
+        inputs: paths of the other files and folders that the stage reads.
+    """
+    images = ImageStore.open(arguments.images).train
+    model, history = GLOModel.load(arguments.model, runtime), History.load(arguments.model)
+    read = (arguments.images, arguments.model, *inputs)
+    with checkpoint_folder(name, params, *read, runtime=runtime) as checkpoints:
+        yield Trainer(model, images, history, params, runtime, checkpoints)
+
+
+def curve_in(folder: str, state: RunState) -> Path | None:
     """Makes the folder of a curve and returns the file in it; None if nothing was learned, to avoid an empty plot."""
     path = Path(folder) / "curve.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if progress.rows:
+    if state.rows:
         return path
     path.unlink(missing_ok=True)
     return None
 
 
-def keep(model: Model, progress: Progress, out: str, curve: str | Path | None, runtime: Runtime) -> Work:
-    """Writes a trained model, and the curve of its training unless `curve` is None; returns the work done."""
+def keep(trainer: Trainer, state: RunState, out: str, curve: str | Path | None = None) -> Work:
+    """Writes the trained model with its history, and the curve of its training if given; returns the work done."""
+    runtime = trainer.runtime
     if runtime.is_main and curve:
-        write_log(curve, progress.rows)
+        write_log(curve, state.rows)
     with whole_folder(out, runtime) as folder:
-        model.save(folder)
-    return Work(progress.images_seen, progress.earlier_seconds)
+        trainer.model.save(folder, runtime.is_main)
+        if runtime.is_main:
+            trainer.history.save(folder)
+    return Work(state.images_seen, state.earlier_seconds)
 
 
 def write_log(path: str | Path, rows: list[dict]) -> None:

@@ -1,16 +1,17 @@
-"""Decodes, cuts and splits the images."""
+"""Decodes, crops and splits the images."""
 
 from types import SimpleNamespace
 
+from iglo.data.prepare import write_store
 from iglo.data.sources import open_source
-from iglo.data.store import write_store
-from iglo.params.sections import Params, check_counted
+from iglo.params.pipeline import Params
+from iglo.params.reading import check_counted
 from stages.common import stage
 
 
 @stage("raw", "out")
 def main(arguments: SimpleNamespace, params: Params) -> int:
-    """Decodes, cuts and splits the images into one folder of arrays."""
+    """Decodes, crops and splits the images, and writes them into one folder of arrays."""
     source = open_source(params.data, arguments.raw)
     check_counted(arguments.params, len(source.names))
     count = write_store(source, params.data, params.seed, arguments.out)

@@ -9,9 +9,9 @@ from iglo.data.store import ImageStore
 from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.measure import choose_prior
 from iglo.files.io import whole_folder
-from iglo.models.glo import Model
+from iglo.models.glo import GLOModel
+from iglo.params.pipeline import Params
 from iglo.params.run_record import folder_digest
-from iglo.params.sections import Params
 from iglo.runtime.device import start
 from stages.common import stage
 
@@ -21,7 +21,7 @@ def main(arguments: SimpleNamespace, params: Params) -> None:
     """Fits every prior to the learned codes and chooses one."""
     runtime = start(params.precision)
     test = np.asarray(ImageStore.open(arguments.images).test, np.float32) / 255
-    model = Model.load(arguments.model, runtime)
+    model = GLOModel.load(arguments.model, runtime)
     choice = choose_prior(model, test, FeatureNetwork.make(params, runtime), params, runtime)
     feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
     choice = replace(choice, about={"model": folder_digest(arguments.model), "feature_network": feature_network})

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from iglo.files.io import whole_folder
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.subsets.clustering import Clusters, select_images
 from stages.common import stage
 

@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from iglo.disentangle.sweep import changed
-from iglo.params.sections import load_params
+from iglo.params.reading import load_params
 from tests import pipeline
 
 IMAGES = "data/my-images"
@@ -136,7 +136,7 @@ def keys_read(folder: Path, stage: pipeline.Stage) -> set[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.common.load_params", recorded)
         patch.setattr("stages.learning.fingerprint", lambda values, files: "recorded")
-        patch.setattr("stages.learning.named_files", lambda params: {})
+        patch.setattr("stages.learning.weight_files", lambda params: {})
         patch.setattr("stages.disentangle_sweep.changed", changed_unread)
         run(folder, stage)
     shutil.rmtree(folder / ".scratch", ignore_errors=True)

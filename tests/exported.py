@@ -8,9 +8,8 @@ import torch
 import yaml
 
 from iglo.disentangle.model import start_class_content
-from iglo.export.bundle import prior_geometry
-from iglo.export.writing import export_model
-from iglo.latent.priors import PRIORS, PriorChoice, fit_prior
+from iglo.export.writing import drawn_prior, export_model
+from iglo.latent.priors import PRIORS, PriorChoice
 from iglo.models.glo import recalibrate_bn
 from iglo.models.networks import initialise
 from iglo.params.run_record import RunRecord, data_record, folder_digest
@@ -24,37 +23,38 @@ METRICS = {"train": {"recon": {"psnr": 21.75}}, "samples": {"kd": 0.5}}
 
 
 def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = True, classes=CLASSES) -> Path:
-    """Writes a model's folder as the stages do; without `record` as an earlier iglo did."""
+    """Writes the folder of a model and its history; without `record` as an earlier iglo did."""
     if params is CLASS_PARAMS:
-        model = start_class_content(IMAGES, LABELS, classes, params, RUNTIME)
+        model, history = start_class_content(IMAGES, LABELS, classes, params, RUNTIME)
     else:
-        model = start_model(IMAGES, params, RUNTIME)
+        model, history = start_model(IMAGES, params, RUNTIME)
     if record:
-        model.run = RunRecord.of(params, {**data_record(params.data), "train": 12, "test": 5})
-    model.log = [
+        history.run = RunRecord.of(params, {**data_record(params.data), "train": 12, "test": 5})
+    history.log = [
         {"stage": "full", "epoch": epoch, "images_seen": 12 * epoch, "reconstruction": 0.1} for epoch in (1, 2)
     ]
     with torch.no_grad():
         for weights in model.generator.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)  # so that images have contrast, and differ
-    recalibrate_bn(model.generator, model.codes)
+    recalibrate_bn(model.generator, model.codes.values)
     if encoder:
-        model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(1)))
+        model.encoder = RUNTIME.to_device(initialise(model.config.encoder(4), generator(1)))
         with torch.no_grad():
             for weights in model.encoder.parameters():
                 if weights.dim() > 1:
                     weights.mul_(10)
     folder.mkdir(parents=True)
     model.save(folder)
+    history.save(folder)
     return folder
 
 
 def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Path:
     """Writes a folder of priors of `model_folder`; the full Gaussian is chosen."""
-    model = start_model(IMAGES, params, RUNTIME)
+    model, _ = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
-    gaussian = fit_prior("gaussian", model.codes, prior_geometry(model.shape), 0)
+    gaussian = drawn_prior("gaussian", model, 0)
     feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
     about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
     PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about).save(folder)
@@ -64,7 +64,7 @@ def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Pat
 def export(folder: Path, params=PARAMS, out: str = "export", **options) -> Path:
     """An exported model's folder, below `folder`."""
     model = trained(folder / "model", params)
-    priors = fitted(folder / "priors", model_folder=model)
+    priors = None if params is CLASS_PARAMS else fitted(folder / "priors", model_folder=model)
     export_model(folder / out, model, priors, metrics=measured(model), **options)
     return folder / out
 

@@ -19,23 +19,24 @@ from torch import nn
 from iglo.evaluation.measure import quality
 from iglo.files.io import whole_folder
 from iglo.losses.distances import L2
-from iglo.losses.terms import Batch, Continuity, Objective, Part, Preservation, Reconstruction
-from iglo.models.codes import Factor, LatentTable
+from iglo.losses.terms import Batch, Continuity, Objective, Preservation, Reconstruction, SubBatch
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import GLOConfig
 from iglo.models.geometry import Sphere
-from iglo.models.glo import Model, Shape, decode, recalibrate_bn
+from iglo.models.glo import GLOModel, recalibrate_bn, render
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
 from iglo.runtime.device import Runtime, start
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.glo_stages import learn_all, start_model
-from iglo.training.loop import Progress, fit
+from iglo.training.loop import RunState, fit
 from iglo.training.optimizers import RowAdam, network_optimizer
 from tests import chain, pipeline
 from tests.tiny import generator, same_bits, tiny_images, tiny_params
 
 IMAGES = tiny_images(20)
-SHAPE = Shape(6, 16, 1, 4, "sphere", 2.0)
+SHAPE = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
 EARLIER = np.array([1, 5, 12, 18])
 CURRENT = np.setdiff1d(np.arange(20), EARLIER)
 UNEVEN = {"current": (CURRENT, 6), "earlier": (EARLIER, 3)}  # as two ranks share it
@@ -72,27 +73,27 @@ class Together:
         for batches in zip(*(share.between(first, last) for share in self.shares), strict=True):
             yield {part: self._joined([batch[part] for batch in batches]) for part in batches[0]}
 
-    def _joined(self, parts: list[Part]) -> Part:
+    def _joined(self, parts: list[SubBatch]) -> SubBatch:
         targets = [torch.cat(level) for level in zip(*(part.target for part in parts), strict=True)]
-        return Part(torch.cat([part.ids for part in parts]), torch.cat([part.images for part in parts]), targets)
+        return SubBatch(torch.cat([part.ids for part in parts]), torch.cat([part.images for part in parts]), targets)
 
 
 def batches_of(runtime: Runtime, parts: dict = UNEVEN) -> Batches:
-    schedules = {name: Schedule(*part) for name, part in parts.items()}
+    schedules = {name: IdSampler(*part) for name, part in parts.items()}
     return Batches(Targets(IMAGES, np.arange(20), L2(), runtime), schedules, 0, "tiny")
 
 
-def model_of(runtime: Runtime, normalised: bool) -> Model:
+def model_of(runtime: Runtime, normalised: bool) -> GLOModel:
     """The same start for every number of ranks."""
-    network = runtime.place(initialise(SHAPE.generator(), generator()))
+    network = runtime.to_device(initialise(SHAPE.generator(), generator()))
     if not normalised:
         for parent in list(network.modules()):
             for name, child in parent.named_children():
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(parent, name, nn.Identity())
-    codes, block = Sphere(2.0).sample(20, 6, generator(1)), runtime.block(20)
-    table = LatentTable(image=Factor(codes[block].clone(), Sphere(2.0), first=block.start))
-    return Model(SHAPE, network, table, np.zeros(20, np.int32), Snapshots(torch.tensor([0, 17])))
+    codes, block = Sphere(2.0).sample(20, 6, generator(1)), runtime.local_slice(20)
+    table = Codes(image=CodeTable(codes[block].clone(), Sphere(2.0), first=block.start))
+    return GLOModel(SHAPE, network, table, np.zeros(20, np.int32), Snapshots(torch.tensor([0, 17])))
 
 
 class Counter:
@@ -118,10 +119,10 @@ class Counter:
 
 def learned(
     runtime: Runtime, batches: Batches | Together, epochs: int, normalised: bool = False, **options: Any
-) -> tuple[Model, Progress]:
+) -> tuple[GLOModel, RunState]:
     model = model_of(runtime, normalised)
     objective = Objective([(1.0, Reconstruction()), (0.5, Preservation())], L2())
-    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.table.factors.values()), 0.05)]
+    optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.codes.tables.values()), 0.05)]
     options |= {"epochs": epochs, "runtime": runtime, "schedule": "cosine"}
     return model, fit(model, objective, batches, optimizers, **options)
 
@@ -132,9 +133,11 @@ def same(folder: Path, runtime: Runtime) -> dict:
     with whole_folder(folder / "model", runtime) as out:
         model.save(out)
     runtime.barrier()
-    alone, expected = learned(runtime.alone, Together([batches_of(rank) for rank in Rank.of(runtime.ranks)]), 7)
+    alone, expected = learned(
+        runtime.single_process, Together([batches_of(rank) for rank in Rank.of(runtime.ranks)]), 7
+    )
     start, weights = (
-        model_of(runtime.alone, False),
+        model_of(runtime.single_process, False),
         zip(*(each.generator.parameters() for each in (model, alone)), strict=True),
     )
     codes = torch.from_numpy(np.load(folder / "model" / "codes.npy", allow_pickle=False))
@@ -183,18 +186,18 @@ def draws(_: Path, runtime: Runtime) -> dict:
     """What the ranks draw, and what batch norm settles on, beside one process with all codes."""
     model = model_of(runtime, normalised=True)
     batch = next(iter(batches_of(runtime).between(0, 1)))
-    noise = Continuity(1.0).codes(model, batch, batches_of(runtime).noise(0)) - model.table(batch["current"].ids)
+    noise = Continuity(1.0).codes(model, batch, batches_of(runtime).noise(0)) - model.codes(batch["current"].ids)
     drawn = runtime.map_batches(lambda _: noise.detach(), range(runtime.ranks))
-    recalibrate_bn(model.generator, model.codes, runtime)
-    whole = model_of(runtime.alone, normalised=True)
-    recalibrate_bn(whole.generator, whole.codes)
-    part = model_of(runtime.alone, normalised=True)
-    recalibrate_bn(part.generator, model.codes)
+    recalibrate_bn(model.generator, model.codes.values, runtime)
+    whole = model_of(runtime.single_process, normalised=True)
+    recalibrate_bn(whole.generator, whole.codes.values)
+    part = model_of(runtime.single_process, normalised=True)
+    recalibrate_bn(part.generator, model.codes.values)
     means = [each.generator.body[1].running_mean for each in (model, whole, part)]
     apart = torch.randn(40, 6, 2, 2, generator=generator())  # images sorted by class: the ranks' means lie apart
     apart[:20] += 5
     norm = nn.BatchNorm2d(6)
-    recalibrate_bn(norm, apart[runtime.block(40)], runtime)
+    recalibrate_bn(norm, apart[runtime.local_slice(40)], runtime)
     return {
         "variance": float((norm.running_var / apart.transpose(0, 1).flatten(1).var(1) - 1).abs().max()),
         "noises": len(torch.unique(drawn.round(decimals=4))),
@@ -210,13 +213,13 @@ def psnr(_: Path, runtime: Runtime) -> dict:
     images = tiny_images(48)
     for seed in range(3):
         params = tiny_params(method="glo", seed=seed, generator__width=8, full__batch_size=12)
-        for name, each in (("together", runtime), ("alone", runtime.alone)):
-            model = start_model(images, params, runtime.alone)
-            block = each.block(len(images))
-            factor = Factor(model.codes[block].clone(), SHAPE.geometry(), first=block.start)
-            model.table = LatentTable(image=factor)
+        for name, each in (("together", runtime), ("alone", runtime.single_process)):
+            model = start_model(images, params, runtime.single_process)
+            block = each.local_slice(len(images))
+            factor = CodeTable(model.codes.values[block].clone(), SHAPE.geometry(), first=block.start)
+            model.codes = Codes(image=factor)
             learn_all(model, images, L2(), params, each, budget=48 * 60)
-            own = decode(model.generator, model.codes, each.alone)
+            own = render(model.generator, model.codes.values, each.single_process)
             feature_network = SimpleNamespace(distance_name="none", distance=lambda a, b: np.zeros(1))
             value = quality(own, images[block] / np.float32(255), feature_network)["psnr"]
             found[name].append(float(each.all_reduce(torch.tensor(value))) / each.ranks)
@@ -240,7 +243,7 @@ def stages(folder: Path, runtime: Runtime) -> dict:
 
 if __name__ == "__main__":
     scenarios = {each.__name__: each for each in (same, resumed, begun, taken_up, draws, psnr, stages)}
-    place, this = Path(sys.argv[1]), start("fp32", together=True)
+    place, this = Path(sys.argv[1]), start("fp32", distributed=True)
     for scenario in sys.argv[2:]:
         result = scenarios[scenario](place, this)
         if this.is_main:

@@ -18,6 +18,6 @@ from iglo.errors import shown
         ("", ""),
     ],
 )
-def test_a_string_is_shown_on_one_line_in_characters_that_have_a_form(text, said):
+def test_a_text_is_shown_on_one_line_of_printable_characters(text, said):
     assert shown(text) == said
     assert said.isprintable() and said.encode().decode() == said

@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal, lines in a log, nothing if it is off or nobody reads it."""
+"""Progress is a bar on a terminal and lines in a log; it is nothing in quiet work or if stderr is closed."""
 
 import io
 import re
@@ -37,7 +37,7 @@ def told(monkeypatch, stream: io.StringIO, steps: int = 3, total: int = 3, hidde
     return stream.getvalue()
 
 
-def test_a_log_has_a_line_with_count_loss_rate_and_time_left_and_one_at_the_end(at_once, monkeypatch):
+def test_a_log_has_lines_with_count_loss_rate_and_time(at_once, monkeypatch):
     first, last = told(monkeypatch, io.StringIO()).splitlines()
     number, clock = r"[\d.e+]+", r"\d\d:\d\d"
     for line, pattern in (
@@ -47,11 +47,11 @@ def test_a_log_has_a_line_with_count_loss_rate_and_time_left_and_one_at_the_end(
         assert re.fullmatch(pattern, line), line
 
 
-def test_work_that_stops_early_has_no_line_of_its_end(at_once, monkeypatch):
+def test_work_that_stops_early_has_no_last_line(at_once, monkeypatch):
     assert "done" not in told(monkeypatch, io.StringIO(), steps=2)
 
 
-def test_the_time_left_is_by_the_rate_and_lines_come_by_the_clock(monkeypatch):
+def test_time_left_follows_the_rate_and_lines_follow_the_clock(monkeypatch):
     """A step takes 20 s here. The second step ends at least 30 s after the start; the fourth is the end."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     shown = bar(total=4, desc="encoding", unit="batch")
@@ -78,7 +78,7 @@ def test_a_terminal_has_a_bar_that_shows_the_loss(monkeypatch):
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
-def test_nothing_is_shown_of_other_ranks_and_of_quiet_work(stream, at_once, monkeypatch):
+def test_other_ranks_and_quiet_work_show_nothing(stream, at_once, monkeypatch):
     assert told(monkeypatch, stream(), hidden=True) == ""
     with quiet():
         assert told(monkeypatch, stream()) == ""
@@ -88,7 +88,7 @@ def test_nothing_is_shown_of_other_ranks_and_of_quiet_work(stream, at_once, monk
     assert sys.stderr.getvalue() == "heard\n"
 
 
-def test_work_goes_on_without_anybody_who_reads(at_once, monkeypatch):
+def test_work_goes_on_if_stderr_is_closed(at_once, monkeypatch):
     closed = io.StringIO()
     closed.close()
     for stream in (None, Gone(), closed):

@@ -1,5 +1,6 @@
 """A problem that trains in a blink, for the tests of the loop and of all that stands on it."""
 
+import copy
 import dataclasses
 import tracemalloc
 from collections.abc import Callable
@@ -7,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from iglo.params.sections import ClassContentParams, Params, RoundParams, load_params
+from iglo.models.glo import GLOModel
+from iglo.models.history import History
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params, RoundParams
+from iglo.params.reading import load_params
 from iglo.runtime.device import start
+from iglo.training.glo_stages import start_model
+from iglo.training.trainer import StageSpec, Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNTIME = start("fp32", together=True).alone
+RUNTIME = start("fp32", distributed=True).single_process
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -87,6 +95,63 @@ def _changed(params, changes: dict):
 
 def rounds_of(epochs: int) -> tuple[RoundParams, ...]:
     return tuple(RoundParams(n, n - 1, 2, None if n == 3 else 2, epochs) for n in (1, 2, 3))
+
+
+def tiny_trainer(images: np.ndarray, params: Params, **options: Any) -> Trainer:
+    """The trainer of an untrained model; `options` are those of Trainer."""
+    model, history = start_model(images, params, RUNTIME)
+    return Trainer(model, images, history, params, RUNTIME, **options)
+
+
+def copied(trainer: Trainer, **changes: Any) -> Trainer:
+    """A trainer with copies of the model and the history; `changes` replace arguments of Trainer."""
+    model, history = copy.deepcopy((trainer.model, trainer.history))
+    values = {"model": model, "images": trainer.images, "history": history, "params": trainer.params} | changes
+    return Trainer(runtime=RUNTIME, **values)
+
+
+def saved(trainer: Trainer, folder: Path) -> Path:
+    """Writes model and history into a new folder, as the stages do."""
+    folder.mkdir()
+    trainer.model.save(folder)
+    trainer.history.save(folder)
+    return folder
+
+
+def loaded(folder: Path) -> dict[str, Any]:
+    """The model and the history that `saved` wrote, as changes for `copied`."""
+    return {"model": GLOModel.load(folder, RUNTIME), "history": History.load(folder)}
+
+
+class _ReachedError(Exception):
+    pass
+
+
+def stage_of(learn: Callable[[], Any], name: str) -> StageSpec:
+    """Calls `learn` until the training of stage `name` would start, and returns that stage."""
+    run = Trainer.run
+
+    def stop(trainer: Trainer, stage: StageSpec) -> Any:
+        if stage.name == name:
+            raise _ReachedError(stage)
+        return run(trainer, stage)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_ReachedError) as reached:
+        patch.setattr(Trainer, "run", stop)
+        learn()
+    return reached.value.args[0]
+
+
+def weights_of(stage: StageSpec) -> dict[str, float]:
+    """The weight of every term of a stage; terms of weight 0 are left out."""
+    return {term.name: weight for weight, term in stage.terms if weight}
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """All that a training leaves behind."""
+    model, history = trainer.model, trainer.history
+    record = {"log": history.log, "subset_id": history.subset_id.tolist(), "snapshots": history.snapshots.state_dict()}
+    return copy.deepcopy({"config": model.config, "weights": dict(model.state_dict()), **record})
 
 
 def peak_bytes(work: Callable[[], Any]) -> tuple[Any, int]:

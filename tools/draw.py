@@ -8,6 +8,8 @@ import re
 import sys
 from collections import defaultdict
 from html import escape
+from pathlib import Path
+from textwrap import shorten
 
 import yaml
 
@@ -33,7 +35,7 @@ def graph(stages: dict[str, dict]) -> tuple[Graph, set[tuple[str, str]]]:
                 needs[name].add(maker)
             else:
                 again.add((maker, name))
-    return _reduced(needs), again
+    return reduced(needs), again
 
 
 def _body(stage: dict) -> dict:
@@ -52,7 +54,7 @@ def _place(path: str) -> str:
     return re.sub(r"/(\$\{[^}]*\}|\d+)$", "", path)
 
 
-def _reduced(needs: Graph) -> Graph:
+def reduced(needs: Graph) -> Graph:
     """The graph without needs that follow from others: if a needs b and b needs c, a → c is left out."""
 
     def reached(name: str) -> set[str]:
@@ -77,6 +79,11 @@ def picture(stages: dict[str, dict]) -> str:
     parts = [_box(name, stages[name], *places[name]) for name in stages]
     parts += [_arrow(places[maker], places[name]) for name in stages for maker in sorted(needs[name])]
     parts += [_way_back(places[maker], places[name]) for maker, name in sorted(again)]
+    return frame(width, height, parts)
+
+
+def frame(width: int, height: int, parts: list[str]) -> str:
+    """SVG parts on white, with the tip of the arrows."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="15">\n'
@@ -89,6 +96,7 @@ def picture(stages: dict[str, dict]) -> str:
 
 def _box(name: str, stage: dict, x: int, y: int) -> str:
     made = ", ".join(_shortened([_place(path) for path in _outs(stage) if not path.startswith("reports/curves")]))
+    made = shorten(made, 52, placeholder=" …")  # what fits into the box
     many = " (each round)" if "foreach" in stage else ""
     middle = x + WIDTH // 2
     return (
@@ -111,28 +119,32 @@ def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
     """An arrow straight down from the first box, and then across to the second box."""
     (x, y), (to_x, to_y) = start, end
     points = [(x + WIDTH // 2, y + HEIGHT), (x + WIDTH // 2, to_y - DOWN), (to_x + WIDTH // 2, to_y)]
-    return _line(" L".join(f"{a} {b}" for a, b in dict.fromkeys(points)))
+    return line(" L".join(f"{a} {b}" for a, b in dict.fromkeys(points)))
 
 
 def _way_back(start: tuple[int, int], end: tuple[int, int]) -> str:
     """A dashed curve at the left, from a box up to itself or an earlier one: the next round."""
     (x, y), (to_x, to_y) = start, end
     low, high = y + HEIGHT * 3 // 4, to_y + HEIGHT // 4
-    return _line(f"{x} {low} C{x - 40} {low} {to_x - 40} {high} {to_x} {high}", ' stroke-dasharray="4 3"')
+    return line(f"{x} {low} C{x - 40} {low} {to_x - 40} {high} {to_x} {high}", ' stroke-dasharray="4 3"')
 
 
-def _line(path: str, more: str = "") -> str:
+def line(path: str, more: str = "") -> str:
     return f'<path d="M{path}" fill="none" stroke="#555"{more} marker-end="url(#tip)"/>'
 
 
 def main(argv: list[str]) -> int:
     """Writes the picture, or returns 1 with `--check` when it is out of date."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    text = picture(stages)
+    return write_or_check(PICTURE, picture(stages), argv)
+
+
+def write_or_check(path: Path, text: str, argv: list[str]) -> int:
+    """Writes the file, or returns 1 with `--check` when it is out of date."""
     if "--check" not in argv:
-        PICTURE.write_text(text, encoding="utf-8")
-    elif not PICTURE.is_file() or PICTURE.read_text(encoding="utf-8") != text:
-        print(f"{PICTURE.relative_to(ROOT)} is out of date; `make deps` draws it")
+        path.write_text(text, encoding="utf-8")
+    elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+        print(f"{path.relative_to(ROOT)} is out of date; `make deps` draws it")
         return 1
     return 0
 

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when torch is imported
 
-# names offered here, imported when first asked for: torch takes seconds
+# public names and their modules, which are imported at first use, because importing torch takes seconds
 _HOMES = {"IncrementalGLO": "iglo.estimator.estimator", "load": "iglo.export.api"}
 
 

@@ -1,4 +1,4 @@
-"""Reads and checks the environment variables that iglo uses, and asks how much memory there is."""
+"""Reads and checks the environment variables that iglo uses, and the size of the memory."""
 
 import math
 import os
@@ -6,9 +6,9 @@ import re
 
 from iglo.errors import UserError
 
-MOST_THREADS = 4096  # a larger number is a typing error
-MOST_RANKS = 1_000_000
-BY_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # beside WORLD_SIZE
+MAX_THREADS = 4096  # a larger number is a typing error
+MAX_RANKS = 1_000_000
+BY_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets these and WORLD_SIZE
 
 
 def check() -> None:
@@ -19,10 +19,10 @@ def check() -> None:
 
 
 def whole_number(name: str, default: int | None, least: int, most: int) -> int | None:
-    """The whole number in a variable, or `default` where the variable is not set or empty.
+    """Returns the whole number in a variable, or `default` if the variable is not set or empty.
 
     Raises:
-        UserError: it is not a whole number from `least` to `most`.
+        UserError: the value is not a whole number from `least` to `most`.
     """
     text = os.environ.get(name, "")
     if not text:
@@ -35,15 +35,15 @@ def whole_number(name: str, default: int | None, least: int, most: int) -> int |
 
 
 def threads() -> int | None:
-    """The number of threads in IGLO_THREADS, else in OMP_NUM_THREADS if that is one number, else None."""
-    usual = os.environ.get("OMP_NUM_THREADS", "")  # not refused: it may be a list of numbers
-    openmp = int(usual) if re.fullmatch("[0-9]{1,4}", usual) and 1 <= int(usual) <= MOST_THREADS else None
-    return whole_number("IGLO_THREADS", openmp, 1, MOST_THREADS)
+    """Returns the number of threads in IGLO_THREADS, else in OMP_NUM_THREADS if that is one number, else None."""
+    usual = os.environ.get("OMP_NUM_THREADS", "")  # it may be a list of numbers, which is not an error
+    openmp = int(usual) if re.fullmatch("[0-9]{1,4}", usual) and 1 <= int(usual) <= MAX_THREADS else None
+    return whole_number("IGLO_THREADS", openmp, 1, MAX_THREADS)
 
 
 def ranks() -> tuple[int, int]:
-    """RANK and WORLD_SIZE, as torchrun sets them: the number of this process, and how many there are."""
-    count = whole_number("WORLD_SIZE", 1, 1, MOST_RANKS)
+    """Returns the number of this process and the number of processes: RANK and WORLD_SIZE, which torchrun sets."""
+    count = whole_number("WORLD_SIZE", 1, 1, MAX_RANKS)
     return (whole_number("RANK", 0, 0, count - 1) if count > 1 else 0), count
 
 
@@ -57,10 +57,10 @@ def check_launched() -> None:
 
 
 def checkpoint_seconds() -> float:
-    """IGLO_CHECKPOINT_SECONDS, the seconds from one checkpoint to the next (default 60); 0: after every step.
+    """Returns IGLO_CHECKPOINT_SECONDS, the seconds between two checkpoints (default 60); 0: one after every step.
 
     Raises:
-        UserError: it is not a number of seconds.
+        UserError: the value is not a number of at least 0.
     """
     text = os.environ.get("IGLO_CHECKPOINT_SECONDS", "") or "60"
     try:
@@ -76,7 +76,7 @@ def checkpoint_seconds() -> float:
 
 
 def memory() -> int:
-    """Bytes of memory of this machine; a huge number if that is unknown."""
+    """Returns the memory of this machine in bytes; a huge number if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

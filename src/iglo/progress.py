@@ -14,18 +14,18 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)  # per thread
 
 
 def bar(work: Iterable[Any] | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
-    """Shows the progress of `work` on stderr: on a terminal a tqdm bar, else a line every EVERY seconds and at the end.
+    """Shows the progress of `work` on stderr. A terminal gets a tqdm bar; a log gets a line every EVERY seconds.
 
     Work that takes less than EVERY seconds writes no line. Within `quiet`, and without a stderr, nothing is shown.
 
     Args:
-        work: counted while it is iterated; None: the caller calls `update`.
-        hidden: show nothing, for the ranks after the first.
+        work: what is counted while the caller iterates over it; None: the caller calls `update`.
+        hidden: show nothing; for all ranks but the main one.
         options: options of tqdm: total, initial, desc, unit.
     """
     if hidden or _silent():
         return _Lines(work, disable=True, **options)
-    return (tqdm if _on_terminal() else _Lines)(work, **options)
+    return (tqdm if on_terminal() else _Lines)(work, **options)
 
 
 def say(text: str) -> None:
@@ -33,7 +33,7 @@ def say(text: str) -> None:
     if _silent():
         return
     with suppress(OSError, ValueError):  # work goes on if stderr is closed
-        if _on_terminal():
+        if on_terminal():
             tqdm.write(text, sys.stderr)
         else:
             sys.stderr.write(f"{text}\n")
@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def quiet(silent: bool = True) -> Iterator[None]:
-    """Shows no progress within the block; other threads do not change."""
+    """Shows no progress within the block, in this thread."""
     token = _quiet.set(silent)
     try:
         yield
@@ -54,10 +54,11 @@ def _silent() -> bool:
     return _quiet.get() or sys.stderr is None
 
 
-def _on_terminal() -> bool:
+def on_terminal() -> bool:
+    """Returns whether stderr is a terminal."""
     try:
         return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # an object that is no full stream, or a closed stream
+    except (AttributeError, ValueError):  # stderr is None, not a full stream, or closed
         return False
 
 
@@ -70,11 +71,11 @@ class _Lines(tqdm):
         super().__init__(work, mininterval=EVERY, miniters=1, delay=EVERY, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Writes a line; tqdm calls this when it is due."""
+        """Writes a line. tqdm calls this when a line is due."""
         if self.total and self.n >= self.total:
-            return  # `close` says the last word
-        told = self.format_dict
-        rate = told["rate"] or (self.n - self.initial) / max(told["elapsed"], 1e-9)
+            return  # `close` writes the last line
+        now = self.format_dict
+        rate = now["rate"] or (self.n - self.initial) / max(now["elapsed"], 1e-9)
         left = self.format_interval((self.total - self.n) / rate) if self.total and rate else "?"
         say(self._line(rate, f"{left} left"))
 

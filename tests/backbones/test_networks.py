@@ -1,4 +1,4 @@
-"""Networks and weights: names, files, torchvision's cache, and every way in which they can be wrong."""
+"""Networks and weights: names, files, torchvision's cache, and the message for each mistake."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ def images():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache of torchvision, and no network."""
+    """An empty cache of torchvision, without access to a network."""
 
     def offline(*_args, **_kwargs):
         raise URLError("no route to host")
@@ -64,7 +64,7 @@ def message(network: str, weights: str) -> str:
 # --- Random weights ---
 
 
-def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
+def test_random_weights_depend_on_the_seed_only():
     before = torch.random.get_rng_state()
     first, again, other = (load_backbone("resnet18", "random", seed) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -82,7 +82,7 @@ def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
         ("regnet_x_400mf", 400), ("resnet18", 512), ("shufflenet_v2_x0_5", 1024), ("squeezenet1_1", 512),
     ],
 )  # fmt: skip
-def test_families_give_their_pooled_features_even_of_small_grey_images(network, dimension):
+def test_all_families_give_pooled_features_of_small_grey_images(network, dimension):
     backbone = load_backbone(network, "random", seed=0)
     with torch.no_grad():
         assert backbone(torch.rand(2, 1, 16, 16)).shape == (2, dimension)
@@ -122,7 +122,7 @@ def test_unknown_networks_are_named(network, words):
 # --- Files ---
 
 
-def test_a_file_may_lack_the_head_or_have_another_and_may_be_of_half_precision(tmp_path, images):
+def test_a_file_may_have_no_head_or_another_head_and_half_precision(tmp_path, images):
     source = models.resnet18(weights=None, num_classes=7)
     torch.nn.init.normal_(source.bn1.running_mean)
     state = {name: value.half() for name, value in source.state_dict().items()}
@@ -175,7 +175,7 @@ def test_imagenet_weights_come_from_the_cache_with_their_own_transform(cache, mo
     assert backbone.prepare(images, 48).shape == (2, 3, 48, 48)
 
 
-def test_densenets_older_spelling_is_understood(cache, monkeypatch):
+def test_older_names_of_densenet_weights_are_read(cache, monkeypatch):
     stand_in = models.densenet121(weights=None)
     dotted = {"norm1": "norm.1", "norm2": "norm.2", "conv1": "conv.1", "conv2": "conv.2"}
     state = {
@@ -188,7 +188,7 @@ def test_densenets_older_spelling_is_understood(cache, monkeypatch):
     torch.testing.assert_close(body.features.state_dict(), stand_in.features.state_dict())
 
 
-def test_without_network_and_cache_one_sentence_names_file_folder_and_ways_out(cache):
+def test_missing_weights_without_network_are_one_sentence(cache):
     text = message("resnet50", "imagenet")
     url = models.ResNet50_Weights.DEFAULT.url
     assert text == (
@@ -198,7 +198,7 @@ def test_without_network_and_cache_one_sentence_names_file_folder_and_ways_out(c
     )
 
 
-def test_all_weights_that_are_missing_are_named_at_once(cache):
+def test_all_missing_weights_are_named_at_once(cache):
     with pytest.raises(UserError) as caught:
         find_imagenet({"features.weights": "resnet18", "loss.weights": "vgg16", "evaluate.weights": "vgg16"})
     text, urls = str(caught.value), [models.ResNet18_Weights.DEFAULT.url, models.VGG16_Weights.DEFAULT.url]
@@ -206,7 +206,7 @@ def test_all_weights_that_are_missing_are_named_at_once(cache):
     assert f"put the files {', '.join(urls)} there" in text and "set each of these keys to random" in text
 
 
-def test_a_cache_that_may_not_be_looked_into_is_a_sentence(cache, monkeypatch):
+def test_a_cache_without_permission_is_one_sentence(cache, monkeypatch):
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -214,7 +214,7 @@ def test_a_cache_that_may_not_be_looked_into_is_a_sentence(cache, monkeypatch):
     assert "Permission denied" in message("resnet18", "imagenet")
 
 
-def test_what_is_missing_is_downloaded_into_the_cache(cache, monkeypatch):
+def test_missing_weights_are_downloaded_into_the_cache(cache, monkeypatch):
     weights, loaded = models.ResNet18_Weights.DEFAULT, []
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *given, **_: loaded.append(given))
     find_imagenet({"loss.weights": "resnet18"})
@@ -232,9 +232,8 @@ def test_a_damaged_file_in_the_cache_is_named(cache, monkeypatch):
 # --- Blocks of a VGG ---
 
 
-@pytest.mark.parametrize("network", ["vgg11_bn", "vgg13"])
-def test_blocks_end_at_the_last_relu_before_each_pooling(network, images):
-    backbone = load_backbone(network, "random", seed=0)
+def test_blocks_end_at_the_last_relu_before_each_pooling(images):
+    backbone = load_backbone("vgg11_bn", "random", seed=0)
     blocks = blocks_of(backbone)
     assert len(blocks) == 5
     h, taps = images, []
@@ -248,7 +247,7 @@ def test_blocks_end_at_the_last_relu_before_each_pooling(network, images):
         assert isinstance(block[-1], torch.nn.ReLU) and torch.equal(h, tap)
 
 
-def test_blocks_of_vgg16_are_those_of_the_literature():
+def test_blocks_of_vgg16_end_at_the_usual_layers():
     blocks = vgg_blocks("vgg16", "random", blocks=4, seed=0)
     assert not any(parameter.requires_grad for parameter in blocks.parameters())
     ends = np.cumsum([len(block) for block in blocks]) - 1
@@ -263,8 +262,8 @@ def test_blocks_of_another_network_are_refused():
 # --- Real weights ---
 
 
-def test_real_weights_tell_a_picture_from_noise(shared):
-    """The real networks react to structure: their features of an image and of its shuffled pixels differ."""
+def test_features_of_real_weights_depend_on_structure(shared):
+    """The features of an image and those of its shuffled pixels differ."""
     weights = shared / "weights" / "resnet18_tiny-imagenet_32px.safetensors"
     backbone = load_backbone("resnet18", str(weights), seed=0)
     assert backbone.name == "resnet18_tiny-imagenet_32px"

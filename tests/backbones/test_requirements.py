@@ -15,15 +15,16 @@ from iglo.backbones.requirements import (
     body_weights,
     check_memory,
     check_networks,
-    digests,
-    named_files,
     networks,
-    remarks,
+    param_warnings,
+    weight_digests,
+    weight_files,
 )
 from iglo.errors import UserError
 from iglo.latent import priors
 from iglo.models.networks import Encoder, Generator
-from iglo.params.sections import Comparison, load_params
+from iglo.params.comparison import Comparison
+from iglo.params.reading import load_params
 from stages.learning import checkpoint_folder
 from tests.tiny import ROOT, tiny_class_params, tiny_params
 
@@ -56,29 +57,29 @@ def refusal(params) -> str:
 # --- Networks and weights ---
 
 
-def test_only_networks_that_a_run_uses_are_asked_for(weights):
+def test_only_networks_that_a_run_uses_are_needed(weights):
     plain = tiny_params(features__network="pixels", loss__name="l1", loss__weights="nowhere.safetensors")
-    assert [*networks(plain)] == ["evaluate"] and named_files(plain) == {}
+    assert [*networks(plain)] == ["evaluate"] and weight_files(plain) == {}
     assert [*networks(tiny_params(features__network="resnet18", loss__name="perceptual"))] == [
         "features",
         "loss",
         "evaluate",
     ]
-    judged = tiny_params(evaluate__weights=weights)
-    assert {key: str(path) for key, path in named_files(judged).items()} == {"evaluate.weights": weights}
+    evaluated = tiny_params(evaluate__weights=weights)
+    assert {key: str(path) for key, path in weight_files(evaluated).items()} == {"evaluate.weights": weights}
     assert networks(tiny_class_params()) == {}
     swept = tiny_class_params()
     swept = dataclasses.replace(swept, sweep=dataclasses.replace(swept.sweep, loss=("l1", "perceptual")))
     assert [*networks(swept)] == ["loss"]
 
 
-def test_every_arm_of_a_comparison_is_asked_for():
+def test_networks_of_every_method_of_a_comparison_are_needed():
     comparison = load_params(ROOT / "comparison" / "params.yaml", Comparison)
-    arm = dataclasses.replace(comparison.arms["glo"], changes={"loss": {"weights": "other.safetensors"}})
-    changed = dataclasses.replace(comparison, arms={**comparison.arms, "glo": arm})
-    files = {key: path.name for key, path in named_files(changed).items()}
-    assert files.keys() - named_files(comparison).keys() == {"arms.glo.changes: loss.weights"}
-    assert files["arms.glo.changes: loss.weights"] == "other.safetensors"
+    method = dataclasses.replace(comparison.methods["glo"], changes={"loss": {"weights": "other.safetensors"}})
+    changed = dataclasses.replace(comparison, methods={**comparison.methods, "glo": method})
+    files = {key: path.name for key, path in weight_files(changed).items()}
+    assert files.keys() - weight_files(comparison).keys() == {"methods.glo.changes: loss.weights"}
+    assert files["methods.glo.changes: loss.weights"] == "other.safetensors"
     assert files["base: loss.weights"] == "vgg11_tiny-imagenet_32px.safetensors"
     assert refusal(comparison).startswith("base: features.weights: there is no file ")
 
@@ -119,18 +120,21 @@ def test_the_defaults_are_checked_without_torch():
     code = (
         "import sys\nfrom iglo.backbones.requirements import *\nfrom iglo.params.sections import load_params\n"
         "params = load_params('params.yaml')\n"
-        "check_memory(params), check_networks(params), digests(params), remarks(params)\nprint('torch' in sys.modules)"
+        "check_memory(params), check_networks(params), weight_digests(params)\n"
+        "param_warnings(params)\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
-def test_a_file_of_weights_that_dvc_does_not_watch_is_told(tmp_path, monkeypatch):
+def test_a_file_of_weights_that_dvc_does_not_watch_gives_a_warning(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = {"loss__name": "perceptual", "evaluate__weights": "data/weights/network.safetensors"}
-    assert remarks(tiny_params(**values, loss__weights="data/weights/deep/vgg.safetensors")) == []
-    (said,) = remarks(tiny_params(**values, loss__weights="vgg.safetensors"))
-    assert said.startswith("loss.weights: `dvc repro` does not notice when vgg.safetensors is replaced; put it into ")
+    assert param_warnings(tiny_params(**values, loss__weights="data/weights/deep/vgg.safetensors")) == []
+    (said,) = param_warnings(tiny_params(**values, loss__weights="vgg.safetensors"))
+    assert said.startswith(
+        "loss.weights: `dvc repro` does not notice when vgg.safetensors is replaced; put the file into "
+    )
 
 
 def test_a_file_replaced_in_place_is_another_input(weights, tmp_path, monkeypatch):
@@ -139,7 +143,7 @@ def test_a_file_replaced_in_place_is_another_input(weights, tmp_path, monkeypatc
 
     def seen() -> tuple:
         with checkpoint_folder("full", params) as folder:
-            return digests(params), folder.path
+            return weight_digests(params), folder.path
 
     before = seen()
     assert seen() == before
@@ -179,7 +183,7 @@ def test_every_committed_file_fits_into_eight_gibibytes(path):
         ),
     ],
 )
-def test_what_cannot_fit_is_refused_by_its_keys(changes, keys):
+def test_values_that_need_too_much_memory_are_refused(changes, keys):
     params = tiny_params(data__train=1500, **{"data__image_size": 32, "generator__width": 16} | changes)
     with pytest.raises(
         UserError, match=rf"^{keys}: must fit into memory, .* but this machine has 4\.0 GiB; lower them\.$"
@@ -187,16 +191,16 @@ def test_what_cannot_fit_is_refused_by_its_keys(changes, keys):
         check_memory(params, available=4 * 2**30)
 
 
-def test_the_estimate_knows_the_largest_mixture():
-    assert max(priors.MIXTURES) == requirements.MOST_COMPONENTS
+def test_the_estimate_has_the_largest_mixture():
+    assert max(priors.MIXTURES) == requirements.MAX_COMPONENTS
 
 
-def test_rates_that_learn_nothing_are_told():
-    assert remarks(load_params(ROOT / "params.yaml")) == []
-    assert remarks(load_params(ROOT / "comparison" / "params.yaml", Comparison)) == []
-    assert remarks(tiny_params(optimizer__generator_rate=1e6)) == [
-        "optimizer.generator_rate: with the rate 1e+06, images are likely to end as noise; set at most 1."
+def test_rates_that_learn_nothing_give_a_warning():
+    assert param_warnings(load_params(ROOT / "params.yaml")) == []
+    assert param_warnings(load_params(ROOT / "comparison" / "params.yaml", Comparison)) == []
+    assert param_warnings(tiny_params(optimizer__generator_rate=1e6)) == [
+        "optimizer.generator_rate: with a rate of 1e+06 the images probably become noise; set at most 1."
     ]
-    assert remarks(tiny_params(optimizer__name="sgd", optimizer__code_rate=10.0, joint__rate=2.0)) == [
-        "joint.rate: with the rate 2, images are likely to end as noise; set at most 1."
+    assert param_warnings(tiny_params(optimizer__name="sgd", optimizer__code_rate=10.0, joint__rate=2.0)) == [
+        "joint.rate: with a rate of 2 the images probably become noise; set at most 1."
     ]

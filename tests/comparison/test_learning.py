@@ -1,4 +1,4 @@
-"""The comparison: its methods, and the whole of its pipeline on sixty tiny images."""
+"""The comparison: its params, and its whole pipeline on sixty tiny images."""
 
 import csv
 import json
@@ -12,20 +12,22 @@ from iglo.comparison.learning import random_subsets
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.latent.priors import fit_prior
-from iglo.models.glo import Model, decode
-from iglo.params.sections import Comparison, load_params, parse_params
+from iglo.models.glo import GLOModel, render
+from iglo.params.comparison import Comparison
+from iglo.params.pipeline import parse_params
+from iglo.params.reading import load_params
 from iglo.randomness import torch_generator
 from tests import chain, pipeline
 from tests.tiny import RUNTIME
 
 FILE = pipeline.ROOT / "comparison" / "dvc.yaml"
-CELLS = "comparison/runs"
+RUNS = "comparison/runs"
 
 
 def values() -> dict:
-    """The committed comparison made tiny: three ways of learning, two seeds."""
+    """The committed params made tiny: three methods, two seeds."""
     changed = yaml.safe_load((FILE.parent / "params.yaml").read_text(encoding="utf-8"))
-    small = {"probes": 2, "probed": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
+    small = {"points": 2, "images": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
     own = {"seeds": [0, 1], "budget": 300, "run": ["paper_as_run", "incremental_random", "autoencoder"]}
     changed |= own | {
         "joint": ["incremental_random"],
@@ -40,7 +42,7 @@ def values() -> dict:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    """A folder in which every stage of the comparison has run, in this process."""
+    """A folder in which every stage of the comparison has run."""
     folder = tmp_path_factory.mktemp("compared")
     chain.write_images(folder / chain.IMAGES)
     (folder / "comparison").mkdir()
@@ -63,7 +65,7 @@ def test_the_report_has_every_row_and_its_figures(compared):
     }
 
 
-def test_without_its_images_the_comparison_names_its_presets(tmp_path, capsys):
+def test_without_images_the_error_names_the_presets(tmp_path, capsys):
     (tmp_path / "comparison").mkdir()
     (tmp_path / "comparison" / "params.yaml").write_text(yaml.safe_dump(values()), encoding="utf-8")
     (check,) = (stage for stage in pipeline.stages(FILE, values()) if stage.name == "check")
@@ -74,41 +76,41 @@ def test_without_its_images_the_comparison_names_its_presets(tmp_path, capsys):
     assert "`cp presets/digits.yaml params.yaml`" in message and (FILE.parent / "presets" / "digits.yaml").is_file()
 
 
-def test_every_arm_has_the_same_budget(compared):
-    """To the nearest epoch of its last stage, which presents at most 96 images here."""
-    for path in sorted((compared / CELLS / "curves").iterdir()):
+def test_every_method_has_the_same_budget(compared):
+    """To the nearest epoch of the last stage, in which the generator sees at most 96 images."""
+    for path in sorted((compared / RUNS / "curves").iterdir()):
         with path.open(newline="") as file:
             last = list(csv.DictReader(file))[-1]
-        numbers = json.loads((compared / CELLS / "measured" / path.stem / "numbers.json").read_text())
+        numbers = json.loads((compared / RUNS / "measured" / path.stem / "numbers.json").read_text())
         assert numbers["images_seen"] == int(last["images_seen"])
         assert abs(numbers["images_seen"] - 300) <= 48
 
 
 def test_an_autoencoder_keeps_its_own_encoder(compared):
     learned, encoded = (
-        Model.load(compared / CELLS / part / "autoencoder-1", RUNTIME) for part in ("learned", "encoded")
+        GLOModel.load(compared / RUNS / part / "autoencoder-1", RUNTIME) for part in ("learned", "encoded")
     )
     for key, weights in learned.encoder.state_dict().items():
         assert np.array_equal(weights, encoded.encoder.state_dict()[key])
 
 
-def test_seeds_differ_in_learning_and_agree_in_what_is_shown(compared):
-    first, second = (np.load(compared / CELLS / "learned" / f"paper_as_run-{seed}" / "codes.npy") for seed in (0, 1))
+def test_seeds_change_the_codes_and_not_the_shown_images(compared):
+    first, second = (np.load(compared / RUNS / "learned" / f"paper_as_run-{seed}" / "codes.npy") for seed in (0, 1))
     assert not np.array_equal(first, second)
-    shown = np.load(compared / CELLS / "measured/reference/train.npy")
-    images = ImageStore.open(compared / CELLS / "images").train
+    shown = np.load(compared / RUNS / "measured/reference/train.npy")
+    images = ImageStore.open(compared / RUNS / "images").train
     assert all(any(np.array_equal(one, image) for image in images) for one in shown)
 
 
 @pytest.mark.parametrize(("method", "prior"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
-def test_samples_are_those_of_the_sampler_that_the_arm_names(compared, method, prior):
-    model = Model.load(compared / CELLS / "encoded" / f"{method}-1", RUNTIME)
-    codes = fit_prior(prior, model.codes, model.shape.geometry(), 0).draw(16, torch_generator(0, "samples"))
-    expected = (decode(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
-    assert np.array_equal(np.load(compared / CELLS / "measured" / f"{method}-1" / "samples.npy"), expected)
+def test_samples_are_drawn_by_the_prior_of_the_method(compared, method, prior):
+    model = GLOModel.load(compared / RUNS / "encoded" / f"{method}-1", RUNTIME)
+    codes = fit_prior(prior, model.codes.values, model.config.geometry(), 0).draw(16, torch_generator(0, "samples"))
+    expected = (render(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
+    assert np.array_equal(np.load(compared / RUNS / "measured" / f"{method}-1" / "samples.npy"), expected)
 
 
-def test_random_subsets_are_a_partition_of_the_same_lengths():
+def test_random_subsets_have_the_same_lengths_and_all_ids():
     subsets = [np.array([0, 3]), np.array([1, 2, 5, 7]), np.array([4, 6, 8])]
     drawn = random_subsets(subsets, 0)
     assert [len(part) for part in drawn] == [2, 4, 3]
@@ -131,7 +133,7 @@ def test_a_mistake_in_the_comparison_is_named(change, said):
         parse_params(values() | change, Comparison)
 
 
-def test_a_misspelt_change_names_its_arm():
+def test_a_misspelt_change_names_its_method():
     broken = values()
     broken["methods"]["glo"]["changes"] = {"sigmaa": 1.0}
     with pytest.raises(UserError, match=r"methods\.glo\.changes: .*sigmaa: unknown key; did you mean"):
@@ -141,13 +143,13 @@ def test_a_misspelt_change_names_its_arm():
 @pytest.mark.parametrize(
     "path", [FILE.parent / "params.yaml", *FILE.parent.glob("presets/*.yaml")], ids=lambda p: p.stem
 )
-def test_the_committed_comparison_is_whole(path):
+def test_the_committed_params_run_every_method_with_three_seeds(path):
     comparison = load_params(path, Comparison)
     assert set(comparison.run) == set(comparison.methods) and len(comparison.seeds) >= 3
     assert comparison.params("glo", 2).seed == 2 and comparison.params("glo").method == "glo"
 
 
-def test_every_claim_is_on_ways_that_the_committed_comparison_has():
+def test_every_claim_is_about_a_committed_method():
     methods = load_params(FILE.parent / "params.yaml", Comparison).methods.keys()
     rows = {side[0] for claim in CLAIMS for side in (claim.left, claim.right) if isinstance(side, tuple)}
     assert {row.removesuffix("_joint") for row in rows} <= methods

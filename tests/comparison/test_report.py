@@ -1,4 +1,4 @@
-"""Cells made up for two rows and two seeds; the report's numbers are worked out by hand."""
+"""The report of invented runs: two rows, two seeds; its numbers are computed by hand."""
 
 import json
 import math
@@ -10,9 +10,18 @@ import pytest
 
 from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, STEPS
-from iglo.comparison.measures import best_rows
+from iglo.comparison.formats import best_rows
 from iglo.comparison.report import Table, table_lines, write_report
-from iglo.comparison.runs import Folders, Row, first_crossing, flat_numbers, load_runs, summary, values_by_seed
+from iglo.comparison.runs import (
+    Folders,
+    Measured,
+    Row,
+    first_crossing,
+    flat_numbers,
+    load_runs,
+    summary,
+    values_by_seed,
+)
 from iglo.errors import UserError
 from iglo.files.io import write_json
 
@@ -26,8 +35,8 @@ PSNR = {("paper_as_run", 3): 20.0, ("paper_as_run", 4): 21.0, ("glo", 3): 23.0, 
 CURVES = {  # PSNR at 0, 100 and 200 images seen
     ("paper_as_run", 3): (10, 15, 20),
     ("paper_as_run", 4): (10, 15, 21),
-    ("glo", 3): (10, 18, 22),  # 20 dB half-way between 100 and 200
-    ("glo", 4): (10, 18, 20),  # never 21 dB
+    ("glo", 3): (10, 18, 22),  # reaches 20 dB half-way between 100 and 200
+    ("glo", 4): (10, 18, 20),  # never reaches 21 dB
 }
 IMAGE = (8, 8, 3)
 
@@ -65,7 +74,7 @@ def write_run(root, row, seed):
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     folder = root / "measured"
     for row, seed in PSNR:
@@ -86,37 +95,36 @@ def folders_in(root):
 
 
 @pytest.fixture(scope="module")
-def values(measured):
-    return values_by_seed(load_runs(measured, ROWS, SEEDS))
+def values(folders):
+    return values_by_seed(load_runs(folders, ROWS, SEEDS))
 
 
-def write(folder, measured):
+def write(folder, folders):
     (folder / "figures").mkdir(parents=True)
     claims = [Claim("Ours is sharper", ("glo", "train.recon.psnr"), "difference at least", 0.0, 22)]
     training_images = np.zeros((20, *IMAGE), np.uint8)
-    return write_report(
-        folder / "report.md", folder / "figures", measured, ROWS, SEEDS, training_images, claims, "Because."
-    )
+    measured = Measured.load(folders, ROWS, SEEDS)
+    return write_report(folder / "report.md", folder / "figures", measured, training_images, claims, "Because.")
 
 
 @pytest.fixture(scope="module")
-def written(measured, tmp_path_factory):
+def written(folders, tmp_path_factory):
     """The folder of a report and the metrics returned."""
     folder = tmp_path_factory.mktemp("written")
-    return folder, write(folder, measured)
+    return folder, write(folder, folders)
 
 
-# --- The whole ---
+# --- The report ---
 
 
-def test_every_figure_is_there_and_every_link_leads_to_one(written):
+def test_every_figure_is_drawn_and_linked(written):
     folder, _ = written
     assert {path.stem for path in (folder / "figures").iterdir()} == set(CAPTIONS)
     links = re.findall(r"\]\((.*?)\)", (folder / "report.md").read_text())
     assert [*links] == [f"figures/{name}.png" for name in CAPTIONS]
 
 
-def test_the_report_has_the_numbers_worked_out_by_hand(written):
+def test_the_report_has_the_numbers_computed_by_hand(written):
     report = (written[0] / "report.md").read_text()
     assert "| the paper | 20.50 ± 0.71 | **0.500 ± 0.000** |" in report
     assert "| ours | **22.50 ± 0.71** | **0.500 ± 0.000** | **0.300 ± 0.000** | 150 (1 of 2 seeds) |" in report
@@ -127,7 +135,7 @@ def test_the_report_has_the_numbers_worked_out_by_hand(written):
     assert report.endswith("## Why\n\nBecause.\n")
 
 
-def test_metrics_are_means_and_sample_deviations_that_fit_json(written):
+def test_metrics_are_finite_means_and_sample_deviations(written):
     metrics = written[1]
     assert metrics["glo"]["train.recon.psnr"] == {"mean": 22.5, "std": pytest.approx(math.sqrt(0.5))}
     assert metrics["paper_as_run"]["timing.learn.seconds"] == {"mean": 20.0, "std": 0.0}
@@ -135,20 +143,20 @@ def test_metrics_are_means_and_sample_deviations_that_fit_json(written):
     json.dumps(metrics, allow_nan=False)
 
 
-def test_the_same_cells_give_the_same_bytes(written, measured, tmp_path):
-    write(tmp_path / "again", measured)
+def test_the_same_runs_give_the_same_bytes(written, folders, tmp_path):
+    write(tmp_path / "again", folders)
     files = [path for path in written[0].rglob("*") if path.is_file()]
     assert len(files) == len(CAPTIONS) + 1
     for path in files:
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(written[0])).read_bytes(), path.name
 
 
-# --- Cells and numbers ---
+# --- Runs and numbers ---
 
 
-def test_a_missing_cell_is_named(measured):
+def test_a_missing_run_is_named(folders):
     with pytest.raises(UserError, match=r"glo-5: .* not been measured"):
-        load_runs(measured, ROWS[1:], (3, 5))
+        load_runs(folders, ROWS[1:], (3, 5))
 
 
 @pytest.mark.parametrize(
@@ -160,30 +168,30 @@ def test_a_missing_cell_is_named(measured):
         ("times/learn/glo-3.json", ""),
     ],
 )
-def test_a_broken_file_is_named(measured, tmp_path, name, content):
-    shutil.copytree(measured.measured.parent, tmp_path, dirs_exist_ok=True)
+def test_a_broken_file_is_named(folders, tmp_path, name, content):
+    shutil.copytree(folders.measured.parent, tmp_path, dirs_exist_ok=True)
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=name):
         load_runs(folders_in(tmp_path), ROWS[1:], (3,))
 
 
-def test_a_metric_is_the_first_judges_that_was_not_trained_on():
+def test_a_metric_is_of_the_first_feature_network_that_was_not_trained_on():
     nested = {"a": {"lpips_x_trained_on": 1, "lpips_y": 2, "lpips_z": 3}, "psnr": 4, "kd_x_trained_on": 5}
     assert flat_numbers(nested) == {"a.lpips": 2, "psnr": 4}
 
 
 @pytest.mark.parametrize(("level", "x"), [(5, 0), (10, 0), (15, 50), (20, 100), (19, 90), (25, math.inf)])
-def test_the_first_crossing_lies_between_points_on_a_line(level, x):
+def test_the_first_crossing_is_interpolated_between_points(level, x):
     assert first_crossing(np.array([0, 100, 200, 300]), np.array([10, 20, 12, 22]), level) == x
 
 
-def test_the_target_is_of_the_same_seed(values):
+def test_a_row_is_compared_with_the_target_of_the_same_seed(values):
     assert values["paper_as_run"]["images_seen_to_target"].tolist() == [200, 200]
     assert values["glo"]["images_seen_to_target"].tolist() == [150, math.inf]
     assert values["glo"]["seconds_to_target"].tolist() == [15, math.inf]
 
 
-def test_one_seed_has_no_deviation():
+def test_one_seed_has_no_standard_deviation():
     assert summary({"a": {"psnr": np.array([1.5])}}) == {"a": {"psnr": {"mean": 1.5, "std": None}}}
 
 
@@ -225,14 +233,14 @@ OURS, PAPER = ("glo", "train.recon.psnr"), ("paper_as_run", "train.recon.psnr") 
         ("ratio at most", 1, "**does not hold**"),
     ],
 )
-def test_a_claim_is_judged_by_seed_and_on_the_mean(values, operator, threshold, verdict):
+def test_a_claim_is_checked_for_each_seed_and_on_the_mean(values, operator, threshold, verdict):
     line = claim_line(Claim("Ours wins", OURS, operator, PAPER, threshold), values, TITLES)
     assert line.startswith(f"{verdict}: Ours wins (ours `train.recon.psnr` 22.50 ± 0.71; the paper `train.recon.psnr`")
     quantity = "difference 2.00 ± 1.41" if "difference" in operator else "ratio 1.10 ± 0.07"
     assert f"; {quantity}" in line
 
 
-def test_a_target_never_reached_bears_no_claim_out(values):
+def test_a_claim_fails_where_a_target_is_never_reached(values):
     reached = [(name, "images_seen_to_target") for name in TITLES]
     line = claim_line(Claim("Sooner", reached[1], "ratio at most", reached[0], 0.75), values, TITLES)
     assert line.startswith("**does not hold** on the mean, though with 1 of 2 seeds")
@@ -241,6 +249,6 @@ def test_a_target_never_reached_bears_no_claim_out(values):
 
 
 @pytest.mark.parametrize("absent", [("nobody", "train.recon.psnr"), ("glo", "train.recon.nothing")])
-def test_a_claim_on_what_is_absent_is_not_measured(values, absent):
+def test_a_claim_on_a_missing_row_or_metric_is_not_measured(values, absent):
     line = claim_line(Claim("Ours wins", PAPER, "difference at least", absent, 1), values, TITLES)
     assert line.startswith("**not measured**: Ours wins (missing: ") and absent[1] in line

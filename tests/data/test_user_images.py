@@ -1,4 +1,4 @@
-"""Files that names mean, and kinds of arrays."""
+"""Images from folders, files, patterns and arrays."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def refused(*names: str) -> str:
 
 
 @pytest.mark.parametrize("folder", ["br[1]", "what?", "all*", "br[1]/[a-z]"])
-def test_a_folder_may_be_called_as_a_pattern_is(folder):
+def test_a_folder_may_have_the_name_of_a_pattern(folder):
     save(f"{folder}/a.png", f"{folder}/b.png", "br1/c.png")
     both = [f"{folder}/a.png", f"{folder}/b.png"]
     for name in (folder, f"{folder}/*.png", f"{folder}/[ab].png", f"{folder}/**/*.png", f"./{folder}/?.png"):
@@ -65,7 +65,7 @@ def test_patterns(here):
         assert refused(nothing).startswith(f"{nothing}: no such file or folder, and no file matches it")
 
 
-def test_a_pattern_goes_through_links_to_folders_as_the_folder_does(here):
+def test_patterns_follow_links_as_folders_do(here):
     """Two links in each of two folders: a search that follows all of them does not end."""
     for folder, other in ("ab", "ba"):
         save(f"pics/{folder}/1.png")
@@ -83,7 +83,7 @@ def test_an_empty_name_is_not_the_working_folder(here):
     assert found(".") == ["a.png"]
 
 
-def test_what_is_left_out_of_a_folder_is_told(here):
+def test_files_that_are_left_out_give_a_warning(here):
     save("pics/a.jfif", "pics/b.jpe", kind="JPEG")
     assert found("pics") == ["pics/a.jfif", "pics/b.jpe"]
     save("pics/.hidden.png", "pics/.hidden/c.png")
@@ -120,7 +120,7 @@ def test_an_input_that_cannot_be_read_is_named(here, monkeypatch):
     assert refused("pics/a.png").startswith("pics/a.png: there is not enough memory to decode this image")
 
 
-def test_arrays_mean_what_files_of_their_type_mean(here):
+def test_arrays_and_files_of_one_type_give_the_same_pixels(here):
     levels = np.arange(256).reshape(1, 16, 16, 1)
     kinds = {"png": levels.astype(np.uint8), "tif": (levels * 257).astype(np.uint16), "tiff": np.float32(levels / 255)}
     for extension, array in kinds.items():

@@ -1,4 +1,4 @@
-"""The classifier of classes: it learns what is plain to see, from its own images only."""
+"""The classifier learns classes that are easy to see, and from its own images only."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ PARAMS = tiny_class_params(**SMALL, classifier__epochs=8, classifier__rate=0.01)
 
 
 def store(labels=LABELS) -> ImageStore:
-    """Noise, whose left or right half is brighter: by LABELS, whatever an image is labelled."""
+    """Noise whose left or right half is brighter, by LABELS; the labels may say something else."""
     images = np.random.default_rng(0).integers(0, 100, (len(LABELS), 16, 16, 1), dtype=np.uint8)
     for image, label in zip(images, LABELS, strict=True):
         image[:, 8 * label : 8 * label + 8] += 150
@@ -31,13 +31,13 @@ def classifier():
     return learn_classifier(store(), PARAMS, RUNTIME)[0]
 
 
-def test_it_learns_classes_that_are_plain_to_see(classifier):
+def test_it_learns_classes_that_are_easy_to_see(classifier):
     assert classifier.accuracy == 1
     np.testing.assert_array_equal(classifier.classes(pictures(store().images)), LABELS)
 
 
-def test_its_accuracy_is_that_on_the_held_out_images_alone(classifier):
-    """Which are labelled wrong for the most part, and so are those of the rest of the pipeline."""
+def test_its_accuracy_is_measured_on_the_held_out_images_alone():
+    """Most held-out images have wrong labels, and all images of the rest of the pipeline."""
     labels = LABELS.copy()
     labels[-15:] = 1 - labels[-15:]
     labels[: TRAIN + UNSEEN] = 1 - labels[: TRAIN + UNSEEN]
@@ -46,20 +46,20 @@ def test_its_accuracy_is_that_on_the_held_out_images_alone(classifier):
     np.testing.assert_array_equal(misled.classes(pictures(store().images)), LABELS)
 
 
-def test_it_is_given_no_image_of_the_rest_of_the_pipeline_and_none_that_measures_it(monkeypatch):
+def test_it_learns_from_no_image_of_the_pipeline_and_no_held_out_image(monkeypatch):
     seen = []
 
     def stop(network, objective, batches, *_, **__):
         seen.extend(batch["current"].ids.cpu().numpy() for batch in batches.between(0, batches.steps))
         raise InterruptedError
 
-    monkeypatch.setattr("iglo.disentangle.classifier.fit", stop)
+    monkeypatch.setattr("iglo.training.trainer.fit", stop)
     with pytest.raises(InterruptedError):
         learn_classifier(store(), PARAMS, RUNTIME)
     np.testing.assert_array_equal(np.unique(np.concatenate(seen)), np.arange(TRAIN + UNSEEN, TRAIN + UNSEEN + OWN))
 
 
-def test_a_judge_that_is_saved_and_loaded_is_the_same(classifier, tmp_path):
+def test_a_saved_classifier_is_loaded_unchanged(classifier, tmp_path):
     classifier.save(tmp_path)
     loaded = Classifier.load(tmp_path, 16, 1, RUNTIME)
     weights = classifier.network.state_dict()
@@ -67,7 +67,7 @@ def test_a_judge_that_is_saved_and_loaded_is_the_same(classifier, tmp_path):
     assert all(np.array_equal(value.cpu(), weights[key].cpu()) for key, value in loaded.network.state_dict().items())
 
 
-def test_a_folder_that_holds_no_judge_is_refused(classifier, tmp_path):
+def test_a_folder_without_a_classifier_is_refused(classifier, tmp_path):
     with pytest.raises(UserError, match=r"classifier\.json: there is no such file; run the stage"):
         Classifier.load(tmp_path, 16, 1, RUNTIME)
     classifier.save(tmp_path)
@@ -78,32 +78,27 @@ def test_a_folder_that_holds_no_judge_is_refused(classifier, tmp_path):
         Classifier.load(tmp_path, 16, 1, RUNTIME)
 
 
+NONE_LEFT = "classifier.held_out: must leave images to learn from; 66 test images minus .* leave none."
+
+
 @pytest.mark.parametrize(
     ("labels", "changes", "said"),
     [
-        (
-            LABELS,
-            {"classifier__held_out": OWN + HELD},
-            "classifier.held_out: must leave images to learn from; 66 test .* none.",
-        ),
-        (
-            LABELS,
-            {"renders__unseen": 100},
-            "classifier.held_out: must leave images to learn from; 66 test .* leave none.",
-        ),
+        (LABELS, {"classifier__held_out": OWN + HELD}, NONE_LEFT),
+        (LABELS, {"renders__unseen": 100}, NONE_LEFT),
         (
             np.repeat([0, 1, 0, 1], [TRAIN // 2, TRAIN // 2 + UNSEEN, OWN, HELD]),
             {},
-            "data.test: the classifier's images hold none of class 'b'; ask for more.",
+            "data.test: no image of class 'b' is left for the classifier; raise data.test.",
         ),
         (
             np.where(np.arange(len(LABELS)) < len(LABELS) - HELD, LABELS, 1 - LABELS),
             {},
-            "classifier: recognises none of the 20 images that measure it; .*",
+            "classifier: recognises none of its 20 held-out images; .*",
         ),
     ],
 )
-def test_images_that_make_no_judge_are_refused(labels, changes, said):
+def test_images_that_cannot_train_a_classifier_are_refused(labels, changes, said):
     params = tiny_class_params(**{**SMALL, "classifier__epochs": 8, "classifier__rate": 0.01, **changes})
     with pytest.raises(UserError, match=f"^{said}$"):
         learn_classifier(store(labels), params, RUNTIME)

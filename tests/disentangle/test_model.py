@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from iglo.disentangle.model import ClassContentModel, learn_class_content, start_class_content
-from iglo.disentangle.renders import spread
+from iglo.disentangle.measure import spread
+from iglo.disentangle.model import learn_class_content, start_class_content
 from iglo.errors import UserError
 from iglo.losses.distances import L1
-from iglo.models.glo import Model, decode
+from iglo.models.glo import GLOModel, render
 from iglo.models.networks import Generator, ModulatedGenerator
 from iglo.training.callbacks import SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
@@ -22,7 +22,7 @@ PARAMS, DISTANCE = tiny_class_params(), L1().to(RUNTIME.device)
 COMBINE = ["concat", "film"]
 
 
-def begin(params=PARAMS, labels=LABELS, classes=CLASSES) -> ClassContentModel:
+def begin(params=PARAMS, labels=LABELS, classes=CLASSES) -> GLOModel:
     return start_class_content(IMAGES[: len(labels)], np.asarray(labels), classes, params, RUNTIME)
 
 
@@ -40,9 +40,9 @@ def learned(request):
     return params, model
 
 
-def everything(model: ClassContentModel) -> dict:
+def everything(model: GLOModel) -> dict:
     record = {"log": model.log, "snapshots": model.snapshots.state_dict(), "labels": model.labels.tolist()}
-    return record | {"weights": dict(model.state_dict()), "shape": model.shape, "classes": model.classes}
+    return record | {"weights": dict(model.state_dict()), "shape": model.config, "classes": model.classes}
 
 
 # --- What is refused ---
@@ -71,10 +71,10 @@ def test_as_many_classes_as_the_codes_can_tell_apart_are_not_refused():
 def test_a_folder_of_another_model_is_refused(learned, tmp_path):
     learned[1].save(tmp_path)
     with pytest.raises(UserError, match=r"model\.json: describes no model; run the stage"):
-        Model.load(tmp_path, RUNTIME)
+        GLOModel.load(tmp_path, RUNTIME)
     (tmp_path / "model.json").write_text('{"shape": {}, "encoder_width": null, "log": []}')
     with pytest.raises(UserError, match=r"model\.json: describes no model of class and content; run the stage"):
-        ClassContentModel.load(tmp_path, RUNTIME)
+        GLOModel.load(tmp_path, RUNTIME)
 
 
 # --- The start ---
@@ -83,10 +83,10 @@ def test_a_folder_of_another_model_is_refused(learned, tmp_path):
 def test_an_images_code_is_the_code_of_its_class_and_then_its_own():
     model = begin()
     assert model.class_codes.shape == (3, 3) and model.content_codes.shape == (12, 4)
-    for image, code in enumerate(model.codes):
+    for image, code in enumerate(model.codes.values):
         assert torch.equal(code, torch.cat([model.class_codes[image % 3], model.content_codes[image]]))
-    assert torch.equal(model.codes, model.table(torch.arange(12, device=RUNTIME.device)))
-    noise = model.table.noise(model.codes, 1.0, generator())
+    assert torch.equal(model.codes.values, model.codes(torch.arange(12, device=RUNTIME.device)))
+    noise = model.codes.noise(model.codes.values, 1.0, generator())
     assert noise[:, 3:].all() and not noise[:, :3].any()
     assert [type(begin(tiny_class_params(combine=way)).generator) for way in COMBINE] == [Generator, ModulatedGenerator]
 
@@ -123,7 +123,7 @@ def test_without_noise_and_decay_reconstruction_is_all_there_is():
     model = begin()
     learn(model, tiny_class_params(sigma=0.0, decay=0.0))
     assert [*model.log[-1]] == ["stage", "epoch", "images_seen", "loss", "reconstruction"]
-    shown = decode(model.generator, model.codes[model.snapshots.ids], RUNTIME)
+    shown = render(model.generator, model.codes.values[model.snapshots.ids], RUNTIME)
     np.testing.assert_allclose(model.snapshots.frames[-1].numpy(), shown * 255, atol=0.51)
 
 
@@ -137,7 +137,7 @@ def test_every_part_learns_at_its_own_rate(monkeypatch):
     assert [(weight, term.name) for weight, term in plan.terms] == [(1.0, "reconstruction"), (0.4, "decay")]
     assert plan.terms[0][1].sigma == 0.7 and plan.terms[1][1].factor == "content"
     assert (name, epochs, plan.parts["current"].batch_size, plan.reshuffle) == ("train", 9, 4, True)
-    moved = [[*model.generator.parameters()], *([model.table.factors[each].codes] for each in ("class", "content"))]
+    moved = [[*model.generator.parameters()], *([model.codes.tables[each].codes] for each in ("class", "content"))]
     for optimizer, rate, parameters in zip(optimizers, (0.1, 0.2, 0.3), moved, strict=True):
         (group,) = optimizer.param_groups
         assert group["lr"] == rate and {*map(id, group["params"])} == {*map(id, parameters)}
@@ -162,7 +162,7 @@ def test_much_noise_on_content_leaves_the_class_alone_to_tell_images_apart():
         )
         model = begin(params)
         learn(model, params)
-        spreads.append(spread(decode(model.generator, model.codes, RUNTIME), LABELS))
+        spreads.append(spread(render(model.generator, model.codes.values, RUNTIME), LABELS))
     assert spreads[1] < 0.1 * spreads[0]
 
 
@@ -179,19 +179,19 @@ def test_the_same_seed_gives_the_same_bits_and_another_other_ones(learned):
     other = tiny_class_params(combine=params.combine, seed=1)
     model = begin(params)
     learn(model, other)
-    assert not torch.equal(model.codes, again.codes)
+    assert not torch.equal(model.codes.values, again.codes)
 
 
 def test_a_model_that_is_saved_and_loaded_is_the_same_and_is_learned_on_the_same(learned, tmp_path):
     params, model = learned[0], copy.deepcopy(learned[1])
     model.save(tmp_path)
-    loaded = ClassContentModel.load(tmp_path, RUNTIME)
+    loaded = GLOModel.load(tmp_path, RUNTIME)
     assert same_bits(everything(loaded), everything(model))
     for each in (model, loaded):
         learn_jointly(each, IMAGES, DISTANCE, params, RUNTIME)
     assert same_bits(everything(loaded), everything(model)) and model.log[-1]["stage"] == "joint"
     begin(params).save(tmp_path)
-    assert ClassContentModel.load(tmp_path, RUNTIME).encoder is None
+    assert GLOModel.load(tmp_path, RUNTIME).encoder is None
 
 
 @pytest.mark.parametrize("combine", COMBINE)

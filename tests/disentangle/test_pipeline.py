@@ -11,12 +11,16 @@ import yaml
 from PIL import Image
 
 from iglo.data.store import ImageStore
-from iglo.disentangle.model import ClassContentModel
-from iglo.disentangle.report import draw_losses, load_renders
+from iglo.disentangle.figures import draw_losses
+from iglo.disentangle.model import labels_of
+from iglo.disentangle.renders import Renders
 from iglo.disentangle.sweep import changed
 from iglo.errors import UserError
+from iglo.models.glo import GLOModel
+from iglo.models.history import History
+from iglo.params.class_content import SweepParams
+from iglo.params.reading import load_params
 from iglo.params.run_record import folder_digest
-from iglo.params.sections import SweepParams, load_params
 from tests import chain, pipeline
 from tests.test_pipeline import covers, leaves
 from tests.tiny import RUNTIME, tiny_class_params
@@ -93,7 +97,7 @@ def test_a_run_leaves_its_numbers(run):
     assert all(0 <= share <= 1 for share in shares)
     conversion = numbers["unseen"]["conversion"]
     expected = conversion["recognised"] / numbers["real"]["accuracy"]
-    assert conversion["recognised_of_judge"] == pytest.approx(expected)
+    assert conversion["recognised_of_classifier"] == pytest.approx(expected)
     assert numbers["train"]["l1_l2"] == pytest.approx(numbers["train"]["l1"] + numbers["train"]["l2"])
     assert {path.stem for path in (run / "disentangle/work/timing").iterdir()} == {
         stage.name for stage in pipeline.stages(FILE)
@@ -120,7 +124,7 @@ def test_the_epochs_are_shown_and_every_class_is_passed_through(run):
 def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
-        "iglo.disentangle.report.plots.save_curves", lambda path, curves, *_, **__: drawn.update(curves)
+        "iglo.disentangle.figures.plots.save_curves", lambda path, curves, *_, **__: drawn.update(curves)
     )
     log = [
         {"stage": "train", "epoch": n, "images_seen": 9 * n, "reconstruction": 0.5 / n, "decay": 20.0} for n in (1, 2)
@@ -134,17 +138,17 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
 
 def test_the_parts_of_the_split_are_kept_apart(run):
     """What was never seen is shown from the encoder's codes, and none of it is the classifier's."""
-    store, drawn = ImageStore.open(run / "disentangle/work/images"), load_renders(run / "disentangle/work/renders")
-    model = ClassContentModel.load(run / "disentangle/work/encoded", RUNTIME)
-    assert store.classes == tuple("0123456789") == model.classes and store.train_count == 100
-    np.testing.assert_array_equal(model.labels, store.label_ids[:100])
+    store, drawn = ImageStore.open(run / "disentangle/work/images"), Renders.load(run / "disentangle/work/renders")
+    model = GLOModel.load(run / "disentangle/work/encoded", RUNTIME)
+    assert store.classes == tuple("0123456789") == model.config.classes and store.train_count == 100
+    np.testing.assert_array_equal(labels_of(model), store.label_ids[:100])
     assert set(drawn.unseen) == set(range(100, 120)) and set(drawn.chosen) <= set(range(100))
     assert drawn.converted.shape == (12, CLASSES, 16, 16, 1) and drawn.converted.dtype == np.uint8
     assert {name: images.shape[:2] for name, images in drawn.scratch.items()} == {
         "normal": (CLASSES, 12),
         "gaussian": (CLASSES, 12),
     }
-    assert {row["stage"] for row in model.log} == {"train", "encoder", "joint"}
+    assert {row["stage"] for row in History.load(run / "disentangle/work/encoded").log} == {"train", "encoder", "joint"}
 
 
 # --- The studies ---
@@ -168,7 +172,7 @@ def test_a_study_changes_its_value_and_nothing_else(swept):
     numbers, other = (json.loads((run / f"sweep/runs/sigma/{value}/numbers.json").read_text()) for value in (0.4, 0))
     whole = json.loads((run / "metrics.json").read_text())
     assert numbers["real"] == whole["real"]
-    trained = ClassContentModel.load(run / "work/model", RUNTIME)
+    trained = History.load(run / "work/model")
     last = {
         key: value for key, value in trained.log[-1].items() if key not in ("stage", "epoch", "images_seen", "loss")
     }

@@ -16,9 +16,9 @@ import torch
 import iglo
 from iglo.data.user_images import ConversionWarning
 from iglo.errors import UserError
-from iglo.export.api import FallbackWarning
+from iglo.export.pretrained import FallbackWarning
 from iglo.latent import inversion
-from iglo.models.glo import decode, encode
+from iglo.models.glo import encode, render
 from tests.exported import CLASSES, IMAGES
 from tests.tiny import RUNTIME, tiny_images
 
@@ -40,7 +40,7 @@ def asked(monkeypatch):
 
     def invert(model, images, distance, runtime, **options):
         calls.append((type(distance).__name__, options))
-        codes = encode(model.encoder, images, model.shape, runtime).flip(1)
+        codes = encode(model.encoder, images, model.config, runtime).flip(1)
         return type("Inverted", (), {"codes": codes})
 
     monkeypatch.setattr(inversion, "invert", invert)
@@ -49,7 +49,7 @@ def asked(monkeypatch):
 
 def drawn(model, codes) -> np.ndarray:
     """The oracle: images of codes by the library."""
-    return np.rint(255 * decode(model.bundle.generator, torch.as_tensor(codes), RUNTIME)).astype(np.uint8)
+    return np.rint(255 * render(model.bundle.generator, torch.as_tensor(codes), RUNTIME)).astype(np.uint8)
 
 
 # --- Codes to images ---
@@ -68,7 +68,7 @@ def test_drawn_codes_lie_on_the_sphere(model):
     np.testing.assert_array_equal(model.sample(50), drawn(model, codes))
 
 
-def test_another_sampler_may_be_taken(model):
+def test_another_prior_may_be_taken(model):
     class Constant:
         def draw(self, count, rng):
             return torch.arange(6.0).repeat(count, 1)
@@ -80,7 +80,7 @@ def test_decoding_takes_codes_as_they_are(model):
     codes = 3 * model.draw_codes(300)  # more than a batch
     images = model.decode(codes, floats=True)
     assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 1
-    np.testing.assert_allclose(images, decode(model.bundle.generator, torch.from_numpy(codes), RUNTIME), atol=1e-6)
+    np.testing.assert_allclose(images, render(model.bundle.generator, torch.from_numpy(codes), RUNTIME), atol=1e-6)
     np.testing.assert_array_equal(model.decode(torch.from_numpy(codes)), np.rint(255 * images))
 
 
@@ -90,7 +90,7 @@ def test_decoding_takes_codes_as_they_are(model):
 def test_layouts_and_types_of_images_are_one(model):
     floats = IMAGES / np.float64(255)
     tensor = torch.from_numpy(floats).permute(0, 3, 1, 2)
-    expected = encode(model.bundle.encoder, IMAGES, model.shape, RUNTIME).numpy()
+    expected = encode(model.bundle.encoder, IMAGES, model.config, RUNTIME).numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         given = [
@@ -385,7 +385,7 @@ def test_every_search_takes_the_loss_that_is_asked_for(model, classes, asked):
 
 def test_weights_in_the_folder_of_the_model_are_taken(perceptual, asked, monkeypatch):
     made = []
-    monkeypatch.setattr("iglo.export.api.make_distance", lambda params, runtime: made.append(params.loss))
+    monkeypatch.setattr("iglo.export.pretrained.make_distance", lambda params, runtime: made.append(params.loss))
     (perceptual / "vgg.safetensors").touch()
     iglo.load(perceptual).invert(IMAGES)
     assert [loss.weights for loss in made] == [str(perceptual / "vgg.safetensors")]

@@ -17,13 +17,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from iglo.disentangle.model import ClassContentModel
 from iglo.errors import UserError
 from iglo.export import bundle, onnx, writing
 from iglo.export.bundle import FILES, load_bundle
 from iglo.export.writing import RecordWarning, export_model
 from iglo.latent.priors import Prior
-from iglo.models.glo import Model
+from iglo.models.glo import GLOModel
 from iglo.params.run_record import Loss, RunRecord, file_digest
 from tests import exported as exports
 from tests.tiny import RUNTIME, generator, same_bits
@@ -52,26 +51,26 @@ def copy(exported, tmp_path) -> Path:
 
 
 def test_a_model_comes_back(exported):
-    model = Model.load(exported.parent / "model", RUNTIME)
+    model = GLOModel.load(exported.parent / "model", RUNTIME)
     loaded = load_bundle(exported, RUNTIME)
     for name in ("generator", "encoder"):
         states = (dict(getattr(each, name).state_dict()) for each in (model, loaded))
         assert same_bits(*states)
-    prior = Prior.load(exported.parent / "priors" / "gaussian.safetensors", model.shape.geometry())
+    prior = Prior.load(exported.parent / "priors" / "gaussian.safetensors", model.config.geometry())
     assert torch.equal(prior.draw(5, generator()), loaded.prior.draw(5, generator()))
-    codes, known = model.codes.cpu().numpy().astype(float), loaded.record.codes
+    codes, known = model.codes.values.cpu().numpy().astype(float), loaded.record.codes
     np.testing.assert_allclose(known.mean, codes.mean(0), atol=1e-12)
     np.testing.assert_allclose(known.std, codes.std(0), atol=1e-12)
     assert known.length == pytest.approx(6**0.5, rel=1e-6) and known.count == 12
-    assert loaded.shape == model.shape and loaded.record.classes == () and loaded.class_codes is None
+    assert loaded.config == model.config and loaded.record.classes == () and loaded.class_codes is None
     assert {path.name for path in exported.iterdir()} == GLO_FILES
 
 
 def test_a_model_of_class_and_content_comes_back(exported_classes):
-    model = ClassContentModel.load(exported_classes.parent / "model", RUNTIME)
+    model = GLOModel.load(exported_classes.parent / "model", RUNTIME)
     loaded = load_bundle(exported_classes, RUNTIME)
     assert loaded.record.kind == "class_content" and loaded.record.classes == exports.CLASSES
-    assert torch.equal(loaded.class_codes, model.class_codes.cpu()) and loaded.shape == model.shape
+    assert torch.equal(loaded.class_codes, model.class_codes.cpu()) and loaded.config == model.config
     assert same_bits(dict(loaded.generator.state_dict()), dict(model.generator.state_dict()))
     drawn = loaded.prior.draw(20_000, generator())
     content = model.content_codes.cpu()
@@ -266,7 +265,7 @@ def test_the_card_says_what_is_known(exported):
     for fact in ("16×16 pixels, grey", "12 images for training; held out: 5", "handwritten digits", "Seed 0"):
         assert fact in card
     assert "| full | 2 | 24 |" in card and "| train.recon.psnr | 21.75 |" in card and "loss l1" in card
-    assert "Judge of the metrics: squeezenet1\\_1, no pretrained weights" in card
+    assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
     assert "Features for clustering: pixels, no pretrained weights" in card and "| of" not in card
 
 
@@ -274,14 +273,14 @@ def test_the_card_tells_the_run_whatever_the_params_say_now(tmp_path):
     run = RunRecord.of(exports.PARAMS, {"source": "folder", "folder": "cats", "train": 12, "test": 3})
     loss = Loss("vgg16", "/home/me/v.safetensors", "perceptual", 4)
     folder = exports.trained(tmp_path / "model")
-    model = Model.load(folder, RUNTIME)
+    model = GLOModel.load(folder, RUNTIME)
     model.run = dataclasses.replace(run, seed=77, noise=0.25, loss=loss)
     model.save(folder)
     card = card_of(folder, tmp_path, params=exports.tiny_params(seed=1, evaluate__weights="imagenet"))
     for fact in ("Seed 77", "loss perceptual", "noise on codes: 0.25", "a folder of images, cats", "held out: 3"):
         assert fact in card
     assert "Loss: vgg16, weights of v.safetensors (the licence of that file)." in card
-    assert "Judge of the metrics: squeezenet1\\_1, no pretrained weights" in card
+    assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
     assert "Features for clustering: not recorded." in card and "None were given for this model." in card
     assert "/home/me" not in card + (tmp_path / "card" / "model.json").read_text()
     assert load_bundle(tmp_path / "card", RUNTIME).record.seed == 77
@@ -332,7 +331,7 @@ def test_onnx_draws_and_reads_as_torch_does(exported, tmp_path):
     read = sessions[1].run(None, {"images": images})[0]
     with torch.no_grad():
         drawn = loaded.generator(codes.to(RUNTIME.device))
-        expected = loaded.shape.geometry().project(loaded.encoder(drawn))
+        expected = loaded.config.geometry().project(loaded.encoder(drawn))
     np.testing.assert_allclose(images, drawn.cpu(), atol=1e-4)
     np.testing.assert_allclose(read, expected.cpu(), atol=1e-4)
     assert images.std() > 0.1  # else anything would be near

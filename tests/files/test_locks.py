@@ -1,4 +1,4 @@
-"""A lock has one holder at a time, also if a holder removes the file."""
+"""A lock has one holder at a time, even if the holder removes the file."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import pytest
 from iglo.files import locks
 
 
-def test_a_second_holder_is_told_and_gets_the_lock_afterwards(tmp_path):
+def test_a_second_holder_gets_the_lock_after_the_first(tmp_path):
     first = locks.hold(tmp_path / "lock")
     assert first.real
     with pytest.raises(locks.BusyError):
@@ -17,7 +17,7 @@ def test_a_second_holder_is_told_and_gets_the_lock_afterwards(tmp_path):
     locks.hold(tmp_path / "lock").release()
 
 
-def test_who_waited_at_a_file_that_its_holder_removed_does_not_hold_it(tmp_path, monkeypatch):
+def test_a_file_that_its_holder_has_removed_gives_no_lock(tmp_path, monkeypatch):
     """A third process may hold the new file of the same name."""
     path, lock, third = tmp_path / "lock", locks._lock, []
 

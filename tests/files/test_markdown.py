@@ -1,8 +1,8 @@
-"""Texts of unknown origin in Markdown."""
+"""Texts from users in Markdown."""
 
 import pytest
 
-from iglo.files.markdown import markdown
+from iglo.files.markdown import markdown, markdown_table
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ from iglo.files.markdown import markdown
 )
 def test_markdown_shows_a_text_as_it_is(text, shown):
     assert markdown(text) == shown
+
+
+def test_a_table_has_a_rule_under_its_heads_and_shows_cells_as_given():
+    lines = markdown_table(["", "PSNR, dB"], [["ours", 24.5], [markdown("a|b"), "**25**"]])
+    assert lines == ["|  | PSNR, dB |", "|---|---|", "| ours | 24.5 |", "| a\\|b | **25** |"]

@@ -9,8 +9,9 @@ import torch
 from iglo.errors import UserError
 from iglo.latent.inversion import Inverted, Search, invert, optimise_codes
 from iglo.losses.distances import L1, L2, LaplacianL1
-from iglo.models.codes import Factor, LatentTable
-from iglo.models.glo import Model, Shape, decode, encode, recalibrate_bn
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import GLOConfig
+from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
@@ -18,16 +19,16 @@ from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 IMAGES = tiny_images(6)
 
 
-def make(constraint: str = "sphere", radius: float | None = None) -> Model:
+def make(constraint: str = "sphere", radius: float | None = None) -> GLOModel:
     """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
-    shape = Shape(6, 16, 1, 4, constraint, radius)
-    network = RUNTIME.place(initialise(shape.generator(), generator()))
+    shape = GLOConfig(6, 16, 1, 4, constraint, radius)
+    network = RUNTIME.to_device(initialise(shape.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)
-    table = LatentTable(image=Factor(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
-    model = Model(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Snapshots(torch.zeros(0).long()))
+    table = Codes(image=CodeTable(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
+    model = GLOModel(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Snapshots(torch.zeros(0).long()))
     recalibrate_bn(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
     return model
 
@@ -37,7 +38,7 @@ def model():
     return make()
 
 
-def optimise(model: Model, images: np.ndarray, start: torch.Tensor, steps: list[int], distance=None, **options):
+def optimise(model: GLOModel, images: np.ndarray, start: torch.Tensor, steps: list[int], distance=None, **options):
     """Optimises by plain Adam, from one start for each image; returns the codes after each of `steps`."""
     options = {"rate": 5e-2, "betas": (0.9, 0.999), "schedule": "constant", "tolerance": 0} | options
     distance, search = (distance or L1()).to(RUNTIME.device), Search(steps[-1], record=tuple(steps), **options)
@@ -45,12 +46,12 @@ def optimise(model: Model, images: np.ndarray, start: torch.Tensor, steps: list[
     return [found.recorded[step] for step in steps]
 
 
-def rendered(model: Model, codes: torch.Tensor) -> np.ndarray:
-    return np.round(decode(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
+def rendered(model: GLOModel, codes: torch.Tensor) -> np.ndarray:
+    return np.round(render(model.generator, codes, RUNTIME) * 255).astype(np.uint8)
 
 
 def test_images_do_not_influence_each_other(model):
-    start = model.codes.cpu()
+    start = model.codes.values.cpu()
     (together,) = optimise(model, IMAGES, start, [5])
     (pieces,) = optimise(model, IMAGES, start, [5], batch_size=4)
     others = IMAGES.copy()
@@ -65,25 +66,25 @@ def test_images_do_not_influence_each_other(model):
 
 @pytest.mark.parametrize("distance", [L1(), L2(), LaplacianL1()], ids=["l1", "l2", "lap_l1"])
 def test_the_loss_of_every_image_falls(model, distance):
-    images = rendered(model, model.shape.geometry().sample(6, 6, generator(4)))
+    images = rendered(model, model.config.geometry().sample(6, 6, generator(4)))
     targets = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
     losses = []
-    for codes in optimise(model, images, model.codes.cpu(), [0, 10, 60], distance):
-        drawn = torch.from_numpy(decode(model.generator, codes, RUNTIME)).permute(0, 3, 1, 2)
+    for codes in optimise(model, images, model.codes.values.cpu(), [0, 10, 60], distance):
+        drawn = torch.from_numpy(render(model.generator, codes, RUNTIME)).permute(0, 3, 1, 2)
         losses.append(distance.cpu().compare(distance.represent(drawn), distance.represent(targets)))
     first, middle, last = losses
     assert (middle < first).all() and (last < middle).all() and last.mean() < 0.5 * first.mean()
 
 
 def test_step_0_is_the_start(model):
-    start = model.codes.cpu() * torch.linspace(0.5, 2, 6)[:, None]  # off the sphere: not even projected
+    start = model.codes.values.cpu() * torch.linspace(0.5, 2, 6)[:, None]  # off the sphere: not even projected
     kept = start.clone()
     first, _ = optimise(model, IMAGES, start, [0, 3])
     assert torch.equal(first, kept) and torch.equal(start, kept)
 
 
 def test_recording_changes_nothing(model):
-    start = model.codes.cpu()
+    start = model.codes.values.cpu()
     _, two, five = optimise(model, IMAGES, start, [0, 2, 5])
     assert torch.equal(five, *optimise(model, IMAGES, start, [5]))
     assert torch.equal(two, *optimise(model, IMAGES, start, [2])) and not torch.equal(two, five)
@@ -91,7 +92,7 @@ def test_recording_changes_nothing(model):
 
 def test_it_is_adam_with_projection(model):
     """The loop written out: torch's Adam at a constant rate, the projection after each step."""
-    start, geometry = model.codes.cpu(), model.shape.geometry()
+    start, geometry = model.codes.values.cpu(), model.config.geometry()
     codes = start.to(RUNTIME.device).clone().requires_grad_(True)
     adam = torch.optim.Adam([codes], 5e-2 * geometry.radius / 6**0.5)
     targets = torch.from_numpy(IMAGES).to(RUNTIME.device).permute(0, 3, 1, 2).float() / 255
@@ -107,7 +108,7 @@ def test_it_is_adam_with_projection(model):
 @pytest.mark.parametrize(("constraint", "radius"), [("sphere", None), ("sphere", 1.0), ("ball", 0.5), ("none", 1.0)])
 def test_codes_stay_in_their_geometry(constraint, radius):
     model = make(constraint, radius)
-    start = model.codes.cpu()
+    start = model.codes.values.cpu()
     lengths = torch.cat(optimise(model, IMAGES, start, [1, 7, 30], rate=0.3)).norm(dim=1)
     if constraint == "sphere":
         torch.testing.assert_close(lengths, torch.full((18,), radius or 6**0.5), rtol=1e-5, atol=0)
@@ -118,29 +119,29 @@ def test_codes_stay_in_their_geometry(constraint, radius):
 def test_the_rate_is_scaled_to_the_radius():
     for radius in (6**0.5, 0.1):
         model = make("none", radius)
-        start = model.codes.cpu()
+        start = model.codes.values.cpu()
         (found,) = optimise(model, IMAGES, start, [1], rate=0.02)
         expected = torch.full((6, 6), 0.02 * radius / 6**0.5)
         torch.testing.assert_close((found - start).abs(), expected, rtol=1e-2, atol=0)
 
 
 def test_the_code_of_a_rendered_image_is_found_again_from_nearby(model):
-    codes = model.codes.cpu()
+    codes = model.codes.values.cpu()
     images = rendered(model, codes)
     away = torch.randn(codes.shape, generator=generator(3)) * 0.2
-    start = model.shape.geometry().project(codes + away)
+    start = model.config.geometry().project(codes + away)
     (found,) = optimise(model, images, start, [150], L2(), rate=0.01)
     assert ((found - codes).norm(dim=1) < 0.1 * (start - codes).norm(dim=1)).all()
 
 
 def test_the_model_does_not_change(model):
     before, flags = copy.deepcopy(model.state_dict()), [weights.requires_grad for weights in model.parameters()]
-    optimise(model, IMAGES, model.codes, [3])
+    optimise(model, IMAGES, model.codes.values, [3])
     assert same_bits(dict(model.state_dict()), dict(before))
     assert [weights.requires_grad for weights in model.parameters()] == flags
     assert all(weights.grad is None for weights in model.parameters())
     model.generator.requires_grad_(False)  # a frozen generator stays frozen
-    optimise(model, IMAGES, model.codes, [1])
+    optimise(model, IMAGES, model.codes.values, [1])
     assert not any(weights.requires_grad for weights in model.generator.parameters())
 
 
@@ -150,17 +151,17 @@ def test_the_model_does_not_change(model):
 @pytest.fixture
 def whole(model):
     """A model whose encoder reads codes, badly."""
-    model.encoder = RUNTIME.place(initialise(model.shape.encoder(4), generator(5)))
+    model.encoder = RUNTIME.to_device(initialise(model.config.encoder(4), generator(5)))
     return model
 
 
-def inverted(model: Model, images: np.ndarray = IMAGES, method="hybrid", seed=0, **options) -> Inverted:
+def inverted(model: GLOModel, images: np.ndarray = IMAGES, method="hybrid", seed=0, **options) -> Inverted:
     distance = L2().to(RUNTIME.device)
     return invert(model, images, distance, RUNTIME, method=method, search=Search(**options), seed=seed)
 
 
-def loss_of(model: Model, codes: torch.Tensor, images: np.ndarray) -> torch.Tensor:
-    drawn = decode(model.generator, codes, RUNTIME)
+def loss_of(model: GLOModel, codes: torch.Tensor, images: np.ndarray) -> torch.Tensor:
+    drawn = render(model.generator, codes, RUNTIME)
     return torch.from_numpy(np.square(drawn - images / np.float32(255)).mean((1, 2, 3)))
 
 

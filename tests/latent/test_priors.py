@@ -19,7 +19,7 @@ from iglo.latent.priors import (
     nearest_noises,
 )
 from iglo.models.geometry import Ball, Euclidean, Sphere
-from iglo.params.sections import Params
+from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from tests.tiny import generator, same_bits
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from iglo.models import codes
-from iglo.models.codes import Factor, LatentTable, normal_codes, pca_codes
+from iglo.models.codes import Codes, CodeTable, normal_codes, pca_codes
 from iglo.models.geometry import Ball, Euclidean, Sphere
 from iglo.training.optimizers import RowAdam
 from tests.tiny import generator, peak_bytes, tiny_images
@@ -15,20 +15,20 @@ from tests.tiny import generator, peak_bytes, tiny_images
 FREE = Euclidean(1.0)
 
 
-def factor(count=6, dimension=4, geometry=FREE, keys=None, noisy=True) -> Factor:
-    return Factor(geometry.sample(count, dimension, generator()), geometry, keys, noisy)
+def factor(count=6, dimension=4, geometry=FREE, keys=None, noisy=True) -> CodeTable:
+    return CodeTable(geometry.sample(count, dimension, generator()), geometry, keys, noisy)
 
 
 def test_images_of_a_label_share_a_code():
     labels = torch.tensor([0, 1, 1, 0, 2])
-    table = LatentTable(image=factor(5, 3), label=factor(3, 2, keys=labels))
+    table = Codes(image=factor(5, 3), label=factor(3, 2, keys=labels))
     before = table(torch.arange(5)).detach()
     assert before.shape == (5, 5) and table.dimension == 5
     assert torch.equal(before[1, 3:], before[2, 3:]) and not torch.equal(before[0, 3:], before[1, 3:])
 
 
 def test_each_share_of_a_code_is_moved_to_where_it_may_lie():
-    table = LatentTable(ball=factor(5, 3, Ball(0.5)), free=factor(5, 2), sphere=factor(5, 4, Sphere(2.0)))
+    table = Codes(ball=factor(5, 3, Ball(0.5)), free=factor(5, 2), sphere=factor(5, 4, Sphere(2.0)))
     codes = torch.randn(7, 9, generator=generator()).requires_grad_(True)
     projected = table.project(codes)
     expected = [Ball(0.5).project(codes[:, :3]), codes[:, 3:5], Sphere(2.0).project(codes[:, 5:])]
@@ -40,11 +40,11 @@ def test_each_share_of_a_code_is_moved_to_where_it_may_lie():
 def test_codes_are_taken_as_they_are():
     """Projecting what is projected changes last bits: a model that is loaded would not be the one that was saved."""
     codes = torch.randn(5, 4, generator=generator())
-    assert torch.equal(Factor(codes, Sphere(2.0)).codes, codes)
+    assert torch.equal(CodeTable(codes, Sphere(2.0)).codes, codes)
 
 
 def test_noise_has_its_scale_and_its_stream():
-    table, codes = LatentTable(image=factor(dimension=10)), torch.zeros(2000, 10, requires_grad=True)
+    table, codes = Codes(image=factor(dimension=10)), torch.zeros(2000, 10, requires_grad=True)
     noise = table.noise(codes, 0.3, generator(1))
     assert noise.std().item() == pytest.approx(0.3, rel=0.02) and not noise.requires_grad
     assert torch.equal(noise, table.noise(codes, 0.3, generator(1)))
@@ -53,8 +53,8 @@ def test_noise_has_its_scale_and_its_stream():
 
 def test_noise_reaches_noisy_factors_alone_and_its_stream_is_the_same_for_all():
     codes, stream = torch.zeros(50, 7), 0.3 * torch.randn(50, 7, generator=generator(1))
-    quiet = LatentTable(label=factor(3, 2, noisy=False), image=factor(50, 3), other=factor(5, 2, noisy=False))
-    plain = LatentTable(label=factor(3, 2), image=factor(50, 3), other=factor(5, 2))
+    quiet = Codes(label=factor(3, 2, noisy=False), image=factor(50, 3), other=factor(5, 2, noisy=False))
+    plain = Codes(label=factor(3, 2), image=factor(50, 3), other=factor(5, 2))
     assert torch.equal(plain.noise(codes, 0.3, generator(1)), stream)
     noise = quiet.noise(codes, 0.3, generator(1))
     assert torch.equal(noise[:, 2:5], stream[:, 2:5]) and not noise[:, :2].any() and not noise[:, 5:].any()
@@ -62,15 +62,15 @@ def test_noise_reaches_noisy_factors_alone_and_its_stream_is_the_same_for_all():
 
 def test_a_batch_moves_its_labels_and_its_images_and_no_other_code():
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    table = LatentTable(label=factor(3, 2, keys=labels), image=factor(6, 3))
+    table = Codes(label=factor(3, 2, keys=labels), image=factor(6, 3))
     slopes = torch.randn(3, 5, generator=generator(1))
-    before = [part.codes.detach().clone() for part in table.factors.values()]
+    before = [part.codes.detach().clone() for part in table.tables.values()]
     (table(torch.tensor([0, 3, 4])) * slopes).sum().backward()
-    label, image = (part.codes.grad.to_dense() for part in table.factors.values())
+    label, image = (part.codes.grad.to_dense() for part in table.tables.values())
     torch.testing.assert_close(label, torch.stack([slopes[0, :2] + slopes[1, :2], slopes[2, :2], torch.zeros(2)]))
     assert torch.equal(image[[0, 3, 4]], slopes[:, 2:]) and not image[[1, 2, 5]].any()
-    RowAdam(list(table.factors.values()), 0.1).step()
-    moved = [part.codes - start for part, start in zip(table.factors.values(), before, strict=True)]
+    RowAdam(list(table.tables.values()), 0.1).step()
+    moved = [part.codes - start for part, start in zip(table.tables.values(), before, strict=True)]
     for step, gradient in zip(moved, (label, image), strict=True):
         torch.testing.assert_close(step, -0.1 * gradient.sign(), rtol=1e-4, atol=1e-6)
 

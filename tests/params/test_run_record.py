@@ -38,7 +38,7 @@ def test_an_export_tells_the_run_and_not_the_params(tiny_run, tmp_path, monkeypa
     card = Path("models/export/README.md").read_text(encoding="utf-8")
     for fact in ("Seed 0, precision bf16, loss l1.", "noise on codes: 1.", "48 images for training; held out: 12."):
         assert fact in card
-    assert "a folder of images, my-images." in card and "Judge of the metrics: squeeze," in card
+    assert "a folder of images, my-images." in card and "Feature network of the metrics: squeeze," in card
     assert "Features for clustering: pixels, no pretrained weights." in card and "| train.recon.psnr |" in card
     record = written(Path("models/export/model.json"))
     assert record["seed"] == 0 and record["loss"]["name"] == "l1" and record["feature_network"]["network"] == "squeeze"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from iglo.disentangle import report
+from iglo.disentangle import figures
 from iglo.disentangle.renders import Renders
 from iglo.report import fonts
 
@@ -41,15 +41,15 @@ def test_names_that_the_font_can_draw_stay_without_a_warning(recwarn):
 
 def test_figures_of_classes_show_the_numbers(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(report.figures, "save_grid", lambda path, rows, *texts, **named: seen.append((texts, named)))
+    monkeypatch.setattr(figures.figures, "save_grid", lambda path, rows, *texts, **named: seen.append((texts, named)))
     for other in ("draw_epochs", "draw_losses", "draw_morphing"):
-        monkeypatch.setattr(report, other, lambda *_: None)
+        monkeypatch.setattr(figures, other, lambda *_: None)
     ids, images = np.arange(2), np.zeros((2, 8, 8, 1), np.uint8)
     converted = images[:, None].repeat(2, axis=1)
     scratch = {"normal": converted, "gaussian": converted}
     renders = Renders(ids, ids, images, converted, converted, images, scratch, converted)
     with pytest.warns(UserWarning, match="'猫' is class 1, '犬' is class 2") as told:
-        report.draw_figures(tmp_path, renders, images, ["猫", "犬"], None, [], {})
+        figures.draw_figures(tmp_path, renders, images, ["猫", "犬"], None, [], {})
     assert len(told) == 1
     assert [named["column_labels"] for _, named in seen if named] == [["image", "class 1", "class 2"]] * 2
     assert [given[1] for given, _ in seen[-2:]] == [["class 1", "class 2"]] * 2

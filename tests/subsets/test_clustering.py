@@ -1,4 +1,4 @@
-"""The split against scikit-learn used directly, brute force, and the rules that it must keep."""
+"""The split into subsets, compared with scikit-learn and brute force, and its rules."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from iglo.errors import UserError
-from iglo.params.sections import ClusterParams, RoundParams
+from iglo.params.pipeline import ClusterParams, RoundParams
 from iglo.subsets.clustering import (
     CHUNK,
     Clusters,
@@ -36,14 +36,14 @@ def features():
 # --- PCA ---
 
 
-def test_pca_is_centred_and_that_of_scikit_learn(features):
+def test_pca_is_centred_and_equals_scikit_learn(features):
     points = fit_pca(features, 4, seed=0)
     assert points.shape == (60, 4) and points.dtype == np.float32
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(points, PCA(4).fit_transform(features), rtol=1e-3, atol=1e-3)
 
 
-def test_pca_takes_rows_and_never_more_components_than_there_are(features):
+def test_pca_of_some_rows_with_fewer_components(features):
     rows = np.array([3, 8, 9])
     np.testing.assert_array_equal(fit_pca(features, 100, 0, rows=rows), fit_pca(features[rows], 100, 0))
     assert fit_pca(features, 100, 0, rows=rows).shape == (3, 3)
@@ -68,7 +68,7 @@ def test_pca_in_batches_finds_the_same_space():
 # --- k-means ---
 
 
-def test_kmeans_is_that_of_scikit_learn_and_repeats_itself(features):
+def test_kmeans_equals_scikit_learn_and_repeats(features):
     labels, centroids = fit_kmeans(features, 5, seed=3, minibatch_above=1000)
     oracle = KMeans(5, n_init=10, random_state=3).fit(features)
     np.testing.assert_array_equal(labels, oracle.labels_)
@@ -77,7 +77,7 @@ def test_kmeans_is_that_of_scikit_learn_and_repeats_itself(features):
     assert labels.dtype == np.int32 and centroids.tobytes() == again[1].tobytes()
 
 
-def test_mini_batches_find_well_separated_clusters_too():
+def test_mini_batches_find_well_separated_clusters():
     rng = np.random.default_rng(0)
     truth = rng.integers(4, size=400)
     points = np.eye(4, dtype=np.float32)[truth] * 20 + rng.normal(size=(400, 4)).astype(np.float32)
@@ -94,7 +94,7 @@ def test_fewer_distinct_images_than_clusters_leave_clusters_empty():
 # --- The nearest to each centroid ---
 
 
-def test_nearest_is_that_of_brute_force():
+def test_nearest_equals_brute_force():
     rng = np.random.default_rng(0)
     points, centroids = rng.normal(size=(50, 3)), rng.normal(size=(6, 3))
     labels = rng.integers(5, size=50)  # cluster 5 is empty
@@ -110,7 +110,7 @@ def test_nearest_is_that_of_brute_force():
     np.testing.assert_allclose(distance, np.linalg.norm(points[index] - centroids[labels[index]], axis=1))
 
 
-def test_distances_in_chunks_are_those_taken_at_once():
+def test_distances_in_chunks_equal_those_at_once():
     rng, count = np.random.default_rng(0), 2 * CHUNK + 3
     points, centroids = rng.normal(size=(count, 3)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
     labels = rng.integers(6, size=count)
@@ -119,7 +119,7 @@ def test_distances_in_chunks_are_those_taken_at_once():
     np.testing.assert_array_equal(distance, at_once[index])
 
 
-def test_of_ties_the_lowest_row_comes_first_and_none_takes_all():
+def test_the_lowest_row_comes_first_in_ties_and_none_takes_all():
     points, labels = np.array([[1.0], [-1.0], [1.0], [0.0]]), np.zeros(4, int)
     assert nearest_to_centroids(points, labels, np.zeros((1, 1)), 3).index.tolist() == [3, 0, 1]
     assert nearest_to_centroids(points, labels, np.zeros((1, 1)), None).index.tolist() == [3, 0, 1, 2]
@@ -140,7 +140,7 @@ def test_rounds_split_the_images_into_disjoint_subsets_by_id(features, tmp_path)
     assert all(np.all(np.diff(subset) > 0) for subset in subsets)
 
 
-def test_the_table_by_cluster_speaks_of_ids(features, tmp_path):
+def test_the_table_by_cluster_has_ids(features, tmp_path):
     ids = np.arange(10, 60)
     clusters = cluster_images(features, ids, ROUND, PARAMS, seed=0)
     selection = select_images(clusters, ROUND)
@@ -169,7 +169,7 @@ def test_a_round_that_leaves_nothing_for_the_next_is_one_sentence(features):
 @pytest.mark.parametrize(
     ("subsets", "words"), [([[0, 1], [1, 2]], "1 repeated, 0 missing"), ([[0], [2]], "0 repeated, 1 missing")]
 )
-def test_what_is_no_partition_is_refused(subsets, words):
+def test_subsets_that_are_no_partition_are_refused(subsets, words):
     with pytest.raises(RuntimeError, match=words):
         assert_partition(subsets, 3)
 
@@ -184,7 +184,7 @@ def test_what_is_no_partition_is_refused(subsets, words):
         (15, True, "rounds.1.clusters: must be at most 0, since there are 15 training images, of which "),
     ],
 )
-def test_more_clusters_than_images_are_refused_when_these_are_counted(clusters, broken, message, tmp_path, capsys):
+def test_too_many_clusters_are_refused_when_images_are_counted(clusters, broken, message, tmp_path, capsys):
     chain.write_images(tmp_path / chain.IMAGES, 0, 20)
     if broken:
         (tmp_path / chain.IMAGES / "digit-0.png").write_bytes(b"none")

@@ -1,11 +1,11 @@
-"""Features: the same by any batch and in a file, the pixels as they are."""
+"""Features of backbones and pixels, in memory and in a file."""
 
 import numpy as np
 import pytest
 import torch
 
 from iglo.backbones.networks import load_backbone
-from iglo.params.sections import FeatureParams
+from iglo.params.pipeline import FeatureParams
 from iglo.subsets.features import extract_features
 from tests.tiny import RUNTIME
 
@@ -30,7 +30,7 @@ def test_features_of_a_backbone_in_batches_and_in_a_file(images, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), features)
 
 
-def test_pixels_are_themselves_in_zero_to_one(images):
+def test_features_of_pixels_are_in_0_to_1(images):
     name, features = extract_features(images, FeatureParams("pixels", "random", None, 4), 0, RUNTIME)
     assert name == "pixels"
     np.testing.assert_allclose(features, images.transpose(0, 3, 1, 2).reshape(7, -1) / 255, rtol=1e-6)

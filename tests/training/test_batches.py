@@ -11,7 +11,7 @@ from iglo.data.augment import Augment
 from iglo.losses.distances import L1, L1L2, L2, LaplacianL1, Perceptual
 from iglo.models.networks import initialise
 from iglo.runtime.device import Runtime
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import Batches, IdSampler, Targets
 from tests.tiny import RUNTIME, generator, peak_bytes, tiny_images
 
 CURRENT, EARLIER = np.arange(3, 14), np.array([0, 1, 2])
@@ -23,7 +23,7 @@ def targets():
 
 
 def make(targets, seed=0, name="staged 2", reshuffle=True, **parts) -> Batches:
-    parts = parts or {"current": Schedule(CURRENT, 4), "earlier": Schedule(EARLIER, 2)}
+    parts = parts or {"current": IdSampler(CURRENT, 4), "earlier": IdSampler(EARLIER, 2)}
     return Batches(targets, parts, seed, name, reshuffle)
 
 
@@ -52,14 +52,14 @@ def test_a_shorter_part_is_cycled(targets):
 
 
 def test_a_batch_is_never_larger_than_its_part(targets):
-    batches = make(targets, current=Schedule(CURRENT, 4), earlier=Schedule(EARLIER, 35))
+    batches = make(targets, current=IdSampler(CURRENT, 4), earlier=IdSampler(EARLIER, 35))
     assert [sorted(row) for row in ids(batches, 0, 3, "earlier")] == [[0, 1, 2]] * 3
-    assert make(targets, current=Schedule(CURRENT, 75)).steps == 1
-    assert [Schedule(CURRENT, size).filled for size in (4, 11, 75)] == [4, 11, 11]
+    assert make(targets, current=IdSampler(CURRENT, 75)).steps == 1
+    assert [IdSampler(CURRENT, size).filled for size in (4, 11, 75)] == [4, 11, 11]
 
 
 def test_the_longest_part_makes_the_epoch(targets):
-    batches = make(targets, current=Schedule(EARLIER, 2), earlier=Schedule(CURRENT, 2))
+    batches = make(targets, current=IdSampler(EARLIER, 2), earlier=IdSampler(CURRENT, 2))
     assert batches.steps == 6 and set(flat(ids(batches, 0, 6, "earlier"))) == set(CURRENT)
 
 
@@ -68,7 +68,7 @@ def test_the_order_depends_on_seed_name_part_and_epoch_alone(targets):
     assert first == ids(make(targets), 0, 12)
     epochs = [first[start : start + 3] for start in (0, 3, 6, 9)]
     others = [ids(make(targets, seed=1), 0, 3), ids(make(targets, name="full"), 0, 3)]
-    others.append(ids(make(targets, other=Schedule(CURRENT, 4)), 0, 3, "other"))
+    others.append(ids(make(targets, other=IdSampler(CURRENT, 4)), 0, 3, "other"))
     orders = epochs + others
     assert all(a != b for index, a in enumerate(orders) for b in orders[:index])
 
@@ -105,7 +105,7 @@ def test_images_are_read_from_their_map_batch_by_batch(mapped_images):
 
     def last_batch():
         targets = Targets(mapped_images, ids, L1(), RUNTIME)
-        return list(make(targets, current=Schedule(ids, 50)).between(0, 5))[-1]["current"]
+        return list(make(targets, current=IdSampler(ids, 50)).between(0, 5))[-1]["current"]
 
     part, peak = peak_bytes(last_batch)
     expected = torch.from_numpy(mapped_images[part.ids.cpu().numpy()]).permute(0, 3, 1, 2) / 255
@@ -140,7 +140,7 @@ def test_kept_targets_are_those_made_afresh(precision, kind):
 @pytest.mark.parametrize("distance", [None, L1(), LaplacianL1()])
 def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
     class Apart(Runtime):
-        has_own_memory = True
+        on_gpu = True
 
     images, rows, cpu = tiny_images(70), torch.tensor([69, 3, 64, 3]), torch.device("cpu")
     runtimes = Runtime(cpu, "fp32"), Apart(cpu, "fp32")
@@ -154,7 +154,7 @@ def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
 def test_a_varied_part_is_of_its_images_and_has_their_own_targets(cache_gb):
     distance, images = LaplacianL1().to(RUNTIME.device), tiny_images(14)
     targets = Targets(images, np.arange(14), distance, RUNTIME, cache_gb)
-    schedules = {"current": Schedule(CURRENT, 4), "varied": Schedule(CURRENT, 4, Augment(True, 0, 0.0))}
+    schedules = {"current": IdSampler(CURRENT, 4), "varied": IdSampler(CURRENT, 4, Augment(True, 0, 0.0))}
     batches = list(make(targets, **schedules).between(0, 6))
     mirrored = 0
     for batch in batches:
@@ -173,7 +173,7 @@ def test_a_varied_part_is_of_its_images_and_has_their_own_targets(cache_gb):
 
 def test_variations_are_fresh_at_every_step(targets):
     one = np.array([3])
-    batches = make(targets, varied=Schedule(one, 1, Augment(False, 0, 0.5)), other=Schedule(CURRENT, 1))
+    batches = make(targets, varied=IdSampler(one, 1, Augment(False, 0, 0.5)), other=IdSampler(CURRENT, 1))
     sums = [batch["varied"].images.sum().item() for batch in batches.between(0, 22)]
     assert len(set(sums)) == 22
 

@@ -1,4 +1,4 @@
-"""The average against its formula, previews at their epochs, the best epoch."""
+"""Callbacks: the average against its formula, snapshots at their epochs, the best epoch."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from iglo.models.codes import Factor, LatentTable
+from iglo.models.codes import Codes, CodeTable
 from iglo.models.geometry import Euclidean
 from iglo.models.snapshots import Snapshots
 from iglo.training.callbacks import EMA, Best, SnapshotCallback
@@ -26,7 +26,7 @@ def move(network: nn.Sequential, step: int) -> None:
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.5, 0.0])
-def test_the_average_is_exponential_and_starts_short(network, decay):
+def test_the_average_is_exponential_with_a_short_start(network, decay):
     """After n steps its decay is (1 + n) / (10 + n) or, once that is greater, the one asked for."""
     ema, expected = EMA(network, decay), None
     for step in range(12):
@@ -35,7 +35,7 @@ def test_the_average_is_exponential_and_starts_short(network, decay):
         now = [parameter.detach().double() for parameter in network.parameters()]
         pairs, kept = zip(expected or now, now, strict=True), min(decay, (1 + step) / (10 + step))
         expected = [kept * old + (1 - kept) * new for old, new in pairs]
-    averaged = ema.averaged
+    averaged = ema.network
     for got, want in zip(averaged.parameters(), expected, strict=True):
         torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
     assert same_bits(dict(averaged.named_buffers()), dict(network.named_buffers()))
@@ -50,10 +50,10 @@ def test_the_average_does_not_remember_the_start(network):
     for value in [1.0] + [0.0] * 50:
         weight.fill_(value)
         ema.after_step(None)
-    assert ema.averaged[0].weight.max() < 1e-6
+    assert ema.network[0].weight.max() < 1e-6
 
 
-def test_an_average_that_goes_on_is_the_same(network):
+def test_a_resumed_average_is_the_same(network):
     through, first = EMA(network, 0.8), EMA(network, 0.8)
     for step in range(6):
         if step == 3:
@@ -73,9 +73,9 @@ class Look(nn.Module):
         return codes.view(-1, 1, 2, 2) * (not self.training)
 
 
-def test_previews_are_taken_at_round_epochs_of_the_same_images():
+def test_snapshots_of_the_same_images_are_taken_at_round_epochs():
     codes = torch.rand(6, 4, generator=generator())
-    model = SimpleNamespace(table=LatentTable(image=Factor(codes, Euclidean(1.0))).to(RUNTIME.device))
+    model = SimpleNamespace(codes=Codes(image=CodeTable(codes, Euclidean(1.0))).to(RUNTIME.device))
     look, snapshots = Look(), Snapshots(torch.tensor([4, 1]))
     snapshot_callback = SnapshotCallback(snapshots, look, "staged 1", RUNTIME, 12)
     for epoch in range(1, 201):
@@ -90,7 +90,7 @@ def test_previews_are_taken_at_round_epochs_of_the_same_images():
     assert same_bits(vars(back), vars(snapshots))
 
 
-def test_an_album_comes_back_from_its_folder(tmp_path):
+def test_snapshots_are_saved_and_loaded(tmp_path):
     snapshots = Snapshots(torch.tensor([4, 1]))
     for epoch in (1, 2):
         snapshots.add("full", epoch, torch.full((2, 3, 3, 1), epoch, dtype=torch.uint8))

@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from iglo.errors import UserError
 from iglo.files import locks
-from iglo.params.sections import ClusterParams
+from iglo.params.pipeline import ClusterParams
 from iglo.training.checkpoints import FINISHED, HOUR, CheckpointFolder, fingerprint, scratch_root
 from tests.ranks import Rank
 from tests.tiny import generator, same_bits

@@ -11,12 +11,13 @@ from iglo import progress
 from iglo.errors import UserError
 from iglo.losses.distances import L1
 from iglo.losses.terms import Continuity, Objective, Preservation, Reconstruction
-from iglo.models.codes import Factor, LatentTable
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import GLOConfig
 from iglo.models.geometry import Sphere
-from iglo.models.glo import Model, Shape
+from iglo.models.glo import GLOModel
 from iglo.models.networks import initialise
 from iglo.models.snapshots import Snapshots
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA, SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.loop import LOOK_EVERY, RATE_SCHEDULES, fit, require_finite
@@ -57,17 +58,17 @@ class Run:
 
     def __init__(self, terms=TERMS, schedule="cosine", epochs=EPOCHS, kill_at=None, checkpoints=None, sum_of=Objective):
         images = tiny_images()
-        shape = Shape(6, 16, 1, 4, "sphere", 2.0)
-        network = RUNTIME.place(initialise(shape.generator(), generator()))
-        table = LatentTable(image=Factor(Sphere(2.0).sample(12, 6, generator(1)), Sphere(2.0))).to(RUNTIME.device)
-        self.model = Model(shape, network, table, np.zeros(12, np.int32), Snapshots(torch.tensor([0, 7])))
+        shape = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
+        network = RUNTIME.to_device(initialise(shape.generator(), generator()))
+        table = Codes(image=CodeTable(Sphere(2.0).sample(12, 6, generator(1)), Sphere(2.0))).to(RUNTIME.device)
+        self.model = GLOModel(shape, network, table, np.zeros(12, np.int32), Snapshots(torch.tensor([0, 7])))
         adam = torch.optim.Adam(network.parameters(), 0.01, betas=(0.5, 0.999), fused=True)
-        optimizers = [adam, RowAdam(list(table.factors.values()), 0.1)]
+        optimizers = [adam, RowAdam(list(table.tables.values()), 0.1)]
         self.ema = EMA(network, 0.8)
         snapshot_callback = SnapshotCallback(self.model.snapshots, self.ema.averaged, "tiny", RUNTIME, 12)
         self.witness = Witness(optimizers, kill_at)
         objective = sum_of(terms, L1().to(RUNTIME.device))
-        parts = {"current": Schedule(np.arange(3, 12), 3), "earlier": Schedule(np.arange(3), 2)}
+        parts = {"current": IdSampler(np.arange(3, 12), 3), "earlier": IdSampler(np.arange(3), 2)}
         batches = Batches(Targets(images, np.arange(12), objective.distance, RUNTIME), parts, 0, "tiny")
         assert batches.steps == STEPS
         callbacks = [self.ema, snapshot_callback, self.witness]
@@ -181,7 +182,7 @@ def test_the_end_of_a_run_is_kept(whole, tmp_path):
 
 def test_a_run_without_epochs_changes_nothing():
     run = Run(epochs=0)
-    assert run.progress.rows == [] and same_bits(run.model.codes, Sphere(2.0).sample(12, 6, generator(1)))
+    assert run.progress.rows == [] and same_bits(run.model.codes.values, Sphere(2.0).sample(12, 6, generator(1)))
 
 
 class Spike:
@@ -194,7 +195,7 @@ class Spike:
 
     def __call__(self, model, batch, rng, done):
         self.calls += 1
-        value = model.table(batch["current"].ids).square().sum(1)
+        value = model.codes(batch["current"].ids).square().sum(1)
         return value * (math.nan if self.calls >= self.bad else 1.0)
 
 
@@ -222,7 +223,7 @@ class Spoiling:
 
     def __call__(self, model, batch, rng, done):
         self.calls += 1
-        codes = model.table(batch["current"].ids)
+        codes = model.codes(batch["current"].ids)
         return (codes * (0.0 if self.calls == self.bad else 1.0)).square().sum(1).sqrt()
 
 

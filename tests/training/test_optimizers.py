@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from iglo.models.codes import Factor, LatentTable
+from iglo.models.codes import Codes, CodeTable
 from iglo.models.geometry import Ball, Euclidean, Sphere
 from iglo.training.optimizers import CODE_OPTIMIZERS, DenseAdam, RowAdam, RowSGD, code_optimizer, network_optimizer
 from tests.tiny import generator, same_bits
@@ -17,11 +17,11 @@ KINDS = list(CODE_OPTIMIZERS.values())
 NOW_AND_THEN = [[1, 3], [3, 4], [1], [4, 4, 1], [0], [3, 3]]  # the rows of every batch; 2 and 5 never come
 
 
-def factor(count=6, dimension=4, geometry=FREE) -> Factor:
-    return Factor(geometry.sample(count, dimension, generator()), geometry)
+def factor(count=6, dimension=4, geometry=FREE) -> CodeTable:
+    return CodeTable(geometry.sample(count, dimension, generator()), geometry)
 
 
-def train(codes: Factor, batches: list[list[int]], kind=RowAdam, rate=0.1, optimizer=None, first=0):
+def train(codes: CodeTable, batches: list[list[int]], kind=RowAdam, rate=0.1, optimizer=None, first=0):
     """Steps along random gradients, those of a code's row at a step being the same in every run."""
     optimizer = optimizer or kind([codes], rate)
     for step, ids in enumerate(batches, first):
@@ -31,11 +31,11 @@ def train(codes: Factor, batches: list[list[int]], kind=RowAdam, rate=0.1, optim
     return optimizer
 
 
-def slopes(step: int, codes: Factor) -> torch.Tensor:
+def slopes(step: int, codes: CodeTable) -> torch.Tensor:
     return torch.randn(codes.codes.shape, generator=generator(step)) * (1 + step)
 
 
-def gradients(codes: Factor, batches: list[list[int]]) -> list[torch.Tensor]:
+def gradients(codes: CodeTable, batches: list[list[int]]) -> list[torch.Tensor]:
     """The dense gradient of every step of `train`: a row counts as often as its image is in the batch."""
     counts = [torch.tensor([ids.count(row) for row in range(len(codes.codes))])[:, None] for ids in batches]
     return [slopes(step, codes) * count for step, count in enumerate(counts)]
@@ -90,19 +90,19 @@ def test_a_resumed_optimizer_goes_on_with_the_same_bits(kind):
     resumed = kind([broken], 0.1)
     resumed.load_state_dict(torch.load(file))
     train(broken, NOW_AND_THEN[3:], optimizer=resumed, first=3)
-    assert same_bits(broken.codes.detach(), whole.codes.detach())
+    assert same_bits(broken.codes.detach(), whole.codes.values.detach())
     if kind is not RowSGD:  # the state matters
         fresh = factor(geometry=Sphere(2.0))
         train(fresh, NOW_AND_THEN[:3], kind)
         train(fresh, NOW_AND_THEN[3:], kind, first=3)
-        assert not torch.equal(fresh.codes, whole.codes)
+        assert not torch.equal(fresh.codes, whole.codes.values)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_factor_moves_in_its_own_geometry(kind):
     labels = torch.tensor([0, 1, 1, 0, 2])
-    image, label = factor(5, 3, Sphere(2.0)), Factor(FREE.sample(3, 2, generator()), FREE, labels)
-    table = LatentTable(image=image, label=label)
+    image, label = factor(5, 3, Sphere(2.0)), CodeTable(FREE.sample(3, 2, generator()), FREE, labels)
+    table = Codes(image=image, label=label)
     before = table(torch.arange(5)).detach()
     optimizer = kind([image, label], 0.1)
     (table(torch.tensor([1])) * torch.arange(1.0, 6)).sum().backward()

@@ -17,7 +17,7 @@ import torch
 from torch.distributed.run import parse_args
 
 from iglo.errors import UserError
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.checkpoints import CheckpointFolder
 from tests import chain, pipeline
 from tests.ranks import IMAGES, Rank
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_four_ranks_resumes_on_two_or_one(tmp_path):
     codes, moments = torch.arange(33.0).view(11, 3), torch.arange(11.0).view(11, 1)
 
     def state(rank: Rank) -> dict:
-        block, shared = rank.block(11), torch.tensor([5.0])
+        block, shared = rank.local_slice(11), torch.tensor([5.0])
         optimizer = {"state": {0: {"step": torch.tensor(3.0), "mean": moments[block]}}}
         return {"model": {"codes": codes[block], "weights": shared}, "RowAdam-1": optimizer}
 
@@ -153,7 +153,7 @@ def shares(ids: np.ndarray, size: int, ranks: int, steps: int, reshuffle: bool =
     """Each rank's ids in every step."""
     found = []
     for rank in Rank.of(ranks):
-        targets, schedule = Targets(IMAGES, ids, None, rank), Schedule(ids, size)
+        targets, schedule = Targets(IMAGES, ids, None, rank), IdSampler(ids, size)
         batches = Batches(targets, {"current": schedule}, 0, "tiny", reshuffle).between(0, steps)
         parts = [batch["current"] for batch in batches]
         assert all(part.whole == size for part in parts)
@@ -180,7 +180,7 @@ def test_an_order_that_stays_reaches_every_image():
 def test_a_rank_with_nothing_to_do_is_refused(ids, size):
     with pytest.raises(UserError, match=r"^launch: every rank .* of tiny, and there are 2 ranks; use fewer"):
         for rank in Rank.of(2):
-            Batches(Targets(IMAGES, ids, None, rank), {"current": Schedule(ids, size)}, 0, "tiny")
+            Batches(Targets(IMAGES, ids, None, rank), {"current": IdSampler(ids, size)}, 0, "tiny")
 
 
 def test_a_stage_for_one_process_refuses_to_be_several(together, monkeypatch, capsys):
@@ -194,5 +194,5 @@ def test_a_stage_for_one_process_refuses_to_be_several(together, monkeypatch, ca
 def test_one_rank_is_what_it_was():
     """Without torchrun nothing is exchanged, and nothing is cut."""
     values = torch.arange(3.0)
-    assert RUNTIME.all_reduce(values) is values and RUNTIME.is_main and RUNTIME.block(7) == slice(0, 7)
+    assert RUNTIME.all_reduce(values) is values and RUNTIME.is_main and RUNTIME.local_slice(7) == slice(0, 7)
     assert RUNTIME.with_summed_gradients(len, []) is len and sys.modules["torch.distributed"].is_initialized() is False

@@ -1,19 +1,17 @@
 """Useless trainings: weights that are not finite are an error; useless images and codes give a warning."""
 
-import copy
 import warnings
 
 import numpy as np
 import pytest
 
 from iglo.errors import TrainingWarning, UserError
-from iglo.losses.distances import L1
 from iglo.training import sanity
 from iglo.training.encoder_stages import learn_autoencoder, learn_encoder, learn_jointly
-from iglo.training.glo_stages import learn_all, start_model
-from tests.tiny import RUNTIME, tiny_images, tiny_params
+from iglo.training.glo_stages import learn_all
+from tests.tiny import copied, tiny_images, tiny_params, tiny_trainer
 
-IMAGES, DISTANCE = tiny_images(14), L1().to(RUNTIME.device)
+IMAGES = tiny_images(14)
 RATES = {"full": "optimizer__generator_rate", "encoder": "encoder__rate", "joint": "joint__rate"}
 RATES["autoencoder"] = "optimizer__generator_rate"
 SECTIONS = {"full": "full", "encoder": "encoder", "joint": "joint", "autoencoder": "full"}
@@ -21,37 +19,33 @@ SECTIONS = {"full": "full", "encoder": "encoder", "joint": "joint", "autoencoder
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model that draws its images well, with an encoder."""
-    params = tiny_params(full__epochs=60, encoder__epochs=40, optimizer__generator_rate=0.01, encoder__rate=0.01)
-    model = start_model(IMAGES, params, RUNTIME)
-    learn_all(model, IMAGES, DISTANCE, params, RUNTIME)
-    learn_encoder(model, IMAGES, params, RUNTIME)
-    return model
+    """A training whose model draws its images well, with an encoder."""
+    rates = {"optimizer__generator_rate": 0.01, "encoder__rate": 0.01}
+    trainer = tiny_trainer(IMAGES, tiny_params(full__epochs=60, encoder__epochs=40, **rates))
+    learn_all(trainer)
+    learn_encoder(trainer)
+    return trainer
 
 
-def learn(name: str, model, **changes) -> None:
-    model, params = copy.deepcopy(model), tiny_params(**changes)
-    if name == "full":
-        learn_all(model, IMAGES, DISTANCE, params, RUNTIME)
-    elif name == "encoder":
-        learn_encoder(model, IMAGES, params, RUNTIME)
-    elif name == "joint":
-        learn_jointly(model, IMAGES, DISTANCE, params, RUNTIME)
+def learn(name: str, trainer, **changes) -> None:
+    trainer = copied(trainer, params=tiny_params(**changes))
+    if name == "autoencoder":
+        learn_autoencoder(trainer, 15 * trainer.params.full.epochs, 0.0)
     else:
-        learn_autoencoder(model, IMAGES, DISTANCE, params, RUNTIME, 15 * params.full.epochs, 0.0)
+        {"full": learn_all, "encoder": learn_encoder, "joint": learn_jointly}[name](trainer)
 
 
 @pytest.mark.parametrize("rate", [1e20, 1e38])
 @pytest.mark.parametrize("epochs", [1, 3])
 @pytest.mark.parametrize("name", RATES)
-def test_what_an_absurd_rate_spoils_is_one_sentence(name, epochs, rate, trained):
+def test_an_absurd_rate_is_an_error_of_one_sentence(name, epochs, rate, trained):
     """Tests damage by the last step, finite weights that draw infinite images, and a run of one epoch."""
     with pytest.raises(UserError, match=rf"^{name}: the [^\n]* no longer finite [^\n]*; try a lower [^\n]*fp32\.$"):
         learn(name, trained, **{RATES[name]: rate, f"{SECTIONS[name]}__epochs": epochs})
 
 
 @pytest.mark.parametrize("name", RATES)
-def test_garbage_of_finite_numbers_is_told_with_the_key_of_its_rate(name, trained, monkeypatch):
+def test_useless_images_give_a_warning_that_names_the_learning_rate(name, trained, monkeypatch):
     """10 epochs of three steps at an absurd rate warn; at a good rate they do not."""
     monkeypatch.setattr(sanity, "FEWEST_STEPS", 30)
     epochs, key = {f"{SECTIONS[name]}__epochs": 10}, RATES[name].replace("__", r"\.")
@@ -62,16 +56,16 @@ def test_garbage_of_finite_numbers_is_told_with_the_key_of_its_rate(name, traine
         learn(name, trained, **epochs, **{RATES[name]: 0.01})
 
 
-def test_short_runs_and_images_that_are_all_the_same_are_not_judged(trained, monkeypatch):
+def test_short_runs_and_equal_images_are_not_checked(trained, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrainingWarning)
         learn("full", trained, full__epochs=2, optimizer__generator_rate=1e6)
         monkeypatch.setattr(sanity, "FEWEST_STEPS", 6)
-        model, same = start_model(IMAGES, tiny_params(), RUNTIME), IMAGES[:1].repeat(14, axis=0)
-        learn_all(model, same, DISTANCE, tiny_params(full__epochs=2, optimizer__generator_rate=1e6), RUNTIME)
+        same = IMAGES[:1].repeat(14, axis=0)
+        learn_all(tiny_trainer(same, tiny_params(full__epochs=2, optimizer__generator_rate=1e6)))
 
 
-def test_an_image_is_not_in_the_mean_that_it_is_held_against(trained, monkeypatch):
+def test_an_image_is_compared_with_the_mean_of_the_other_images(trained, monkeypatch):
     """Compares both distances with NumPy: each image to the mean of the others, and G(z) to the images."""
     told = {}
     monkeypatch.setattr(sanity, "FEWEST_STEPS", 0)

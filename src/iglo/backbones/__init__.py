@@ -1,1 +1,1 @@
-"""Pretrained networks and their weights."""
+"""Pretrained networks, the files of their weights, and what a run needs of this machine."""

@@ -1,10 +1,10 @@
-"""Builds torchvision's networks, finds the files of their weights, and prepares images for them.
+"""Builds torchvision's networks with pretrained or random weights, and prepares images for them.
 
-`weights` is `imagenet` (torchvision's default weights, from its download cache), `random` (seeded) or the path of a
-`.safetensors` file with torchvision's key names. The classification head is never used, so a file may lack it or hold
-one for other classes.
+`weights` is `imagenet` (torchvision's default weights, from its download cache), `random` (seeded), or the path of a
+`.safetensors` file with torchvision's names of weights. The classification head is not used, so a file may have no head
+or one for other classes.
 
-Messages begin with the key, `network` or `weights`. The caller sets the section before it, with `validation.within`.
+Messages begin with the key `network` or `weights`. The caller puts the section before it, with `params.fields.within`.
 """
 
 import difflib
@@ -19,11 +19,11 @@ from torchvision.transforms.functional import normalize, resize
 from iglo.backbones.weights import check_shapes, file_shapes, file_state, find_imagenet, shapes_of
 from iglo.errors import UserError
 from iglo.randomness import derived_seed
-from iglo.runtime.device import building
+from iglo.runtime.process import building
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Their head is one module after the last pooling. Transformers and Inception are built otherwise.
+# The head of these is one module after the last pooling. Transformers and Inception are built in another way.
 FAMILIES = (
     "alexnet", "convnext", "densenet", "efficientnet", "mnasnet", "mobilenet", "regnet", "resnet", "resnext",
     "shufflenet", "squeezenet", "vgg", "wide_resnet",
@@ -33,22 +33,27 @@ FAMILIES = (
 class Backbone(nn.Module):
     """A frozen network without its head: float images in [0, 1] (B, 1 or 3, H, W) to pooled features (B, D).
 
-    `name` stands in metric keys: `resnet50_imagenet`, `random_alexnet`, or after the weights file.
+    Attributes:
+        name: its name in the keys of metrics; see `backbone_name`.
+        network: torchvision's name.
+        preset: torchvision's transform of ImageNet weights; None for other weights.
+        body: the network.
+        smallest_side: of images, in pixels; smaller images are enlarged.
     """
 
     def __init__(self, name: str, network: str, body: nn.Module, preset: nn.Module | None = None):
         super().__init__()
         self.name, self.network, self.preset = name, network, preset
         self.body = body
-        # AlexNet's pooling leaves nothing of an image below 63 pixels, the other families' of one below 32.
+        # The pooling of AlexNet needs 63 pixels, and that of the other families 32.
         self.smallest_side = 64 if network == "alexnet" else 32
         freeze(self)
 
     def prepare(self, images: torch.Tensor, image_size: int | None = None) -> torch.Tensor:
-        """The images as the body takes them: three channels, resized, normalised.
+        """Prepares images for the body: three channels, resized, normalised.
 
-        Without an `image_size`, ImageNet weights resize and crop as their own transform says; other weights leave
-        the images as they are, or enlarge them to the smallest side that the network can take.
+        Without an `image_size`, images are resized and cropped by the transform of ImageNet weights. For other weights
+        they keep their size, or are enlarged to `smallest_side`.
         """
         images = three_channels(images)
         if self.preset is not None and image_size is None:
@@ -63,15 +68,15 @@ class Backbone(nn.Module):
 
 
 def load_backbone(network: str, weights: str, seed: int) -> Backbone:
-    """A torchvision network up to its last pooling layer; for VGG, AlexNet and SqueezeNet, `features` averaged.
+    """Loads a torchvision network up to its last pooling layer; VGG, AlexNet and SqueezeNet up to `features`, averaged.
 
     Args:
         network: torchvision's name, of one of FAMILIES.
         weights: imagenet, random, or the path of a .safetensors file.
-        seed: of the random weights.
+        seed: seed of random weights.
 
     Raises:
-        UserError: an unknown or unsupported network, or weights that are missing, damaged or another network's.
+        UserError: the network is unknown or unsupported, or its weights are missing, damaged or of another network.
     """
     check_network(network)
     name, preset = backbone_name(network, weights), None
@@ -81,7 +86,7 @@ def load_backbone(network: str, weights: str, seed: int) -> Backbone:
         choice = models.get_model_weights(network).DEFAULT
         preset, source = choice.transforms(), f"torchvision's {choice}"
         state = choice.get_state_dict(weights_only=True)  # reads tensors and no other pickled objects
-        if network.startswith("densenet"):  # the files keep an older spelling: norm.1 for norm1
+        if network.startswith("densenet"):  # the files have older names: norm.1 for norm1
             state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
         _load(body, state, head, network, source)
     elif weights != "random":
@@ -90,16 +95,17 @@ def load_backbone(network: str, weights: str, seed: int) -> Backbone:
 
 
 def check_file(network: str, weights: str) -> None:
-    """Raises UserError unless `weights` is a file of the network's weights; does not read the tensors."""
+    """Raises UserError unless the file `weights` has the network's weights; does not read the tensors."""
     given = file_shapes(network, weights)
     body, head = _random_body(network, seed=0)
     check_shapes(shapes_of(body.state_dict()), given, head, network, weights)
 
 
 def vgg_blocks(network: str, weights: str, blocks: int, seed: int) -> nn.ModuleList:
-    """The first `blocks` blocks of a VGG, frozen, each ending at its last ReLU; the next one begins with the pooling.
+    """Returns the first `blocks` blocks of a VGG, frozen. A block ends at its last ReLU; pooling begins the next block.
 
-    For vgg16: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3. They take images normalised with IMAGENET_MEAN and _STD.
+    The blocks of vgg16 end at relu1_2, relu2_2, relu3_3, relu4_3, relu5_3. The first one takes images that are
+    normalised with IMAGENET_MEAN and IMAGENET_STD.
     """
     check_vgg(network)
     return blocks_of(load_backbone(network, weights, seed))[:blocks]
@@ -113,17 +119,17 @@ def check_vgg(network: str) -> None:
 
 
 def check_blocks(network: str) -> None:
-    """Raises UserError unless `blocks_of` knows the network's blocks."""
+    """Raises UserError unless `blocks_of` can cut the network into blocks."""
     check_network(network)
     if not network.startswith(("vgg", "resnet", "resnext", "wide_resnet")):
         raise UserError(f"network: must be a VGG or a ResNet (e.g. vgg16, resnet50), got {network!r}.")
 
 
 def blocks_of(backbone: Backbone) -> nn.ModuleList:
-    """The blocks of a VGG or a ResNet in order, each taking the output of the one before.
+    """Returns the blocks of a VGG or a ResNet in order. Each takes the output of the block before it.
 
-    A VGG is cut before each pooling, and its last pooling belongs to no block. A ResNet's are its stem up to the
-    first ReLU and its four layers.
+    A VGG is cut before each pooling, and its last pooling is left out. The blocks of a ResNet are its stem up to the
+    first ReLU, and its four layers.
     """
     body = backbone.body
     if isinstance(body, models.ResNet):
@@ -139,7 +145,7 @@ def blocks_of(backbone: Backbone) -> nn.ModuleList:
 
 
 def backbone_name(network: str, weights: str) -> str:
-    """How metric keys name a network: `vgg16_imagenet`, `random_vgg16`, `vgg16_STEM` for the file STEM.safetensors."""
+    """Returns a network's name in the keys of metrics: `vgg16_imagenet`, `random_vgg16`, `vgg16_STEM` for a file."""
     if weights == "random":
         return f"random_{network}"
     stem = weights if weights == "imagenet" else Path(weights).stem
@@ -147,6 +153,7 @@ def backbone_name(network: str, weights: str) -> str:
 
 
 def check_network(network: str) -> None:
+    """Raises UserError unless `load_backbone` can build the network."""
     known = [name for name in models.list_models(module=models) if name.startswith(FAMILIES)]
     if network in known:
         return
@@ -158,33 +165,35 @@ def check_network(network: str) -> None:
 
 
 def three_channels(images: torch.Tensor) -> torch.Tensor:
+    """Repeats the channel of grey images (B, 1, H, W); leaves others as they are."""
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
 def resized(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Square images resized to side × side, bilinear, with antialiasing where they shrink."""
+    """Resizes square images to side × side: bilinear, with antialiasing if they get smaller."""
     return images if images.shape[-2:] == (side, side) else resize(images, [side, side], antialias=True)
 
 
 def freeze(module: nn.Module) -> nn.Module:
+    """Sets a module to evaluation, without gradients for its weights."""
     return module.eval().requires_grad_(False)
 
 
 def _random_body(network: str, seed: int) -> tuple[nn.Module, str]:
-    """The network with torchvision's own initialisation and without its head, and the head's name."""
+    """Returns the network without its head, initialised by torchvision, and the head's name."""
     with building():
-        # Not torch.manual_seed, which would also seed the generators of the GPUs.
+        # torch.manual_seed would also seed the generators of the GPUs
         torch.default_generator.manual_seed(derived_seed(seed, f"backbone/{network}"))
         body = models.get_model(network, weights=None)
     head = "fc" if hasattr(body, "fc") else "classifier"
     if hasattr(body, "avgpool"):
         body.avgpool = nn.AdaptiveAvgPool2d(1)
-    # SqueezeNet pools inside its head.
+    # SqueezeNet has its pooling in the head
     setattr(body, head, nn.AdaptiveAvgPool2d(1) if network.startswith("squeezenet") else nn.Identity())
     return body, head
 
 
 def _load(body: nn.Module, state: dict[str, torch.Tensor], head: str, network: str, source: str) -> None:
-    """Copies a state whose names and shapes must be the body's, save for any head and batch norm's unused counters."""
+    """Copies weights into the body. Their names and shapes must be the body's; the head and counters are ignored."""
     wanted = check_shapes(shapes_of(body.state_dict()), shapes_of(state), head, network, source)
     body.load_state_dict({name: state[name].float() for name in wanted}, strict=False)

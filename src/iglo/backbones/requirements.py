@@ -1,6 +1,6 @@
-"""Checks what a run needs of this machine: networks, the files of their weights, and memory.
+"""Checks that this machine has what a run needs: networks, files of their weights, and memory.
 
-The first stage checks all of it, before anything is trained. This module imports torch only to check weights.
+The first stage checks this before anything is trained. The module imports torch only to check weights.
 """
 
 from collections.abc import Iterator
@@ -10,38 +10,42 @@ from pathlib import Path
 from iglo.environment import memory
 from iglo.errors import UserError
 from iglo.files.io import file_digest
-from iglo.params.fields import within
-from iglo.params.sections import AnyParams, ClassContentParams, Comparison, NetworkParams, Params, runs
+from iglo.params.class_content import ClassContentParams
+from iglo.params.comparison import Comparison
+from iglo.params.pipeline import Params
+from iglo.params.reading import AnyParams, runs
+from iglo.params.sections import NetworkParams
+from iglo.params.validate import within
 
 BUILT_IN = ("imagenet", "random")  # values of `weights` that do not name a file
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
-MOST_COMPONENTS = 32  # of a mixture of Gaussians, see `sampling`, which imports torch
+MAX_COMPONENTS = 32  # of a mixture of Gaussians; the same as in `latent.priors`, which imports torch
 GIB = 2**30
-WATCHED = Path("data/weights")  # the folder of weights on which the first stage depends
+WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder
 
 
 def networks(params: AnyParams) -> dict[str, NetworkParams]:
-    """The networks that the runs of a params file use, by section, such as `loss`.
+    """Returns the networks that the runs of a params file use, by section, such as `loss`.
 
-    In a comparison, a section begins with `base: `, or with `arms.NAME.changes: ` if an arm changes it.
+    In a comparison the name of a section begins with `base: `, or with `methods.NAME.changes: ` if a method changes it.
     """
     if not isinstance(params, Comparison):
         return {name: section for name, section in _sections(params).items() if _is_used(name, params)}
     base, found = params.params(), {}
-    for arm in params.run:
-        for name, section in networks(params.params(arm)).items():
+    for method in params.run:
+        for name, section in networks(params.params(method)).items():
             changed = section != _sections(base)[name]
-            found[f"arms.{arm}.changes: {name}" if changed else f"base: {name}"] = section
+            found[f"methods.{method}.changes: {name}" if changed else f"base: {name}"] = section
     return found
 
 
 def check_networks(params: AnyParams) -> None:
-    """Raises UserError if a network or its weights are missing; downloads torchvision's weights."""
+    """Downloads torchvision's weights; raises UserError if a network or its weights are missing."""
     downloads = {}
     for name, section in networks(params).items():
         if section.weights == "random" and name.endswith("evaluate") and section.network in LPIPS_NETWORKS:
-            continue  # checked without torch
+            continue  # valid, and found without importing torch
         with within(f"{name}."):
             _check_network(name, section)
         if section.weights == "imagenet":
@@ -84,8 +88,8 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def named_files(params: AnyParams) -> dict[str, Path]:
-    """The files of weights that the runs of a params file read, by key: {"loss.weights": Path(…)}."""
+def weight_files(params: AnyParams) -> dict[str, Path]:
+    """Returns the files of weights that the runs of a params file read, by key: {"loss.weights": Path(…)}."""
     used = networks(params).items()
     return {f"{name}.weights": Path(one.weights) for name, one in used if one.weights not in BUILT_IN}
 
@@ -105,20 +109,20 @@ def _is_used(name: str, params: Params | ClassContentParams) -> bool:
     return True
 
 
-def digests(params: AnyParams) -> dict[str, dict[str, str]]:
-    """SHA-256 of every file of weights, by section (`features`, `loss`, `evaluate`) and path."""
+def weight_digests(params: AnyParams) -> dict[str, dict[str, str]]:
+    """Returns the SHA-256 of every file of weights, by section (`features`, `loss`, `evaluate`) and path."""
     found: dict[str, dict[str, str]] = {"features": {}, "loss": {}, "evaluate": {}}
-    for key, path in named_files(params).items():
+    for key, path in weight_files(params).items():
         section = key.split()[-1].partition(".")[0]
         found[section][str(path)] = found[section].get(str(path)) or file_digest(path)
     return found
 
 
 def check_memory(params: AnyParams, available: int | None = None) -> None:
-    """Raises UserError if, by a rough estimate, a part of a run needs more memory than the machine has.
+    """Raises UserError if a part of a run needs more memory than there is, by a rough estimate.
 
     Args:
-        available: bytes of memory; None: those of this machine.
+        available: bytes of memory; None: the memory of this machine.
     """
     available = available or memory()
     for prefix, run in runs(params).items():
@@ -131,50 +135,50 @@ def check_memory(params: AnyParams, available: int | None = None) -> None:
 
 
 def _memory(params: Params | ClassContentParams) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Keys, and the bytes of memory that their values need."""
+    """Yields keys, and the bytes of memory that their values need."""
     side, channels, width = params.data.image_size, params.data.channels, params.generator.width
     pixels = 4 * side**2 * channels  # of one image in float32
     two = isinstance(params, ClassContentParams)
     dimensions = ("latent.class_dimension", "latent.content_dimension") if two else ("latent.dimension",)
     latent = params.latent
     dimension = latent.class_dimension + latent.content_dimension if two else latent.dimension
-    # Weights, their gradients, Adam's two moments and the moving average, in float32.
+    # Weights, gradients, two moments of Adam and the EMA, in float32.
     yield (*dimensions, "generator.width"), 20 * body_weights(dimension, side, channels, width)
     yield (*dimensions, "encoder.width"), 20 * body_weights(dimension, side, channels, params.encoder.width) * (1 + two)
     if params.data.train is not None:
         yield ("data.train", *dimensions), 16 * params.data.train * dimension
-    # The last block's maps before and after batch norm and ReLU, as much again for the blocks before, and gradients.
+    # The maps of the last block before and after batch norm and ReLU, the same for all other blocks, and gradients.
     step = 12 * width * side**2
     if two:
         yield ("train.batch_size", "generator.width"), step * params.train.batch_size
         return
-    # The best mixture of Gaussians and the next one have covariances, precisions and their roots, in float64.
-    components = min(MOST_COMPONENTS, (params.data.train or 2 * MOST_COMPONENTS) // 2)
+    # Two mixtures of Gaussians (the best one and the next one): covariances, precisions and their roots, in float64.
+    components = min(MAX_COMPONENTS, (params.data.train or 2 * MAX_COMPONENTS) // 2)
     yield dimensions, 2 * 3 * 8 * components * dimension**2
     yield ("full.batch_size", "generator.width"), step * params.full.batch_size
     batch = params.staged.earlier_batch + params.staged.current_batch
     yield ("staged.earlier_batch", "staged.current_batch", "generator.width"), step * batch
     if params.features.network != "pixels":  # the first maps of a VGG
-        looked_at = params.features.image_size or 224
-        yield ("features.batch_size", "features.image_size"), 256 * looked_at**2 * params.features.batch_size
-    judged = params.evaluate
-    yield ("evaluate.samples",), 2 * pixels * judged.samples
-    yield ("evaluate.pairs", "evaluate.steps"), 2 * pixels * judged.pairs * (2 * judged.steps + 1)
+        feature_size = params.features.image_size or 224
+        yield ("features.batch_size", "features.image_size"), 256 * feature_size**2 * params.features.batch_size
+    evaluate = params.evaluate
+    yield ("evaluate.samples",), 2 * pixels * evaluate.samples
+    yield ("evaluate.pairs", "evaluate.steps"), 2 * pixels * evaluate.pairs * (2 * evaluate.steps + 1)
 
 
 def body_weights(dimension: int, image_size: int, channels: int, width: int) -> int:
-    """How many weights the convolutions of a generator have; an encoder has about as many (see `networks`)."""
+    """Returns the number of weights in the convolutions of a generator or an encoder; see `models.networks`."""
     widths = [width * min(2**block, 8) for block in range(image_size.bit_length() - 3)]
     return 16 * (channels * widths[0] + sum(a * b for a, b in pairwise(widths)) + widths[-1] * dimension)
 
 
-def remarks(params: AnyParams) -> list[str]:
-    """Warnings about values that are allowed: rates that are probably too high, and files that DVC does not watch."""
-    rates = [f"{prefix}{remark}" for prefix, run in runs(params).items() for remark in _high_rates(run)]
+def param_warnings(params: AnyParams) -> list[str]:
+    """Returns warnings about values that are allowed: rates that are too high, and files that DVC does not watch."""
+    rates = [f"{prefix}{text}" for prefix, run in runs(params).items() for text in _high_rates(run)]
     return rates + [
-        f"{key}: `dvc repro` does not notice when {path} is replaced; put it into {WATCHED} to have it noticed."
-        for key, path in named_files(params).items()
-        if WATCHED.resolve() not in path.resolve().parents
+        f"{key}: `dvc repro` does not notice when {path} is replaced; put the file into {WEIGHTS_FOLDER}."
+        for key, path in weight_files(params).items()
+        if WEIGHTS_FOLDER.resolve() not in path.resolve().parents
     ]
 
 
@@ -185,4 +189,4 @@ def _high_rates(run: Params | ClassContentParams) -> Iterator[str]:
         section, name = key.split(".")
         rate = getattr(getattr(run, section), name, 0.0)
         if rate > limit:
-            yield f"{key}: with the rate {rate:g}, images are likely to end as noise; set at most {limit:g}."
+            yield f"{key}: with a rate of {rate:g} the images probably become noise; set at most {limit:g}."

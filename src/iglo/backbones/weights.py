@@ -1,11 +1,9 @@
-"""Finds and checks the files of networks' weights: torchvision's cache and `.safetensors` files.
+"""Finds and checks files of networks' weights, in torchvision's cache and as `.safetensors` files.
 
-Messages begin with the key, `weights`. The caller sets the section before it, with `validation.within`.
+Messages begin with the key `weights`. The caller puts the section before it, with `params.fields.within`.
 """
 
-import hashlib
 import re
-import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,8 @@ from safetensors.torch import load_file
 from torchvision import models
 
 from iglo.errors import UserError
+from iglo.files.io import file_digest
+from iglo.progress import on_terminal
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -38,7 +38,7 @@ def find_imagenet(networks: dict[str, str]) -> None:
         for path, url in missing.values():
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                torch.hub.download_url_to_file(url, str(path), _digest_of(path), progress=_on_terminal())
+                torch.hub.download_url_to_file(url, str(path), _digest_of(path), progress=on_terminal())
         for key in files.keys() - missing.keys():
             _check_digest(key, networks[key], files[key][0])
     except (OSError, HTTPException, RuntimeError) as error:
@@ -46,13 +46,13 @@ def find_imagenet(networks: dict[str, str]) -> None:
 
 
 def _cannot_get(files: dict[str, tuple[Path, str]], error: Exception) -> str:
-    """The error for missing files: it names their keys and everything that the user can do."""
-    gone = {key: file for key, file in files.items() if not _exists(file[0])} or files
-    urls, folder = dict.fromkeys(url for _, url in gone.values()), next(iter(files.values()))[0].parent
+    """Returns the message for missing files, with their keys and everything that the user can do."""
+    missing = {key: file for key, file in files.items() if not _exists(file[0])} or files
+    urls, folder = dict.fromkeys(url for _, url in missing.values()), next(iter(files.values()))[0].parent
     reason = textwrap.shorten(str(getattr(error, "reason", error)), 160, placeholder="…").rstrip(".")
-    what, them = "files" if len(urls) > 1 else "file", "each of these keys to " if len(gone) > 1 else ""
+    what, them = "files" if len(urls) > 1 else "file", "each of these keys to " if len(missing) > 1 else ""
     return (
-        f"{', '.join(gone)}: torchvision's ImageNet weights cannot be read in {folder} and cannot be downloaded "
+        f"{', '.join(missing)}: torchvision's ImageNet weights cannot be read in {folder} and cannot be downloaded "
         f"({reason}); connect to the network, put the {what} {', '.join(urls)} there, name the path of a .safetensors "
         f"file, or set {them}random."
     )
@@ -66,13 +66,9 @@ def _exists(path: Path) -> bool:
 
 
 def _imagenet_file(network: str) -> tuple[Path, str]:
-    """The path of the network's ImageNet weights in torchvision's cache, and their URL."""
+    """Returns the path of the network's ImageNet weights in torchvision's cache, and their URL."""
     url = models.get_model_weights(network).DEFAULT.url
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name, url
-
-
-def _on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def shapes_of(state: dict[str, torch.Tensor]) -> Shapes:
@@ -80,7 +76,15 @@ def shapes_of(state: dict[str, torch.Tensor]) -> Shapes:
 
 
 def check_shapes(wanted: Shapes, given: Shapes, head: str, network: str, source: str) -> list[str]:
-    """The names of the body's weights. Raises UserError unless the file `source` has them with the same shapes."""
+    """Returns the names of the body's weights; raises UserError unless `source` has them with the same shapes.
+
+    Args:
+        wanted: shapes of the network's weights.
+        given: shapes of the weights in `source`; those of the head do not matter.
+        head: name of the head.
+        network: torchvision's name, for messages.
+        source: the file, for messages.
+    """
 
     def of_body(shapes: Shapes) -> Shapes:
         unused = (f"{head}.", "num_batches_tracked")
@@ -98,19 +102,20 @@ def check_shapes(wanted: Shapes, given: Shapes, head: str, network: str, source:
 
 
 def file_state(network: str, weights: str) -> dict[str, torch.Tensor]:
+    """Reads the tensors in a file by name. Raises UserError if that is impossible."""
     with _reading(network, weights):
         return load_file(weights)
 
 
 def file_shapes(network: str, weights: str) -> Shapes:
-    """The shapes of the tensors in a file; does not read the tensors."""
+    """Returns the shapes of the tensors in a file; does not read the tensors."""
     with _reading(network, weights), safe_open(weights, "pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 @contextmanager
 def _reading(network: str, weights: str) -> Iterator[None]:
-    """For a block that reads the file `weights`; raises UserError if that is not a file or cannot be read."""
+    """Raises UserError if the block cannot read the file `weights`, or if there is no such file."""
     ways = "name another file, or set imagenet or random."
     if Path(weights).suffix != ".safetensors":
         raise UserError(f"weights: must be imagenet, random or a .safetensors file for {network}, got {weights!r}.")
@@ -124,16 +129,12 @@ def _reading(network: str, weights: str) -> Iterator[None]:
 
 
 def _digest_of(path: Path) -> str:
-    """The first digits of a file's SHA-256, which are the end of its name."""
+    """Returns the first digits of the file's SHA-256, which are in its name."""
     return re.search(r"-([0-9a-f]{8,})\.", path.name).group(1)
 
 
 def _check_digest(key: str, network: str, path: Path) -> None:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    wanted, got = _digest_of(path), digest.hexdigest()
+    wanted, got = _digest_of(path), file_digest(path)
     if not got.startswith(wanted):
         raise UserError(
             f"{key}: the ImageNet weights of {network} in {path} are damaged (their SHA-256 must begin with {wanted}, "

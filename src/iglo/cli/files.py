@@ -1,4 +1,4 @@
-"""What the commands of `iglo` read and write: images and codes; what is there already is not written over."""
+"""Reads the images and codes that commands take, and writes results. It replaces files only with --force."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from iglo import environment
 from iglo.errors import UserError, shown
 from iglo.files.io import check_can_be_written, read_array, whole_file, whole_folder, write_array
 from iglo.files.partials import PARTIAL
@@ -19,31 +20,31 @@ if TYPE_CHECKING:
     from iglo.export.api import LoadedModel
 
 IMAGE_KINDS = ("", ".png", ".npy")  # suffixes: a folder of files, one file with all images, an array
-NUMBERED = re.compile(r"\d{5,}(-.*)?\.png")  # image files that write_images wrote
-UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a file
-SECONDS = 0.1  # a frame of an animation stays
-ENLARGED = 128  # px, the side up to which frames are enlarged
-COLUMNS = 12
-PIXEL = 9  # bytes of memory for a pixel of a picture: three colours, three copies
+NUMBERED = re.compile(r"\d{5,}(-.*)?\.png")  # names of image files that write_images writes
+UNSAFE = re.compile(r"[^\w.-]+")  # characters that a file name should not have
+FRAME_SECONDS = 0.1  # how long an animation shows a frame
+ENLARGED = 128  # pixels; frames are enlarged up to this side
+COLUMNS = 12  # images in a row of a picture
+PIXEL = 9  # bytes of memory that a pixel of a picture takes: three colours, three copies
 
 # --- Reading ---
 
 
 def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[Path]]:
-    """Images as the model takes them, (N, H, W, C) uint8, and their files."""
+    """Reads images, (N, H, W, C) uint8 of the model's size and channels, and returns them with their files."""
     from iglo.data.user_images import read_files
 
     try:
-        return read_files(names, model.shape.image_size, model.shape.channels)
+        return read_files(names, model.config.image_size, model.config.channels)
     except OSError as error:
         name = error.filename or (names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}")
         raise UserError(f"{name}: cannot be read ({_reason(error)}); name images that you may read.") from None
 
 
 def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[str]]:
-    """The images that the model was trained on, (N, H, W, C) uint8, and their names.
+    """Reads the images that the model was trained on, (N, H, W, C) uint8, and their names.
 
-    They are not in the export, but in the folder of prepared images of its run.
+    The export does not have them. They are in `folder`, the prepared images of the run.
     """
     from iglo.data.store import ImageStore
 
@@ -54,7 +55,7 @@ def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[s
             f"training: the training images must be in {folder}, which is not here; run the command where the "
             "model was trained, or name other images (./training for a folder of this name)."
         ) from None
-    images, shape = np.asarray(store.train), model.shape
+    images, shape = np.asarray(store.train), model.config
     known = (model.bundle.record.codes.count, shape.image_size, shape.image_size, shape.channels)
     if images.shape != known:
         sizes = [" x ".join(map(str, each)) for each in (images.shape, known)]
@@ -66,6 +67,7 @@ def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[s
 
 
 def read_codes(name: str) -> np.ndarray:
+    """Reads an .npy file of codes."""
     try:
         is_file = stat.S_ISREG(os.stat(name).st_mode)  # opening a pipe could wait for ever
         if is_file:
@@ -91,10 +93,12 @@ def _reason(error: OSError) -> str:
 
 @contextmanager
 def writing(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
-    """A path to write to, which becomes `out` when the block ends well; it is a folder where `out` has no suffix.
+    """Yields a path to write to, which becomes `out` if the block ends without an error.
+
+    The path is a folder if `out` has no suffix.
 
     Args:
-        kinds: suffixes that are possible.
+        kinds: allowed suffixes.
         replaceable: names of files in a folder that `force` may replace.
 
     Raises:
@@ -113,12 +117,12 @@ def writing(out: Path, force: bool, kinds: Sequence[str], replaceable: re.Patter
 
 
 def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]:
-    """The names in the folder `out` that will be replaced."""
+    """Returns the names in the folder `out` that will be replaced; UserError if they may not be."""
     folder = not out.suffix
     if out.is_dir() != folder and out.exists():
         raise UserError(f"{out}: is {'a file' if folder else 'a folder'}, and cannot be replaced; name another.")
     there = sorted(os.listdir(out)) if out.is_dir() else [out.name] * out.exists()
-    there = [name for name in there if not name.startswith(PARTIAL)]  # files of a killed command
+    there = [name for name in there if not name.startswith(PARTIAL)]  # a killed command left them
     if there and not force:
         raise UserError(f"{out}: is there already; name another, or give --force to replace it.")
     if folder and (others := [name for name in there if not replaceable.fullmatch(name)]):
@@ -127,7 +131,7 @@ def _replaced(out: Path, force: bool, replaceable: re.Pattern[str]) -> list[str]
 
 
 def amount(out: Path) -> str:
-    """How much was written, for a message: a number of files, or kB."""
+    """Says how much was written: a number of files, or kB."""
     if out.is_dir():
         count = len(os.listdir(out))
         return f"{count} file{'s' * (count != 1)}"
@@ -135,7 +139,10 @@ def amount(out: Path) -> str:
 
 
 def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)) -> None:
-    """(N, H, W, C) uint8 as what the suffix says; files of a folder are numbered, each number with all `endings`."""
+    """Writes images (N, H, W, C) uint8 as a folder, .png, .gif or .npy, as the suffix of `place` says.
+
+    Files in a folder are numbered. With several `endings`, there is a file for each number and ending.
+    """
     from iglo.report.figures import save_animation
 
     if place.suffix == ".npy":
@@ -144,7 +151,7 @@ def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)
         write_grid(place, [images[i : i + COLUMNS] for i in range(0, len(images), COLUMNS)])
     elif place.suffix == ".gif":
         scale = max(1, ENLARGED // images.shape[1])
-        save_animation(place, images.repeat(scale, axis=1).repeat(scale, axis=2), SECONDS)
+        save_animation(place, images.repeat(scale, axis=1).repeat(scale, axis=2), FRAME_SECONDS)
     else:
         for index, image in enumerate(images):
             number, ending = divmod(index, len(endings))
@@ -153,18 +160,17 @@ def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)
 
 
 def class_endings(names: Sequence[str]) -> list[str]:
-    """What the names of files end with in which an image was drawn in each class: -0-cat_dog."""
+    """Returns an ending for the files of each class, such as -0-cat_dog."""
     return [f"-{number}-{UNSAFE.sub('_', name)}" for number, name in enumerate(names)]
 
 
 def write_grid(place: Path, rows: Sequence[np.ndarray], **labels: Sequence[str]) -> None:
     """Writes rows of images, (n, H, W, C) uint8 each, all enlarged by the same factor."""
-    from iglo.export.api import memory
     from iglo.report.figures import GAP, LARGEST, MARGIN, PAGE, save_grid
 
     columns, side = max(map(len, rows)), max(rows[0].shape[1:3])
     scale = max(1, int(min((PAGE - 2 * MARGIN) / columns - GAP, LARGEST) / side))
-    needed, there = PIXEL * len(rows) * columns * (side * scale + GAP) ** 2, memory()
+    needed, there = PIXEL * len(rows) * columns * (side * scale + GAP) ** 2, environment.memory()
     if needed > there:
         raise UserError(
             f"out: a picture of {sum(map(len, rows))} images takes about {needed / 2**30:,.0f} GiB of memory, and this "

@@ -1,4 +1,4 @@
-"""What the comparison is to show, as statements that the numbers bear out or do not."""
+"""The claims of the comparison: statements that are checked against the numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from iglo.comparison.measures import Measure, measure_of
+from iglo.comparison.formats import NumberFormat, format_of
 from iglo.comparison.runs import TARGET, Values
 
 Side = tuple[str, str] | float  # (row, metric), or a constant
@@ -14,12 +14,12 @@ Side = tuple[str, str] | float  # (row, metric), or a constant
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement that the numbers bear out or do not: `left` beside `right`, seed by seed, against a threshold.
+    """A statement about two numbers: their difference or ratio, for each seed, is compared with a threshold.
 
     Attributes:
         statement: without a full stop.
-        right: 0.0 in a difference leaves the value of `left` itself.
-        threshold: of a difference in the unit of `left`.
+        right: 0.0 compares `left` itself with the threshold.
+        threshold: of a difference, in the unit of `left`; of a ratio, a number.
     """
 
     statement: str
@@ -38,10 +38,14 @@ CLAIMS = (
         "Our GLO reconstructs 3 dB better than the paper's run", _psnr("glo"), "difference at least", _psnr(TARGET), 3
     ),
     Claim(
-        "… and 1.5 dB better than the paper's, mended", _psnr("glo"), "difference at least", _psnr("paper_fixed"), 1.5
+        "… and 1.5 dB better than the paper's run, mended",
+        _psnr("glo"),
+        "difference at least",
+        _psnr("paper_fixed"),
+        1.5,
     ),
     Claim(
-        "It gets to the final PSNR of the paper's run with a fifth of the images seen",
+        "It reaches the final PSNR of the paper's run with a fifth of the images seen",
         ("glo", "images_seen_to_target"),
         "ratio at most",
         (TARGET, "images_seen"),
@@ -55,14 +59,14 @@ CLAIMS = (
         0,
     ),
     Claim(
-        "… when an encoder of the learned codes starts later subsets: it reconstructs better than GLO at equal budget",
+        "… also when an encoder gives the first codes of later subsets",
         _psnr("incremental_encoder"),
         "difference at least",
         _psnr("glo"),
         0,
     ),
     Claim(
-        "The clustered subsets earn their place: they reconstruct better than random ones",
+        "Clustered subsets are worth their cost: they reconstruct better than random subsets",
         _psnr("incremental"),
         "difference at least",
         _psnr("incremental_random"),
@@ -98,21 +102,21 @@ CLAIMS = (
         0.75,
     ),
     Claim(
-        "The encoder of codes reconstructs held-out images above 19.7 dB",
+        "The encoder trained on codes reconstructs held-out images with at least 19.7 dB",
         ("glo", "test.encoder.psnr"),
         "difference at least",
         0.0,
         19.7,
     ),
     Claim(
-        "Generator and encoder learned together do better than codes alone",
+        "Generator and encoder trained together reconstruct better than an encoder trained on codes alone",
         ("glo_joint", "test.encoder.psnr"),
         "difference at least",
         ("glo", "test.encoder.psnr"),
         0,
     ),
     Claim(
-        "The joint encoder comes within 1.5 dB of 500 steps of optimisation from a random code",
+        "The joint encoder alone is within 1.5 dB of 500 steps of optimisation from a random code",
         ("glo_joint", "inversion.random.500.psnr"),
         "difference at most",
         ("glo_joint", "inversion.encoder.0.psnr"),
@@ -129,7 +133,7 @@ CLAIMS = (
 
 
 def _ratio(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Not a number where `right` is not positive, as no bound holds for such a ratio."""
+    """Returns the ratio, or NaN where `right` is not positive: then no bound holds."""
     return np.divide(left, right, out=np.full_like(left, np.nan), where=right > 0)
 
 
@@ -141,28 +145,29 @@ OPERATORS = {
 
 
 def claim_line(claim: Claim, values: Values, titles: Mapping[str, str]) -> str:
-    """Whether a claim holds, with every seed or on the mean alone, and the numbers that say so, in markdown."""
+    """Returns a line of Markdown: whether the claim holds with every seed or on the mean alone, and its numbers."""
     sides = (claim.left, claim.right)
     missing = [_named(side, titles) for side in sides if _numbers(side, values) is None]
     if missing:
         return f"**not measured**: {claim.statement} (missing: {', '.join(dict.fromkeys(missing))})."
     quantity, limit = claim.operator.split(" ", 1)
-    measure = measure_of(claim.left[1]) if quantity == "difference" and isinstance(claim.left, tuple) else Measure()
+    written = format_of(claim.left[1]) if quantity == "difference" and isinstance(claim.left, tuple) else NumberFormat()
     evidence = [_shown(side, values, titles) for side in sides if side != 0]
     if claim.right != 0:
-        evidence.append(f"{quantity} {measure.shown(compared(claim, values), 'infinite')}")
-    asked = f"asked for: {limit} {claim.threshold:g} {measure.unit}".rstrip()
+        evidence.append(f"{quantity} {written.shown(compared(claim, values), 'infinite')}")
+    asked = f"asked for: {limit} {claim.threshold:g} {written.unit}".rstrip()
     return f"{verdict(claim, values)}: {claim.statement} ({'; '.join([*evidence, asked])})."
 
 
 def compared(claim: Claim, values: Values) -> np.ndarray:
-    """(S,) the differences or ratios of a claim whose sides were both measured."""
+    """Returns the (S,) differences or ratios of a claim whose sides were both measured."""
     compare, _ = OPERATORS[claim.operator]
-    with np.errstate(invalid="ignore"):  # a difference of two that are never reached
+    with np.errstate(invalid="ignore"):  # the difference of two infinite numbers
         return compare(*np.broadcast_arrays(*(_numbers(side, values) for side in (claim.left, claim.right))))
 
 
 def verdict(claim: Claim, values: Values) -> str:
+    """Returns whether the claim holds, and with how many seeds if they disagree."""
     _, within = OPERATORS[claim.operator]
     by_seed = compared(claim, values)
     held, seeds = int(within(by_seed, claim.threshold).sum()), len(by_seed)
@@ -174,7 +179,7 @@ def verdict(claim: Claim, values: Values) -> str:
 
 
 def _numbers(side: Side, values: Values) -> np.ndarray | None:
-    """(S,) of a metric, None where it was not measured; () of a constant."""
+    """Returns the (S,) values of a metric, None if it was not measured, or a constant as an array of shape ()."""
     return values.get(side[0], {}).get(side[1]) if isinstance(side, tuple) else np.array(side, np.float64)
 
 
@@ -183,5 +188,5 @@ def _named(side: Side, titles: Mapping[str, str]) -> str:
 
 
 def _shown(side: Side, values: Values, titles: Mapping[str, str]) -> str:
-    number = f" {measure_of(side[1]).shown(_numbers(side, values))}" if isinstance(side, tuple) else ""
+    number = f" {format_of(side[1]).shown(_numbers(side, values))}" if isinstance(side, tuple) else ""
     return _named(side, titles) + number

@@ -1,41 +1,39 @@
-"""The figures of the comparison: images of every row beside one another, and curves in bands over the seeds."""
+"""The figures of the comparison: the images of all rows, and curves with a band over the seeds."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from iglo.comparison.measures import best_rows
+from iglo.comparison.formats import best_rows
 from iglo.comparison.runs import Measured
 from iglo.report import figures, plots
 
-COLUMNS = 12  # images beside one another in a figure
-INVERTED = ("paper_fixed", "glo", "continuity")  # rows shown against steps of inversion, with the first joint one
+COLUMNS = 12  # images in a row of a figure
+INVERTED = ("paper_fixed", "glo", "continuity")  # rows of the inversion figures; the first joint row is added
 PROMINENT = ("paper_as_run", "paper_fixed", "glo", "incremental", "continuity")  # rows of the main figure
 STEPS = (0, 10, 50, 200, 500)  # of inversion
 
 CAPTIONS = {
-    "main": "Training images, their reconstructions by some of the rows, and the same interpolation by each.",
-    "reconstructions": "Twelve training images and their reconstructions, G(z), from each row's own codes.",
-    "interpolations": "The paths between the codes of the same two pairs of training images, in every row.",
+    "main": "Training images, their reconstructions by some of the rows, and the same interpolation by each of them.",
+    "reconstructions": "Twelve training images and their reconstructions G(z), from each row's own codes.",
+    "interpolations": "Interpolations between the codes of the same two pairs of training images, by every row.",
     "encoder-train": "Twelve training images through each row's encoder, G(E(x)).",
     "encoder-test": "Twelve held-out images through each row's encoder, G(E(x)).",
-    "samples": "Twelve samples of each row, none chosen.",
-    "neighbours": "Samples of the row with the smallest kernel distance, each over the three training images that are "
-    "nearest to it in the feature network's features.",
-    "psnr-images-seen": "PSNR over training images that are evenly spaced among all, at most `measure.probed` of "
-    "them, against images seen, on a logarithmic axis: the mean over the seeds in a band of ± one standard "
-    "deviation.",
-    "psnr-seconds": "The same against the seconds since learning began.",
-    "inversion-psnr": "PSNR of held-out images against steps of optimising the code, from the encoder's code (solid) "
-    "and from a random one (dashed).",
-    "inversion-distance": "The feature network's distance (LPIPS) of held-out images against the same steps; "
-    "lower is better.",
+    "samples": "Twelve samples of each row. None was chosen by hand.",
+    "neighbours": "Samples of the row with the smallest kernel distance. Below each sample: the three training images "
+    "nearest to it in the features of the feature network.",
+    "psnr-images-seen": "PSNR of training images over images seen, on a logarithmic axis. At most `measure.images` "
+    "training images are measured, evenly spaced among all. Line: mean over the seeds; band: ± one standard deviation.",
+    "psnr-seconds": "The same PSNR over the seconds since training began.",
+    "inversion-psnr": "PSNR of held-out images over steps of optimising the code, from the encoder's code (solid) and "
+    "from a random code (dashed).",
+    "inversion-distance": "The distance (LPIPS) of held-out images over the same steps; lower is better.",
 }
 
 
 def draw_figures(folder: Path, measured: Measured, training_images: np.ndarray) -> None:
-    """Draws every figure that there are numbers for, each as its name in CAPTIONS says.
+    """Draws the figures named in CAPTIONS; an inversion figure without numbers is left out.
 
     Args:
         training_images: (N, H, W, C) uint8.
@@ -56,13 +54,13 @@ def draw_figures(folder: Path, measured: Measured, training_images: np.ndarray) 
 
 
 def draw_paired(path: Path, measured: Measured, originals: np.ndarray, array: str, title: str) -> None:
-    """Originals over what each row makes of them."""
+    """Draws originals, and below them each row's version of them."""
     rows = [(row.title, measured.first(row.name, array)[:COLUMNS]) for row in measured.rows]
     figures.save_stacked(path, [_grid([("original", originals[:COLUMNS]), *rows], title)])
 
 
 def draw_interpolations(path: Path, measured: Measured) -> None:
-    """The first path of every row, then the second."""
+    """Draws the first path of every row, then the second path of every row."""
     grids = [
         _grid([(row.title, _path(measured, row.name, pair, 11)) for row in measured.rows], title)
         for pair, title in enumerate(("The first path", "The second path"))
@@ -71,7 +69,7 @@ def draw_interpolations(path: Path, measured: Measured) -> None:
 
 
 def draw_main(path: Path, measured: Measured) -> None:
-    """Reconstructions and one path of PROMINENT rows; where there are none of these, of all."""
+    """Draws reconstructions and one path of the PROMINENT rows, or of all rows if none of these is there."""
     chosen = [row for row in measured.rows if row.name in PROMINENT] or measured.rows
     learned = [(row.title, measured.first(row.name, "reconstructions")[:COLUMNS]) for row in chosen]
     paths = [(row.title, _path(measured, row.name, 0, COLUMNS)) for row in chosen]
@@ -80,7 +78,7 @@ def draw_main(path: Path, measured: Measured) -> None:
 
 
 def draw_neighbours(path: Path, measured: Measured, training_images: np.ndarray) -> None:
-    """Samples of the row with the smallest mean kernel distance over their nearest training images."""
+    """Draws samples of the row with the smallest mean kernel distance, above their nearest training images."""
     best = best_rows(measured.values, "samples.kd")
     row = next((row for row in measured.rows if row.name in best), measured.rows[0])
     neighbours = measured.first(row.name, "neighbours")[:COLUMNS]
@@ -92,9 +90,12 @@ def draw_neighbours(path: Path, measured: Measured, training_images: np.ndarray)
 
 
 def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None:
-    """PSNR of the probed training images against `images_seen` or `seconds`: the seeds' mean at each measuring point.
+    """Draws the PSNR of training images over `axis`: the mean over the seeds at each measuring point.
 
-    A row that adds a stage to a method has that method's curve, which is drawn once.
+    A row that adds a stage to a method has the same curve as the method, so it is not drawn again.
+
+    Args:
+        axis: `images_seen` or `seconds`.
     """
     curves = {}
     for row in (row for row in measured.rows if row.name == row.method):
@@ -107,7 +108,7 @@ def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None
 
 
 def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -> None:
-    """A metric of held-out images against steps of inversion, of INVERTED rows and the first joint one."""
+    """Draws a metric of held-out images over steps of inversion, for the INVERTED rows and the first joint row."""
     joint = [row.name for row in measured.rows if row.name.endswith("_joint")][:1]
     rows = [row for row in measured.rows if row.name in (*INVERTED, *joint)]
     curves = {start: {} for start in ("encoder", "random")}
@@ -130,13 +131,13 @@ def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -
 
 
 def _mean_and_spread(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Seeds' curves, (P,) each → their mean and sample standard deviation (P,), 0 with one seed."""
+    """Returns mean and sample standard deviation, (P,) each, of a (P,) curve per seed; 0 with one seed."""
     curves = np.asarray(curves)
     return curves.mean(axis=0), curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(curves.shape[1])
 
 
 def _path(measured: Measured, row: str, pair: int, points: int) -> np.ndarray:
-    """(points, H, W, C) evenly spaced ones of a path."""
+    """Returns evenly spaced images of a path, (points, H, W, C)."""
     images = measured.first(row, "paths")[pair]
     return images[np.linspace(0, len(images) - 1, points).round().astype(int)]
 

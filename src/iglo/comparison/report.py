@@ -1,4 +1,4 @@
-"""Several ways to learn a generator side by side, as one report in markdown: tables, claims and figures."""
+"""Writes the report of the comparison in Markdown: claims, tables and figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,20 @@ import numpy as np
 
 from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, draw_figures
-from iglo.comparison.measures import ARROWS, best_rows, measure_of
-from iglo.comparison.runs import BOUNDS, TARGET, Folders, Measured, Row, Values, summary
+from iglo.comparison.formats import ARROWS, best_rows, format_of
+from iglo.comparison.runs import BOUNDS, TARGET, Measured, Values, summary
 from iglo.files.io import whole_file
+from iglo.files.markdown import markdown_table
 
 # --- Tables ---
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows × metrics.
+    """A table of rows × metrics.
 
     Attributes:
-        columns: metric → heading.
+        columns: metric → head of its column.
         legend: how to read it; `{target}` stands for the title of the row TARGET.
     """
 
@@ -39,9 +40,10 @@ TABLES = (
             "images_seen_to_target": "images seen to the target",
             "seconds_to_target": "seconds to the target",
         },
-        "All training images from their own codes, at the end of the budget. The target is where the curve of "
-        "“{target}” with the same seed ends; a row reaches it where its own curve, linear between measuring points, "
-        "first does. A curve is of training images that are evenly spaced among all, at most `measure.probed` of them.",
+        "All training images, reconstructed from their own codes at the end of the budget. The target is the final "
+        "PSNR of the curve of “{target}” with the same seed. A row reaches the target where its own curve, linear "
+        "between measuring points, first reaches this PSNR. A curve is measured on at most `measure.images` training "
+        "images, evenly spaced among all.",
     ),
     Table(
         "Held-out images",
@@ -53,9 +55,9 @@ TABLES = (
             "inversion.encoder.500.psnr": "some: encoder + 500 steps, dB",
             "inversion.random.500.psnr": "some: random + 500 steps, dB",
         },
-        "Images that no row has learned, through the encoder alone, G(E(x)): all of them in the first two columns; in "
-        "the others some, the same for all rows, after so many steps of optimising the code, from the encoder's code "
-        "or from a random one.",
+        "Images that no row was trained on. The first two columns: all of them through the encoder alone, G(E(x)). "
+        "The other columns: some of them, the same for all rows, after so many steps of optimising the code, from the "
+        "encoder's code or from a random code.",
     ),
     Table(
         "Continuity between training codes",
@@ -64,9 +66,9 @@ TABLES = (
             "interpolation.jerkiness": "jerkiness",
             "interpolation.midpoint_realism": "midpoint realism",
         },
-        "Path length: how fast images change along a path. Jerkiness: the largest step over the mean step, 1 being "
-        "perfectly even. Midpoint realism: the midpoints' distance to the nearest training image over that of the "
-        "ends, 1 being as near as reconstructions are.",
+        "Path length: how fast images change along a path. Jerkiness: the largest step divided by the mean step; 1 is "
+        "perfectly even. Midpoint realism: the distance of midpoints to the nearest training image, divided by the "
+        "same distance of the paths' ends; at 1, midpoints are as near as reconstructions.",
     ),
     Table(
         "Samples",
@@ -77,9 +79,9 @@ TABLES = (
             "samples.recall": "recall",
             "samples.novelty": "novelty",
         },
-        "Images of codes drawn at random, beside held-out images. Novelty: distance to the nearest training image over "
-        "that of held-out images, near 0 being memorised. Floor: real images beside real ones; ceiling: noise images "
-        "beside real ones.",
+        "Images of random codes, compared with held-out images. Novelty: the distance to the nearest training image, "
+        "divided by the same distance of held-out images; near 0, samples are copies. Floor: real images compared "
+        "with real images. Ceiling: noise compared with real images.",
     ),
     Table(
         "Cost",
@@ -94,8 +96,8 @@ TABLES = (
             "timing.learn.peak_mib": "learn, peak MiB",
             "timing.joint.peak_mib": "joint, peak MiB",
         },
-        "Seconds of each stage, images learned from per second, and the most memory held. An encoder that starts later "
-        "subsets is trained within “learn”: that takes seconds, but presents no images to the generator.",
+        "Seconds of each stage, training images per second, and the largest memory. The seconds of “learn” include "
+        "the training of an encoder for later subsets; the generator sees no images in that training.",
     ),
 )
 
@@ -103,28 +105,24 @@ TABLES = (
 def table_lines(
     table: Table, values: Values, titles: Mapping[str, str], bounds: Mapping[str, Mapping[str, float]]
 ) -> list[str]:
-    """The lines of a markdown table, the best mean of each column in bold; columns that no row has are left out.
+    """Returns the lines of a Markdown table with the best mean of each column in bold, without columns of no row.
 
     Args:
-        bounds: lines below those of the rows, title → metric → number; one without any of the columns is left out.
+        bounds: title → metric → number, for lines below the rows; a bound without any of the columns is left out.
     """
     names = [name for name in table.columns if any(name in of_row for of_row in values.values())]
     best = {name: best_rows(values, name) for name in names}
-    lines = [["", *(table.columns[name] + ARROWS[measure_of(name).better] for name in names)]]
+    heads = ["", *(table.columns[name] + ARROWS[format_of(name).better] for name in names)]
+    lines = []
     for row, of_row in values.items():
-        cells = [measure_of(name).shown(of_row[name]) if name in of_row else "–" for name in names]
+        cells = [format_of(name).shown(of_row[name]) if name in of_row else "–" for name in names]
         bold = [f"**{cell}**" if row in best[name] else cell for name, cell in zip(names, cells, strict=True)]
         lines.append([titles[row], *bold])
     for title, bound in bounds.items():
         if bound.keys() & set(names):
-            cells = [measure_of(name).shown(np.array([bound[name]])) if name in bound else "–" for name in names]
+            cells = [format_of(name).shown(np.array([bound[name]])) if name in bound else "–" for name in names]
             lines.append([f"*{title}*", *cells])
-    return _markdown_table(lines)
-
-
-def _markdown_table(lines: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = [f"| {' | '.join(line)} |" for line in lines]
-    return [head, "|---" * len(lines[0]) + "|", *body]
+    return markdown_table(heads, lines)
 
 
 # --- The report ---
@@ -133,29 +131,20 @@ def _markdown_table(lines: Sequence[Sequence[str]]) -> list[str]:
 def write_report(
     path: Path,
     figures_folder: Path,
-    folders: Folders,
-    rows: Sequence[Row],
-    seeds: Sequence[int],
+    measured: Measured,
     training_images: np.ndarray,
     claims: Sequence[Claim],
     discussion: str,
-) -> dict:
-    """Writes report.md and its figures, and returns row → metric → `mean` and `std` over the seeds.
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Writes report.md and its figures; returns row → metric → `mean` and `std` over the seeds, as `summary` does.
 
     Args:
-        path: of the report; it links to `figures/` beside it.
-        figures_folder: an existing folder, which will be `figures/` beside the report.
-        seeds: the first one's images are shown.
-        training_images: (N, H, W, C) uint8, all that samples may have been copied from.
-        discussion: markdown, why the numbers are what they are.
-
-    Returns:
-        Without a metric that a seed lacks or never reaches; `std` is None with one seed.
-
-    Raises:
-        UserError: naming a run or file that is missing or broken.
+        path: of the report; it links to `figures/` in the same folder.
+        figures_folder: an existing folder, which becomes the `figures/` of the report.
+        measured: the images of its first seed are shown.
+        training_images: (N, H, W, C) uint8, all training images.
+        discussion: Markdown that explains the numbers.
     """
-    measured = Measured.load(folders, rows, seeds)
     draw_figures(figures_folder, measured, training_images)
     drawn = [name for name in CAPTIONS if (figures_folder / f"{name}.png").exists()]
     with whole_file(path) as partial:
@@ -164,7 +153,7 @@ def write_report(
 
 
 def report_text(measured: Measured, claims: Sequence[Claim], drawn: Sequence[str], discussion: str) -> str:
-    """The report in markdown, with the figures of these names."""
+    """Returns the report in Markdown, with the figures named in `drawn`."""
     return "\n".join(
         [
             *_introduction(measured),
@@ -178,18 +167,16 @@ def report_text(measured: Measured, claims: Sequence[Claim], drawn: Sequence[str
 
 
 def _introduction(measured: Measured) -> list[str]:
-    about, seeds = measured.reference.about, measured.seeds
+    about, seeds, side = measured.reference.about, measured.seeds, measured.reference.about["image_size"]
     over = f"± is the sample standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "There is one seed"
-    side = about["image_size"]
     return [
-        "# Ways to learn a generator, compared",
+        "# Comparison of methods",
         "",
-        f"{len(measured.rows)} ways to learn a generator of images, each with the same budget of "
-        f"{about['budget']:,} images seen of an image, on the same {about['train']:,} training images of "
-        f"{side}×{side} pixels, with {about['test']:,} more held out. {over} ({', '.join(map(str, seeds))}). "
-        f"Machine: {about['machine']}. LPIPS and every distance between images are measured by "
-        f"{about['feature_network']}; "
-        f"the perceptual methods were trained against {about['trained_on']}.",
+        f"{len(measured.rows)} methods of training an image generator. Each has the same budget of "
+        f"{about['budget']:,} images seen and the same {about['train']:,} training images of {side}×{side} pixels; "
+        f"{about['test']:,} more images are held out. {over} ({', '.join(map(str, seeds))}). Machine: "
+        f"{about['machine']}. The feature network of LPIPS and of all other distances between images is "
+        f"{about['feature_network']}; the perceptual methods were trained with {about['trained_on']}.",
         "",
         *(f"- **{row.title}**: {row.about}" for row in measured.rows),
         "",
@@ -200,7 +187,7 @@ def _claims_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
     return [
         "## What holds, and what does not",
         "",
-        "Differences and ratios are formed seed by seed, then averaged.",
+        "Differences and ratios are computed for each seed, then averaged.",
         "",
         *(f"- {claim_line(claim, measured.values, measured.titles)}" for claim in claims),
         "",
@@ -223,23 +210,24 @@ def _numbers_section(measured: Measured) -> list[str]:
 
 
 def _split_section(split: Mapping[str, float]) -> list[str]:
-    lines = [["subset", "coverage ↑", "mean distance ↓"]]
-    for title, suffix in (("nearest to the centroids", ""), ("random", "_random")):
-        lines.append([title, f"{split['coverage' + suffix]:.3f}", f"{split['distance' + suffix]:.3g}"])
+    lines = [
+        [title, f"{split['coverage' + suffix]:.3f}", f"{split['distance' + suffix]:.3g}"]
+        for title, suffix in (("nearest to the centroids", ""), ("random", "_random"))
+    ]
     return [
         "## The split",
         "",
-        *_markdown_table(lines),
+        *markdown_table(["subset", "coverage ↑", "mean distance ↓"], lines),
         "",
-        "How well the first subset, the images nearest to the clusters' centroids, stands for all training images, "
-        "beside a random subset of its size. Coverage: the share of clusters with an image in the subset; mean "
-        "distance: of every training image to the nearest one of the subset.",
+        "How well the first subset (the images nearest to the clusters' centroids) represents all training images, "
+        "compared with a random subset of the same size. Coverage: the share of clusters with an image in the subset. "
+        "Mean distance: from every training image to the nearest image of the subset.",
         "",
     ]
 
 
 def _figures_section(drawn: Sequence[str], seed: int) -> list[str]:
-    lines = ["## Figures", "", f"Images are those of seed {seed}, made of the same originals in every row.", ""]
+    lines = ["## Figures", "", f"All images are of seed {seed}. Every row shows the same originals.", ""]
     for name in drawn:
         lines += [f"![{name}](figures/{name}.png)", "", CAPTIONS[name], ""]
     return lines

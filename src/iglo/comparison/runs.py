@@ -1,7 +1,7 @@
-"""What was measured of several ways to learn a generator, read from the folders of the comparison, over seeds.
+"""Reads what the stages of the comparison measured, and gathers it over seeds.
 
-A run is one row, that is one way, with one seed. A metric is named by its place in numbers.json without the
-feature network's name, as `train.recon.lpips`; what timing.json holds is named `timing.learn.seconds`.
+A run is one row of the tables with one seed. The name of a metric is its place in numbers.json without the name of the
+feature network, such as `train.recon.lpips`. The names of times begin with `timing.`, as in `timing.learn.seconds`.
 """
 
 import csv
@@ -14,27 +14,28 @@ import numpy as np
 
 from iglo.errors import UserError
 from iglo.files.io import read_array, read_json
+from iglo.params.comparison import Comparison
 
-TARGET = "paper_as_run"  # the row whose final PSNR the others' curves are to reach
+TARGET = "paper_as_run"  # the row whose final PSNR is the target of all curves
 
 LEARNING = ("learn", "encoder")  # the timed stages of every method
 CURVE = ("images_seen", "seconds", "psnr")
 ARRAYS = ("reconstructions", "paths", "encoder_train", "encoder_test", "samples", "neighbours")
 BOUNDS = {"floor": "floor: real images", "ceiling": "ceiling: noise"}
-JUDGED = ("lpips", "ppl", "jerkiness", "midpoint_realism", "kd", "fd", "precision", "recall", "novelty")
+NETWORK_METRICS = ("lpips", "ppl", "jerkiness", "midpoint_realism", "kd", "fd", "precision", "recall", "novelty")
 
-# --- Cells ---
+# --- Runs ---
 
 
 @dataclass(frozen=True)
 class Row:
-    """One of the ways compared.
+    """A row of the tables: a method, or a method and a stage after it.
 
     Attributes:
         name: as in the names of its folders and in claims.
         title: a few words, for tables and figures.
         about: one clause on what it does.
-        method: the method whose learning it goes on from, which is its own name unless it adds a stage.
+        method: name of the method; it differs from `name` if the row adds a stage.
     """
 
     name: str
@@ -43,9 +44,17 @@ class Row:
     method: str
 
 
+def rows_of(comparison: Comparison) -> list[Row]:
+    """Returns the methods in `run`, then the methods in `joint` with their joint stage."""
+    methods = comparison.methods
+    rows = [Row(name, methods[name].title, methods[name].about, name) for name in comparison.run]
+    joint = "… and then generator and encoder together"
+    return rows + [Row(f"{name}_joint", f"{methods[name].title}, joint", joint, name) for name in comparison.joint]
+
+
 @dataclass(frozen=True)
 class Folders:
-    """Where the stages of the comparison have left what they measured.
+    """The folders in which the stages of the comparison leave their results.
 
     Attributes:
         measured: a folder `<row>-<seed>` for each run, and `reference`.
@@ -65,7 +74,7 @@ class Run:
     Attributes:
         values: metric → number.
         curve: `images_seen`, `seconds` and `psnr` (dB), each (P,), at every measuring point.
-        arrays: the images, uint8, and `neighbours`, by their files' names; mapped read-only.
+        arrays: file name → images, uint8, or ids (`neighbours`); mapped read-only.
     """
 
     values: Mapping[str, float]
@@ -74,14 +83,14 @@ class Run:
 
 
 def load_runs(folders: Folders, rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, list[Run]]:
-    """Each row's runs in the order of the seeds; UserError naming a run or file that is missing or broken."""
+    """Returns row → runs in the order of the seeds. Raises UserError with the name of a missing or broken file."""
     return {row.name: [_load_run(folders, row, seed) for seed in seeds] for row in rows}
 
 
 def _load_run(folders: Folders, row: Row, seed: int) -> Run:
     folder = folders.measured / f"{row.name}-{seed}"
     if not folder.is_dir():
-        raise UserError(f"{folder}: this row has not been measured with this seed; measure it, or leave the row out.")
+        raise UserError(f"{folder}: this row has not been measured with this seed; measure it, or remove the row.")
     stages = [*LEARNING, *(["joint"] if row.name != row.method else [])]
     files = {stage: folders.times / stage / f"{row.method}-{seed}.json" for stage in stages}
     files["measure"] = folders.times / "measure" / f"{row.name}-{seed}.json"
@@ -101,9 +110,10 @@ def _read_curve(path: Path) -> dict[str, np.ndarray]:
 
 
 def flat_numbers(nested: Mapping, prefix: str = "") -> dict[str, float]:
-    """Nested numbers by their dotted place, without the feature network's name.
+    """Returns dotted name → number, without the names of feature networks.
 
-    Of one metric under several feature networks the first counts, and none that was trained on.
+    If several feature networks give the same metric, the first counts. Numbers of a network that was trained on are
+    left out.
     """
     flat: dict[str, float] = {}
     for key, value in nested.items():
@@ -115,18 +125,18 @@ def flat_numbers(nested: Mapping, prefix: str = "") -> dict[str, float]:
 
 
 def _without_feature_network(key: str) -> str:
-    return next((name for name in JUDGED if key.startswith(f"{name}_")), key)
+    return next((name for name in NETWORK_METRICS if key.startswith(f"{name}_")), key)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the rows are held against.
+    """What the numbers of rows are compared with.
 
     Attributes:
         about: `feature_network`, `trained_on`, `machine`, `train`, `test`, `image_size`, `budget`.
         bounds: `floor` (real images) and `ceiling` (noise), each metric → number.
         split: `coverage`, `coverage_random`, `distance`, `distance_random`.
-        train, test: (12, H, W, C) uint8, the originals of the runs' images.
+        train, test: (12, H, W, C) uint8, the originals of the images that runs reconstruct.
     """
 
     about: Mapping
@@ -137,6 +147,7 @@ class Reference:
 
     @classmethod
     def load(cls, folder: Path) -> "Reference":
+        """Reads the folder of the stage `compare_reference`."""
         numbers = read_json(folder / "numbers.json")
         bounds = {name: flat_numbers(numbers[name], "samples.") for name in BOUNDS}
         images = [read_array(folder / f"{part}.npy") for part in ("train", "test")]
@@ -149,10 +160,10 @@ Values = Mapping[str, Mapping[str, np.ndarray]]  # row → metric → (S,) float
 
 
 def values_by_seed(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
-    """Row → metric → (S,); a metric that a seed lacks is left out.
+    """Returns row → metric → (S,) values, without the metrics that some seed lacks.
 
-    With the images seen and seconds to the target, where the row TARGET is among them: `images_seen_to_target` and
-    `seconds_to_target`, infinite where a row's curve never reaches the end of that of TARGET with the same seed.
+    If the row TARGET is among the rows, adds `images_seen_to_target` and `seconds_to_target`: where a row's curve
+    reaches the final PSNR of TARGET with the same seed, or infinity if it never does.
     """
     values = {}
     for row, of_row in runs.items():
@@ -168,7 +179,7 @@ def values_by_seed(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.
 
 
 def first_crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
-    """The x at which y, linear between its points, first reaches `level`; infinite where it never does."""
+    """Returns the x at which y, linear between its points, first reaches `level`, or infinity if it never does."""
     reached = np.flatnonzero(y >= level)
     if not len(reached):
         return math.inf
@@ -177,12 +188,12 @@ def first_crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
 
 
 def mean_std(values: np.ndarray) -> tuple[float, float | None]:
-    """Mean and sample standard deviation of (S,) values; None with one seed."""
+    """Returns mean and sample standard deviation of (S,) values; the deviation of one value is None."""
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def summary(values: Values) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Row → metric → `mean` and `std`; without what is not finite with every seed, as JSON has no place for it."""
+    """Returns row → metric → `mean` and `std`, without metrics that are infinite for a seed: JSON cannot hold them."""
     return {
         row: {
             name: dict(zip(("mean", "std"), mean_std(numbers), strict=True))
@@ -198,7 +209,7 @@ def summary(values: Values) -> dict[str, dict[str, dict[str, float | None]]]:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything measured.
+    """All runs and the reference.
 
     Attributes:
         runs: row → its runs in the order of `seeds`.
@@ -212,14 +223,15 @@ class Measured:
 
     @classmethod
     def load(cls, folders: Folders, rows: Sequence[Row], seeds: Sequence[int]) -> "Measured":
-        """UserError naming a run or file that is missing or broken."""
+        """Reads all runs. Raises UserError with the name of a missing or broken file."""
         runs = load_runs(folders, rows, seeds)
         return cls(rows, seeds, runs, values_by_seed(runs), Reference.load(folders.measured / "reference"))
 
     @property
     def titles(self) -> dict[str, str]:
+        """Row → title."""
         return {row.name: row.title for row in self.rows}
 
     def first(self, row: str, array: str) -> np.ndarray:
-        """An array of the row's first seed, the one that figures show."""
+        """Returns an array of the row's first seed, which the figures show."""
         return self.runs[row][0].arrays[array]

@@ -1,4 +1,4 @@
-"""Varied copies of training images, so that a network sees more than the images themselves."""
+"""Augments training images: random mirroring, shifts and channel gains."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from iglo.runtime.device import send
 
 @dataclass(frozen=True)
 class Augment:
-    """Random mirroring, shifts and channel gains, each image by itself.
+    """Random mirroring, shifts and channel gains, drawn for each image.
 
     Attributes:
-        flip: mirror every second image, left to right.
-        shift: pixels, at most, in each direction; what comes in at the edge is reflected.
-        gain: each channel is multiplied by 1 ± gain at most, and clipped to [0, 1].
+        flip: mirror images left to right with probability 1/2.
+        shift: largest shift in each direction, in pixels; the edge is filled by reflection.
+        gain: each channel is multiplied by a factor in [1 - gain, 1 + gain], and clipped to [0, 1].
     """
 
     flip: bool
@@ -24,7 +24,7 @@ class Augment:
     gain: float
 
     def __call__(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """(B, C, H, W) float in [0, 1] → the same shape and range. Drawn on the CPU, so the same on every device."""
+        """Augments images (B, C, H, W) float in [0, 1]. Draws on the CPU, so every device gets the same values."""
         count, channels, height, width = images.shape
         if self.flip:
             mirrored = send(torch.rand(count, 1, 1, 1, generator=rng, dtype=torch.float32) < 0.5, images.device)

@@ -1,4 +1,4 @@
-"""One image file in, one square of 8-bit pixels out; or a few words on why not."""
+"""Reads an image file as a square of 8-bit pixels, or says in a few words why it cannot."""
 
 import errno
 from collections.abc import Iterator
@@ -13,63 +13,66 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from iglo.errors import shown
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-SMALLEST_SIDE = 8  # pixels; less than that holds nothing to learn from
-LEEWAY = 1e-6  # rounding may move a float so far out of [0, 1]
+SMALLEST_SIDE = 8  # pixels; a smaller image has nothing to learn from
+LEEWAY = 1e-6  # rounding may move a float this far out of [0, 1]
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's names; modes of 16 bits begin with "I;"
-BAND = 2**20  # pixels that are converted at a time
-AT_ONCE = 2**25  # pixels that all decoding threads together may hold
-BYTES = 16  # of memory per pixel of the file, at most; libwebp takes the most
-DRAFT = 4  # a JPEG is decoded at this many times the wanted size, or larger
+BAND = 2**20  # pixels that are converted at once
+MAX_PIXELS_AT_ONCE = 2**25  # in all decoding threads together
+BYTES_PER_PIXEL = 16  # the most memory that a decoder needs for a pixel of the file (libwebp)
+DRAFT = 4  # a large JPEG is decoded at no less than this many times the wanted size
 
 BITS, PHOTOMETRIC = 258, 262  # TIFF's tags
 
-Shape = tuple[int, int, int]  # height, width, channels
+ImageShape = tuple[int, int, int]  # height, width, channels
 Item = Path | np.ndarray
 
 
 class BadImageError(Exception):
-    """Why one image cannot be used, in a few words."""
+    """An image cannot be used; the message says why in a few words."""
 
 
 class LargeImageError(Exception):
     """An image has more pixels than the caller wants to decode now."""
 
 
-def decode(item: Item, size: int, channels: int, pad: bool = False, most: int | None = None) -> np.ndarray:
-    """The pixels of an image, as `read_image` gives them."""
-    return read_image(item, size, channels, pad, most)[0]
+def load_image(item: Item, size: int, channels: int, pad: bool = False, max_pixels: int | None = None) -> np.ndarray:
+    """Returns the pixels of an image; see `load_image_and_shape`."""
+    return load_image_and_shape(item, size, channels, pad, max_pixels)[0]
 
 
-def read_image(
-    item: Item, size: int, channels: int, pad: bool = False, most: int | None = None
-) -> tuple[np.ndarray, Shape]:
-    """The image in a file, or in a uint8 array (H, W) or (H, W, 3), as a (size, size, channels) uint8 array.
+def load_image_and_shape(
+    item: Item, size: int, channels: int, pad: bool = False, max_pixels: int | None = None
+) -> tuple[np.ndarray, ImageShape]:
+    """Loads an image from a file, or from a uint8 array (H, W) or (H, W, 3).
 
-    The image is turned as EXIF says and laid over white where it is transparent. 16 bits and floats become 8 bits as in
-    `to_bytes`. Of several frames the first is taken. The centre square is resized with antialiasing. The pixels of an
-    image that has the size already do not change; with `pad`, nor do those of a smaller one, which is centred on black.
+    The image is turned as EXIF says, and transparent parts become white. 16 bits and floats become 8 bits as in
+    `to_bytes`. From a file with several frames it takes the first. It resizes the centre square with antialiasing. If
+    the image has the wanted size already, its pixels do not change.
 
-    A JPEG of at least 8 times that size is decoded at half, a quarter or an eighth of its own size, but no smaller than
-    4 times the wanted size.
+    A JPEG of at least 8 times the wanted size is decoded at half, a quarter or an eighth of its own size, but no
+    smaller than 4 times the wanted size.
 
     Args:
-        most: the most pixels that may be decoded; None: no limit.
+        size: side of the square, in pixels.
+        channels: 1 or 3.
+        pad: put an image that is smaller than the square in the middle of black, and do not change its pixels.
+        max_pixels: the most pixels that may be decoded; None: no limit.
 
     Returns:
-        The pixels, and the shape of the image in the file.
+        The pixels (size, size, channels) uint8, and the shape of the image in the file.
 
     Raises:
         BadImageError: the file cannot be read, is not an image, is damaged, too small or too large.
-        LargeImageError: the image has more pixels than `most`; nothing was decoded.
-        MemoryError: there is not enough memory; the image may be good or bad.
+        LargeImageError: the image has more pixels than `max_pixels`; nothing was decoded.
+        MemoryError: there is not enough memory; the image may be good or damaged.
     """
     try:
         try:
-            return _read(item, size, channels, pad, most)
+            return _read(item, size, channels, pad, max_pixels)
         except ValueError:  # Pillow raises it for a PNG with too much text
             if (bare := _without_text(item)) is None:
                 raise
-            return _read(bare, size, channels, pad, most)
+            return _read(bare, size, channels, pad, max_pixels)
     except (BadImageError, LargeImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -78,17 +81,15 @@ def read_image(
         raise BadImageError(f"more than {Image.MAX_IMAGE_PIXELS} pixels") from None
     except (PermissionError, FileNotFoundError) as error:
         raise BadImageError(error.strerror.lower()) from None
-    except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
+    except Exception as error:  # Pillow's decoders raise many types of error on damaged files
         raise BadImageError(f"damaged: {shown(' '.join(str(error).split())) or type(error).__name__}") from None
 
 
 def to_bytes(values: np.ndarray, white: int = 65535) -> np.ndarray:
-    """Converts grey levels to uint8: uint8 stays, `white` in uint16 and 1.0 in floats become 255; rounds.
-
-    Other integers are refused, because their white value is unknown. So are floats beyond [0, 1].
+    """Converts grey levels to uint8, with rounding: `white` in uint16 and 1.0 in floats become 255; uint8 stays.
 
     Raises:
-        BadImageError: the values have another type or range.
+        BadImageError: floats are outside [0, 1], or the type is another one, whose white value is unknown.
     """
     if values.dtype == np.uint8:
         return values
@@ -105,8 +106,10 @@ def to_bytes(values: np.ndarray, white: int = 65535) -> np.ndarray:
 # --- Opening ---
 
 
-def _read(item: Item | BinaryIO, size: int, channels: int, pad: bool, most: int | None) -> tuple[np.ndarray, Shape]:
-    with _opened(item, DRAFT * size, most) as (image, shape), _memory(shape):
+def _read(
+    item: Item | BinaryIO, size: int, channels: int, pad: bool, max_pixels: int | None
+) -> tuple[np.ndarray, ImageShape]:
+    with _opened(item, DRAFT * size, max_pixels) as (image, shape), _memory(shape):
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         flat = _flat(image, "L" if channels == 1 else "RGB")
@@ -116,21 +119,21 @@ def _read(item: Item | BinaryIO, size: int, channels: int, pad: bool, most: int 
 
 
 @contextmanager
-def _opened(item: Item | BinaryIO, enough: int, most: int | None) -> Iterator[tuple[Image.Image, Shape]]:
-    """The image, not decoded yet, and its shape.
+def _opened(item: Item | BinaryIO, enough: int, max_pixels: int | None) -> Iterator[tuple[Image.Image, ImageShape]]:
+    """Opens an image; yields it, not decoded yet, and its shape.
 
     Args:
         enough: the fewest pixels that the shorter side of a reduced JPEG may have.
     """
     if isinstance(item, np.ndarray):
-        _check_size(*item.shape[1::-1], most)
+        _check_size(*item.shape[1::-1], max_pixels)
         yield Image.fromarray(item), (*item.shape, 1)[:3]
         return
     if isinstance(item, Path) and item.stat().st_size == 0:
         raise BadImageError("empty file")
     with open(item, "rb") if isinstance(item, Path) else item as file:
         if webp := _webp_size(file.read(30)):  # libwebp allocates memory when the file is opened
-            _check_size(*webp, most)
+            _check_size(*webp, max_pixels)
         file.seek(0)
         with Image.open(file, formats=FORMATS) as image:
             _check_size(*image.size)
@@ -139,21 +142,21 @@ def _opened(item: Item | BinaryIO, enough: int, most: int | None) -> Iterator[tu
                 image.draft(image.mode, (enough, enough))
             if image.format == "PNG":
                 _scale_transparency(image)
-            _check_size(*image.size, most)
+            _check_size(*image.size, max_pixels)
             yield image, shape
 
 
-def _check_size(width: int, height: int, most: int | None = None) -> None:
+def _check_size(width: int, height: int, max_pixels: int | None = None) -> None:
     if min(width, height) < SMALLEST_SIDE:
         raise BadImageError(f"{width}×{height} pixels, fewer than {SMALLEST_SIDE} on a side")
     if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
         raise BadImageError(f"{width * height} pixels, more than {Image.MAX_IMAGE_PIXELS}")
-    if most is not None and width * height > most:
+    if max_pixels is not None and width * height > max_pixels:
         raise LargeImageError
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height from the first 30 bytes of a WebP file of any kind; None for other files."""
+    """Returns width and height from the first 30 bytes of a WebP file of any kind; None for other files."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
         return None
 
@@ -168,10 +171,10 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _memory(shape: Shape) -> Iterator[None]:
-    """Raises MemoryError if the block failed and there is too little memory: many decoders do not give this reason.
+def _memory(shape: ImageShape) -> Iterator[None]:
+    """Raises MemoryError if the block fails and there is too little memory. Many decoders do not give this reason.
 
-    The images of other threads count too: they may have used the memory in the meantime.
+    It counts the images of other threads too, because they may have used the memory in the meantime.
     """
     try:
         yield
@@ -180,7 +183,9 @@ def _memory(shape: Shape) -> Iterator[None]:
     except Exception as error:
         if getattr(error, "errno", None) == errno.ENOMEM or "out of memory" in str(error):
             raise MemoryError from None
-        np.empty(BYTES * max(shape[0] * shape[1], AT_ONCE), np.uint8)  # raises MemoryError if there is too little
+        np.empty(
+            BYTES_PER_PIXEL * max(shape[0] * shape[1], MAX_PIXELS_AT_ONCE), np.uint8
+        )  # raises MemoryError if there is too little
         raise
 
 
@@ -191,7 +196,7 @@ def _channels(image: Image.Image) -> int:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Scales the transparent colour of 2, 4 and 16-bit PNGs to 8 bits, as Pillow has done with their pixels."""
+    """Scales the transparent colour of PNGs of 2, 4 and 16 bits to 8 bits; Pillow scales only their pixels."""
     colour, kind = image.info.get("transparency"), image.tile[0][3] if image.tile else None
     if isinstance(colour, tuple) and kind == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in colour)
@@ -200,7 +205,7 @@ def _scale_transparency(image: Image.Image) -> None:
 
 
 def _without_text(item: Item) -> BytesIO | None:
-    """A PNG file without text and colour profile, which Pillow refuses if they are long; None for other files."""
+    """Returns a PNG file without its text and colour profile, which Pillow refuses if long; None for other files."""
     content = item.read_bytes() if isinstance(item, Path) else b""
     if not content.startswith(b"\x89PNG"):
         return None
@@ -214,6 +219,7 @@ def _without_text(item: Item) -> BytesIO | None:
 
 
 def _unidentified(item: Item) -> str:
+    """Returns why Pillow cannot identify a file."""
     with open(item, "rb") as file:
         head = file.read(16)
     for name in FORMATS:
@@ -224,11 +230,11 @@ def _unidentified(item: Item) -> str:
     return f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
 
 
-# --- To the colours and the size asked for ---
+# --- Converting to the wanted colours and size ---
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
-    """The image in 8 bits without transparency. It works in bands, to need less memory for a large image."""
+    """Converts an image to 8 bits without transparency. It works in bands, so a large image needs less memory."""
     if image.mode == mode and not image.has_transparency_data:
         return image
     flat, rows = Image.new(mode, image.size), max(1, BAND // image.width)
@@ -239,7 +245,7 @@ def _flat(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _in_8_bits(band: Image.Image, image: Image.Image) -> Image.Image:
-    """Converts a band of an image of more than 8 bits, with what the tags of the file say (such as 0 is white)."""
+    """Converts a band of an image of more than 8 bits as the tags of the file say: for example, 0 may be white."""
     if band.mode not in ("I", "F") and not band.mode.startswith("I;"):
         return band
     if band.mode == "I":

@@ -1,42 +1,54 @@
-"""Where images come from: `fetch` brings what is not on the machine, `open_source` lists what there is."""
+"""Lists the images of a run, and fetches those that are not on this machine."""
 
-import subprocess
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
 import numpy as np
 
-from iglo.data.store import Source, natural_key
+from iglo.data.git import GitError, fetch_folder
 from iglo.errors import UserError, shown
-from iglo.files.folders import all_files, is_folder
+from iglo.files.folders import all_files, is_folder, natural_key
 from iglo.files.io import disk_full_is_a_user_error, whole_folder, write_json
 from iglo.params.sections import DataParams
 
-# The endings of decoding.FORMATS that Pillow knows.
+# The endings of the formats that `image_io` reads, as Pillow knows them.
 EXTENSIONS = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 LONGEST = 160  # characters of another program's message within ours
-# What `dvc get` prints, and what it means; its own words run over several lines.
-GET_FAILURES = {
-    "No module named dvc": "dvc is not installed",
-    "unknown Git revision": "no such revision",
-    "unexpected error - [": "no such folder at that revision",
-    "failed to clone": "the repository cannot be reached",
-}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Images in natural order, not decoded yet.
+
+    Attributes:
+        where: the place or data set, for messages.
+        names: N names.
+        labels: N names of classes; "" for an image without a class.
+        items: N files, or a uint8 array (N, H, W) or (N, H, W, 3).
+        ignored: files whose names do not end like those of images.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    items: Sequence[Path] | np.ndarray
+    ignored: tuple[str, ...] = ()
 
 
 def fetch(data: DataParams, out: str | Path) -> None:
-    """Brings the images of a git repository or of a torchvision data set into the folder `out`, written as a whole.
+    """Downloads the images of a git repository or of a torchvision data set into the folder `out`.
 
-    `source.json` says what was brought, which is nothing for the other sources.
+    The file `source.json` in it says what was downloaded. For the other sources that is nothing.
 
     Raises:
-        UserError: no network, or nothing of that name.
+        UserError: there is no network, or the repository, folder or data set does not exist.
     """
     with whole_folder(out) as folder:
         record = {"source": data.source, "brought": None}
         if data.source == "git":
-            _get(data, folder / "images")
+            _fetch_from_git(data, folder / "images")
             record["brought"] = {"url": data.url, "rev": data.rev, "subdir": data.subdir}
         elif data.source == "torchvision" and data.root is None:
             _download(data, folder / "torchvision")
@@ -45,7 +57,10 @@ def fetch(data: DataParams, out: str | Path) -> None:
 
 
 def open_source(data: DataParams, raw: str | Path) -> Source:
-    """The images that `data` names, in their natural order; `raw` is the folder that `fetch` made.
+    """Returns the images that `data` names, in natural order.
+
+    Args:
+        raw: the folder that `fetch` made.
 
     Raises:
         UserError: no such folder or files, no images among them, or an unknown class.
@@ -62,18 +77,14 @@ def open_source(data: DataParams, raw: str | Path) -> Source:
     return _celeba(root, data) if data.dataset == "CelebA" else _arrays(root, data)
 
 
-def _get(data: DataParams, out: Path) -> None:
-    command = [sys.executable, "-m", "dvc", "get", "--force", "--rev", data.rev, data.url, data.subdir, "-o", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode == 0 and out.is_dir():
-        return
-    text = " ".join(done.stderr.split())
-    known = (meaning for words, meaning in GET_FAILURES.items() if words.lower() in text.lower())
-    reason = "not a folder" if done.returncode == 0 else next(known, shorten(text, LONGEST))
-    raise UserError(
-        f"data.url: cannot get folder {data.subdir!r} of {data.url} at revision {data.rev!r} ({reason}); check "
-        "data.url, data.rev, data.subdir and the network, or use data.source: folder with a copy of your own."
-    )
+def _fetch_from_git(data: DataParams, out: Path) -> None:
+    try:
+        fetch_folder(data.url, data.rev, data.subdir, out)
+    except GitError as reason:
+        raise UserError(
+            f"data.url: cannot get folder {data.subdir!r} of {data.url} at revision {data.rev!r} ({reason}); check "
+            "data.url, data.rev, data.subdir and the network, or use data.source: folder with a copy of your own."
+        ) from None
 
 
 def _download(data: DataParams, root: Path) -> None:
@@ -100,10 +111,10 @@ def _digits() -> Source:
 
 
 def folder_source(root: Path, key: str) -> Source:
-    """The image files under `root`, each labelled with the sub-folder of `root` that it is in.
+    """Returns the image files under `root`. The label of an image is the sub-folder of `root` that it is in.
 
     Raises:
-        UserError: no such folder, or no images in it; the message begins with `key`, which named the folder.
+        UserError: there is no such folder, or it has no images; the message begins with `key`.
     """
     if not is_folder(root, key):
         raise UserError(f"{shown(key)}: no folder {str(root)!r}; make it and put images into it, or name another.")
@@ -130,9 +141,9 @@ def _celeba(root: Path, data: DataParams) -> Source:
 
 
 def _arrays(root: Path, data: DataParams) -> Source:
-    """MNIST, FashionMNIST or CIFAR10: the training part, then the test part.
+    """Returns MNIST, FashionMNIST or CIFAR10: the training images, then the test images.
 
-    CIFAR-10's files are pickles; torchvision loads them only when their checksums are the published ones.
+    The files of CIFAR-10 are pickles. torchvision loads them only if their checksums are the published ones.
     """
     from torchvision import datasets
 

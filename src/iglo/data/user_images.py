@@ -1,4 +1,4 @@
-"""Images as a user has them, in files or arrays: made what a model takes, with a warning that says what was done."""
+"""Reads a user's images from files or arrays, converts them for the model, and warns of what it has changed."""
 
 import warnings
 from collections import Counter
@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iglo.data.image_io import BadImageError, Shape, decode, read_image, to_bytes
+from iglo.data.image_io import BadImageError, ImageShape, load_image, load_image_and_shape, to_bytes
+from iglo.data.prepare import no_memory
 from iglo.data.sources import folder_source
-from iglo.data.store import natural_key, no_memory
 from iglo.errors import IgloWarning, UserError, shown, warn
-from iglo.files.folders import files_of_pattern, is_folder, status
+from iglo.files.folders import files_of_pattern, is_folder, natural_key, status
 from iglo.progress import bar
 
-Found = Counter[Shape]  # number of images of each shape
+ShapeCounts = Counter[ImageShape]
 
 
 class ConversionWarning(IgloWarning):
@@ -28,25 +28,25 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
     """Reads images: files, all files under folders, and patterns such as `frogs/*.png`.
 
     Returns:
-        (N, size, size, channels) uint8, in natural order within a folder or a pattern; and their N files.
+        The images (N, size, size, channels) uint8 and their N files, in natural order within a folder or a pattern.
 
     Raises:
         UserError: nothing has that name, a folder or file cannot be read, or a file is not an image.
     """
     files = [file for name in names for file in _named(name)]
-    images, found = np.empty((len(files), size, size, channels), np.uint8), Counter()
+    images, shapes = np.empty((len(files), size, size, channels), np.uint8), Counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+        warnings.simplefilter("ignore")  # Pillow warns of unusual metadata
         for row, file in enumerate(bar(files, desc="reading", unit="image")):
             try:
-                images[row], shape = read_image(file, size, channels)
+                images[row], shape = load_image_and_shape(file, size, channels)
             except BadImageError as reason:
                 name = shown(str(file))
                 raise UserError(f"{name}: cannot be used as an image ({reason}); correct it or leave it out.") from None
             except MemoryError:
                 raise UserError(no_memory(str(file))) from None
-            found[shape] += 1
-    _warn(names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", found, size, channels)
+            shapes[shape] += 1
+    _warn_converted(names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", shapes, size, channels)
     return images, files
 
 
@@ -59,7 +59,7 @@ def read_arrays(images: np.ndarray | Tensor, size: int, channels: int, name: str
         name: name for messages.
 
     Raises:
-        UserError: the layout, type or range is another, or there are no images.
+        UserError: the layout, type or range is a different one, or there are no images.
     """
     if isinstance(images, Tensor):
         images = as_numpy(images.movedim(1, -1) if images.dim() == 4 else images)
@@ -73,20 +73,20 @@ def read_arrays(images: np.ndarray | Tensor, size: int, channels: int, name: str
         images = to_bytes(images)
     except BadImageError as reason:
         raise UserError(f"{name}: {reason}; scale or convert them.") from None
-    found: Found = Counter({images.shape[1:]: len(images)})
-    if [*found] == [(size, size, channels)]:
+    shapes: ShapeCounts = Counter({images.shape[1:]: len(images)})
+    if [*shapes] == [(size, size, channels)]:
         return np.ascontiguousarray(images)
     try:
         squeezed = images[..., 0] if images.shape[3] == 1 else images
-        converted = np.stack([decode(np.ascontiguousarray(image), size, channels) for image in squeezed])
+        converted = np.stack([load_image(np.ascontiguousarray(image), size, channels) for image in squeezed])
     except BadImageError as reason:
         raise UserError(f"{name}: cannot be used ({reason}); give larger ones.") from None
-    _warn(name, found, size, channels)
+    _warn_converted(name, shapes, size, channels)
     return converted
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
-    """A tensor of any device as an array; float32 if numpy lacks its type (bfloat16)."""
+    """Converts a tensor on any device to an array; float32 if numpy does not have its type (bfloat16)."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
@@ -105,11 +105,12 @@ def in_one_array(images: Any) -> Any:
 
 
 def _named(name: str) -> list[Path]:
+    """Returns the files that a name from the user means."""
     if not name:
         raise UserError("images: must be named by folders, files or patterns, got an empty name; write . for this one.")
     if is_folder(name, name):
         source = folder_source(Path(name), name)
-        _tell_left_out(name, source.ignored)
+        _warn_left_out(name, source.ignored)
         return list(source.items)
     if status(name, name) is not None:
         return [Path(name)]
@@ -119,10 +120,8 @@ def _named(name: str) -> list[Path]:
     return list(map(Path, files))
 
 
-def _tell_left_out(name: str, ignored: Sequence[str]) -> None:
-    files = [
-        file for file in ignored if not Path(file).name.startswith(".")
-    ]  # hidden files are left out without a warning
+def _warn_left_out(name: str, ignored: Sequence[str]) -> None:
+    files = [file for file in ignored if not Path(file).name.startswith(".")]  # no warning for hidden files
     if files:
         warn(
             f"{shown(name)}: {len(files)} of the files in it were left out, because their names do not end like "
@@ -131,8 +130,8 @@ def _tell_left_out(name: str, ignored: Sequence[str]) -> None:
         )
 
 
-def _warn(name: str, found: Found, size: int, channels: int) -> None:
-    odd = [shape for shape in found if shape != (size, size, channels)]
+def _warn_converted(name: str, shapes: ShapeCounts, size: int, channels: int) -> None:
+    odd = [shape for shape in shapes if shape != (size, size, channels)]
     if not odd:
         return
     done = {
@@ -144,7 +143,7 @@ def _warn(name: str, found: Found, size: int, channels: int) -> None:
     }
     height, width, count = odd[0]
     warn(
-        f"{shown(name)}: {sum(found[shape] for shape in odd)} of {found.total()} images are not as the model takes "
+        f"{shown(name)}: {sum(shapes[shape] for shape in odd)} of {shapes.total()} images are not as the model takes "
         f"them (the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
         f"{', '.join(words for words, holds in done.items() if holds)}.",
         ConversionWarning,

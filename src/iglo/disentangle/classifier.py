@@ -1,4 +1,4 @@
-"""A small classifier that says which class an image shows, learned from images that the pipeline never sees."""
+"""The small classifier that measures conversions; it learns from images that the rest of the pipeline never sees."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,24 @@ from iglo.data.augment import Augment
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.files.io import read_json, write_json
-from iglo.losses.terms import Batch, Objective
+from iglo.losses.terms import Batch
 from iglo.models.glo import load_network, save_network
 from iglo.models.networks import Encoder, initialise
-from iglo.params.sections import ClassContentParams
+from iglo.params.class_content import ClassContentParams
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
-from iglo.training.batches import Batches, Schedule, Targets
+from iglo.training.batches import IdSampler
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.loop import Progress, fit
+from iglo.training.loop import LRSchedule, RunState
 from iglo.training.optimizers import network_optimizer
+from iglo.training.trainer import StageSpec, Trainer
 
-SHIFT = 2  # pixels: the images that it learns from are shifted, so that it sees what is drawn and not where
+SHIFT = 2  # pixels, at most: training images are shifted, so that the place of a drawing does not matter
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Cross-entropy of the predicted classes.
+    """The cross-entropy of the predicted classes.
 
     Args:
         labels: (N,) int64, the class of every image.
@@ -36,31 +37,32 @@ class Classification:
 
     labels: Tensor
     name: str = "classification"
-    part: str = "current"
+    source: str = "current"
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        part = batch[self.part]
-        return functional.cross_entropy(model(part.images).float(), self.labels[part.ids], reduction="none")
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        images = batch[self.source]
+        return functional.cross_entropy(model(images.images).float(), self.labels[images.ids], reduction="none")
 
 
 class Classifier:
-    """The classifier.
+    """A network that predicts the class of an image.
 
     Attributes:
-        accuracy: of real images that it has not learned from, in [0, 1].
+        accuracy: share of real images that it recognises, in [0, 1]; it has not learned from these images.
     """
 
     def __init__(self, network: Encoder, accuracy: float, runtime: Runtime):
-        self.network, self.accuracy, self.runtime = runtime.place(network), accuracy, runtime
+        self.network, self.accuracy, self.runtime = runtime.to_device(network), accuracy, runtime
 
     @torch.inference_mode()
     def classes(self, images: np.ndarray) -> np.ndarray:
-        """(N, H, W, C) float in [0, 1] → (N,) int64, the most likely class of each."""
+        """Returns the most likely class of each image: (N, H, W, C) float in [0, 1] → (N,) int64."""
         self.network.eval()
         pieces = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).split(256)
         return torch.cat([self.network(piece.to(self.runtime.device)).argmax(1).cpu() for piece in pieces]).numpy()
 
     def save(self, folder: Path) -> None:
+        """Writes weights and accuracy into an existing folder."""
         save_network(self.network, folder / "classifier.safetensors")
         head = self.network.head
         record = {"accuracy": self.accuracy, "classes": head.out_features, "width": self.network.width}
@@ -68,7 +70,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path, image_size: int, channels: int, runtime: Runtime) -> "Classifier":
-        """The classifier in a folder that `save` wrote; UserError when it is not one."""
+        """Loads the classifier that `save` wrote. Raises UserError if the folder holds none."""
         path = Path(folder) / "classifier.json"
         record = read_json(path)
         try:
@@ -81,46 +83,44 @@ class Classifier:
 
 def learn_classifier(
     store: ImageStore, params: ClassContentParams, runtime: Runtime, checkpoints: CheckpointFolder | None = None
-) -> tuple[Classifier, Progress]:
-    """Learns from the test images after the first `renders.unseen`, but for the last `held_out`, which measure it.
+) -> tuple[Classifier, RunState]:
+    """Trains the classifier on test images, without the first `renders.unseen` and the last `classifier.held_out`.
+
+    The held-out images measure its accuracy.
 
     Raises:
-        UserError: too few of them, a class that is not among them, or nothing learned.
+        UserError: too few images, a class without images, or an accuracy of 0.
     """
     section, count = params.classifier, len(store.images)
     first, last = store.train_count + params.renders.unseen, count - section.held_out
     if last <= first:
         raise UserError(
-            f"classifier.held_out: must leave images to learn from; {len(store.test)} test images less renders.unseen "
+            f"classifier.held_out: must leave images to learn from; {len(store.test)} test images minus renders.unseen "
             f"{params.renders.unseen} and classifier.held_out {section.held_out} leave none."
         )
     own, labels = np.arange(first, last), store.label_ids
     missing = np.setdiff1d(labels[: store.train_count], labels[own])
     if len(missing):
         raise UserError(
-            f"data.test: the classifier's images hold none of class {store.classes[missing[0]]!r}; ask for more."
+            f"data.test: no image of class {store.classes[missing[0]]!r} is left for the classifier; raise data.test."
         )
     network = Encoder(len(store.classes), params.data.image_size, params.data.channels, section.width)
-    network = runtime.place(initialise(network, torch_generator(params.seed, "judge")))
-    schedule = Schedule(own, section.batch_size, Augment(flip=False, shift=SHIFT, gain=0.0))
-    progress = fit(
-        network,
-        Objective([(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))]),
-        Batches(
-            Targets(store.images, own, None, runtime), {"current": schedule}, params.seed, "judge"
-        ),  # names the random streams: a new name would move the numbers
+    network = runtime.to_device(initialise(network, torch_generator(params.seed, "judge")))
+    stage = StageSpec(
+        "classifier",
+        [(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))],
+        {"current": IdSampler(own, section.batch_size, Augment(flip=False, shift=SHIFT, gain=0.0))},
         [network_optimizer("adam", network, section.rate)],
-        epochs=section.epochs,
-        runtime=runtime,
-        schedule="cosine",
-        checkpoints=checkpoints,
+        LRSchedule(section.epochs, "cosine"),
+        stream="judge",  # an earlier name of the stage; a new one would draw other random numbers
     )
+    state = Trainer(network, store.images, None, params, runtime, checkpoints).run(stage)
     classifier = Classifier(network, 0.0, runtime)
     held = np.asarray(store.images[last:], np.float32) / 255
     classifier.accuracy = float((classifier.classes(held) == labels[last:]).mean())
     if not classifier.accuracy:
         raise UserError(
-            f"classifier: recognises none of the {len(held)} images that measure it; raise "
-            "classifier.epochs or classifier.held_out."
+            f"classifier: recognises none of its {len(held)} held-out images; raise classifier.epochs or "
+            "classifier.held_out."
         )
-    return classifier, progress
+    return classifier, state

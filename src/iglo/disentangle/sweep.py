@@ -1,4 +1,4 @@
-"""What σ, decay, loss and start do to class and content: each value's run beside the others, as tables and figures."""
+"""Studies of class and content: one run per value of σ, decay, loss and start, compared in tables and figures."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -10,11 +10,13 @@ import numpy as np
 from iglo.data.store import ImageStore
 from iglo.disentangle.renders import Renders
 from iglo.files.io import read_array, read_json, whole_file, write_array, write_json
-from iglo.params.sections import ClassContentParams, SweepParams, parse_params
+from iglo.files.markdown import markdown_table
+from iglo.params.class_content import ClassContentParams, SweepParams
+from iglo.params.pipeline import parse_params
 from iglo.report import figures, plots
 from iglo.report.fonts import drawable
 
-COLUMNS = 12  # images of a row
+COLUMNS = 12  # images in a row of a figure
 CONVERTED = 2  # images whose conversions are shown
 TITLES = {
     "sigma": "Noise on the content codes: σ",
@@ -22,22 +24,22 @@ TITLES = {
     "loss": "Loss",
     "content_init": "Start of the content codes",
 }
-PLACES = {"loss": ("loss", "name"), "content_init": ("latent", "content_init")}  # in params, where not at the top
-NUMBERS = {  # of the table and of metrics
+PLACES = {"loss": ("loss", "name"), "content_init": ("latent", "content_init")}  # keys in params, if in a section
+NUMBERS = {  # heads of the tables → keys in numbers.json
     "loss while training": ("final", "reconstruction"),
     "L1 + L2": ("train", "l1_l2"),
     "spread in a class": ("train", "spread"),
     "leakage, logistic": ("leakage", "logistic"),
     "leakage, MLP": ("leakage", "mlp"),
     "content kept": ("conversion", "content_kept"),
-    "conversion": ("conversion", "recognised_of_judge"),
-    "scratch, N(0, I)": ("scratch", "normal", "recognised_of_judge"),
-    "scratch, fitted": ("scratch", "gaussian", "recognised_of_judge"),
+    "conversion": ("conversion", "recognised_of_classifier"),
+    "scratch, N(0, I)": ("scratch", "normal", "recognised_of_classifier"),
+    "scratch, fitted": ("scratch", "gaussian", "recognised_of_classifier"),
 }
 
 
 def changed(params: ClassContentParams, study: str, value: Any) -> ClassContentParams:
-    """The params of a study's run; UserError where the value makes no sense."""
+    """Returns the params of a run of a study. Raises UserError if the value is not valid."""
     values = asdict(params)
     *sections, key = PLACES.get(study, (study,))
     place = values
@@ -48,25 +50,25 @@ def changed(params: ClassContentParams, study: str, value: Any) -> ClassContentP
 
 
 def _lists(values: Any) -> Any:
-    """Plain values with lists where dataclasses have tuples."""
+    """Returns plain values, with lists instead of tuples."""
     if isinstance(values, dict):
         return {key: _lists(value) for key, value in values.items()}
     return [_lists(value) for value in values] if isinstance(values, (list, tuple)) else values
 
 
-def save_run(folder: Path, drawn: Renders, values: dict, rows: Sequence[dict]) -> None:
-    """What the report needs of one run: its numbers, its curve and a few 8-bit images."""
+def save_run(folder: Path, renders: Renders, values: dict, rows: Sequence[dict]) -> None:
+    """Writes what the report needs of one run: its numbers, its curve and a few 8-bit images."""
     final = {key: value for key, value in rows[-1].items() if key not in ("epoch", "images_seen", "loss")}
     write_json(folder / "numbers.json", values | {"final": final})
     write_array(folder / "curve.npy", np.array([[row["epoch"], row["reconstruction"]] for row in rows]))
     images = {
-        "reconstructed": drawn.reconstructed[drawn.chosen[:COLUMNS]],
-        "converted": drawn.converted[:CONVERTED],
-        "scratch": drawn.scratch["gaussian"][:, :1],
+        "reconstructed": renders.reconstructed[renders.chosen[:COLUMNS]],
+        "converted": renders.converted[:CONVERTED],
+        "scratch": renders.scratch["gaussian"][:, :1],
     }
     for name, array in images.items():
         write_array(folder / f"{name}.npy", (array * 255).round().astype(np.uint8))
-    write_array(folder / "chosen.npy", drawn.chosen)
+    write_array(folder / "chosen.npy", renders.chosen)
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Run:
 
     Attributes:
         curve: (E, 2) epoch and loss while training.
-        images: as `save_cell` names them, uint8.
-        chosen: ids of the images that are reconstructed and converted.
+        images: as `save_run` names them, uint8.
+        chosen: ids of the reconstructed and converted images.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Run:
         return cls(name, numbers, curve, images, read_array(folder / "chosen.npy"))
 
     def number(self, place: Sequence[str]) -> float:
+        """Returns the number at these nested keys."""
         value = self.numbers
         for key in place:
             value = value[key]
@@ -107,21 +110,21 @@ def write_sweep_report(
         runs: a folder `<study>/<value>` for each run.
 
     Raises:
-        UserError: naming a file that is missing.
+        UserError: a file is missing.
     """
     studies = {
         field.name: [_run_of(runs / field.name, value) for value in getattr(params.sweep, field.name)]
         for field in fields(SweepParams)
     }
     lines = [
-        "# Class and content: what each value does",
+        "# Class and content: the effect of each value",
         "",
-        f"{store.train_count:,} training images, {params.train.epochs} epochs each, seed {params.seed}, "
-        f"{params.combine}. Loss while training: with noise, its mean over the last epoch. L1 + L2: of reconstructions "
-        "from the codes as they are, images in [0, 1]. Spread: variance of a pixel across the reconstructions of a "
-        "class. Leakage: share of images whose class is predicted from their content code. Content kept: R² of the "
-        "content that the encoder reads from conversions. Conversion and scratch: share that the classifier "
-        "recognises, over its own accuracy.",
+        f"{store.train_count:,} training images, {params.train.epochs} epochs for each value, seed {params.seed}, "
+        f"{params.combine}. Loss while training: the mean over the last epoch, with noise. L1 + L2: of reconstructions "
+        "from the codes without noise, images in [0, 1]. Spread: the variance of a pixel over the reconstructions of a "
+        "class. Leakage: the share of images whose class is predicted from their content code. Content kept: R² of the "
+        "content that the encoder reads from conversions. Conversion and scratch: the share that the classifier "
+        "recognises, divided by its accuracy on real images.",
         "",
     ]
     for study, runs in studies.items():
@@ -137,65 +140,56 @@ def write_sweep_report(
 
 
 def _run_of(study: Path, value: Any) -> Run:
-    """The run of a value, whose folder is named as the value was written: 2.0 or 2."""
+    """Loads the run of a value. Its folder is named as the value was written in params: 2.0 or 2."""
     names = [str(value), f"{value:g}"] if isinstance(value, float) else [value]
     name = next((name for name in names if (study / name).is_dir()), names[0])
     return Run.load(study / name, name)
 
 
 def _table(runs: Sequence[Run]) -> list[str]:
-    lines = [["", *NUMBERS], ["---"] * (len(NUMBERS) + 1)]
-    lines += [[run.name, *(f"{run.number(place):.3f}" for place in NUMBERS.values())] for run in runs]
-    real = {"spread in a class": runs[0].number(("real", "spread"))}
+    rows = [[run.name, *(f"{run.number(place):.3f}" for place in NUMBERS.values())] for run in runs]
     chance = runs[0].number(("leakage", "chance"))
+    real = {"spread in a class": runs[0].number(("real", "spread"))}
     real |= {"leakage, logistic": chance, "leakage, MLP": chance}
-    lines.append(["*real images; chance*", *(f"{real[title]:.3f}" if title in real else "–" for title in NUMBERS)])
-    return [f"| {' | '.join(line)} |" for line in lines]
+    rows.append(["*real images; chance*", *(f"{real[head]:.3f}" if head in real else "–" for head in NUMBERS)])
+    return markdown_table(["", *NUMBERS], rows)
 
 
 def _draw_study(folder: Path, study: str, runs: Sequence[Run], store: ImageStore) -> list[str]:
-    """Draws a study's figures; returns the names of their files."""
-    title, names = TITLES[study], [run.name for run in runs]
-    drawn = {}
+    """Draws the figures of a study and returns the names of their files."""
+    title, names, drawn = TITLES[study], [run.name for run in runs], []
+
+    def path_of(name: str) -> Path:
+        drawn.append(f"{study}-{name}.png")
+        return folder / drawn[-1]
+
     losses = {run.name: (run.curve[:, 0], run.curve[:, 1]) for run in runs}
-    drawn[f"{study}-losses.png"] = lambda path: plots.save_curves(
-        path, losses, plots.Labels(title, "epoch", "loss while training"), log_y=study != "loss"
-    )
+    log_y = study != "loss"
+    labels = plots.Labels(title, "epoch", "loss while training")
+    plots.save_curves(path_of("losses"), losses, labels, log_y=log_y)
     if study == "sigma":
-        drawn["sigma-final-loss.png"] = lambda path: _against(
-            path, runs, {"while training": NUMBERS["loss while training"], "from codes as they are": NUMBERS["L1 + L2"]}
-        )
+        final = {"while training": NUMBERS["loss while training"], "without noise": NUMBERS["L1 + L2"]}
+        _draw_over_sigma(path_of("final-loss"), runs, final)
         shown = ("leakage, logistic", "leakage, MLP", "content kept", "L1 + L2")
         tradeoff = {name: NUMBERS[name] for name in shown} | {"chance": ("leakage", "chance")}
-        drawn["sigma-trade-off.png"] = lambda path: _against(path, runs, tradeoff)
+        _draw_over_sigma(path_of("trade-off"), runs, tradeoff)
     originals = store.train[runs[0].chosen[:COLUMNS]]
-    drawn[f"{study}-reconstructions.png"] = lambda path: figures.save_grid(
-        path,
-        [originals, *(run.images["reconstructed"] for run in runs)],
-        f"{title}: reconstructions",
-        ["original", *names],
-    )
-    drawn[f"{study}-conversions.png"] = lambda path: figures.save_grid(
-        path,
-        [row for index in range(CONVERTED) for row in _conversion_rows(runs, originals, index)],
-        f"{title}: one image in every class",
-        [name for _ in range(CONVERTED) for name in names],
-        ["image", *drawable(store.classes, "class")],
-    )
-    drawn[f"{study}-scratch.png"] = lambda path: figures.save_grid(
-        path, [run.images["scratch"][:, 0] for run in runs], f"{title}: random content in every class", names
-    )
-    for name, draw in drawn.items():
-        draw(folder / name)
-    return list(drawn)
+    rows = [originals, *(run.images["reconstructed"] for run in runs)]
+    figures.save_grid(path_of("reconstructions"), rows, f"{title}: reconstructions", ["original", *names])
+    rows = [
+        np.concatenate([originals[index][None], run.images["converted"][index]])
+        for index in range(CONVERTED)
+        for run in runs
+    ]
+    classes = ["image", *drawable(store.classes, "class")]
+    figures.save_grid(path_of("conversions"), rows, f"{title}: one image in every class", names * CONVERTED, classes)
+    rows = [run.images["scratch"][:, 0] for run in runs]
+    figures.save_grid(path_of("scratch"), rows, f"{title}: random content in every class", names)
+    return drawn
 
 
-def _conversion_rows(runs: Sequence[Run], originals: np.ndarray, index: int) -> list[np.ndarray]:
-    return [np.concatenate([originals[index][None], run.images["converted"][index]]) for run in runs]
-
-
-def _against(path: Path, runs: Sequence[Run], places: dict[str, Sequence[str]]) -> None:
-    """Numbers against σ, evenly spaced."""
+def _draw_over_sigma(path: Path, runs: Sequence[Run], places: dict[str, Sequence[str]]) -> None:
+    """Draws numbers over σ; the values of σ are evenly spaced on the axis."""
     x, none = np.arange(len(runs)), np.zeros(len(runs))
     curves = {name: (x, np.array([run.number(place) for run in runs]), none) for name, place in places.items()}
     plots.save_bands(path, curves, plots.Labels(TITLES["sigma"], "σ"), x_ticks=[run.name for run in runs])

@@ -1,4 +1,4 @@
-"""The whole method as one scikit-learn transformer, on images in memory: the pipeline's functions in their order.
+"""The whole method as one scikit-learn transformer for images in memory.
 
 `transform` is the encoder, `inverse_transform` the generator.
 """
@@ -6,16 +6,13 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from safetensors.torch import load, save
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -23,63 +20,56 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from iglo.data.user_images import in_one_array
 from iglo.errors import UserError
 from iglo.estimator.image_adapter import ImageAdapter
+from iglo.estimator.learned import Learned
+from iglo.estimator.learning import learn_model
 from iglo.estimator.settings import Settings
-from iglo.export.writing import write_bundle
-from iglo.latent.priors import Prior, fit_prior
-from iglo.models.codes import Factor, LatentTable
-from iglo.models.glo import Model, Shape, decode, encode
-from iglo.models.snapshots import Snapshots
+from iglo.export.inputs import check_whole
+from iglo.export.writing import drawn_prior, write_bundle
 from iglo.params.run_record import Provenance
-from iglo.params.sections import Params
 from iglo.progress import quiet
-from iglo.randomness import torch_generator
-from iglo.runtime.device import Runtime, library_call, runtime_on
-from iglo.subsets.clustering import cluster_images, everything, select_images
-from iglo.subsets.features import extract_features
-from iglo.training.encoder_stages import learn_encoder, learn_jointly
-from iglo.training.glo_stages import learn_all, learn_subset, make_distance, start_model
-from iglo.training.loop import Progress
+from iglo.runtime.device import runtime_on
+from iglo.runtime.process import library_call
 
-DTYPES = (np.float64, np.float32, np.uint8)  # of X as it is taken; anything else becomes the first
+DTYPES = (np.float64, np.float32, np.uint8)  # accepted types of X; anything else is converted to the first
 
 
 class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Incremental generative latent optimization: a code for every image, a generator, and an encoder.
 
-    It learns one code per training image together with a convolutional generator: first on a few images that represent
-    the others, then on more and more. Noise on the codes makes the generator continuous. Then an encoder learns to find
-    the code of an image.
+    It learns one code per training image together with a convolutional generator. It starts with a few images that
+    represent the others, and then takes more and more. Noise on the codes makes the generator continuous. At the end,
+    an encoder learns to find the code of an image.
 
-    X has images (n, height, width) or (n, height, width, channels), or rows of values (n, features): at most 128×128
-    pixels and 1 or 3 channels. It is an array, a torch tensor, a list of either, or a data frame of rows. The networks
-    work on squares of 16, 32, 64 or 128 pixels in 8 bits. A smaller image is enlarged by a whole factor and padded by
-    repeating its edge; results have the shape of X again.
+    X has images (n, height, width) or (n, height, width, channels), or rows of values (n, features). An image has at
+    most 128×128 pixels, and 1 or 3 channels. X is an array, a torch tensor, a list of either, or a data frame of rows.
+    The networks work on squares of 16, 32, 64 or 128 pixels in 8 bits. A smaller image is enlarged by a whole factor
+    and padded by repeating its edge. Results have the shape of X again.
 
     Args:
         n_components: length of a code.
-        n_subsets: the most subsets in which the images are learned; few images make fewer. 1 with `sigma` 0 is plain
-            GLO.
+        n_subsets: largest number of subsets in which the images are learned; few images make fewer. 1 with `sigma` 0
+            is plain GLO.
         subset_epochs: passes over each subset while it is learned.
         epochs: passes over all images after that, with noise.
         encoder_epochs: passes of the encoder alone.
         joint_epochs: passes of encoder and generator together.
-        sigma: standard deviation of the noise, per coordinate of a code, whose variance is about 1. With more
-            noise, images between two codes look more real, but reconstructions are less exact.
+        sigma: standard deviation of the noise, per coordinate of a code. A coordinate has a variance of about 1. With
+            more noise, images between two codes look more real, but reconstructions are less exact.
         constraint: where codes may lie: `sphere` or `ball` of radius √n_components, or `none`.
         init: where codes start: `pca` (principal components of the images) or `normal`.
         loss: `l1`, `l2`, `l1_l2` (their sum), `lap_l1` (Laplacian pyramid) or `perceptual`.
         loss_network, loss_weights: for the perceptual loss: the name of a torchvision VGG, and `imagenet`, `random` or
             a .safetensors file.
-        width: channels of the networks' blocks next to the image; more blocks away have more.
+        width: channels of the networks' blocks next to the image. Blocks further from the image have more.
         batch_size: images in a step.
         learning_rate: learning rate of the networks; the joint epochs use half of it.
         code_learning_rate: learning rate of the codes.
         prior: how new codes are drawn: `normal`, or a model fitted to the learned codes: `gaussian_diag`,
             `gaussian`, `gmm` (a mixture; the number of components by BIC) or `imle` (a mapping from noise to codes).
-        image_shape: (height, width) or (height, width, channels) of the images when X has rows. None: a square of 1
+        image_shape: (height, width) or (height, width, channels) of the images if X has rows. None: a square of 1
             or 3 channels if the number of values allows it; else the values fill part of the next larger square.
-        value_range: (low, high), black and white; values beyond are clipped. None: (0, 255) if X is uint8, else the
-            smallest and the largest value in the training set.
+        value_range: (low, high), the values of black and white; values outside are clipped. None: (0, 255) if X is
+            uint8, else the smallest and the largest value in the training set.
         precision: `fp32`, or `bf16`, which is several times faster on recent processors and GPUs.
         random_state: an int makes every run the same, bit for bit, on the same machine and device. None: the next
             number of numpy's global generator, as everywhere in scikit-learn.
@@ -94,13 +84,15 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         image_shape_: (height, width, channels).
         value_range_: (low, high).
         n_features_in_: values in an image.
-        feature_names_in_: (n_features_in_,) the columns, where X was a data frame.
+        feature_names_in_: (n_features_in_,) the columns, if X was a data frame.
 
-    The device is the first GPU if any, unless the environment variable IGLO_DEVICE names another.
+    The device is the first GPU if there is one, unless the environment variable IGLO_DEVICE names another.
 
     References:
-        Helman, Zingerman & Schreiber: Improving the GLO learning process, Tel Aviv University, 2019.
-        Bojanowski, Joulin, Lopez-Paz & Szlam: Optimizing the Latent Space of Generative Networks, 2017.
+        Yuval Helman, Jakov Zingerman, Ran Schreiber: Improving the GLO learning process. Tel Aviv University, August
+        2019.
+        Piotr Bojanowski, Armand Joulin, David Lopez-Paz, Arthur Szlam: Optimizing the Latent Space of Generative
+        Networks. 2017, arXiv:1707.05776.
     """
 
     def __init__(
@@ -156,69 +148,66 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Learns codes, generator and encoder from images X; y is not used.
 
         Raises:
-            ValueError: X or an argument is not what it must be, or training failed.
+            ValueError: X or an argument is wrong, or training failed.
         """
         with _value_errors(), quiet(not self.verbose), library_call(self.precision):
             settings, seed = Settings.of(self), _seed(self.random_state)
             rows, item_shape = self._rows(X, reset=True)
-            frame = ImageAdapter.of(rows, item_shape, self.image_shape, self.value_range)
-            params = settings.params(len(rows), frame.side, frame.channels, seed)
+            adapter = ImageAdapter.of(rows, item_shape, self.image_shape, self.value_range)
+            params = settings.params(len(rows), adapter.side, adapter.channels, seed)
             runtime = runtime_on(None, params.precision)
-            model = learn_model(frame.images(rows), params, runtime, self.verbose)
-            prior = fit_prior(params.prior, model.codes, model.shape.geometry(), seed)
-        self._learned = Learned(model, prior, frame, settings, seed, runtime)
-        self.codes_ = model.codes.cpu().numpy().copy()
-        self.image_shape_ = frame.image_shape
-        self.value_range_ = (frame.low, frame.high)
+            model, history = learn_model(adapter.to_images(rows), params, runtime, self.verbose)
+            prior = drawn_prior(params.prior, model, seed)
+        self._learned = Learned(model, prior, adapter, settings, seed, runtime)
+        self.codes_ = model.codes.values.cpu().numpy().copy()
+        self.image_shape_ = adapter.image_shape
+        self.value_range_ = (adapter.low, adapter.high)
         self.subset_sizes_ = np.bincount(model.subset_id)[1:].tolist()
-        self.history_ = model.log
+        self.history_ = history.log
         self.reconstruction_error_ = _mean_square(self.inverse_transform(self.codes_), rows)
         return self
 
     @library_call()
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """Images → (n, n_components) float32, the codes that the encoder reads, where codes may lie.
+        """Computes the encoder's codes of images, (n, n_components) float32.
 
-        `fit_transform` gives the same of the training images; what was learned for them is `codes_`.
+        `fit_transform` gives the same codes for the training images. Their learned codes are in `codes_`.
         """
         check_is_fitted(self)
         with _value_errors():
-            images = self._learned.frame.images(self._rows(X)[0])
-        model = self._learned.model
-        return encode(model.encoder, images, model.shape, self._learned.runtime).numpy()
+            return self._learned.encode(self._rows(X)[0])
 
     @library_call()
     def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
-        """(n, n_components) codes → images of the shape that those in `fit` had, uint8 if they were, else float32.
+        """Renders codes (n, n_components) as images of the shape in `fit`, uint8 if those were uint8, else float32.
 
-        Codes are moved to where codes may lie first: the mean of two on a sphere goes back to the sphere.
+        Codes are first projected to where codes may lie: the mean of two codes on a sphere goes back to the sphere.
         """
         check_is_fitted(self)
         codes = check_array(Z, dtype=np.float32, input_name="Z", estimator=self)
-        model = self._learned.model
-        if codes.shape[1] != model.shape.dimension:
-            raise ValueError(
-                f"Z: must have {model.shape.dimension} columns, the length of a code, got {codes.shape[1]}."
-            )
-        projected = model.shape.geometry().project(torch.tensor(codes))
-        images = decode(model.generator, projected, self._learned.runtime)
-        return self._learned.frame.samples(images)
+        dimension = self._learned.dimension
+        if codes.shape[1] != dimension:
+            raise ValueError(f"Z: must have {dimension} columns, the length of a code, got {codes.shape[1]}.")
+        return self._learned.decode(codes)
 
     @library_call()
     def sample(self, n_samples: int = 1, random_state: int | RandomState | None = None) -> np.ndarray:
-        """New images, as `inverse_transform` gives them.
+        """Draws new images, in the form that `inverse_transform` gives.
 
         Args:
             random_state: None: the one of `fit`, so that the same images come every time.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
-            raise ValueError(f"n_samples: must be a whole number of at least 1, got {n_samples!r}.")
+        with _value_errors():
+            check_whole("n_samples", n_samples, 1)
         seed = self._learned.seed if random_state is None else _seed(random_state)
-        return self.inverse_transform(self._learned.prior.draw(int(n_samples), torch_generator(seed, "samples")))
+        return self.inverse_transform(self._learned.draw(int(n_samples), seed))
 
     def score(self, X: ArrayLike, y: None = None) -> float:
-        """Minus the mean squared error of images through encoder and generator, in units of X; y is not used."""
+        """Returns minus the mean squared error of images that go through encoder and generator, in squared units of X.
+
+        y is not used.
+        """
         check_is_fitted(self)
         return -_mean_square(self.inverse_transform(self.transform(X)), self._rows(X)[0])
 
@@ -226,7 +215,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def export(self, path: str | Path) -> None:
         """Writes the model as a folder for `iglo.load` and for the command `iglo`.
 
-        These take and draw images as the networks do: X enlarged and drawn out to a square, in 8 bits.
+        Both take and return images as the networks see them: enlarged and padded to a square, in 8 bits.
 
         Raises:
             ValueError: there is something at `path` already.
@@ -235,12 +224,11 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if Path(path).exists():
             raise ValueError(f"path: must be that of a new folder, and {path} exists; name another or remove it.")
         learned = self._learned
-        params = learned.settings.params(len(self.codes_), learned.frame.side, learned.frame.channels, learned.seed)
         with _value_errors():
-            write_bundle(path, learned.model, learned.prior, Provenance.of(params))
+            write_bundle(path, learned.model, self.history_, learned.prior, Provenance.of(learned.params, test=0))
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Images as (n, values), and the shape that each had."""
+        """Returns X as rows (n, values), and the shape of each image in X."""
         X = in_one_array(X)
         images = getattr(X, "ndim", None) in (3, 4)
         item_shape = tuple(X.shape[1:]) if images else None
@@ -248,12 +236,12 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         dtype = np.uint8 if np.asarray(X).dtype == np.uint8 else DTYPES  # sklearn may not find a data frame's type
         rows = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=2 if reset else 1)
         if images and not reset:
-            self._learned.frame.check(item_shape)
+            self._learned.adapter.check_shape(item_shape)
         return rows, item_shape or rows.shape[1:]
 
     @property
     def _n_features_out(self) -> int:
-        return self._learned.model.shape.dimension
+        return self._learned.dimension
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -262,99 +250,19 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Plain values, arrays and the bytes of safetensors files."""
+        """Returns plain values, arrays and the bytes of safetensors files."""
         state = super().__getstate__()
         return state | {"_learned": self._learned.packed()} if "_learned" in state else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_learned" in state:
-            learned = Learned.unpacked(state["_learned"], state["codes_"], state["history_"])
+            learned = Learned.unpacked(state["_learned"], state["codes_"])
             state = state | {"_learned": learned}
         super().__setstate__(state)
 
 
-def learn_model(images: np.ndarray, params: Params, runtime: Runtime, verbose: bool = False) -> Model:
-    """What the pipeline's stages do from the features to the joint model, in one process and without files.
-
-    Args:
-        images: (N, H, W, C) uint8, the training images.
-        verbose: print the losses at the end of every stage.
-    """
-
-    def tell(progress: Progress) -> None:
-        if verbose and progress.rows:
-            row = model.log[-1]
-            losses = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float))
-            print(f"[IncrementalGLO] {row['stage']}, epoch {row['epoch']}: {losses}")
-
-    distance = make_distance(params, runtime)
-    model = start_model(images, params, runtime)
-    for index, subset in enumerate(split(images, params, runtime)):
-        tell(learn_subset(model, images, subset, distance, index, params, runtime))
-    tell(learn_all(model, images, distance, params, runtime))
-    tell(learn_encoder(model, images, params, runtime))
-    tell(learn_jointly(model, images, distance, params, runtime))
-    return model
-
-
-def split(images: np.ndarray, params: Params, runtime: Runtime) -> Iterator[np.ndarray]:
-    """The ids of each round's subset: the images nearest to the centroids of what the rounds before have left."""
-    _, features = extract_features(images, params.features, params.seed, runtime)
-    left = everything(len(images)).rest
-    for item in params.rounds:
-        selection = select_images(cluster_images(features, left, item, params.clustering, params.seed), item)
-        yield selection.chosen
-        left = selection.rest
-
-
-@dataclass(frozen=True)
-class Learned:
-    """All that a fitted estimator computes with."""
-
-    model: Model
-    prior: Prior
-    frame: ImageAdapter
-    settings: Settings
-    seed: int
-    runtime: Runtime
-
-    def packed(self) -> dict[str, Any]:
-        """As plain values and bytes, but for codes and history, which the estimator has."""
-        return {
-            "shape": asdict(self.model.shape),
-            "encoder_width": self.model.encoder.width,
-            "generator": _bytes(self.model.generator.state_dict()),
-            "encoder": _bytes(self.model.encoder.state_dict()),
-            "prior": self.prior.name,
-            "sampler_arrays": _bytes(self.prior.arrays),
-            "frame": asdict(self.frame),
-            "settings": asdict(self.settings),
-            "seed": self.seed,
-        }
-
-    @classmethod
-    @library_call()
-    def unpacked(cls, state: dict[str, Any], codes: np.ndarray, history: list[dict[str, Any]]) -> "Learned":
-        shape, settings = Shape(**state["shape"]), Settings(**state["settings"])
-        runtime = runtime_on(None, settings.precision)
-        generator, encoder = shape.generator(), shape.encoder(state["encoder_width"])
-        generator.load_state_dict(load(state["generator"]))
-        encoder.load_state_dict(load(state["encoder"]))
-        table = LatentTable(image=Factor(torch.tensor(codes), shape.geometry())).to(runtime.device)
-        subset_id = np.zeros(len(codes), np.int32)
-        model = Model(shape, runtime.place(generator), table, subset_id, Snapshots(torch.zeros(0, dtype=torch.int64)))
-        model.encoder, model.log = runtime.place(encoder), history
-        prior = Prior(state["prior"], load(state["sampler_arrays"]), shape.geometry())
-        return cls(model, prior, ImageAdapter(**state["frame"]), settings, state["seed"], runtime)
-
-
-def _bytes(arrays: dict[str, torch.Tensor]) -> bytes:
-    return save({name: array.detach().cpu().contiguous() for name, array in arrays.items()})
-
-
 def _seed(random_state: Any) -> int:
-    """An int is taken as it is, as the pipeline takes its seed; else the next number of the generator, as everywhere in
-    scikit-learn."""
+    """Returns an int as it is, for the seed of the pipeline; else the next number of the generator, as scikit-learn."""
     generator = check_random_state(random_state)
     return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))
 
@@ -365,7 +273,7 @@ def _mean_square(images: np.ndarray, rows: np.ndarray) -> float:
 
 @contextmanager
 def _value_errors() -> Iterator[None]:
-    """What the library tells a user, in the type that scikit-learn's users expect."""
+    """Raises the library's errors as ValueError, which users of scikit-learn expect."""
     try:
         yield
     except UserError as error:

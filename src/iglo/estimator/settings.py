@@ -1,50 +1,59 @@
 """The arguments of the estimator, and the params of a run that they stand for."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Literal
 
 import numpy as np
 
-from iglo.params.fields import NonNegativeInt, PositiveInt, Rate, Weight, parse
-from iglo.params.sections import (
+from iglo.params.fields import (
+    Batch,
+    Dimension,
+    Epochs,
+    EpochsOrNone,
+    LossName,
+    PositiveInt,
+    Rate,
+    Text,
+    Weight,
+    Width,
+    section,
+)
+from iglo.params.pipeline import (
     ClusterParams,
-    DataParams,
-    EncoderParams,
     EvaluateParams,
     FeatureParams,
     FullParams,
-    GeneratorParams,
-    JointParams,
     LatentParams,
-    LossParams,
     OptimizerParams,
     Params,
     RoundParams,
     StagedParams,
 )
+from iglo.params.sections import DataParams, EncoderParams, GeneratorParams, JointParams, LossParams
+from iglo.params.validate import parse
 
 CLUSTERS, PER_CLUSTER = 128, 4  # of the split, at most; of the first subset (Helman et al. 2019)
 
 
-@dataclass(frozen=True)
+@section
 class Settings:
-    """What the arguments of the estimator must be; what they mean stands there."""
+    """The arguments of the estimator that describe the run; their docstring says what they mean."""
 
-    n_components: PositiveInt
+    n_components: Dimension
     n_subsets: PositiveInt
-    subset_epochs: NonNegativeInt
-    epochs: NonNegativeInt
-    encoder_epochs: PositiveInt
-    joint_epochs: NonNegativeInt
+    subset_epochs: EpochsOrNone
+    epochs: EpochsOrNone
+    encoder_epochs: Epochs
+    joint_epochs: EpochsOrNone
     sigma: Weight
     constraint: Literal["none", "ball", "sphere"]
     init: Literal["pca", "normal"]
-    loss: Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"]
-    loss_network: str
-    loss_weights: str
-    width: PositiveInt
-    batch_size: PositiveInt
+    loss: LossName
+    loss_network: Text
+    loss_weights: Text
+    width: Width
+    batch_size: Batch
     learning_rate: Rate
     code_learning_rate: Rate
     prior: Literal["normal", "gaussian_diag", "gaussian", "gmm", "imle"]
@@ -52,13 +61,13 @@ class Settings:
 
     @classmethod
     def of(cls, estimator: Any) -> "Settings":
-        """From the attributes of these names; UserError when one of them is none of the values that it may have."""
+        """Returns the attributes of these names; UserError if one of them has a value that it must not have."""
         values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
         return parse(plain, cls)
 
     def params(self, count: int, side: int, channels: int, seed: int) -> Params:
-        """The params of a run on so many training images of so many pixels a side."""
+        """Returns the params of a run on `count` training images of `side` × `side` pixels."""
         half = max(1, self.batch_size // 2)
         return Params(
             seed=seed,
@@ -109,8 +118,11 @@ class Settings:
 
 
 def growing_rounds(count: int, subsets: int, epochs: int) -> tuple[RoundParams, ...]:
-    """Rounds that take 4, 8, 16, … images from each of at most 128 clusters, together at most half of `count`, and the
-    rest in the last: `subsets` in all, or as many as there are images enough for one cluster."""
+    """Returns rounds that take 4, 8, 16, … images from each of at most 128 clusters; the last takes the rest.
+
+    The rounds before the last take at most half of `count` images. There are `subsets` rounds, or fewer if the images
+    are too few for one cluster.
+    """
     growing = min(subsets - 1, int(math.log2(count / (2 * PER_CLUSTER) + 1)))
     taken = PER_CLUSTER * (2**growing - 1)  # from each cluster
     clusters = min(CLUSTERS, count // (2 * taken)) if growing else 1
@@ -119,7 +131,7 @@ def growing_rounds(count: int, subsets: int, epochs: int) -> tuple[RoundParams, 
 
 
 def _data(count: int, side: int, channels: int) -> DataParams:
-    """Of images that are in memory already: how many, and of what size."""
+    """Returns the section for images that are in memory already. None are held out; null says that as 0 is refused."""
     return DataParams(
         source="folder",
         path="",
@@ -132,7 +144,7 @@ def _data(count: int, side: int, channels: int) -> DataParams:
         image_size=side,
         channels=channels,
         train=count,
-        test=0,
+        test=None,
         shuffle=False,
         fit="resize",
         on_error="fail",

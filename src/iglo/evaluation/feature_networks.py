@@ -21,9 +21,10 @@ from iglo.backbones.networks import (
 )
 from iglo.backbones.requirements import LPIPS_NETWORKS
 from iglo.data.store import UnitImages
-from iglo.params.fields import within
-from iglo.params.sections import Params
-from iglo.runtime.device import Runtime, building
+from iglo.params.pipeline import Params
+from iglo.params.validate import within
+from iglo.runtime.device import Runtime
+from iglo.runtime.process import building
 from iglo.subsets.features import load_features
 
 SMALLEST_SIDE = 32  # pixels; the pooling layers of AlexNet and SqueezeNet need as many

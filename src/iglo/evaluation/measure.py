@@ -12,8 +12,8 @@ from iglo.errors import warn
 from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
-from iglo.models.glo import Model, decode, encode
-from iglo.params.sections import EvaluateParams, Params
+from iglo.models.glo import GLOModel, encode, render
+from iglo.params.pipeline import EvaluateParams, Params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 
@@ -64,17 +64,22 @@ class Paths:
     images: np.ndarray
 
 
-def interpolations(model: Model, params: EvaluateParams, seed: int, runtime: Runtime) -> Paths:
+def interpolations(model: GLOModel, params: EvaluateParams, seed: int, runtime: Runtime) -> Paths:
     """Returns paths of 2K + 1 points between pairs of training codes, which are drawn by seed."""
     ids, start, end = _pairs(model, params.pairs, seed)
     times = torch.linspace(0, 1, 2 * params.steps + 1, dtype=torch.float32)
-    points = model.shape.geometry().interpolate(start, end, times)
-    images = decode(model.generator, points.flatten(0, 1), runtime)
+    points = model.config.geometry().interpolate(start, end, times)
+    images = render(model.generator, points.flatten(0, 1), runtime)
     return Paths(ids, images.reshape(*points.shape[:2], *images.shape[1:]))
 
 
 def continuity(
-    model: Model, paths: Paths, train_features: np.ndarray, feature_network: FeatureNetwork, seed: int, runtime: Runtime
+    model: GLOModel,
+    paths: Paths,
+    train_features: np.ndarray,
+    feature_network: FeatureNetwork,
+    seed: int,
+    runtime: Runtime,
 ) -> dict[str, float]:
     """Returns path length, jerkiness and midpoint realism of `paths`; empty if there is no path.
 
@@ -96,36 +101,36 @@ def continuity(
     }
 
 
-def _pairs(model: Model, count: int, seed: int) -> tuple[np.ndarray, Tensor, Tensor]:
-    codes = model.codes.cpu()
+def _pairs(model: GLOModel, count: int, seed: int) -> tuple[np.ndarray, Tensor, Tensor]:
+    codes = model.codes.values.cpu()
     rng = torch_generator(seed, "interpolation/pairs")
     pairs = [torch.randperm(len(codes), generator=rng)[:2] for _ in range(count if len(codes) > 1 else 0)]
     ids = torch.stack(pairs) if pairs else torch.zeros(0, 2, dtype=torch.int64)
     return ids.numpy(), codes[ids[:, 0]], codes[ids[:, 1]]
 
 
-def _close_pairs(model: Model, count: int, seed: int, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
+def _close_pairs(model: GLOModel, count: int, seed: int, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
     """Returns the images at t and at t + ε on every path; t is drawn by seed."""
     _, start, end = _pairs(model, count, seed)
     rng = torch_generator(seed, "interpolation/times")
     times = torch.rand(count, generator=rng, dtype=torch.float32) * (1 - EPSILON)
-    geometry = model.shape.geometry()
+    geometry = model.config.geometry()
     images = []
     for shift in (0, EPSILON):
         points = [
             geometry.interpolate(a[None], b[None], t[None] + shift) for a, b, t in zip(start, end, times, strict=True)
         ]
-        images.append(decode(model.generator, torch.cat(points).flatten(0, 1), runtime))
+        images.append(render(model.generator, torch.cat(points).flatten(0, 1), runtime))
     return images[0], images[1]
 
 
-def draw_samples(model: Model, prior: Prior, count: int, seed: int, runtime: Runtime) -> np.ndarray:
+def draw_samples(model: GLOModel, prior: Prior, count: int, seed: int, runtime: Runtime) -> np.ndarray:
     """Returns images of codes that the prior draws, (count, H, W, C) float in [0, 1]."""
-    return decode(model.generator, prior.draw(count, torch_generator(seed, "samples")), runtime)
+    return render(model.generator, prior.draw(count, torch_generator(seed, "samples")), runtime)
 
 
 def choose_prior(
-    model: Model, test: np.ndarray, feature_network: FeatureNetwork, params: Params, runtime: Runtime
+    model: GLOModel, test: np.ndarray, feature_network: FeatureNetwork, params: Params, runtime: Runtime
 ) -> PriorChoice:
     """Fits every prior to the learned codes and chooses one: the one named in `params`, or the best.
 
@@ -136,8 +141,8 @@ def choose_prior(
     Args:
         test: (T, H, W, C) float in [0, 1], the held-out images.
     """
-    geometry, real, distances = model.shape.geometry(), feature_network.features(test), {}
-    priors = {name: fit_prior(name, model.codes, geometry, params.seed) for name in PRIORS}
+    geometry, real, distances = model.config.geometry(), feature_network.features(test), {}
+    priors = {name: fit_prior(name, model.codes.values, geometry, params.seed) for name in PRIORS}
     comparable = min(len(real), params.evaluate.samples) >= metrics.FEWEST_FOR_DISTANCE
     for name, prior in priors.items() if comparable else ():
         samples = draw_samples(model, prior, params.evaluate.samples, params.seed, runtime)
@@ -194,6 +199,6 @@ def split_quality(points: np.ndarray, labels: np.ndarray, chosen: np.ndarray, se
     }
 
 
-def through_encoder(model: Model, images: np.ndarray, runtime: Runtime) -> np.ndarray:
+def through_encoder(model: GLOModel, images: np.ndarray, runtime: Runtime) -> np.ndarray:
     """Returns G(E(x)), (N, H, W, C) float in [0, 1], for images x (N, H, W, C) uint8."""
-    return decode(model.generator, encode(model.encoder, images, model.shape, runtime), runtime)
+    return render(model.generator, encode(model.encoder, images, model.config, runtime), runtime)

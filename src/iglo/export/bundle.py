@@ -1,35 +1,34 @@
-"""An exported model: one folder with all that is needed to use it, and nothing of its training.
+"""An exported model: a folder that holds all that is needed to use the model, and nothing of its training.
 
 generator.safetensors, encoder.safetensors, prior.safetensors   weights and arrays
-classes.safetensors   of a model of class and content: the code of every class
-model.json            what the rest is, with the version of this format
-generator.onnx, encoder.onnx   where asked for
+classes.safetensors   only for class and content: the code of every class
+model.json            the record of the model and the version of this format
+generator.onnx, encoder.onnx   only if asked for
 README.md             the model card
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from iglo.disentangle.model import ClassContentShape
 from iglo.errors import UserError, shown
 from iglo.files.io import file_digest, read_json
 from iglo.latent.priors import PRIORS, Prior
-from iglo.models.geometry import Euclidean, make_geometry
-from iglo.models.glo import Shape, load_network
-from iglo.params.fields import NonNegativeInt, PositiveInt, at_least, parse
+from iglo.models.config import ModelConfig, parse_config
+from iglo.models.glo import load_network
+from iglo.params.fields import NonNegativeInt, Number, PositiveInt, number
 from iglo.params.run_record import Loss, Network
+from iglo.params.validate import parse
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 
-VERSION = 1
-SHAPES = {"glo": Shape, "class_content": ClassContentShape}
+VERSION = 2
 FILES = (
     *("generator.safetensors", "encoder.safetensors", "prior.safetensors", "classes.safetensors"),
     *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
@@ -40,30 +39,33 @@ LONGEST_REASON = 300  # characters of a message
 
 @dataclass(frozen=True)
 class CodeStatistics:
-    """Of the learned codes: how many, mean and standard deviation of each coordinate, and mean length."""
+    """Statistics of the learned codes: count, mean and standard deviation of each coordinate, and mean length."""
 
     count: PositiveInt
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    length: Annotated[float, at_least(0)]
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
+    length: number(ge=0)
 
 
 @dataclass(frozen=True)
 class Record:
-    """What model.json says."""
+    """The contents of model.json.
+
+    Attributes:
+        config: the kind and the sizes of the model, as `models.config` writes them.
+        digests: SHA-256 of each file of weights and arrays, by file name.
+    """
 
     format: Literal["iglo"]
     version: PositiveInt
-    kind: Literal["glo", "class_content"]
-    shape: dict[str, Any]
+    config: dict[str, Any]
     encoder_width: PositiveInt
     prior: Literal[PRIORS]
     codes: CodeStatistics
     loss: Loss
     feature_network: Network | None
     seed: NonNegativeInt
-    classes: tuple[str, ...]
-    digests: dict[str, str]  # SHA-256 of the files of weights and arrays, by their names
+    digests: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +79,12 @@ class Bundle:
     """
 
     record: Record
-    shape: Shape | ClassContentShape
+    config: ModelConfig
     generator: nn.Module
     encoder: nn.Module
     prior: Prior
     class_codes: Tensor | None
     folder: Path
-
-
-def prior_geometry(shape: Shape | ClassContentShape) -> Euclidean:
-    """Where the codes that a prior draws may lie."""
-    if isinstance(shape, ClassContentShape):
-        return make_geometry("none", None, shape.content_dimension)
-    return shape.geometry()
 
 
 def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
@@ -109,23 +104,22 @@ def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
 
 
 def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
-    record = _read_record(folder)
-    shape = _parsed(record.shape, SHAPES[record.kind], folder, "shape")
+    record, config = _read_record(folder)
 
     def read(name: str, load: Callable[[Path], Any]) -> Any:
         return _read(folder / f"{name}.safetensors", record, load)
 
     networks = [
-        read("generator", lambda path: _load_network(shape.generator, path)),
-        read("encoder", lambda path: _load_network(lambda: shape.encoder(record.encoder_width), path)),
+        read("generator", lambda path: _load_network(config.generator, path)),
+        read("encoder", lambda path: _load_network(lambda: config.encoder(record.encoder_width), path)),
     ]
-    prior = read("prior", lambda path: _load_prior(path, record, shape))
-    class_codes = read("classes", lambda path: _load_classes(path, record, shape)) if record.classes else None
-    placed = (runtime.place(network.eval().requires_grad_(False)) for network in networks)
-    return Bundle(record, shape, *placed, prior, class_codes, folder)
+    prior = read("prior", lambda path: _load_prior(path, record, config))
+    class_codes = read("classes", lambda path: _load_classes(path, config)) if config.classes else None
+    placed = (runtime.to_device(network.eval().requires_grad_(False)) for network in networks)
+    return Bundle(record, config, *placed, prior, class_codes, folder)
 
 
-def _read_record(folder: Path) -> Record:
+def _read_record(folder: Path) -> tuple[Record, ModelConfig]:
     path = folder / "model.json"
     if not path.is_file():
         why = "it has no model.json" if folder.is_dir() else "there is no such folder"
@@ -142,21 +136,19 @@ def _read_record(folder: Path) -> Record:
         raise UserError(
             f"{folder}: not an exported model; `iglo export --model {folder}` makes one of a trained model."
         )
-    if values["version"] > VERSION:
+    if values["version"] != VERSION:
+        newer = values["version"] > VERSION
         raise UserError(
-            f"{folder}: is of format version {values['version']}, newer than this iglo reads ({VERSION}); "
-            "install a newer iglo."
+            f"{folder}: has format version {values['version']}, {'newer' if newer else 'older'} than this iglo reads "
+            f"({VERSION}); {'install a newer iglo' if newer else 'export the model again'}."
         )
-    record = _parsed(values, Record, folder)
-    if (record.kind == "class_content") is not bool(record.classes):
-        kind = "must name the classes of this model" if not record.classes else "must be empty in a model without any"
-        raise UserError(f"{path}: describes no model (classes: {kind}); export the model again.")
-    return record
+    record = _parsed(lambda: parse(values, Record), folder)
+    return record, _parsed(lambda: parse_config(record.config), folder)
 
 
-def _parsed(values: Any, kind: type, folder: Path, prefix: str = "") -> Any:
+def _parsed(read: Callable[[], Any], folder: Path) -> Any:
     try:
-        return parse(values, kind, prefix)
+        return read()
     except (UserError, OverflowError, RecursionError) as error:
         reason = str(error).partition(";")[0].rstrip(".")
         reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
@@ -190,18 +182,18 @@ def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
     return network
 
 
-def _load_prior(path: Path, record: Record, shape: Shape | ClassContentShape) -> Prior:
-    prior = Prior.load(path, prior_geometry(shape))
-    wanted = shape.content_dimension if record.classes else shape.dimension
-    if prior.name != record.prior or prior.draw(1, torch_generator(0, "check")).shape != (1, wanted):
+def _load_prior(path: Path, record: Record, config: ModelConfig) -> Prior:
+    table = config.tables()[config.drawn]
+    prior = Prior.load(path, table.geometry)
+    if prior.name != record.prior or prior.draw(1, torch_generator(0, "check")).shape != (1, table.dimension):
         raise ValueError
     if not all(torch.isfinite(array).all() for array in prior.arrays.values()):
         raise ValueError
     return prior
 
 
-def _load_classes(path: Path, record: Record, shape: ClassContentShape) -> Tensor:
+def _load_classes(path: Path, config: ModelConfig) -> Tensor:
     codes = load_file(path)["class_codes"]
-    if codes.shape != (len(record.classes), shape.class_dimension) or not torch.isfinite(codes).all():
+    if codes.shape != (len(config.classes), config.class_dimension) or not torch.isfinite(codes).all():
         raise ValueError
     return codes

@@ -1,15 +1,14 @@
-"""Writes the README of an exported model from the record of its run.
+"""Writes the model card of an exported model, its README, from the record of its run.
 
-Names in it may come from anywhere (class names are names of folders), so all are escaped for Markdown and HTML.
+The names in the card can be any text (class names are names of folders), so all are escaped for Markdown and HTML.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iglo.disentangle.model import ClassContentShape
 from iglo.files.markdown import markdown
-from iglo.models.glo import Shape
+from iglo.models.config import ModelConfig
 from iglo.params.run_record import Network, Provenance
 
 METHODS = {
@@ -32,20 +31,21 @@ or, on the command line, `iglo sample --model FOLDER --count 16 --out samples`.
 
 def model_card(
     provenance: Provenance,
-    shape: Shape | ClassContentShape,
+    config: ModelConfig,
     train_count: int,
     log: Sequence[Mapping[str, Any]],
     prior: str,
-    classes: Sequence[str] = (),
 ) -> str:
-    """The card as Markdown.
+    """Returns the model card as Markdown.
 
     Args:
-        train_count: training images.
-        log: a row per stage and epoch, with the images `images_seen` so far in the stage.
+        train_count: number of training images.
+        log: a row per stage and epoch; `images_seen` counts the images since the start of the stage.
+        prior: name of the prior.
+        classes: names of the classes.
     """
-    run, side = provenance.run, shape.image_size
-    colours = "grey" if shape.channels == 1 else "colour"
+    run, side = provenance.run, config.image_size
+    colours = "grey" if config.channels == 1 else "colour"
     lines = [
         "# An image generator made by iglo",
         "",
@@ -55,7 +55,7 @@ def model_card(
         "",
         f"- Source: {_source(run.data)}.",
         f"- {train_count} images for training; held out: {run.data.get('test', 'not recorded')}.",
-        *([f"- Classes: {', '.join(map(markdown, classes))}."] if classes else []),
+        *([f"- Classes: {', '.join(map(markdown, config.classes))}."] if config.classes else []),
         "",
         "## Training",
         "",
@@ -98,6 +98,7 @@ def _source(data: Mapping[str, Any]) -> str:
 
 
 def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
+    """Yields each stage with its epochs and the images that it has seen."""
     for stage in dict.fromkeys(row["stage"] for row in log):
         rows = [row for row in log if row["stage"] == stage]
         yield stage, max(row["epoch"] for row in rows), max(row["images_seen"] for row in rows)
@@ -114,6 +115,7 @@ def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the values of nested mappings with their dotted keys."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
@@ -130,7 +132,10 @@ def _licences(provenance: Provenance) -> Iterator[str]:
     loss = run.loss if run.loss.name == "perceptual" else Network("no network", "random")
     uses = {"Loss": loss}
     if run.method != "class_content":
-        uses |= {"Features for clustering": provenance.features, "Judge of the metrics": provenance.feature_network}
+        uses |= {
+            "Features for clustering": provenance.features,
+            "Feature network of the metrics": provenance.feature_network,
+        }
     for use, network in uses.items():
         words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
         yield f"- {use}: {words}"

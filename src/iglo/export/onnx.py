@@ -1,4 +1,4 @@
-"""Generator and encoder as ONNX files, for use without torch."""
+"""Writes generator and encoder as ONNX files, for use without torch."""
 
 import importlib.util
 import warnings
@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from iglo.disentangle.model import ClassContentShape
 from iglo.errors import UserError
+from iglo.models.config import ModelConfig
 from iglo.models.geometry import Euclidean
-from iglo.models.glo import Shape
 from iglo.randomness import torch_generator
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-TOLERANCE = 1e-4  # largest difference of any output from torch's
+TOLERANCE = 1e-4  # largest allowed difference between an output and torch's
 
 
 class Projected(nn.Module):
-    """An encoder whose codes are moved to where codes may lie."""
+    """An encoder that projects its codes to where codes may lie."""
 
     def __init__(self, encoder: nn.Module, geometry: Euclidean):
         super().__init__()
@@ -30,29 +29,32 @@ class Projected(nn.Module):
 
 
 def check_onnx_packages() -> None:
-    """Raises UserError when a package that writes or checks ONNX is missing."""
+    """Raises UserError if a package that writes or checks ONNX is missing."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"onnx: needs the packages {', '.join(missing)}; run `pip install 'iglo[onnx]'`.")
 
 
-def write_onnx(folder: Path, generator: nn.Module, encoder: nn.Module, shape: Shape | ClassContentShape) -> None:
-    """generator.onnx, codes (N, d) → images (N, C, H, W) in [0, 1]; encoder.onnx, the way back, to allowed codes.
+def write_onnx(folder: Path, generator: nn.Module, encoder: nn.Module, config: ModelConfig) -> None:
+    """Writes two files, and checks them against torch.
+
+    - generator.onnx: codes (N, d) → images (N, C, H, W) in [0, 1].
+    - encoder.onnx: images (N, C, H, W) in [0, 1] → codes (N, d), projected to where codes may lie.
 
     Raises:
-        UserError: a network's outputs in onnxruntime differ from torch's.
+        UserError: the outputs of a file in onnxruntime differ from torch's by more than TOLERANCE.
     """
     rng = torch_generator(0, "onnx")
-    codes = shape.geometry().sample(3, shape.dimension, rng)
-    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=rng, dtype=torch.float32)
+    codes = config.geometry().sample(3, config.dimension, rng)
+    images = torch.rand(3, config.channels, config.image_size, config.image_size, generator=rng, dtype=torch.float32)
     _write(folder / "generator.onnx", generator, "codes", codes, "images")
-    _write(folder / "encoder.onnx", Projected(encoder, shape.geometry()), "images", images, "codes")
+    _write(folder / "encoder.onnx", Projected(encoder, config.geometry()), "images", images, "codes")
 
 
 def _write(path: Path, network: nn.Module, given: str, example: Tensor, made: str) -> None:
     network = network.cpu().eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's remarks on its own parts
+        warnings.simplefilter("ignore")  # the exporter warns about its own code
         torch.onnx.export(
             network,
             (example,),

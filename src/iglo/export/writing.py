@@ -1,26 +1,29 @@
 """Exports a trained model, in the format of `bundle`."""
 
 import dataclasses
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from iglo.disentangle.model import ClassContentModel
 from iglo.errors import IgloWarning, UserError, warn
-from iglo.export.bundle import VERSION, CodeStatistics, Record, prior_geometry
+from iglo.export.bundle import VERSION, CodeStatistics, Record
 from iglo.export.model_card import model_card
 from iglo.export.onnx import check_onnx_packages, write_onnx
-from iglo.files.io import file_digest, read_json, whole_folder, write_json
+from iglo.files.io import file_digest, whole_folder, write_json
 from iglo.latent.priors import Prior, PriorChoice, fit_prior
-from iglo.models.glo import Model, save_network
-from iglo.params.fields import parse
+from iglo.models.config import config_record
+from iglo.models.glo import GLOModel, kind_of, save_network
+from iglo.models.history import History
+from iglo.params.class_content import ClassContentParams
+from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, Network, Provenance, folder_digest
-from iglo.params.sections import ClassContentParams, Params
+from iglo.params.validate import parse
 from iglo.runtime.device import runtime_on
+
+RUN_METHODS = {"glo": ("glo", "incremental"), "class_content": ("class_content",)}  # of each kind of model
 
 
 class RecordWarning(IgloWarning):
@@ -39,8 +42,8 @@ def export_model(
 
     Args:
         model_folder: folder of a trained model with an encoder.
-        priors: folder of fitted priors; the chosen one is exported. A model of class and content has none: it
-            draws content from the Gaussian fitted to its content codes.
+        priors: folder of fitted priors; the chosen one is exported. None, as for class and content: a Gaussian is
+            fitted to the codes (for class and content, to the content codes).
         params: params of the run, only used if the model has no record of its run.
         metrics: metrics for the model card, nested, as the run wrote them. Those of another model are left out, with a
             warning.
@@ -50,87 +53,81 @@ def export_model(
         UserError: the model, its encoder, its record, its prior or the packages for ONNX are missing; or priors or
             params are those of another model.
     """
-    runtime, with_classes = runtime_on("cpu"), is_class_content(model_folder)
-    model = (ClassContentModel if with_classes else Model).load(model_folder, runtime)
+    kind_of(model_folder)  # tells a user who names another folder
+    model, history = GLOModel.load(model_folder, runtime_on("cpu")), History.load(model_folder)
     if model.encoder is None:
         raise UserError(f"{model_folder}: has no encoder; name the folder of a later stage.")
-    provenance, digest = _provenance(model, model_folder, params), folder_digest(model_folder)
-    geometry = prior_geometry(model.shape)
-    if with_classes:
-        prior = fit_prior("gaussian", model.content_codes, geometry, provenance.run.seed)
+    provenance, digest = _provenance(model, history, model_folder, params), folder_digest(model_folder)
+    if priors is None:
+        prior = drawn_prior("gaussian", model, provenance.run.seed)
     else:
-        choice = PriorChoice.load(priors, geometry)
+        choice = PriorChoice.load(priors, model.config.tables()[model.config.drawn].geometry)
         prior, about = choice.priors[choice.chosen], choice.about
         if about.get("model", digest) != digest:
             raise UserError(f"{priors}: holds priors of another model than {model_folder}; run their stage again.")
         provenance = dataclasses.replace(
             provenance, feature_network=_network(about.get("feature_network")) or provenance.feature_network
         )
-    write_bundle(out, model, prior, _with_metrics(provenance, metrics, digest), onnx)
+    write_bundle(out, model, history.log, prior, _with_metrics(provenance, metrics, digest), onnx)
+
+
+def drawn_prior(name: str, model: GLOModel, seed: int) -> Prior:
+    """Fits a prior to the learned codes; in class and content, to the content codes."""
+    drawn = model.config.drawn
+    return fit_prior(name, model.codes.tables[drawn].values, model.config.tables()[drawn].geometry, seed)
 
 
 def write_bundle(
     out: str | Path,
-    model: Model | ClassContentModel,
+    model: GLOModel,
+    log: Sequence[Mapping[str, Any]],
     prior: Prior,
     provenance: Provenance,
     onnx: bool = False,
 ) -> None:
-    """Writes a model in memory to the folder `out`; arguments and errors as for `export_model`."""
+    """Writes a model in memory to the folder `out`.
+
+    Args:
+        log: a row per stage and epoch, for the model card.
+
+    Other arguments and errors are those of `export_model`.
+    """
     if onnx:
         check_onnx_packages()
     with whole_folder(out) as folder:
         save_network(model.generator, folder / "generator.safetensors")
         save_network(model.encoder, folder / "encoder.safetensors")
         prior.save(folder / "prior.safetensors")
-        if isinstance(model, ClassContentModel):
-            save_file({"class_codes": model.class_codes.contiguous()}, folder / "classes.safetensors")
+        if model.config.classes:
+            class_codes = model.codes.tables["class"].weight.detach().cpu().contiguous()
+            save_file({"class_codes": class_codes}, folder / "classes.safetensors")
         digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
         record = _record(model, prior, provenance, digests)
         write_json(folder / "model.json", asdict(record))
         if onnx:
-            write_onnx(folder, model.generator, model.encoder, model.shape)
-        card = model_card(provenance, model.shape, len(model.codes), model.log, prior.name, record.classes)
+            write_onnx(folder, model.generator, model.encoder, model.config)
+        card = model_card(provenance, model.config, record.codes.count, log, prior.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def is_class_content(folder: str | Path) -> bool:
-    """Whether a folder holds a trained model of class and content.
-
-    Raises:
-        UserError: there is no trained model.
-        OSError: the folder cannot be read.
-    """
-    path = Path(folder) / "model.json"
-    try:
-        os.stat(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{folder}: holds no trained model (there is no {path.name}); run `dvc repro` (for class and content in "
-            "disentangle/), or name another folder."
-        ) from None
-    record = read_json(path)
-    return isinstance(record, dict) and "class_content" in record
-
-
 def _provenance(
-    model: Model | ClassContentModel, folder: str | Path, params: Params | ClassContentParams | None
+    model: GLOModel, history: History, folder: str | Path, params: Params | ClassContentParams | None
 ) -> Provenance:
-    """The provenance in the model's record; if it has none, the one that follows from the params."""
-    if model.run is not None:
-        return Provenance(model.run)
+    """The provenance in the history; if it has none, the one that follows from the params."""
+    if history.run is not None:
+        return Provenance(history.run)
     if params is None:
         raise UserError(
             f"{folder}: has no record of its run, because an earlier iglo made it; name the params of that run "
             "(--params), or run its stage again."
         )
-    if isinstance(params, ClassContentParams) is not isinstance(model, ClassContentModel):
+    if Provenance.of(params).run.method not in RUN_METHODS[model.config.kind]:
         raise UserError(f"params: are those of another kind of model than {folder}; name the params of its run.")
-    shape = model.shape
+    config = model.config
     pairs = {
-        "data.image_size": (shape.image_size, params.data.image_size),
-        "data.channels": (shape.channels, params.data.channels),
-        "generator.width": (shape.width, params.generator.width),
+        "data.image_size": (config.image_size, params.data.image_size),
+        "data.channels": (config.channels, params.data.channels),
+        "generator.width": (config.width, params.generator.width),
     }
     for key, (made, given) in pairs.items():
         if made != given:
@@ -168,14 +165,12 @@ def _portable(network: Network) -> Network:
     return network if inside else dataclasses.replace(network, weights=path.name)
 
 
-def _record(model: Model | ClassContentModel, prior: Prior, provenance: Provenance, digests: dict[str, str]) -> Record:
-    codes, feature_network = model.codes.double(), provenance.feature_network
-    with_classes = isinstance(model, ClassContentModel)
+def _record(model: GLOModel, prior: Prior, provenance: Provenance, digests: dict[str, str]) -> Record:
+    codes, feature_network = model.codes.values.double(), provenance.feature_network
     return Record(
         format="iglo",
         version=VERSION,
-        kind="class_content" if with_classes else "glo",
-        shape=asdict(model.shape),
+        config=config_record(model.config),
         encoder_width=model.encoder.width,
         prior=prior.name,
         codes=CodeStatistics(
@@ -185,8 +180,7 @@ def _record(model: Model | ClassContentModel, prior: Prior, provenance: Provenan
             codes.norm(dim=1).mean().item(),
         ),
         loss=_portable(provenance.run.loss),
-        feature_network=None if with_classes or feature_network is None else _portable(feature_network),
+        feature_network=feature_network and _portable(feature_network),
         seed=provenance.run.seed,
-        classes=tuple(model.classes) if with_classes else (),
         digests=digests,
     )

@@ -1,1 +1,1 @@
-"""Reading and writing files whole, and text for them."""
+"""Finds files, reads and writes them, and escapes text for them."""

@@ -1,7 +1,8 @@
-"""Finds the files under a folder, and the files that a name from the user means."""
+"""Finds and sorts the files under a folder, and the files that match a user's pattern."""
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,10 +12,10 @@ from iglo.errors import UserError, shown
 
 
 def status(path: str | Path, key: str) -> os.stat_result | None:
-    """The status of `path` in the file system, or None if nothing has that name.
+    """Returns the status of `path` in the file system, or None if nothing has that name.
 
     Raises:
-        UserError: it cannot be read (no permission, name too long); the message begins with `key`.
+        UserError: the status cannot be read (no permission, name too long); the message begins with `key`.
     """
     try:
         return os.stat(path)
@@ -27,13 +28,13 @@ def status(path: str | Path, key: str) -> os.stat_result | None:
 
 
 def is_folder(path: str | Path, key: str) -> bool:
-    """As `Path.is_dir`, but raises the UserError of `status`."""
+    """Returns whether `path` is a folder; raises UserError as `status` does."""
     found = status(path, key)
     return found is not None and S_ISDIR(found.st_mode)
 
 
 def all_files(root: Path) -> tuple[list[str], list[str]]:
-    """The files under `root` and the hidden entries, unordered, as paths relative to `root` with slashes.
+    """Returns the files under `root` and the hidden entries, unordered, as paths relative to `root` with slashes.
 
     The search follows links to folders. It enters each folder once, by a path without links if there is one, and does
     not follow a link to a folder that contains the link. It lists each file once. Names that begin with a dot are
@@ -60,9 +61,9 @@ def all_files(root: Path) -> tuple[list[str], list[str]]:
 
 
 def files_of_pattern(name: str) -> list[str]:
-    """The files that match a pattern such as `frogs/*.png`, unordered.
+    """Returns the files that match a pattern such as `frogs/*.png`, unordered.
 
-    The longest beginning that is an existing folder is not a pattern: a folder may be called `br[1]`. `**` means the
+    The longest beginning that is an existing folder is no pattern, so a folder may be called `br[1]`. `**` means all
     folders that `all_files` enters.
 
     Raises:
@@ -83,8 +84,18 @@ def files_of_pattern(name: str) -> list[str]:
     return [match for match in matches if os.path.isfile(match)]
 
 
+def natural_key(text: str) -> tuple:
+    """Returns a sort key: frog-2 comes before frog-10, and the files of a folder stay together."""
+    return [_split_numbers(part) for part in text.split("/")], text
+
+
+def _split_numbers(text: str) -> list[str | int]:
+    pieces = re.split("([0-9]+)", text)  # every second piece is a number, so a number is compared with a number
+    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
+
+
 def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry]]:
-    """Entries under the folder `start`, with their paths in `root`; enters no hidden folders and no links."""
+    """Yields the entries under the folder `start` with their paths in `root`; enters no hidden folders and no links."""
     waiting = [start]
     while waiting:
         folder = waiting.pop()
@@ -96,7 +107,7 @@ def _tree(root: Path, start: str, visited: set[tuple[int, int]]) -> Iterator[tup
 
 
 def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry]:
-    """The entries of a folder on the first visit; empty after that."""
+    """Returns the entries of a folder on the first visit, and none on later visits."""
     try:
         found = os.stat(folder)
         if (found.st_dev, found.st_ino) in visited:
@@ -109,19 +120,19 @@ def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry]:
 
 
 def _leads_back(link: Path) -> bool:
-    """Whether a link leads to a folder that contains the link."""
+    """Returns whether a link leads to a folder that contains the link."""
     return link.parent.resolve().is_relative_to(link.resolve())
 
 
 def _to_other_files(root: Path, links: list[str], files: list[str]) -> list[str]:
-    """The links that lead neither to one of the files nor to the target of an earlier link."""
+    """Returns the links that lead neither to one of the files nor to the target of an earlier link."""
     taken = {os.path.realpath(root / file) for file in files} if links else set()
     first = {os.path.realpath(root / link): link for link in reversed(links)}
     return [link for target, link in first.items() if target not in taken]
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the parts of a path match the parts of a pattern; ** matches any number of folders."""
+    """Returns whether the parts of a path match the parts of a pattern; ** matches any number of folders."""
     if not pattern:
         return not parts
     if pattern[0] == "**":

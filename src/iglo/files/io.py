@@ -1,4 +1,4 @@
-"""Writes a file or folder as a whole: if writing fails, the earlier one stays."""
+"""Reads files, and writes files and folders as a whole: if writing fails, the earlier one stays."""
 
 import errno
 import hashlib
@@ -18,49 +18,50 @@ from safetensors import SafetensorError
 
 from iglo.errors import UserError
 from iglo.files import locks
-from iglo.files.partials import PARTIAL, Team, partial_folder, partial_name, sync, to_disk
+from iglo.files.partials import PARTIAL, ProcessGroup, partial_folder, partial_name, sync, to_disk
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a full disk
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY)  # errors when another folder has the name
 
 
 @contextmanager
-def whole_folder(path: str | Path, team: Team | None = None, stale: Collection[str] = ()) -> Iterator[Path]:
+def whole_folder(path: str | Path, group: ProcessGroup | None = None, stale: Collection[str] = ()) -> Iterator[Path]:
     """Yields a temporary folder, which is moved to `path` if the block ends without error, and else removed.
 
-    It replaces an older folder at `path` as a whole; of several writers, the last one wins. Some folders cannot be
-    replaced: a mount point, the target of a link, the working folder, or one whose parent cannot be written. There,
-    each new member replaces the member of the same name, and other members stay, because they may not be ours.
+    It replaces an older folder at `path` as a whole. If there are several writers, the last one wins. Some folders
+    cannot be replaced: a mount point, the target of a link, the working folder, and a folder whose parent cannot be
+    written. In such a folder each new file or sub-folder replaces the one of the same name, and the others stay,
+    because they may belong to the user.
 
     Args:
-        team: processes that all enter the block; the folder is moved when the last of them leaves it.
-        stale: names of members to remove from a folder that cannot be replaced.
+        group: processes that all enter the block; the folder is moved when the last of them leaves it.
+        stale: names to remove from a folder that cannot be replaced.
 
     Raises:
         UserError: the disk is full.
         OSError: the folder cannot be written.
     """
     place = Path(os.path.realpath(path))
-    stays = _stays(Path(path), place)
+    stays = _cannot_be_replaced(Path(path), place)
     around = place if stays else place.parent
-    if team is not None and not team.is_main:
-        partial = partial_name(around, team.broadcast_int(0)) / "whole"
-        team.barrier()
+    if group is not None and not group.is_main:
+        partial = partial_name(around, group.broadcast_int(0)) / "whole"
+        group.barrier()
         with disk_full_is_a_user_error(path):
             yield partial
-        team.barrier()
+        group.barrier()
         return
     if place.exists() and not place.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    with partial_folder(around, team) as folder:
+    with partial_folder(around, group) as folder:
         partial = folder / "whole"
         partial.mkdir()
-        if team:
-            team.barrier()
+        if group:
+            group.barrier()
         with disk_full_is_a_user_error(path):
             yield partial
-            if team:
-                team.barrier()
+            if group:
+                group.barrier()
             to_disk(partial, folder)
         if stays:
             _replace_members(place, partial, folder, stale)
@@ -96,7 +97,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def check_can_be_written(path: str | Path, folder: bool) -> None:
-    """Raises UserError when `whole_folder`, or else `whole_file`, could not write to `path`."""
+    """Raises UserError if `whole_folder`, or `whole_file` if not `folder`, could not write to `path`."""
     path = Path(path)
     place = Path(os.path.realpath(path)) if folder else path
     try:
@@ -105,7 +106,7 @@ def check_can_be_written(path: str | Path, folder: bool) -> None:
             raise OSError(number, os.strerror(number))
         if folder and place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        with partial_folder(place if folder and _stays(path, place) else place.parent):
+        with partial_folder(place if folder and _cannot_be_replaced(path, place) else place.parent):
             pass
     except OSError as error:
         at = f" at {error.filename}" if error.filename and PARTIAL not in str(error.filename) else ""
@@ -117,7 +118,7 @@ def check_can_be_written(path: str | Path, folder: bool) -> None:
 
 @contextmanager
 def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
-    """For OSErrors that say so, and for safetensors, which says it in words alone."""
+    """Raises UserError if the block fails because the disk is full. safetensors says this only in its message."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -132,37 +133,37 @@ def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
 
 
 def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.ndarray:
-    """The array in a .npy file.
+    """Reads the array in a .npy file.
 
-    The file is mapped first. This fails before memory is allocated if the file is shorter than its header says.
+    It maps the file first. This fails before memory is allocated if the file is shorter than its header says.
 
     Args:
         mmap: r: mapped, read-only; c: mapped, changes stay in memory; None: read into memory.
 
     Raises:
-        UserError: there is no such file, or it holds no array.
+        UserError: there is no such file, or it is not a valid .npy file.
     """
     try:
         with np.errstate(over="ignore"):
             array = np.lib.format.open_memmap(path, mode=mmap or "r")
-        if not array.itemsize:  # any number of such items fits into an empty file
+        if not array.itemsize:  # an empty file could hold any number of such items
             raise ValueError("its items have no bytes")
-    except Exception as error:  # numpy reads the header as Python, and a damaged one raises many errors
+    except Exception as error:  # numpy parses the header as Python, so a damaged one raises many types
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
     return array if mmap else np.array(array)
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
-    """An .npy file. np.save writes to disk through C, and does not tell when the last bytes of a file find no room."""
+    """Writes an .npy file. np.save itself does not report that the disk is full when it writes the last bytes."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     Path(path).write_bytes(buffer.getbuffer())
 
 
 def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> None:
-    """Rows `first`, `first` + 1, … of an .npy file of `count` rows, in whatever order and by whichever process.
+    """Writes rows `first`, `first` + 1, … of an .npy file of `count` rows. Several processes may write, in any order.
 
-    The file is whole when all its rows are written. A writable memory map would die of a bus error on a full disk.
+    The file is complete when all its rows are written. With a writable memory map, a full disk would kill the process.
     """
     header = io.BytesIO()
     kind = np.lib.format.dtype_to_descr(rows.dtype)
@@ -179,12 +180,13 @@ def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> No
 
 
 def write_json(path: str | Path, value: Any) -> None:
+    """Writes a JSON file as a whole. Raises ValueError for NaN and infinity."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """The value in a JSON file; UserError when there is none."""
+    """Reads the value in a JSON file. Raises UserError if there is no such file or no JSON in it."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except PermissionError:
@@ -196,7 +198,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
+    """Returns the SHA-256 of a file's content, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -207,8 +209,8 @@ def file_digest(path: str | Path) -> str:
 # --- Moving to the final place ---
 
 
-def _stays(path: Path, place: Path) -> bool:
-    """Whether the folder at `place`, the target of `path`, cannot be replaced as a whole."""
+def _cannot_be_replaced(path: Path, place: Path) -> bool:
+    """Returns whether the folder at `place`, the target of `path`, cannot be replaced as a whole."""
     if not place.is_dir():
         return False
     with suppress(OSError):  # the working folder may be gone
@@ -218,7 +220,7 @@ def _stays(path: Path, place: Path) -> bool:
 
 
 def _replace_folder(place: Path, partial: Path, folder: Path) -> None:
-    """Moves `partial` to `place`, and what was there into `folder`; retries if another writer was faster."""
+    """Moves `partial` to `place` and the old folder into `folder`; tries again if another writer was faster."""
     while True:
         with suppress(FileNotFoundError):
             os.rename(place, folder / f"old-{secrets.token_hex(6)}")
@@ -231,6 +233,7 @@ def _replace_folder(place: Path, partial: Path, folder: Path) -> None:
 
 
 def _replace_members(place: Path, partial: Path, folder: Path, stale: Collection[str]) -> None:
+    """Moves what is in `partial` to `place`, and what had the same or a stale name into `folder`."""
     old = folder / "old"
     old.mkdir()
     new = sorted(os.listdir(partial))

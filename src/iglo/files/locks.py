@@ -1,4 +1,4 @@
-"""File locks that one process at a time can hold; the system releases them when the process ends."""
+"""File locks, which one process at a time can hold. The system releases them when the process ends."""
 
 import errno
 import os
@@ -38,13 +38,13 @@ class Lock:
 
 
 def hold(path: Path) -> Lock:
-    """Locks the file at `path`, and makes it if it is missing; does not wait.
+    """Locks the file at `path`, which it creates if it is missing; does not wait.
 
-    A holder may remove the file. Another process that has just opened it then tries again with a new file.
+    The holder may remove the file. Another process that has just opened it then tries again with a new file.
 
     Raises:
         BusyError: another holder has the lock.
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     while True:
         file = open(path, "ab")  # noqa: SIM115 (the lock closes it)

@@ -1,7 +1,7 @@
 """Temporary folders for output that is not complete yet, next to its final place.
 
-Their names are `.partial-…`, one for each writer. A writer holds a lock in its folder. A folder without a held lock is
-left from a dead writer, and the next writer removes it.
+Each writer has a folder named `.partial-…`, and holds a lock in it. A folder whose lock nobody holds was left by a
+writer that died; the next writer removes it.
 """
 
 import errno
@@ -16,18 +16,18 @@ from typing import Protocol
 
 from iglo.files import locks
 
-PARTIAL = ".partial-"  # begins the names of these folders
+PARTIAL = ".partial-"  # the beginning of the names
 LOCK = "lock"
-DAY = 24 * 3600  # seconds; without locks, an older partial folder counts as left from a dead writer
-TRIES = 100  # to make a folder, before it counts as impossible
-MANY = 1000  # files; for more, one sync of everything is faster than one for each
+DAY = 24 * 3600  # seconds; on a file system without locks, the writer of an older folder is taken for dead
+TRIES = 100  # to create a folder
+MANY = 1000  # for more files than this, one sync of the whole system is faster than one for each file
 
 
-class Team(Protocol):
-    """Processes that together write one folder; the first process makes and moves it."""
+class ProcessGroup(Protocol):
+    """Processes that write one folder together; the main process creates and moves it."""
 
     @property
-    def first(self) -> bool: ...
+    def is_main(self) -> bool: ...
 
     def barrier(self) -> None: ...
 
@@ -35,19 +35,19 @@ class Team(Protocol):
 
 
 def partial_name(around: Path, token: int) -> Path:
-    """The folder of the writer with this number."""
+    """Returns the folder of the writer with this number."""
     return around / f"{PARTIAL}{token:012x}"
 
 
 @contextmanager
-def partial_folder(around: Path, team: Team | None = None) -> Iterator[Path]:
+def partial_folder(around: Path, group: ProcessGroup | None = None) -> Iterator[Path]:
     """Yields a new folder in `around`, locked for this writer; removes it at the end."""
     around.mkdir(parents=True, exist_ok=True)
-    _remove_partials_of_the_dead(around)
+    _remove_partials_of_dead_writers(around)
     folder, lock, token = _new_folder(around)
     try:
-        if team:
-            team.broadcast_int(token)
+        if group:
+            group.broadcast_int(token)
         yield folder
     finally:
         lock.release()
@@ -64,10 +64,10 @@ def _new_folder(around: Path) -> tuple[Path, locks.Lock, int]:
         except (FileExistsError, FileNotFoundError, locks.BusyError):
             if not left or not around.is_dir():
                 raise
-            continue  # the name is taken, or another writer removed the new folder as a dead writer's
+            continue  # the name is taken, or another writer took this one for dead and removed its folder
 
 
-def _remove_partials_of_the_dead(around: Path) -> None:
+def _remove_partials_of_dead_writers(around: Path) -> None:
     for folder in around.glob(f"{PARTIAL}*"):
         with suppress(OSError, locks.BusyError):
             about = folder.lstat()
@@ -80,9 +80,9 @@ def _remove_partials_of_the_dead(around: Path) -> None:
 
 
 def to_disk(written: Path, folder: Path) -> None:
-    """Gives files the mode of new files of this process, and waits until all are on the disk.
+    """Waits until all files are on the disk, and gives them the mode of new files of this process.
 
-    Some libraries write files that only their owner may read. The mode is taken from the lock, a new file.
+    Some libraries write files that only their owner may read. The right mode is that of the lock, which is a new file.
     """
     mode = (folder / LOCK).stat().st_mode & 0o777
     paths = [written, *written.rglob("*")] if written.is_dir() else [written]
@@ -103,7 +103,7 @@ def to_disk(written: Path, folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Waits until the content of a file, or the names in a folder, are on the disk."""
     windows = os.name == "nt"
     if windows and path.is_dir():
         return  # Windows cannot do this and does not need it

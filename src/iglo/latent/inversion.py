@@ -11,7 +11,7 @@ from torch import Tensor
 from iglo.errors import UserError
 from iglo.losses.distances import Distance, Representation
 from iglo.models.geometry import Euclidean
-from iglo.models.glo import Model, encode
+from iglo.models.glo import GLOModel, encode
 from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
@@ -67,7 +67,7 @@ class Inverted:
 
 
 def invert(
-    model: Model,
+    model: GLOModel,
     images: np.ndarray,
     distance: Distance,
     runtime: Runtime,
@@ -94,7 +94,7 @@ def invert(
 
 
 def optimise_codes(
-    model: Model, images: np.ndarray, starts: Tensor, distance: Distance, runtime: Runtime, search: Search
+    model: GLOModel, images: np.ndarray, starts: Tensor, distance: Distance, runtime: Runtime, search: Search
 ) -> Inverted:
     """Optimises the codes of each image from the given starts. The generator is fixed and in evaluation mode.
 
@@ -119,7 +119,7 @@ def optimise_codes(
     return Inverted(codes, loss, steps, recorded)
 
 
-def _checked(model: Model, method: str, search: Search) -> Search:
+def _checked(model: GLOModel, method: str, search: Search) -> Search:
     """Returns the search with a number of steps; UserError if it is not possible."""
     if method not in STEPS:
         raise UserError(f"method: must be one of {', '.join(STEPS)}, got {method!r}.")
@@ -134,11 +134,11 @@ def _checked(model: Model, method: str, search: Search) -> Search:
     return search if search.steps is not None else replace(search, steps=STEPS[method])
 
 
-def _starts(model: Model, images: np.ndarray, method: str, restarts: int, seed: int, runtime: Runtime) -> Tensor:
+def _starts(model: GLOModel, images: np.ndarray, method: str, restarts: int, seed: int, runtime: Runtime) -> Tensor:
     """(N, R, d) codes, R for each image."""
     if method != "optimize":
-        return encode(model.encoder, images, model.shape, runtime)[:, None]
-    geometry, dimension = model.shape.geometry(), model.shape.dimension
+        return encode(model.encoder, images, model.config, runtime)[:, None]
+    geometry, dimension = model.config.geometry(), model.config.dimension
     drawn = geometry.sample(len(images) * restarts, dimension, torch_generator(seed, "inversion"))
     return drawn.view(len(images), restarts, dimension)
 
@@ -154,9 +154,9 @@ class _Batch:
     """
 
     def __init__(
-        self, model: Model, starts: Tensor, ids: Tensor, targets: Targets, distance: Distance, runtime: Runtime
+        self, model: GLOModel, starts: Tensor, ids: Tensor, targets: Targets, distance: Distance, runtime: Runtime
     ):
-        self.generator, self.geometry = model.generator, model.shape.geometry()
+        self.generator, self.geometry = model.generator, model.config.geometry()
         self.ids, self.targets, self.distance, self.runtime = ids, targets, distance, runtime
         self.starts = starts.shape[1]  # R
         self.codes = starts.flatten(0, 1).to(runtime.device).clone().requires_grad_(True)
@@ -208,7 +208,7 @@ class _Batch:
         return torch.arange(len(best), device=best.device) * self.starts + best
 
     def _target(self, rows: Tensor) -> Representation:
-        return self.targets.part(self.ids[(rows // self.starts).cpu()]).target
+        return self.targets.sub_batch(self.ids[(rows // self.starts).cpu()]).target
 
     def _keep_better(self, rows: Tensor, loss: Tensor, step: int) -> None:
         better = loss < self.best_loss[rows]

@@ -19,7 +19,7 @@ from iglo.files.io import read_json, write_json
 from iglo.models.geometry import Euclidean
 from iglo.progress import bar
 from iglo.randomness import sklearn_seed, torch_generator
-from iglo.runtime.device import building
+from iglo.runtime.process import building
 from iglo.runtime.threads import exact_threads
 
 JITTER = 1e-6  # added to variances; the variances of codes are about 1

@@ -1,7 +1,7 @@
-"""Distances between images: callables that return one value per image.
+"""Distances between images. They give one value per image.
 
-A distance first represents an image (its pixels, its pyramid, its features) and then compares representations, so that
-those of the targets can be computed once and kept.
+A distance first represents each image (its pixels, its pyramid, its features) and then compares representations. So the
+representations of the targets can be computed once and kept.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ Representation = list[Tensor]
 
 
 def mean_absolute(a: Tensor, *b: Tensor) -> Tensor:
-    """(B, …) beside tensors that have B rows together → (B,) float32: the mean over elements of |a − b|."""
+    """Mean of |a − b| over the elements of each row, (B,) float32; `a` has B rows, and all `b` together have B rows."""
     return _MeanAbsolute.apply(a, *b)
 
 
 def mean_square(a: Tensor, *b: Tensor) -> Tensor:
-    """(B, …) beside tensors that have B rows together → (B,) float32: the mean over elements of (a − b)²."""
+    """Mean of (a − b)² over the elements of each row, (B,) float32; the arguments are those of `mean_absolute`."""
     return (a.float() - torch.cat(b).float()).square().flatten(1).mean(1)
 
 
 class _MeanAbsolute(torch.autograd.Function):
-    """|a − b| with a float32 sum over half-precision inputs; b gets no gradient.
+    """|a − b| with a float32 sum over half-precision inputs; `b` gets no gradient.
 
-    Feature maps are large: b's rows are read where they lie, and the sign alone is kept for the way back.
+    Feature maps are large. So the rows of `b` are not copied, and only the signs are kept for the gradient.
     """
 
     @staticmethod
@@ -50,14 +50,14 @@ class _MeanAbsolute(torch.autograd.Function):
 
 
 class Distance(nn.Module):
-    """Base of the distances: `represent` once per image, `compare` once per pair."""
+    """Base of the distances: `represent` runs once per image, `compare` once per pair."""
 
     def represent(self, images: Tensor) -> Representation:
         """(B, C, H, W) float in [0, 1] → tensors with a row per image."""
         return [images]
 
     def compare(self, a: Representation, *b: Representation) -> Tensor:
-        """(B,) float32 distances of the B images of `a` to those of all `b`, one after the other."""
+        """Distances, (B,) float32, of the B images of `a` to the B images of all `b` together."""
         raise NotImplementedError
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -87,8 +87,8 @@ class L1L2(Distance):
 class LaplacianL1(Distance):
     """Σ_j 2^{2j} |L_j(a) − L_j(b)|₁ over a Laplacian pyramid, plus `l2` times the squared error.
 
-    Bojanowski et al. 2017 after Ling & Okada 2006. The sums over a level's pixels become means, which leaves the
-    weight of a level as it is: level j has 2^{-2j} of the pixels.
+    Bojanowski et al. 2017, after Ling & Okada 2006. Here the sums over the pixels of a level are means. The weight of a
+    level stays the same, because level j has 2^{-2j} of the pixels.
     """
 
     def __init__(self, levels: int = 3, l2: float = 1.0):
@@ -118,13 +118,14 @@ class LaplacianL1(Distance):
 
 
 class Perceptual(Distance):
-    """‖a − b‖₁ + Σ_i ‖φ_i(a) − φ_i(b)‖₁, each norm a mean over elements (Helman et al. 2019; after Johnson
-    et al. 2016), φ_i the features at the end of a VGG's i-th block.
+    """‖a − b‖₁ + Σ_i ‖φ_i(a) − φ_i(b)‖₁, where φ_i are the features at the end of the i-th block of a VGG.
+
+    Each norm is a mean over elements (Helman et al. 2019; after Johnson et al. 2016).
 
     Args:
-        blocks: the VGG's blocks, frozen, each ending at its last ReLU; the next one begins with the pooling.
-        mean, std: three numbers each, which the VGG expects its input to be normalised with.
-        dtype: the type in which they run.
+        blocks: the frozen blocks of the VGG. Each ends at its last ReLU; the next one begins with the pooling.
+        mean, std: three numbers each, by which the input of the VGG is normalised.
+        dtype: the type in which the blocks run.
     """
 
     def __init__(

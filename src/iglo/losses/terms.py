@@ -1,7 +1,7 @@
-"""What is minimised: a weighted sum of terms. A term returns one value per image; `Objective` averages and weighs.
+"""The terms of the objective, and their weighted sum. A term gives one value per image.
 
-Methods differ in their list of terms. Terms that look at a generated image say which codes to render; the objective
-renders all of them in one pass.
+Methods differ only in their list of terms. A rendered term names the codes to render; the objective renders the codes
+of all terms in one pass.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,53 +16,57 @@ from iglo.runtime.device import Runtime
 
 
 @dataclass(frozen=True)
-class Part:
+class SubBatch:
     """Some images of a batch.
 
     Attributes:
         ids: (B,) int64 training ids.
         images: (B, C, H, W) float in [0, 1].
-        target: the images' representation under the distance in use; empty where nothing is rendered.
-        of: images of this part in the whole batch, of which this rank has B; None: these are all.
+        target: the representation of the images under the distance; empty if no term renders.
+        whole_size: images of this sub-batch in the whole batch, which ranks share; None: this rank has all of them.
     """
 
     ids: Tensor
     images: Tensor
     target: Representation
-    of: int | None = None
+    whole_size: int | None = None
     _encoded: list[Tensor] = field(default_factory=list)
 
     @property
-    def whole(self) -> int:
-        """Images of this part in the whole batch."""
-        return self.of or len(self.ids)
+    def size(self) -> int:
+        """Images in the whole batch, over all ranks."""
+        return self.whole_size or len(self.ids)
 
     def encoded(self, encoder: nn.Module) -> Tensor:
-        """E(x) of the images, (B, d): computed once, for all terms that ask."""
+        """E(x) of the images, (B, d). It is computed once and serves all terms."""
         if not self._encoded:
             self._encoded.append(encoder(self.images))
         return self._encoded[0]
 
 
-Batch = Mapping[str, Part]
+Batch = Mapping[str, SubBatch]
 
 
 class RenderedTerm(Protocol):
-    """Distance of G(codes) to the images of a part."""
+    """A term that is the distance of G(codes) to images.
+
+    Attributes:
+        source: name of the sub-batch that the term reads.
+    """
 
     name: str
-    part: str
+    source: str
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor: ...
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor: ...
 
 
 class DirectTerm(Protocol):
-    """Any other value per image."""
+    """A term that computes its value per image, (B,), by itself."""
 
     name: str
-    part: str
+    source: str
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor: ...
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -70,62 +74,62 @@ class Reconstruction:
     """‖G(z_x), x‖ (Bojanowski et al. 2017)."""
 
     name: str = "reconstruction"
-    part: str = "current"
+    source: str = "current"
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        return model.table(batch[self.part].ids)
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        return model.codes(batch[self.source].ids)
 
 
 @dataclass(frozen=True)
 class Preservation:
-    """‖G(z_x), x‖ over earlier subsets, whose codes are frozen: only G has to keep them (Helman et al. 2019).
+    """‖G(z_x), x‖ over earlier subsets. Their codes are frozen: only G learns (Helman et al. 2019).
 
-    With sigma, ‖G(z_x + ε), x‖, ε ~ N(0, σ²I).
+    With `sigma` it is ‖G(z_x + ε), x‖, ε ~ N(0, σ²I).
     """
 
     sigma: float = 0.0
     name: str = "preservation"
-    part: str = "earlier"
+    source: str = "earlier"
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        codes = model.table(batch[self.part].ids).detach()
-        return codes + model.table.noise(codes, self.sigma, rng) if self.sigma else codes
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        codes = model.codes(batch[self.source].ids).detach()
+        return codes + model.codes.noise(codes, self.sigma, rng) if self.sigma else codes
 
 
 @dataclass(frozen=True)
 class Continuity:
-    """‖G(z_x + ε), x‖, ε ~ N(0, σ²I), not projected back (Helman et al. 2019).
+    """‖G(z_x + ε), x‖, ε ~ N(0, σ²I). The noisy code is not projected (Helman et al. 2019).
 
     Args:
-        sigma: at the start of the run.
-        end: at its end; between them σ falls in a straight line. None: as at the start.
+        sigma: σ at the start of the stage.
+        end: σ at its end; in between, σ changes linearly. None: σ is constant.
     """
 
     sigma: float
     end: float | None = None
     name: str = "continuity"
-    part: str = "current"
+    source: str = "current"
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        codes = model.table(batch[self.part].ids)
-        sigma = self.sigma if self.end is None else (1 - done) * self.sigma + done * self.end
-        return codes + model.table.noise(codes, sigma, rng)
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        codes = model.codes(batch[self.source].ids)
+        sigma = self.sigma if self.end is None else (1 - progress) * self.sigma + progress * self.end
+        return codes + model.codes.noise(codes, sigma, rng)
 
 
 @dataclass(frozen=True)
 class Autoencoding:
-    """‖G(E(x)), x‖: the encoder's code in the place of the learned one, projected to where codes may lie."""
+    """‖G(E(x)), x‖. The code of the encoder, projected to where codes may lie, replaces the learned one."""
 
     name: str = "autoencoding"
-    part: str = "current"
+    source: str = "current"
 
-    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        return model.table.project(batch[self.part].encoded(model.encoder))
+    def codes(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        return model.codes.project(batch[self.source].encoded(model.encoder))
 
 
 @dataclass(frozen=True)
 class CodeDistance:
-    """λ1·‖a − b‖₁ + λ2·‖a − b‖₂², each a mean over coordinates."""
+    """λ1·‖a − b‖₁ + λ2·‖a − b‖₂². Both norms are means over the coordinates."""
 
     l1: float
     l2: float
@@ -137,66 +141,66 @@ class CodeDistance:
 
 @dataclass(frozen=True)
 class CodeRegression:
-    """Distance of E(x) to z_x, codes fixed (Helman et al. 2019, section 3.4)."""
+    """Distance of E(x) to z_x; the codes are fixed (Helman et al. 2019, section 3.4)."""
 
     distance: CodeDistance
     name: str = "code_regression"
-    part: str = "current"
+    source: str = "current"
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        part = batch[self.part]
-        return self.distance(part.encoded(model.encoder), model.table(part.ids).detach())
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        images = batch[self.source]
+        return self.distance(images.encoded(model.encoder), model.codes(images.ids).detach())
 
 
 @dataclass(frozen=True)
 class RenderedPairs:
-    """Distance of E(G(z')) to z', with z' = z_x + N(0, σ²I) projected to where codes may lie: free pairs, G fixed.
+    """Distance of E(G(z')) to z', with z' = z_x + N(0, σ²I) projected to where codes may lie; G is fixed.
 
-    Where codes have a part that images share, as that of a class, z' has another image's: its content in another class.
+    If images share codes, as those of a class do, z' takes the shared code of another image of the batch.
     """
 
     distance: CodeDistance
     sigma: float
     name: str = "rendered_pairs"
-    part: str = "current"
+    source: str = "current"
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
         with torch.no_grad():
-            codes = model.table.recombine(model.table(batch[self.part].ids), rng)
-            codes = model.table.project(codes + model.table.noise(codes, self.sigma, rng))
+            codes = model.codes.recombine(model.codes(batch[self.source].ids), rng)
+            codes = model.codes.project(codes + model.codes.noise(codes, self.sigma, rng))
             images = rendered(model.generator, codes)
         return self.distance(model.encoder(images), codes)
 
 
 @dataclass(frozen=True)
 class CodePenalty:
-    """The mean square of E(x)'s coordinates (regularised autoencoder: Ghosh et al. 2020, equation 5)."""
+    """Mean square of the coordinates of E(x) (regularised autoencoder: Ghosh et al. 2020, equation 5)."""
 
     name: str = "code_penalty"
-    part: str = "current"
+    source: str = "current"
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        return batch[self.part].encoded(model.encoder).float().square().mean(1)
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        return batch[self.source].encoded(model.encoder).float().square().mean(1)
 
 
 @dataclass(frozen=True)
 class CodeDecay:
-    """‖c‖² of one factor's codes (Gabbay & Hoshen 2019, equation 2).
+    """‖c‖² of the codes of one table (Gabbay & Hoshen 2019, equation 2).
 
-    On the batch's rows only: decay in a dense Adam moves every row at every step, at full step length, and the codes
-    collapse.
+    Only the codes of the batch decay. Decay in a dense Adam would move every row at every step by the full step length,
+    and the codes would collapse.
     """
 
-    factor: str
+    table: str
     name: str = "decay"
-    part: str = "current"
+    source: str = "current"
 
-    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0) -> Tensor:
-        return model.table.factors[self.factor](batch[self.part].ids).square().sum(1)
+    def __call__(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0) -> Tensor:
+        return model.codes.tables[self.table](batch[self.source].ids).square().sum(1)
 
 
 def rendered(generator: nn.Module, codes: Tensor) -> Tensor:
-    """G(codes) in evaluation mode; the generator is left in the mode that it was in."""
+    """Computes G(codes) in evaluation mode, and then restores the mode of the generator."""
     mode = generator.training
     images = generator.eval()(codes)
     generator.train(mode)
@@ -204,14 +208,15 @@ def rendered(generator: nn.Module, codes: Tensor) -> Tensor:
 
 
 class Objective:
-    """The weighted sum of terms, each a mean over the images of its part; a term of weight 0 is not built.
+    """The weighted sum of terms. Each term is a mean over the images of its sub-batch; a term of weight 0 is left out.
 
-    Of a batch that ranks share, each rank has its share of the sum: the sum over ranks is the value of the whole batch.
+    With several ranks, each rank computes its share. The sum over the ranks is the value of the whole batch.
 
     Args:
         terms: (weight, term) pairs.
-        distance: between rendered images and their targets; None where no term renders.
-        runtime: of a training, whose one generator renders batches of one size again and again; None: else.
+        distance: distance of rendered images to their targets; None if no term renders.
+        runtime: given in a training, where one generator renders batches of one size many times: a GPU then replays
+            its kernels as a graph.
     """
 
     def __init__(
@@ -221,39 +226,36 @@ class Objective:
         runtime: Runtime | None = None,
     ):
         self.weights = {term.name: weight for weight, term in terms if weight}
-        self.parts = {term.name: term.part for weight, term in terms if weight}
+        self.sources = {term.name: term.source for weight, term in terms if weight}
         self.rendered = [term for weight, term in terms if weight and hasattr(term, "codes")]
         self.direct = [term for weight, term in terms if weight and not hasattr(term, "codes")]
         self.distance, self.runtime = distance, runtime
-        self.replayed: Callable[..., Tensor] | None = None
-
-    @property
-    def names(self) -> list[str]:
-        return list(self.weights)
+        self.graphed: Callable[..., Tensor] | None = None
 
     def __call__(
-        self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float = 0.0
+        self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float = 0.0
     ) -> tuple[Tensor, dict[str, Tensor], int]:
-        """The scalar to minimise, each term's mean (detached), and how many images were presented: to the generator
-        where a term renders, else to the terms.
+        """Computes the scalar to minimise, the mean of each term (detached) and the number of images seen.
+
+        The images seen are those that the generator renders; if no term renders, those that the terms read.
 
         Args:
-            done: the share of the run that lies behind, in [0, 1).
+            progress: the share of the stage that is done, in [0, 1).
         """
-        drawn = self._render(model, batch, rng, done)
-        values = drawn | {term.name: term(model, batch, rng, done) for term in self.direct}
-        share = {name: len(values[name]) / batch[part].whole for name, part in self.parts.items()}
+        drawn = self._render(model, batch, rng, progress)
+        values = drawn | {term.name: term(model, batch, rng, progress) for term in self.direct}
+        share = {name: len(values[name]) / batch[source].size for name, source in self.sources.items()}
         means = {name: values[name].mean() for name in self.weights}
         total = sum(weight * share[name] * means[name] for name, weight in self.weights.items())
-        images_seen = sum(batch[self.parts[name]].whole for name in (drawn or values))
+        images_seen = sum(batch[self.sources[name]].size for name in (drawn or values))
         return total, {name: mean.detach() * share[name] for name, mean in means.items()}, images_seen
 
-    def _render(self, model: nn.Module, batch: Batch, rng: torch.Generator, done: float) -> dict[str, Tensor]:
-        """One pass through the generator and the distance's network for the codes of all terms."""
+    def _render(self, model: nn.Module, batch: Batch, rng: torch.Generator, progress: float) -> dict[str, Tensor]:
+        """Renders and compares the codes of all terms in one pass through the generator and the distance."""
         if not self.rendered:
             return {}
-        codes = [term.codes(model, batch, rng, done) for term in self.rendered]
-        targets = [level for term in self.rendered for level in batch[term.part].target]
+        codes = [term.codes(model, batch, rng, progress) for term in self.rendered]
+        targets = [level for term in self.rendered for level in batch[term.source].target]
         distances = self._rendering(model.generator)(torch.cat(codes), *targets)
         pieces = distances.split([len(piece) for piece in codes])
         return {term.name: piece for term, piece in zip(self.rendered, pieces, strict=True)}
@@ -261,24 +263,25 @@ class Objective:
     def _rendering(self, generator: nn.Module) -> Callable[..., Tensor]:
         if self.runtime is None:
             return _Rendering(generator, self.distance, len(self.rendered))
-        if self.replayed is None:
-            self.replayed = self.runtime.replayed(_Rendering(generator, self.distance, len(self.rendered)))
-        return self.replayed
+        if self.graphed is None:
+            self.graphed = self.runtime.replayed(_Rendering(generator, self.distance, len(self.rendered)))
+        return self.graphed
 
 
 class _Rendering(nn.Module):
-    """Codes → distances of G(codes) to the images of several parts, whose representations come level by level.
+    """Codes → distances of G(codes) to the images of several sub-batches.
 
-    Of its weights only the generator's are parameters: those of the distance never change.
+    The representations of the images come level by level. Only the weights of the generator are parameters; those of
+    the distance never change.
     """
 
-    def __init__(self, generator: nn.Module, distance: Distance, parts: int):
+    def __init__(self, generator: nn.Module, distance: Distance, sources: int):
         super().__init__()
-        self.generator, self.parts = generator, parts
+        self.generator, self.sources = generator, sources
         self.represent, self.compare = distance.represent, distance.compare
 
     def forward(self, codes: Tensor, *levels: Tensor) -> Tensor:
         """(B, d) → (B,)"""
-        count = len(levels) // self.parts
+        count = len(levels) // self.sources
         targets = [list(levels[start : start + count]) for start in range(0, len(levels), count)]
         return self.compare(self.represent(self.generator(codes)), *targets)

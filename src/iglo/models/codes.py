@@ -1,6 +1,9 @@
-"""The learned codes: a table with a row per key, and what its rows start from."""
+"""The learned codes: tables with a row per image or per class, and the starts of their rows."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,102 +11,176 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iglo.files.io import read_array, write_array, write_rows
+from iglo.models.config import TableConfig
 from iglo.models.geometry import Euclidean
-from iglo.runtime.device import send
+from iglo.runtime.device import Runtime, send
 from iglo.runtime.threads import exact_threads
 
 PCA_IMAGES, PCA_CHUNK = 10_000, 16_384  # images that components are fitted on, and that are transformed at once
 
 
-class Factor(nn.Module):
-    """One learned code per key.
+@dataclass(frozen=True)
+class Shard:
+    """The rows of a table that one rank holds, of a table with a row per image.
+
+    Attributes:
+        first: id of the image of the first row.
+        count: rows of the whole table.
+    """
+
+    first: int
+    count: int
+
+
+class CodeTable(nn.Module):
+    """A table of learned codes: one row per image, or one row per class that images share.
 
     Args:
-        codes: (K, d) float32, the starting codes, allowed by the geometry. They are taken as they are: to project what
-            is projected changes last bits.
-        geometry: where they may lie.
-        keys: (N,) int64, the row of each image, or None when every image has a row of its own.
-        noisy: whether the table's noise reaches these codes.
-        first: the image of the first row, where the table is a rank's block of rows.
+        codes: (K, d) float32, the starting codes. They must already lie where the geometry allows, because projecting
+            a code twice changes its last bits.
+        geometry: where the codes may lie.
+        keys: (N,) int64, the row of each image; None: every image has its own row.
+        noisy: whether `Codes.noise` reaches these codes.
+        shard: the rows that this rank holds; None: all rows.
     """
 
     def __init__(
-        self, codes: Tensor, geometry: Euclidean, keys: Tensor | None = None, noisy: bool = True, first: int = 0
+        self,
+        codes: Tensor,
+        geometry: Euclidean,
+        keys: Tensor | None = None,
+        noisy: bool = True,
+        shard: Shard | None = None,
     ):
         super().__init__()
-        self.codes = nn.Parameter(codes)
-        self.codes.by_image = keys is None  # so that each rank has rows of its own
-        self.geometry, self.noisy, self.first = geometry, noisy, first
+        self.weight = nn.Parameter(codes)
+        self.weight.by_image = keys is None  # so that each rank has rows of its own
+        self.geometry, self.noisy, self.shard = geometry, noisy, shard or Shard(0, len(codes))
         self.register_buffer("keys", keys, persistent=False)
 
     def rows(self, ids: Tensor) -> Tensor:
+        """(B,) image ids → (B,) rows of this rank's table."""
         if self.keys is not None:
             return self.keys[ids]
-        return ids - self.first if self.first else ids
+        return ids - self.shard.first if self.shard.first else ids
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B,) image ids → (B, d) codes, whose gradient reaches the batch's rows only."""
-        return F.embedding(self.rows(ids), self.codes, sparse=True)
+        """(B,) image ids → (B, d) codes. The gradient reaches only the rows of the batch."""
+        return F.embedding(self.rows(ids), self.weight, sparse=True)
+
+    @property
+    def values(self) -> Tensor:
+        """(N, d) the code of every image of this rank, without gradient."""
+        return self.weight.detach() if self.keys is None else self.weight.detach()[self.keys]
+
+    def save(self, folder: Path, name: str, is_main: bool) -> None:
+        """Writes `NAME_codes.npy`, and `NAME_keys.npy` if images share codes. Each rank writes its own rows."""
+        codes = self.weight.detach().cpu().numpy()
+        if self.keys is None:
+            write_rows(folder / f"{name}_codes.npy", codes, self.shard.first, self.shard.count)
+        elif is_main:
+            write_array(folder / f"{name}_codes.npy", codes)
+            write_array(folder / f"{name}_keys.npy", self.keys.cpu().numpy())
+
+    @classmethod
+    def load(cls, folder: Path, name: str, config: TableConfig, runtime: Runtime) -> "CodeTable":
+        """Reads what `save` wrote: of a table with a row per image, the rows of this rank.
+
+        The codes are mapped into memory: rows that are not asked for stay on disk.
+        """
+        path = folder / f"{name}_codes.npy"
+        if config.shared:
+            codes, keys = (torch.from_numpy(read_array(folder / f"{name}_{part}.npy")) for part in ("codes", "keys"))
+            return cls(codes, config.geometry, keys, config.noisy)
+        whole = read_array(path, mmap="c")
+        block = runtime.local_slice(len(whole))
+        codes = torch.from_numpy(np.asarray(whole[block]))
+        return cls(codes, config.geometry, noisy=config.noisy, shard=Shard(block.start, len(whole)))
 
 
-class LatentTable(nn.Module):
-    """Factors side by side; an image's code is the concatenation of its factors' codes.
+class Codes(nn.Module):
+    """All codes of a model: tables side by side. An image's code is the concatenation of its codes in each table.
 
-    GLO has one factor, keyed by image; class and content has two, one of them keyed by label.
+    GLO has one table with a row per image. Class and content has two: one with a row per class, one with a row per
+    image.
     """
 
-    def __init__(self, **factors: Factor):
+    def __init__(self, **tables: CodeTable):
         super().__init__()
-        self.factors = nn.ModuleDict(factors)
+        self.tables = nn.ModuleDict(tables)
+
+    @classmethod
+    def load(cls, folder: Path, configs: Mapping[str, TableConfig], runtime: Runtime) -> "Codes":
+        """Reads the tables that `save` wrote, in the order of `configs`."""
+        return cls(**{name: CodeTable.load(folder, name, config, runtime) for name, config in configs.items()})
+
+    def save(self, folder: Path, is_main: bool = True) -> None:
+        """Writes every table. With several ranks, each rank writes its own rows, and the main rank the shared codes."""
+        for name, table in self.tables.items():
+            table.save(folder, name, is_main)
 
     @property
     def dimension(self) -> int:
-        return sum(factor.codes.shape[1] for factor in self.factors.values())
+        """Length of an image's code."""
+        return sum(table.weight.shape[1] for table in self.tables.values())
+
+    @property
+    def values(self) -> Tensor:
+        """(N, d) the code of every image of this rank, without gradient."""
+        values = [table.values for table in self.tables.values()]
+        return values[0] if len(values) == 1 else torch.cat(values, dim=1)
+
+    def of(self, ids: np.ndarray) -> Tensor:
+        """(B,) ids of images of this rank → (B, d) codes, without gradient."""
+        return self(torch.from_numpy(ids).to(next(self.parameters()).device)).detach()
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B,) image ids → (B, d) codes."""
-        return torch.cat([factor(ids) for factor in self.factors.values()], dim=1)
+        return torch.cat([table(ids) for table in self.tables.values()], dim=1)
 
-    def shares(self, codes: Tensor) -> tuple[Tensor, ...]:
-        """(B, d) → views of each factor's columns."""
-        return codes.split([factor.codes.shape[1] for factor in self.factors.values()], dim=1)
+    def split(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """(B, d) codes → a view of the columns of each table."""
+        return codes.split([table.weight.shape[1] for table in self.tables.values()], dim=1)
 
     def project(self, codes: Tensor) -> Tensor:
-        """(B, d) → (B, d): each factor's share moved to where its codes may lie."""
-        pairs = zip(self.factors.values(), self.shares(codes), strict=True)
-        return torch.cat([factor.geometry.project(share) for factor, share in pairs], dim=1)
+        """(B, d) → (B, d): moves the columns of each table to where its codes may lie."""
+        pairs = zip(self.tables.values(), self.split(codes), strict=True)
+        return torch.cat([table.geometry.project(columns) for table, columns in pairs], dim=1)
 
     def recombine(self, codes: Tensor, rng: torch.Generator) -> Tensor:
-        """(B, d) → (B, d): the share of each factor that images have in common goes to another image of the batch."""
-        shares = []
-        for factor, share in zip(self.factors.values(), self.shares(codes), strict=True):
-            order = None if factor.keys is None else send(torch.randperm(len(share), generator=rng), share.device)
-            shares.append(share if order is None else share[order])
-        return torch.cat(shares, dim=1)
+        """(B, d) → (B, d): gives the shared codes of each image to another image of the batch."""
+        columns = []
+        for table, own in zip(self.tables.values(), self.split(codes), strict=True):
+            order = None if table.keys is None else send(torch.randperm(len(own), generator=rng), own.device)
+            columns.append(own if order is None else own[order])
+        return torch.cat(columns, dim=1)
 
     @torch.no_grad()
     def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
-        """(B, d) noise N(0, σ²I) for the codes, 0 for factors that have none. Drawn on the CPU, so that a stream is the
-        same on every device."""
+        """(B, d) noise N(0, σ²I) for the codes (B, d); 0 in the columns of tables without noise.
+
+        It is drawn on the CPU, so that a random stream is the same on every device.
+        """
         noise = sigma * send(torch.randn(codes.shape, generator=rng, dtype=torch.float32), codes.device)
-        for factor, share in zip(self.factors.values(), self.shares(noise), strict=True):
-            if not factor.noisy:
-                share.zero_()
+        for table, columns in zip(self.tables.values(), self.split(noise), strict=True):
+            if not table.noisy:
+                columns.zero_()
         return noise
 
 
 def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
-    """(count, d) float32 codes drawn from the geometry's prior."""
+    """Draws (count, d) float32 codes from the normal prior of the geometry."""
     return geometry.sample(count, dimension, rng)
 
 
 @exact_threads()
 def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
-    """Codes that start as the images' principal components (as in minimal GLO and LORD's starts), scaled to the radius.
+    """Computes codes that start as principal components of the images, scaled to the radius (as in minimal GLO, LORD).
 
     Args:
         images: (N, H, W, C) uint8. Components are fitted on at most 10,000 of them, at 32×32 or less.
-        dimension: d; coordinates beyond the images' rank start as small noise.
+        dimension: length d of a code; coordinates beyond the rank of the images start as small noise.
 
     Returns:
         (N, d) float32, with the geometry's radius as root mean square length.

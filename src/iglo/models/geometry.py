@@ -1,4 +1,4 @@
-"""Where codes may lie: free, in a ball, or on a sphere. The only place that knows."""
+"""Where codes may lie: anywhere, in a ball, or on a sphere. No other module knows the difference."""
 
 import math
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Euclidean:
-    """Free codes. `radius` is the length that a typical code starts with, √d for unit variance per coordinate."""
+    """Codes may lie anywhere. `radius` is the root mean square length of the starting codes; √d gives unit variance."""
 
     radius: float
 
     def project(self, codes: Tensor) -> Tensor:
-        """(…, d) → (…, d): the nearest allowed code of each."""
+        """(…, d) → (…, d): moves each code to the nearest allowed one."""
         return codes
 
     def sample(self, count: int, dimension: int, rng: torch.Generator) -> Tensor:
-        """(count, d) draws from the prior: normal with the radius as its root mean square length."""
+        """Draws (count, d) normal codes with the radius as root mean square length, and projects them."""
         normal = torch.randn(count, dimension, generator=rng, dtype=torch.float32)
         return self.project(normal * (self.radius / math.sqrt(dimension)))
 

@@ -1,9 +1,8 @@
-"""The model: a generator, its table of codes and, in the end, an encoder; and the folder that holds them."""
+"""The model: a generator, its codes and an encoder; and the folder that holds them."""
 
 import math
-from dataclasses import asdict, dataclass
+import os
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,113 +13,80 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from iglo.errors import UserError
-from iglo.files.io import read_array, read_json, write_array, write_json, write_rows
-from iglo.models.codes import Factor, LatentTable
-from iglo.models.geometry import make_geometry
-from iglo.models.networks import Encoder, Generator
-from iglo.models.snapshots import Snapshots
-from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate
-from iglo.params.run_record import RunRecord, parse_run
+from iglo.files.io import read_json, write_json
+from iglo.models.codes import Codes
+from iglo.models.config import ModelConfig, config_record, parse_config
 from iglo.runtime.device import Runtime
 
 
-@dataclass(frozen=True)
-class Shape:
-    """All that is needed to build the networks again."""
-
-    dimension: PositiveInt
-    image_size: ImageSize
-    channels: Channels
-    width: PositiveInt
-    constraint: Literal["none", "ball", "sphere"]
-    radius: Rate | None
-
-    def geometry(self):
-        return make_geometry(self.constraint, self.radius, self.dimension)
-
-    def generator(self) -> Generator:
-        return Generator(self.dimension, self.image_size, self.channels, self.width)
-
-    def encoder(self, width: int) -> Encoder:
-        return Encoder(self.dimension, self.image_size, self.channels, width)
-
-
-class Model(nn.Module):
-    """Generator and codes, with the record of the stages so far.
+class GLOModel(nn.Module):
+    """A generator, the codes of its training images and, once trained, an encoder.
 
     Attributes:
-        subset_id: (N,) int32, the round that first learned each image's code; 0: none yet.
-        snapshots: how the same images are drawn after each stage.
-        log: a row per stage and epoch.
+        config: its kind and its sizes.
+        codes: the learned codes; `codes(ids)` are those of a batch.
         encoder: finds the code of an image; None before it is trained.
-        run: values of the stage that last trained the generator, or None.
     """
 
-    def __init__(
-        self, shape: Shape, generator: nn.Module, table: LatentTable, subset_id: np.ndarray, snapshots: Snapshots
-    ):
+    def __init__(self, config: ModelConfig, generator: nn.Module, codes: Codes, encoder: nn.Module | None = None):
         super().__init__()
-        self.shape, self.generator, self.table = shape, generator, table
-        self.subset_id, self.snapshots = subset_id, snapshots
-        self.log: list[dict[str, Any]] = []
-        self.encoder: Encoder | None = None
-        self.run: RunRecord | None = None
+        self.config, self.generator, self.codes = config, generator, codes
+        self.encoder = encoder
 
-    @property
-    def codes(self) -> Tensor:
-        """(N, d) the code of every training image; of several ranks, the block of this one."""
-        return self.table.factors["image"].codes.detach()
-
-    def codes_of(self, ids: np.ndarray) -> Tensor:
-        """(B, d) the codes of images that are this rank's."""
-        return self.codes[self.table.factors["image"].rows(torch.from_numpy(ids))]
-
-    def save(self, folder: Path) -> None:
-        """Writes the model; of several ranks, each its own codes, and the one with the first of them the rest."""
-        first = self.table.factors["image"].first
-        write_rows(folder / "codes.npy", self.codes.cpu().numpy(), first, len(self.subset_id))
-        if first:
+    def save(self, folder: Path, is_main: bool = True) -> None:
+        """Writes the model. With several ranks, each rank writes its codes, and the main rank also the rest."""
+        self.codes.save(folder, is_main)
+        if not is_main:
             return
         save_network(self.generator, folder / "generator.safetensors")
-        write_array(folder / "subset_id.npy", self.subset_id)
-        self.snapshots.save(folder)
         width = None if self.encoder is None else self.encoder.width
         if width:
             save_network(self.encoder, folder / "encoder.safetensors")
-        record = {
-            "shape": asdict(self.shape),
-            "encoder_width": width,
-            "log": self.log,
-            "run": self.run and asdict(self.run),
-        }
-        write_json(folder / "model.json", record)
+        write_json(folder / "model.json", {"config": config_record(self.config), "encoder_width": width})
 
     @classmethod
-    def load(cls, folder: str | Path, runtime: Runtime) -> "Model":
-        """The model in a folder that `save` wrote, with this rank's block of the codes; UserError when it is not one.
+    def load(cls, folder: str | Path, runtime: Runtime) -> "GLOModel":
+        """Reads the model in a folder that `save` wrote, with this rank's rows of the codes.
 
-        Codes are mapped: those that are not asked for stay on disk, those that are learned in memory.
+        Raises:
+            UserError: the folder holds no model.
         """
         folder = Path(folder)
-        record = read_json(folder / "model.json")
-        try:
-            shape, width, log = Shape(**record["shape"]), record["encoder_width"], record["log"]
-            run = parse_run(record)
-        except (KeyError, TypeError, UserError):
-            raise UserError(
-                f"{folder / 'model.json'}: describes no model; run the stage that makes it again."
-            ) from None
-        subset_id = read_array(folder / "subset_id.npy")
-        block = runtime.block(len(subset_id))
-        codes = torch.from_numpy(np.asarray(read_array(folder / "codes.npy", mmap="c")[block]))
-        snapshots = Snapshots.load(folder)
-        generator = load_network(shape.generator(), folder / "generator.safetensors")
-        table = LatentTable(image=Factor(codes, shape.geometry(), first=block.start))
-        model = cls(shape, runtime.place(generator), table.to(runtime.device), subset_id, snapshots)
-        model.log, model.run = log, run
+        config, width = _read_config(folder)
+        generator = runtime.to_device(load_network(config.generator(), folder / "generator.safetensors"))
+        codes = Codes.load(folder, config.tables(), runtime).to(runtime.device)
+        encoder = None
         if width:
-            model.encoder = runtime.place(load_network(shape.encoder(width), folder / "encoder.safetensors"))
-        return model
+            encoder = runtime.to_device(load_network(config.encoder(width), folder / "encoder.safetensors"))
+        return cls(config, generator, codes, encoder)
+
+
+def kind_of(folder: str | Path) -> str:
+    """The kind of the trained model in a folder.
+
+    Raises:
+        UserError: there is no trained model.
+        OSError: the folder cannot be read.
+    """
+    path = Path(folder) / "model.json"
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder}: holds no trained model (there is no {path.name}); run `dvc repro` (for class and content in "
+            "disentangle/), or name another folder."
+        ) from None
+    return _read_config(Path(folder))[0].kind
+
+
+def _read_config(folder: Path) -> tuple[ModelConfig, int | None]:
+    """The config of a model and the width of its encoder, None if it has none."""
+    path = folder / "model.json"
+    record = read_json(path)
+    try:
+        return parse_config(record["config"]), record["encoder_width"]
+    except (KeyError, TypeError, UserError):
+        raise UserError(f"{path}: describes no model; run the stage that makes it again.") from None
 
 
 def save_network(network: nn.Module, path: Path) -> None:
@@ -164,7 +130,7 @@ def _join_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
 
 
 @torch.inference_mode()
-def decode(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: int = 256) -> np.ndarray:
+def render(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: int = 256) -> np.ndarray:
     """(N, d) codes → (N, H, W, C) float32 images in [0, 1], the generator in evaluation mode, in full precision."""
     generator.eval()
     images = runtime.map_batches(lambda piece: generator(piece.to(runtime.device)).cpu(), codes.split(batch_size))
@@ -172,7 +138,9 @@ def decode(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: in
 
 
 @torch.inference_mode()
-def encode(encoder: nn.Module, images: np.ndarray, shape: Shape, runtime: Runtime, batch_size: int = 256) -> Tensor:
+def encode(
+    encoder: nn.Module, images: np.ndarray, config: ModelConfig, runtime: Runtime, batch_size: int = 256
+) -> Tensor:
     """(N, H, W, C) uint8 → (N, d) codes, projected to where codes may lie."""
     encoder.eval()
 
@@ -180,4 +148,4 @@ def encode(encoder: nn.Module, images: np.ndarray, shape: Shape, runtime: Runtim
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device)
         return encoder(batch.permute(0, 3, 1, 2).float() / 255).cpu()
 
-    return shape.geometry().project(runtime.map_batches(codes_of, range(0, len(images), batch_size)))
+    return config.geometry().project(runtime.map_batches(codes_of, range(0, len(images), batch_size)))

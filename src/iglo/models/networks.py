@@ -1,4 +1,4 @@
-"""Generator and encoder: DCGAN bodies (Radford et al. 2016) whose depth follows the image size."""
+"""Generators and encoders: DCGAN networks (Radford et al. 2016). A larger image has more blocks."""
 
 import math
 from itertools import pairwise
@@ -7,17 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from iglo.runtime.device import building
+from iglo.runtime.process import building
 
 
 class Generator(nn.Module):
-    """Code → image: to 4×4, then stride-2 transposed convolutions with batch norm and ReLU, a sigmoid at the end.
+    """Code → image. A first layer gives 4×4, then stride-2 transposed convolutions with batch norm and ReLU double the
+    side; the last one ends in a sigmoid.
 
     Args:
-        dimension: d of the code.
-        image_size: 16, 32, 64 or 128.
-        channels: of the image, 1 or 3.
-        width: channels before the last layer; each block towards the code has twice as many, at most 8 times.
+        dimension: length d of a code.
+        image_size: side of the image in pixels: 16, 32, 64 or 128.
+        channels: channels of the image, 1 or 3.
+        width: channels before the last layer. Each block towards the code has twice as many, at most 8 times as many.
     """
 
     @building()
@@ -38,14 +39,15 @@ class Generator(nn.Module):
 
 
 class ModulatedGenerator(nn.Module):
-    """As `Generator` of both codes, with every block scaled and shifted by the class code too (FiLM: Perez et al. 2018;
+    """A generator of both codes, whose blocks are also scaled and shifted by the class code (FiLM: Perez et al. 2018;
     Gabbay & Hoshen 2019 use the same idea as adaptive instance normalisation).
 
-    Both codes make the first 4×4: scales and shifts alone are the same at every place of an image, and draw no class
-    where the content says nothing.
+    The first layer reads both codes. Scales and shifts are the same at every place of an image, so they could not draw
+    the shape of a class by themselves.
 
     Args:
-        class_dimension, content_dimension: of the two codes, which come side by side, the class first.
+        class_dimension, content_dimension: lengths of the two codes, which come side by side, the class first.
+        image_size, channels, width: as for `Generator`.
     """
 
     @building()
@@ -71,10 +73,11 @@ class ModulatedGenerator(nn.Module):
 
 
 class PairEncoder(nn.Module):
-    """Image → class code and content code side by side, each read by an encoder of its own.
+    """Image → class code and content code side by side. Each code has its own encoder.
 
     Args:
-        class_dimension, content_dimension: of the two codes; the others as Generator's.
+        class_dimension, content_dimension: lengths of the two codes.
+        image_size, channels, width: as for `Generator`.
     """
 
     @building()
@@ -90,10 +93,7 @@ class PairEncoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Image → code: DCGAN's discriminator body, which ends in a linear layer instead of a sigmoid.
-
-    Arguments as Generator's.
-    """
+    """Image → code: the discriminator of DCGAN, with a linear layer at its end. Arguments as for `Generator`."""
 
     @building()
     def __init__(self, dimension: int, image_size: int, channels: int, width: int):
@@ -113,12 +113,12 @@ class Encoder(nn.Module):
 
 
 def body_widths(image_size: int, width: int) -> list[int]:
-    """Channels of the blocks from the image (image_size/2) to the code (4×4)."""
+    """Channels of the blocks, in order from the image (side image_size/2) to the code (4×4)."""
     return [width * min(2**block, 8) for block in range(int(math.log2(image_size)) - 2)]
 
 
 def initialise(network: nn.Module, rng: torch.Generator) -> nn.Module:
-    """DCGAN's start, drawn from `rng`: weights N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0."""
+    """Draws the starting weights of DCGAN from `rng`: weights N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0."""
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):

@@ -1,4 +1,4 @@
-"""Pictures of the same training images, taken along the stages of a run."""
+"""Snapshots: how the generator draws the same training images in the course of the training."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from iglo.files.io import read_array, read_json, write_array, write_json
 from iglo.randomness import numpy_generator
 
-PICTURED = 12  # images, a third of them of the first subset
+PICTURED = 12  # images; a third of them is from the first subset
 
 
 class Snapshots:
-    """Frames of K images, each with the stage and the epoch at which it was taken.
+    """Frames with K images each, and the stage and the epoch of each frame.
 
     Args:
         ids: (K,) int64 training ids.
@@ -25,15 +25,15 @@ class Snapshots:
         self.frames: list[Tensor] = []  # (K, H, W, C) uint8
 
     @classmethod
-    def drawn(cls, first_subset: np.ndarray, count: int, seed: int) -> "Snapshots":
-        """An empty snapshots of images drawn by seed from `count`, a third of them from the first subset."""
+    def of_random_images(cls, first_subset: np.ndarray, count: int, seed: int) -> "Snapshots":
+        """No frames yet, of images drawn at random from `count`; a third of them is from the first subset."""
         rng = numpy_generator(seed, "album")
         first = rng.permutation(first_subset)[: PICTURED // 3]
         others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
         return cls(torch.from_numpy(np.concatenate([first, others[: PICTURED - len(first)]])))
 
     def add(self, stage: str, epoch: int, frame: Tensor) -> None:
-        """Keeps a frame, in the place of an older one of the same stage and epoch."""
+        """Adds a frame. It replaces an older frame of the same stage and epoch."""
         if (stage, epoch) in self.places:
             self.frames[self.places.index((stage, epoch))] = frame
         else:

@@ -7,47 +7,54 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from iglo.files.io import file_digest, read_json
-from iglo.params.fields import NonNegativeInt, Weight, between, parse
-from iglo.params.sections import ClassContentParams, DataParams, Params
+from iglo.params.class_content import ClassContentParams
+from iglo.params.fields import Blocks, LossName, NonNegativeInt, Precision, Text, Weight, section
+from iglo.params.pipeline import Params
+from iglo.params.sections import DataParams
+from iglo.params.validate import parse
 
 OF = "of"  # the key in a metrics or priors file that names its model
 
 
-@dataclass(frozen=True)
+@section
 class Network:
-    """A pretrained or random network: torchvision's name, and imagenet, random or a .safetensors file."""
+    """A pretrained or random network."""
 
-    network: str
-    weights: str
+    network: Text
+    """torchvision's name."""
+    weights: Text
+    """imagenet, random or a .safetensors file."""
 
 
-@dataclass(frozen=True)
+@section
 class Loss(Network):
     """The distance that the model was trained with; inversion uses it too."""
 
-    name: Literal["perceptual", "l1", "l2", "l1_l2", "lap_l1"]
-    blocks: Annotated[int, between(1, 5)]
+    name: LossName
+    """As in params.yaml."""
+    blocks: Blocks
+    """As in params.yaml."""
 
 
-@dataclass(frozen=True)
+@section
 class RunRecord:
-    """The values of the stage that last trained the generator.
-
-    Attributes:
-        noise: standard deviation of the noise on codes at the end of that stage, per coordinate.
-        data: the source of the images, as in `data_record`, and the counts `train` and `test`.
-    """
+    """The values of the stage that last trained the generator."""
 
     method: Literal["glo", "incremental", "class_content"]
+    """The pipeline and its method."""
     seed: NonNegativeInt
-    precision: Literal["fp32", "tf32", "bf16"]
+    """As in params.yaml."""
+    precision: Precision
+    """As in params.yaml."""
     noise: Weight
+    """Standard deviation of the noise on codes at the end of that stage, per coordinate."""
     loss: Loss
     data: dict[str, Any]
+    """The source of the images, as in `data_record`, and the counts `train` and `test`."""
 
     @classmethod
     def of(cls, params: Params | ClassContentParams, data: Mapping[str, Any]) -> "RunRecord":
@@ -84,10 +91,14 @@ class Provenance:
     metrics: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, params: Params | ClassContentParams) -> "Provenance":
-        """The provenance that follows from the params of the run."""
-        held_out = {} if params.data.test is None else {"test": params.data.test}
-        record = RunRecord.of(params, {**data_record(params.data), **held_out})
+    def of(cls, params: Params | ClassContentParams, test: int | None = None) -> "Provenance":
+        """Returns the provenance that follows from the params of the run.
+
+        Args:
+            test: number of images held out, if `data.test` is None; None: not known.
+        """
+        test = test if params.data.test is None else params.data.test
+        record = RunRecord.of(params, data_record(params.data) | ({} if test is None else {"test": test}))
         if isinstance(params, ClassContentParams):
             return cls(record)
         feature_network, features = params.evaluate, params.features

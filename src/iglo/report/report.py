@@ -22,8 +22,9 @@ from iglo.evaluation.measure import (
 )
 from iglo.evaluation.memorisation import NEIGHBOURS, Nearness
 from iglo.latent.priors import PriorChoice
-from iglo.models.glo import Model, decode
-from iglo.params.sections import Params
+from iglo.models.glo import GLOModel, render
+from iglo.models.history import History
+from iglo.params.pipeline import Params
 from iglo.randomness import numpy_generator
 from iglo.report import run_figures as draw
 from iglo.report.run_figures import BLOCKS, COLUMNS, Split
@@ -43,7 +44,8 @@ class Run:
     """
 
     params: Params
-    model: Model
+    model: GLOModel
+    history: History
     store: ImageStore
     split: Split
     choice: PriorChoice
@@ -91,7 +93,8 @@ def _measure_images(
 ) -> Values:
     """Compares images with their reconstructions from codes, G(z), and from the encoder, G(E(x))."""
     model, store = run.model, run.store
-    recon = rendered_quality(lambda rows: decode(model.generator, model.codes[rows], runtime), train, feature_network)
+    codes = model.codes.values
+    recon = rendered_quality(lambda rows: render(model.generator, codes[rows], runtime), train, feature_network)
     encoder = {
         part: rendered_quality(
             lambda rows, part=part: through_encoder(model, getattr(store, part)[rows], runtime), images, feature_network
@@ -144,7 +147,7 @@ def _sample_values(run: Run, samples: Samples, feature_network: FeatureNetwork) 
 
 
 def _measure_split(run: Run) -> dict[str, float]:
-    first = np.flatnonzero(run.model.subset_id == 1)
+    first = np.flatnonzero(run.history.subset_id == 1)
     return split_quality(run.split.points, run.split.labels, first, run.params.seed)
 
 
@@ -157,8 +160,12 @@ def _draw_images(folder: Path, run: Run, paths: Paths, values: Values, runtime: 
         for part, images in parts.items()
     }
     originals = {part: UnitImages(images)[shown[part]] for part, images in parts.items()}
-    reconstructed = decode(model.generator, model.codes[torch.from_numpy(shown["train"])], runtime.alone)
-    encoded = {part: through_encoder(model, images[shown[part]], runtime.alone) for part, images in parts.items()}
+    reconstructed = render(
+        model.generator, model.codes.values[torch.from_numpy(shown["train"])], runtime.single_process
+    )
+    encoded = {
+        part: through_encoder(model, images[shown[part]], runtime.single_process) for part, images in parts.items()
+    }
     draw.draw_reconstructions(folder, originals["train"], reconstructed, values["train"]["recon"]["psnr"])
     for part in parts:
         draw.draw_encoder(folder, part, originals[part], encoded[part], values[part]["encoder"]["psnr"])
@@ -170,10 +177,10 @@ def _draw_images(folder: Path, run: Run, paths: Paths, values: Values, runtime: 
 
 def _draw_the_rest(folder: Path, run: Run, samples: Samples) -> None:
     chosen, train = run.choice.chosen, run.store.train
-    draw.draw_stages(folder, run.model, train)
-    draw.draw_losses(folder, run.model.log)
+    draw.draw_stages(folder, run.history, train)
+    draw.draw_losses(folder, run.history.log)
     draw.draw_samples_grid(folder, samples.images[chosen], chosen)
     draw.draw_priors(folder, samples.images, run.choice)
     draw.draw_neighbours(folder, samples.images[chosen], UnitImages(train), samples.near)
     draw.draw_nearness(folder, samples.near)
-    draw.draw_split(folder, run.model, train, run.split)
+    draw.draw_split(folder, run.history, train, run.split)

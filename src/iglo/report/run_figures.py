@@ -12,7 +12,7 @@ from iglo.evaluation import metrics
 from iglo.evaluation.measure import Paths
 from iglo.evaluation.memorisation import SPACES, Nearness
 from iglo.latent.priors import PriorChoice
-from iglo.models.glo import Model
+from iglo.models.history import History
 from iglo.models.snapshots import Snapshots
 from iglo.report import figures, plots
 
@@ -43,7 +43,7 @@ class Split:
     features: str
 
 
-def draw_stages(folder: Path, model: Model, originals: np.ndarray) -> None:
+def draw_stages(folder: Path, history: History, originals: np.ndarray) -> None:
     """Draws the same images after each stage, after the epochs of each stage, and as an animation.
 
     Each row is labelled with its PSNR, because the eye soon sees no difference between rows.
@@ -51,8 +51,8 @@ def draw_stages(folder: Path, model: Model, originals: np.ndarray) -> None:
     Args:
         originals: (N, H, W, C) uint8, all training images.
     """
-    snapshots, ids = model.snapshots, model.snapshots.ids.numpy()
-    columns = [f"S{learned}" for learned in model.subset_id[ids]]
+    snapshots, ids = history.snapshots, history.snapshots.ids.numpy()
+    columns = [f"S{learned}" for learned in history.subset_id[ids]]
     truth = ("original", originals[ids])
     stages = dict.fromkeys(stage for stage, _ in snapshots.places)
     taken = {place: frame.numpy() for place, frame in zip(snapshots.places, snapshots.frames, strict=True)}
@@ -134,10 +134,10 @@ def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
         plots.save_histograms(folder / f"nearness-{space}.png", distances, label, title)
 
 
-def draw_split(folder: Path, model: Model, originals: np.ndarray, split: Split) -> None:
+def draw_split(folder: Path, history: History, originals: np.ndarray, split: Split) -> None:
     """Draws the clusters of the first round and the chosen images: as points, and as rows of images."""
     labels = split.labels
-    first = np.flatnonzero(model.subset_id == 1)
+    first = np.flatnonzero(history.subset_id == 1)
     clusters = f"{labels.max() + 1} clusters ({split.features})"
     title = f"The first subset: {len(first)} images nearest to the centroids of {clusters}"
     plots.save_split(folder / "split.png", _flattened(split.points), labels, first, title)

@@ -1,1 +1,1 @@
-"""The device, its threads and the ranks that share a training."""
+"""The device and its precision, the ranks of one training, and the settings of the process."""

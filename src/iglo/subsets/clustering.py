@@ -1,6 +1,6 @@
-"""The split of the training images into subsets: PCA, k-means, and the images nearest to each centroid.
+"""Splits the training images into subsets: PCA, k-means, and the images nearest to each centroid.
 
-Helman et al. 2019, section 3. Arrays in, arrays out; image ids travel with them.
+Helman et al. 2019, section 3. All functions take and return arrays, with the ids of the images.
 """
 
 import csv
@@ -18,17 +18,17 @@ from sklearn.utils import gen_batches
 
 from iglo.errors import UserError
 from iglo.files.io import read_array, write_array
-from iglo.params.sections import ClusterParams, RoundParams
+from iglo.params.pipeline import ClusterParams, RoundParams
 from iglo.randomness import sklearn_seed
 from iglo.runtime.threads import exact_threads
 
-LARGE = 2**28  # values, 1 GiB of float32: above it, PCA reads its rows in batches, some five times slower
-CHUNK = 4096  # points whose distances are computed at once
+LARGE = 2**28  # values (1 GiB of float32); with more, PCA reads the rows in batches, which is five times slower
+CHUNK = 4096  # number of distances that are computed at once
 
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """M images in PCA space, and their clusters."""
+    """The clusters of M images, and the images in PCA space."""
 
     ids: np.ndarray  # (M,) int64
     points: np.ndarray  # (M, P) float32
@@ -36,31 +36,34 @@ class Clusters:
     centroids: np.ndarray  # (K, P) float32
 
     def save(self, folder: Path) -> None:
+        """Writes each array to an .npy file."""
         for field in fields(self):
             write_array(folder / f"{field.name}.npy", getattr(self, field.name))
 
     @classmethod
     def load(cls, folder: str | Path) -> "Clusters":
+        """Reads what `save` has written. Raises UserError if an array is missing or damaged."""
         return cls(*(read_array(Path(folder) / f"{field.name}.npy") for field in fields(cls)))
 
 
 class Nearest(NamedTuple):
-    """Images ordered by cluster, then by distance to its centroid."""
+    """Images in the order of clusters, and within a cluster by distance to its centroid."""
 
     index: np.ndarray  # (R,) int64: row in the points
-    rank: np.ndarray  # (R,) int64: 0 is the nearest of its cluster
+    rank: np.ndarray  # (R,) int64: 0 for the nearest image of a cluster
     distance: np.ndarray  # (R,) float64, Euclidean
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """What one round takes of the images that were left, and what it leaves."""
+    """The images that one round takes for its subset, and the images that it leaves to later rounds."""
 
     chosen: np.ndarray  # sorted ids, int64
     rest: np.ndarray  # sorted ids, int64
-    by_cluster: tuple[tuple[int, int, int, float], ...] = ()  # cluster, rank, id, distance of each chosen image
+    by_cluster: tuple[tuple[int, int, int, float], ...] = ()  # (cluster, rank, id, distance) of each chosen image
 
     def save(self, folder: Path) -> None:
+        """Writes `chosen.npy`, `rest.npy` and the table `by_cluster.csv`."""
         write_array(folder / "chosen.npy", self.chosen)
         write_array(folder / "rest.npy", self.rest)
         with open(folder / "by_cluster.csv", "w", encoding="utf-8", newline="") as file:
@@ -68,14 +71,14 @@ class Selection:
 
 
 def everything(count: int) -> Selection:
-    """What the first round starts from: nothing chosen, ids 0 to count - 1 left."""
+    """Returns the start of the first round: no image is chosen, and ids 0 to count - 1 are left."""
     return Selection(np.arange(0, dtype=np.int64), np.arange(count, dtype=np.int64))
 
 
 def cluster_images(
     features: np.ndarray, ids: np.ndarray, item: RoundParams, params: ClusterParams, seed: int
 ) -> Clusters:
-    """Clusters the images `ids` by their rows of `features` (N, D)."""
+    """Clusters the images `ids` by their rows of `features` (N, D). Raises UserError if there are too few images."""
     if item.clusters > len(ids):
         raise UserError(
             f"rounds.{item.id - 1}.clusters: must be at most the number of images left, {len(ids)}, "
@@ -87,7 +90,11 @@ def cluster_images(
 
 
 def select_images(clusters: Clusters, item: RoundParams) -> Selection:
-    """Takes the `per_cluster` images nearest to each centroid; all, where that is None."""
+    """Takes the `per_cluster` images nearest to each centroid, or all images if that is None.
+
+    Raises:
+        UserError: the round leaves no images to later rounds.
+    """
     ids = clusters.ids
     index, rank, distance = nearest_to_centroids(clusters.points, clusters.labels, clusters.centroids, item.per_cluster)
     rest = np.setdiff1d(np.arange(len(ids)), index)
@@ -105,18 +112,19 @@ def select_images(clusters: Clusters, item: RoundParams) -> Selection:
 def fit_pca(
     features: np.ndarray, components: int, seed: int, rows: np.ndarray | None = None, large: int = LARGE
 ) -> np.ndarray:
-    """The `rows` of `features` (N, D) in their own centred PCA space: (M, P) float32, P at most `components`, M and D.
+    """Fits a centred PCA to the M `rows` of `features` (N, D), and returns them in its space: (M, P) float32.
 
-    Up to `large` values, scikit-learn's PCA, which chooses its solver by the shape; above, IncrementalPCA, so that a
-    memory map is never read as a whole. Both make the largest entry of each axis positive.
+    P is the smallest of `components`, M and D. Up to `large` values it uses scikit-learn's PCA, which chooses its
+    solver by the shape. For more it uses IncrementalPCA, so that a memory map is never read as a whole. Both make the
+    largest entry of each axis positive.
     """
     rows = np.arange(len(features)) if rows is None else rows
     components = min(components, len(rows), features.shape[1])
-    if len(rows) == 1:  # scikit-learn refuses a variance of one row
+    if len(rows) == 1:  # scikit-learn refuses one row, which has no variance
         return np.zeros((1, 1), np.float32)
     if len(rows) * features.shape[1] <= large:
-        model = PCA(components, copy=False, random_state=seed)  # indexing has made the copy
-        with np.errstate(invalid="ignore"):  # explained variance as a ratio to none, where all images are the same
+        model = PCA(components, copy=False, random_state=seed)  # indexing copies
+        with np.errstate(invalid="ignore"):  # equal images have no variance to explain
             return model.fit_transform(features[rows]).astype(np.float32)
     model = IncrementalPCA(components)
     parts = list(gen_batches(len(rows), max(256, 2 * components), min_batch_size=components))
@@ -129,15 +137,16 @@ def fit_pca(
 
 
 def fit_kmeans(points: np.ndarray, clusters: int, seed: int, minibatch_above: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (M,) int32 and centroids (clusters, P): k-means++, the best of 10 starts; mini-batches for many points.
+    """Returns labels (M,) int32 and centroids (clusters, P) of k-means++, the best of 10 starts.
 
-    One thread: with several, the order of OpenMP's additions differs from run to run.
+    With more than `minibatch_above` points it uses mini-batches. It uses one thread, because with several threads the
+    order of additions differs from run to run.
     """
     model = KMeans(clusters, n_init=10, random_state=seed)
     if len(points) > minibatch_above:
         model = MiniBatchKMeans(clusters, n_init=10, batch_size=4096, random_state=seed)
     with exact_threads(1), warnings.catch_warnings():
-        # Fewer distinct images than clusters: some clusters stay empty, and selection takes them as they are.
+        # with fewer different images than clusters, some clusters are empty, which is allowed
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(points)
     return model.labels_.astype(np.int32), model.cluster_centers_
@@ -146,9 +155,10 @@ def fit_kmeans(points: np.ndarray, clusters: int, seed: int, minibatch_above: in
 def nearest_to_centroids(
     points: np.ndarray, labels: np.ndarray, centroids: np.ndarray, per_cluster: int | None
 ) -> Nearest:
-    """The `per_cluster` points of each cluster nearest to its centroid; of ties, the lowest row first.
+    """Returns the `per_cluster` points of each cluster that are nearest to its centroid.
 
-    A smaller cluster gives all its points, and None takes all of every cluster.
+    If two points are equally near, the lower row comes first. A smaller cluster gives all its points. None takes all
+    points of every cluster.
     """
     distance = np.empty(len(points))
     for rows in gen_batches(len(points), CHUNK):
@@ -161,7 +171,7 @@ def nearest_to_centroids(
 
 
 def assert_partition(subsets: Sequence[np.ndarray], count: int) -> None:
-    """Raises RuntimeError unless the subsets are disjoint and their union is 0 … count - 1. A defect, if ever."""
+    """Raises RuntimeError, for a defect of iglo, unless the subsets are disjoint and their union is 0 … count - 1."""
     together = np.sort(np.concatenate([np.asarray(subset) for subset in subsets]))
     if not np.array_equal(together, np.arange(count)):
         repeated = len(together) - len(np.unique(together))

@@ -1,4 +1,4 @@
-"""Features of images, batch by batch: a backbone's pooled features, or the pixels themselves."""
+"""Extracts features of images: the pooled features of a backbone, or the pixels themselves."""
 
 from functools import partial
 from pathlib import Path
@@ -9,14 +9,14 @@ from torch import nn
 
 from iglo.backbones.networks import load_backbone, resized
 from iglo.files.io import read_array, write_rows
-from iglo.params.fields import within
-from iglo.params.sections import FeatureParams
+from iglo.params.pipeline import FeatureParams
+from iglo.params.validate import within
 from iglo.progress import bar
 from iglo.runtime.device import Runtime
 
 
 class Pixels(nn.Module):
-    """The features of no network: float images (B, C, H, W) flattened to (B, C·H·W)."""
+    """Pixels as features: float images (B, C, H, W) flattened to (B, C·H·W)."""
 
     name = "pixels"
 
@@ -25,7 +25,7 @@ class Pixels(nn.Module):
 
 
 def load_features(network: str, weights: str, seed: int) -> nn.Module:
-    """A frozen module with a `name`: (images in [0, 1] (B, C, H, W), image_size or None) to features (B, D)."""
+    """Loads a frozen module with a `name`: images in [0, 1] (B, C, H, W), and a size or None, to features (B, D)."""
     return Pixels() if network == "pixels" else load_backbone(network, weights, seed)
 
 
@@ -33,18 +33,21 @@ def load_features(network: str, weights: str, seed: int) -> nn.Module:
 def extract_features(
     images: np.ndarray, params: FeatureParams, seed: int, runtime: Runtime, out: str | Path | None = None
 ) -> tuple[str, np.ndarray]:
-    """The network's name and the features of `images` (N, H, W, C) uint8: (N, D) float32.
+    """Returns the network's name and the features of `images` (N, H, W, C) uint8: (N, D) float32.
 
-    With `out`, the path of an .npy file, they are written there, each rank's share by itself, and returned as a memory
-    map, so that memory holds one batch at a time.
+    Args:
+        out: path of an .npy file, to which each rank writes its features; then they are returned as a memory map, and
+            memory holds one batch at a time. None: all features are in memory.
     """
     with within("features."):
         network = load_features(params.network, params.weights, seed)
-    network = network.to(runtime.device, memory_format=torch.channels_last)
+    network = runtime.to_device(network)
     starts = range(0, len(images), params.batch_size)
     if out is None:
         return network.name, runtime.map_batches(partial(_features, network, images, params, runtime), starts).numpy()
-    for start in bar(starts[runtime.block(len(starts))], desc="features", unit="batch", hidden=not runtime.is_main):
+    for start in bar(
+        starts[runtime.local_slice(len(starts))], desc="features", unit="batch", hidden=not runtime.is_main
+    ):
         write_rows(out, _features(network, images, params, runtime, start).numpy(), start, len(images))
     runtime.barrier()
     return network.name, read_array(out, mmap="r")
@@ -53,6 +56,6 @@ def extract_features(
 def _features(
     network: nn.Module, images: np.ndarray, params: FeatureParams, runtime: Runtime, start: int
 ) -> torch.Tensor:
-    """(B, D) of the batch that begins at `start`."""
+    """Returns the features (B, D) of the batch that begins at `start`."""
     batch = torch.from_numpy(np.array(images[start : start + params.batch_size])).to(runtime.device)
     return network(batch.permute(0, 3, 1, 2) / 255, params.image_size).float().cpu()

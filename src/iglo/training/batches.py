@@ -1,4 +1,4 @@
-"""Batches of training images: which ids come when, and their pixels and target features."""
+"""Batches of training images: the order of the ids, the pixels and the target features."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,47 +11,50 @@ from torch import Tensor
 from iglo.data.augment import Augment
 from iglo.errors import UserError
 from iglo.losses.distances import Distance, Representation
-from iglo.losses.terms import Batch, Part
+from iglo.losses.terms import Batch, SubBatch
 from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime, send
 
 
 class Targets:
-    """Training images and their representation under a distance, ready for any ids.
+    """Training images and their representation under a distance, for any ids.
 
-    Images stay where they are, in memory or in a memory map, and each batch reads its own; a device with memory of its
-    own is given them once, if they fit `cache_gb`. So is their representation computed once and kept, in the type in
-    which the distance computes; over it, each batch is computed as it comes, with the same result.
+    Images stay in memory or in a memory map, and each batch reads its own. A device with memory of its own gets all of
+    them once if they fit into `cache_gb`. The representation is computed once and kept if it fits too; otherwise each
+    batch computes its own, with the same result.
 
     Args:
         images: (N, H, W, C) uint8.
-        ids: the images that will be asked for, int64.
+        ids: (M,) int64, the images that batches will ask for.
     """
 
     def __init__(
         self, images: np.ndarray, ids: np.ndarray, distance: Distance | None, runtime: Runtime, cache_gb: float = 0
     ):
         self.runtime, self.distance = runtime, distance
-        self.images = np.asarray(images)  # of a memory map a plain view, whose rows are found faster
-        self.row = torch.full((len(images),), -1)  # of each id in what is kept
+        self.images = np.asarray(images)  # a plain view of a memory map finds rows faster
+        self.row = torch.full((len(images),), -1)  # place of each id in the cache
         self.row[ids] = torch.arange(len(ids))
         self.pixels, left = None, cache_gb * 1e9
-        if runtime.has_own_memory and len(ids) * self.images[0].nbytes <= left:
+        if runtime.on_gpu and len(ids) * self.images[0].nbytes <= left:
             self.pixels = send(torch.from_numpy(self.images[ids]), runtime.device)
             left -= self.pixels.nbytes
         cached = distance is not None and len(ids)
         self.cache = self._build_cache(torch.from_numpy(ids), left) if cached else None
 
-    def part(
+    def sub_batch(
         self,
         ids: Tensor,
         augment: Augment | None = None,
         rng: torch.Generator | None = None,
-        of: int | None = None,
-    ) -> Part:
-        """The images `ids`, or a variation of them drawn from `rng`, as a part of a batch, or this rank's share `of`
-        it."""
+        whole_size: int | None = None,
+    ) -> SubBatch:
+        """The images `ids` as a sub-batch, augmented with draws from `rng` if `augment` is given.
+
+        Args:
+            whole_size: images in the whole batch, over all ranks; None: `ids` are all.
+        """
         rows = send(self.row[ids], self.runtime.device)
         images = _unit(self._read(ids) if self.pixels is None else self.pixels[rows])
         if augment is not None:
@@ -62,7 +65,7 @@ class Targets:
             target = [images, *(level[rows] for level in self.cache)]
         else:
             target = self._represent(images)
-        return Part(send(ids, self.runtime.device), images, target, of)
+        return SubBatch(send(ids, self.runtime.device), images, target, whole_size)
 
     def _read(self, ids: Tensor) -> Tensor:
         return send(torch.from_numpy(self.images[ids.numpy()]), self.runtime.device)
@@ -73,7 +76,7 @@ class Targets:
             return self.distance.represent(images)
 
     def _build_cache(self, ids: Tensor, budget: float) -> list[Tensor] | None:
-        """Every level but the pixels, which are cheap to make; None over the budget, in bytes."""
+        """All levels but the pixels, which are cheap to compute; None if they need more bytes than the budget."""
         levels = self._represent(_unit(self._read(ids[:1])))[1:]
         if not levels:  # only pixels are compared, so the images need not be read now
             return []
@@ -94,8 +97,8 @@ def _unit(pixels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Which ids fill a part of each batch, and how their images are varied."""
+class IdSampler:
+    """The ids that fill a sub-batch of each batch, and how their images are augmented."""
 
     ids: np.ndarray
     batch_size: int
@@ -112,27 +115,40 @@ class Schedule:
 
 
 class Batches:
-    """The batches of every epoch, each part shuffled from (seed, name, epoch) and always full.
+    """The batches of every epoch. Each sub-batch is shuffled by (seed, name, epoch) and is always full.
 
-    An epoch is as long as its longest part; a shorter part is cycled, as is the end of a part that does not fill its
-    last batch (a small last batch would disturb batch norm).
+    The sub-batch with the most steps sets the length of an epoch. The ids of the others repeat. The last batch of an
+    epoch is filled up too, because a small batch would disturb batch norm.
 
-    Of a batch that ranks share, each rank fills its share with images of its own block, from one endless row of
-    permutations of them: all its images come equally often.
+    With several ranks, each rank fills its share of a batch with images of its own block. They come from an endless
+    row of permutations, so all its images come equally often.
 
     Args:
-        reshuffle: false keeps the order of the first epoch.
+        sources: the ids of each sub-batch, by the name under which terms read it.
+        name: name of the training in messages.
+        reshuffle: False keeps the order of the first epoch.
+        stream: names the random streams; empty: `name`.
 
     Raises:
-        UserError: a rank has no image of a part, or no place in its batches.
+        UserError: a rank has no image of a sub-batch, or no place in it.
     """
 
-    def __init__(self, targets: Targets, parts: Mapping[str, Schedule], seed: int, name: str, reshuffle: bool = True):
-        self.targets, self.parts, self.seed, self.name, self.reshuffle = targets, parts, seed, name, reshuffle
-        self.steps = max(schedule.steps for schedule in parts.values())
+    def __init__(
+        self,
+        targets: Targets,
+        sources: Mapping[str, IdSampler],
+        seed: int,
+        name: str,
+        reshuffle: bool = True,
+        stream: str = "",
+    ):
+        self.targets, self.sources, self.seed, self.name, self.reshuffle = targets, sources, seed, name, reshuffle
+        self.stream = stream or name
+        self.steps = max(sampler.steps for sampler in sources.values())
         self.runtime = targets.runtime
-        self.own = {part: self.runtime.local_ids(schedule.ids, len(targets.images)) for part, schedule in parts.items()}
-        self.share = {part: _length(self.runtime.block(schedule.filled)) for part, schedule in parts.items()}
+        count = len(targets.images)
+        self.own = {source: self.runtime.local_ids(sampler.ids, count) for source, sampler in sources.items()}
+        self.share = {source: _length(self.runtime.local_slice(sampler.filled)) for source, sampler in sources.items()}
         fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
         if not self.runtime.all(bool(fewest.all())):
             raise UserError(
@@ -141,45 +157,45 @@ class Batches:
             )
 
     def noise(self, step: int) -> torch.Generator:
-        """What the terms draw from at a step: a stream for each rank."""
+        """The random stream from which the terms draw at a step; each rank has its own."""
         return torch_generator(self.seed, self._stream("noise"), step)
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
-        """The batches of steps first, …, last − 1, counted from the start of the run."""
+        """Yields the batches of the steps first, …, last − 1, counted from the start of the stage."""
         order: dict[str, Tensor] = {}
         for step in range(first, last):
             epoch, position = divmod(step, self.steps)
             if not order or position == 0:
-                order = {part: self._order(part, epoch) for part in self.parts}
-            yield {part: self._part(part, ids[position], step) for part, ids in order.items()}
+                order = {source: self._order(source, epoch) for source in self.sources}
+            yield {source: self._sub_batch(source, ids[position], step) for source, ids in order.items()}
 
-    def _part(self, part: str, ids: Tensor, step: int) -> Part:
-        augment = self.parts[part].augment
-        rng = torch_generator(self.seed, self._stream(f"{part}/variation"), step) if augment else None
-        return self.targets.part(ids, augment, rng, self.parts[part].filled)
+    def _sub_batch(self, source: str, ids: Tensor, step: int) -> SubBatch:
+        augment = self.sources[source].augment
+        rng = torch_generator(self.seed, self._stream(f"{source}/variation"), step) if augment else None
+        return self.targets.sub_batch(ids, augment, rng, self.sources[source].filled)
 
     def _stream(self, name: str) -> str:
-        return f"{self.name}/{name}" if self.runtime.is_main else f"{self.name}/{name}/{self.runtime.rank}"
+        return f"{self.stream}/{name}" if self.runtime.is_main else f"{self.stream}/{name}/{self.runtime.rank}"
 
-    def _order(self, part: str, epoch: int) -> Tensor:
-        """(steps, B) ids: permutations of the part's ids, one after the other."""
+    def _order(self, source: str, epoch: int) -> Tensor:
+        """(steps, B) ids: permutations of the ids of a sub-batch, one after the other."""
         if self.runtime.ranks > 1:
-            return self._order_of_rank(part, epoch)
-        ids = torch.from_numpy(self.parts[part].ids)
-        size = self.parts[part].filled
-        rng = torch_generator(self.seed, f"{self.name}/{part}", epoch if self.reshuffle else 0)
+            return self._order_of_rank(source, epoch)
+        ids = torch.from_numpy(self.sources[source].ids)
+        size = self.sources[source].filled
+        rng = torch_generator(self.seed, f"{self.stream}/{source}", epoch if self.reshuffle else 0)
         rounds = math.ceil(self.steps * size / len(ids))
         order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for _ in range(rounds)])
         return order[: self.steps * size].view(self.steps, size)
 
-    def _order_of_rank(self, part: str, epoch: int) -> Tensor:
-        ids, size = torch.from_numpy(self.own[part]), self.share[part]
+    def _order_of_rank(self, source: str, epoch: int) -> Tensor:
+        ids, size = torch.from_numpy(self.own[source]), self.share[source]
         first, last = epoch * self.steps * size, (epoch + 1) * self.steps * size
         rounds = range(first // len(ids), math.ceil(last / len(ids)))
-        streams = [torch_generator(self.seed, self._stream(part), k if self.reshuffle else 0) for k in rounds]
+        streams = [torch_generator(self.seed, self._stream(source), k if self.reshuffle else 0) for k in rounds]
         order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for rng in streams])
         return order[first - rounds.start * len(ids) :][: last - first].view(self.steps, size)
 
 
-def _length(part: slice) -> int:
-    return part.stop - part.start
+def _length(block: slice) -> int:
+    return block.stop - block.start

@@ -1,7 +1,8 @@
-"""What watches a run of `fit`: the generator's moving average, previews of the same images, the best epoch."""
+"""Callbacks of the training loop: the moving average of the weights, snapshots of images, the best epoch."""
 
 import copy
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,16 +12,35 @@ from iglo.models.snapshots import Snapshots
 from iglo.runtime.device import Runtime
 
 
-class EMA:
-    """Exponential moving average of a network's weights; its batch-norm statistics follow the network's own.
+class Callback(Protocol):
+    """Is called during a training and is checkpointed with it."""
 
-    The average starts short, with a decay of (1 + n) / (10 + n) after n steps, so that it does not remember the start.
+    def after_step(self, model: nn.Module) -> None: ...
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None: ...
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+MakeCallback = Callable[[nn.Module, int], Callback]  # from the generator that renders, and the images seen in an epoch
+
+
+class EMA:
+    """Exponential moving average of the weights of a network. Its batch-norm statistics are those of the network.
+
+    After n steps the decay is at most (1 + n) / (10 + n), so that the average soon forgets the start. (torch's
+    AveragedModel would wait for the GPU at every step, because it counts its steps there.)
+
+    Attributes:
+        network: the network with averaged weights.
     """
 
     def __init__(self, network: nn.Module, decay: float):
-        self.averaged, self.decay, self.steps = copy.deepcopy(network), decay, 0
-        self.weights = list(self.averaged.parameters()), list(network.parameters())
-        self.statistics = list(self.averaged.buffers()), list(network.buffers())
+        self.network, self.decay, self.steps = copy.deepcopy(network), decay, 0
+        self.weights = list(self.network.parameters()), list(network.parameters())
+        self.statistics = list(self.network.buffers()), list(network.buffers())
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
@@ -33,30 +53,26 @@ class EMA:
         pass
 
     def state_dict(self) -> dict:
-        return {"steps": self.steps, "averaged": self.averaged.state_dict()}
+        return {"steps": self.steps, "network": self.network.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
         self.steps = state["steps"]
-        self.averaged.load_state_dict(state["averaged"])
+        self.network.load_state_dict(state["network"])
 
 
 class SnapshotCallback:
-    """Reconstructions of the same training images at epochs 1, 2, 5, 10, 20, 50, … and at the end of every stage.
+    """Takes snapshots at the epochs 1, 2, 5, 10, 20, 50, …; `take` adds one at the end of the stage.
 
     Args:
-        snapshots: receives them; it travels with the model from stage to stage.
-        generator: the network to look through, the average where there is one.
-        count: of all training images.
+        snapshots: receives the images.
+        generator: the network that renders; the moving average, if there is one.
+        stage: name of the stage of training.
+        count: number of training images.
     """
 
     def __init__(self, snapshots: Snapshots, generator: nn.Module, stage: str, runtime: Runtime, count: int):
-        self.snapshots, self.generator, self.stage, self.runtime, self.count = (
-            snapshots,
-            generator,
-            stage,
-            runtime,
-            count,
-        )
+        self.snapshots, self.generator, self.stage = snapshots, generator, stage
+        self.runtime, self.count = runtime, count
 
     def after_step(self, model: nn.Module) -> None:
         pass
@@ -69,7 +85,7 @@ class SnapshotCallback:
     def take(self, model: nn.Module, epoch: int) -> None:
         self.generator.eval()
         ids = self.runtime.local_ids(self.snapshots.ids.numpy(), self.count)
-        images = self.generator(model.table(torch.from_numpy(ids).to(self.runtime.device)))
+        images = self.generator(model.codes(torch.from_numpy(ids).to(self.runtime.device)))
         self.generator.train()
         own = (images * 255).round().byte().permute(0, 2, 3, 1).cpu()
         frame = own.new_zeros(len(self.snapshots.ids), *own.shape[1:])
@@ -84,10 +100,11 @@ class SnapshotCallback:
 
 
 class Best:
-    """Keeps a network as it was at the epoch with the lowest score.
+    """Keeps the weights of the epoch with the lowest score.
 
     Args:
-        score: of the model, lower is better; called after every epoch, with the model in evaluation mode.
+        network: the network whose weights are kept.
+        score: gives the score, lower is better. It is called after every epoch, with the model in evaluation mode.
     """
 
     def __init__(self, network: nn.Module, score: Callable[[], float]):

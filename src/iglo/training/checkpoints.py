@@ -1,7 +1,8 @@
-"""Checkpoints of a stage. A file is written as a whole and verified when read; the last two are kept.
+"""Checkpoints of a stage. A file is written as a whole and verified when it is read; the last two are kept.
 
-They live in a scratch folder outside the stage's outputs, which DVC deletes before it runs a stage. The folder's name
-is a hash of everything that the run depends on, so a changed value or a changed line of code starts afresh.
+They are in a scratch folder outside the outputs of the stage, because DVC deletes the outputs before it runs a stage.
+The name of the folder is a hash of everything that the run depends on. So a changed value or a changed line of code
+starts a new run.
 
 The last checkpoint stays after the run, because DVC may be killed before it has recorded the outputs. The next run with
 the same hash then starts from this checkpoint and writes the same outputs. A later run of the stage removes it.
@@ -47,7 +48,7 @@ CHANNELS_LAST = torch.channels_last
 
 
 def fingerprint(values: Any, files: Iterable[str | Path]) -> str:
-    """A hash of params (dataclasses, dicts, scalars) and of the content of files and folders, in order."""
+    """Hashes params (dataclasses, dicts, scalars) and the content of files and folders, in order."""
     digest = hashlib.blake2b(repr(_plain(values)).encode(), digest_size=12)
     for path in map(Path, files):
         members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -65,8 +66,8 @@ class CheckpointFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
-    def part(self, name: str) -> "CheckpointFolder":
-        """The checkpoints of one of several runs in the process that holds this folder."""
+    def inside(self, name: str) -> "CheckpointFolder":
+        """A folder inside this one, for one of several trainings of the process that holds this folder."""
         return CheckpointFolder(self.path / name)
 
     @contextmanager
@@ -137,7 +138,7 @@ class CheckpointFolder:
         """Writes a nested dict of tensors and JSON values; older checkpoints beyond the last two go.
 
         Args:
-            by_image: places, as `part/key`, of tensors whose rows are this rank's block of one row per image.
+            by_image: keys, as `part/key`, of tensors with a row per image; this rank has a block of the rows.
         """
         tensors: dict[str, Tensor] = {}
         skeleton = _strip(state, "", tensors)
@@ -191,7 +192,7 @@ def _remove_if_finished(folder: Path) -> None:
 
 
 def _read(paths: list[Path], runtime: Runtime) -> dict:
-    """The state in the files of one step, of which this rank takes its own where there is one for each."""
+    """Reads the state of one step: the file of this rank, or the files of another number of ranks."""
     if not _is_whole(paths):
         raise ValueError("a rank has not written")
     own = len(paths) == runtime.ranks
@@ -200,7 +201,7 @@ def _read(paths: list[Path], runtime: Runtime) -> dict:
         others = [_verified(path)[0] for path in paths[1:]]
         for key in _rows(tensors, json.loads(about["by_image"])):
             rows = torch.cat([each[key] for each in (tensors, *others)])
-            tensors[key] = rows[runtime.block(len(rows))].clone()
+            tensors[key] = rows[runtime.local_slice(len(rows))].clone()
     return _fill(json.loads(about["state"]), tensors)
 
 
@@ -230,7 +231,7 @@ def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """CRC-32 of names, types, shapes and values: fast, and it finds every single damaged block."""
+    """CRC-32 of names, types, shapes and values. It is fast and finds every damaged block."""
     total = 0
     for name in sorted(about):
         total = zlib.crc32(f"{name}={about[name]}\n".encode(), total)
@@ -242,14 +243,14 @@ def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
 
 
 def _rows(tensors: dict[str, Tensor], by_image: list[str]) -> list[str]:
-    """Keys of the tensors at these places or within them, but for scalars."""
+    """The keys of the tensors under the keys `by_image`, without scalars."""
     return [key for key in tensors if tensors[key].dim() and any(f"{key}/".startswith(f"/{at}/") for at in by_image)]
 
 
 def _strip(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
-    """Moves every tensor into `tensors` under its path and leaves that and its memory order in its place.
+    """Moves every tensor into `tensors` under its path, and leaves the path and the memory order in its place.
 
-    The order matters: torch's fused Adam walks through weights and moments side by side, whatever their strides say.
+    The memory order matters: the fused Adam of torch reads weights and moments side by side and ignores their strides.
     """
     if isinstance(value, Tensor):
         tensors[key] = value.detach().cpu().contiguous()

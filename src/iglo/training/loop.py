@@ -1,11 +1,11 @@
-"""The one loop. It knows nothing of GLO: take a batch, objective(model, batch, rng), backward, step, log."""
+"""The training loop: take a batch, evaluate the objective, backward, step, log. It knows nothing of GLO."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,39 +16,42 @@ from iglo.losses.terms import Objective
 from iglo.progress import bar, say
 from iglo.runtime.device import Runtime
 from iglo.training.batches import Batches
+from iglo.training.callbacks import Callback
 from iglo.training.checkpoints import CheckpointFolder
 
 RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that is done → factor of the rates
-    "constant": lambda done: 1.0,
-    "linear": lambda done: 1.0 - done,
-    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "constant": lambda progress: 1.0,
+    "linear": lambda progress: 1.0 - progress,
+    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
 }
-LOOK_EVERY = 16  # steps between looks at the losses; each look waits for the device, and for the other ranks
+LOOK_EVERY = 16  # steps between checks of the losses; each check waits for the device and for the other ranks
 
 
-class Callback(Protocol):
-    """Watches a run and is checkpointed with it: an average, previews, the best epoch."""
+@dataclass(frozen=True)
+class LRSchedule:
+    """How long a training runs, and how its learning rates fall meanwhile.
 
-    def after_step(self, model: nn.Module) -> None: ...
+    Attributes:
+        shape: constant, linear or cosine.
+    """
 
-    def after_epoch(self, model: nn.Module, epoch: int) -> None: ...
+    epochs: int
+    shape: str = "constant"
 
-    def state_dict(self) -> dict: ...
-
-    def load_state_dict(self, state: dict) -> None: ...
-
-
-MakeCallback = Callable[[nn.Module, int], Callback]  # of the generator to look through and the images seen in an epoch
+    def factor(self, progress: float) -> float:
+        """The factor of the learning rates when the share `progress` of the training is done, in [0, 1]."""
+        return RATE_SCHEDULES[self.shape](progress)
 
 
 @dataclass
-class Progress:
-    """Where a run stands.
+class RunState:
+    """How far a training has come.
 
     Attributes:
         images_seen: images that went through the network, forward and backward.
-        earlier_seconds: spent in this run by processes before this one.
-        rows: the log, one row per epoch, without times: the same bits in every run.
+        earlier_seconds: time that earlier processes spent on this training.
+        rows: the log, one row per epoch. It has no times, so that it is the same in every run.
+        sums: of each term, since the start of the epoch.
     """
 
     step: int = 0
@@ -69,70 +72,65 @@ def fit(
     objective: Objective,
     batches: Batches,
     optimizers: Sequence[torch.optim.Optimizer],
-    *,
-    epochs: int,
-    runtime: Runtime,
-    schedule: str = "constant",
+    schedule: LRSchedule,
     callbacks: Sequence[Callback] = (),
     checkpoints: CheckpointFolder | None = None,
-) -> Progress:
+) -> RunState:
     """Minimises the objective. A run that resumes from a checkpoint ends with the same bits as an unbroken run.
 
-    Ranks share the batches. The gradient of a weight is that of the whole batch. Each rank keeps the rows of its codes
-    and their optimizer's state. Batch norm uses each rank's own share; its running statistics are the first rank's.
+    With several ranks, the ranks share each batch, and the gradient of a weight is that of the whole batch. Each rank
+    keeps the rows of its codes and their optimizer's state. Batch norm normalises over each rank's own share; its
+    running statistics are those of the main rank.
 
     Args:
-        optimizers: all step after every batch; their rates follow `schedule` over the whole run.
-        checkpoints: saves the state every IGLO_CHECKPOINT_SECONDS (default 60) and at the end.
+        optimizers: all of them step after every batch.
+        schedule: the number of epochs, and the factor of the learning rates.
+        checkpoints: the state is saved there every IGLO_CHECKPOINT_SECONDS (default 60) and at the end.
 
     Raises:
         UserError: a loss, a weight or a statistic of batch norm is no longer finite.
     """
-    progress = Progress()
-    rates = [group["lr"] for group in _groups(optimizers)]  # a resume brings back what the schedule had made of them
-    run = _Run(batches.name, model, progress, optimizers, callbacks, checkpoints, runtime)
-    run.resume()
+    runtime, state = batches.runtime, RunState()
+    rates = [group["lr"] for group in _groups(optimizers)]  # a resume overwrites them with the rates of its step
+    run = _Run(batches.name, model, state, optimizers, callbacks, checkpoints, runtime)
+    total = schedule.epochs * batches.steps
+    run.resume(total)
     log = _Log(objective.weights, run, batches.steps)
-    total = epochs * batches.steps
-    if progress.step and runtime.is_main:
-        say(f"{batches.name}: goes on after step {progress.step} of {total}")
     shared = [weights for group in _groups(optimizers) for weights in group["params"] if not by_image(weights)]
-    running = [statistic for statistic in model.buffers() if statistic.is_floating_point()]
+    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     loss_of = runtime.with_summed_gradients(partial(objective, model), shared)
     model.train()
-    with bar(total=total, initial=progress.step, desc=batches.name, unit="step", hidden=not runtime.is_main) as shown:
-        for batch in batches.between(progress.step, total):
-            for group, rate in zip(_groups(optimizers), rates, strict=True):
-                group["lr"] = rate * RATE_SCHEDULES[schedule](progress.step / total)
+    with bar(total=total, initial=state.step, desc=batches.name, unit="step", hidden=not runtime.is_main) as shown:
+        for batch in batches.between(state.step, total):
+            _set_rates(optimizers, rates, schedule.factor(state.step / total))
             with runtime.autocast():
-                loss, terms, images_seen = loss_of(batch, batches.noise(progress.step), progress.step / total)
+                loss, terms, images_seen = loss_of(batch, batches.noise(state.step), state.step / total)
             loss.backward()
-            runtime.broadcast(running)
+            runtime.broadcast(statistics)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             for callback in callbacks:
                 callback.after_step(model)
-            progress.step += 1
-            progress.images_seen += images_seen
+            state.step += 1
+            state.images_seen += images_seen
             log.add(terms)
-            if progress.step % batches.steps == 0:
+            if state.step % batches.steps == 0:
                 log.end_epoch()
                 run.check(model)
                 for callback in callbacks:
-                    callback.after_epoch(model, progress.step // batches.steps)
-            if run.is_due(progress.step):
+                    callback.after_epoch(model, state.step // batches.steps)
+            if run.is_due(state.step):
                 log.look()
                 run.save(model)
-            shown.set_postfix_str(f"epoch {math.ceil(progress.step / batches.steps)}/{epochs}{log.told}", refresh=False)
+            shown.set_postfix_str(f"epoch {log.epoch}/{schedule.epochs}{log.told}", refresh=False)
             shown.update()
-    if checkpoints is not None:
-        run.save(model)
-    return progress
+    run.save(model)
+    return state
 
 
 def by_image(weights: Tensor) -> bool:
-    """Whether a parameter has a row per training image, so that every rank holds other rows of it."""
+    """Whether a parameter has a row per training image. Each rank then holds its own rows."""
     return getattr(weights, "by_image", False)
 
 
@@ -162,40 +160,43 @@ def _finite(model: nn.Module) -> bool:
 
 
 class _Run:
-    """The checkpointed parts of a run, and its clock.
+    """What a checkpoint of the training holds, and when the next one is due.
 
     Attributes:
-        kept: whether it has a checkpoint.
+        kept: whether there is a checkpoint.
     """
 
     def __init__(
         self,
         name: str,
         model: nn.Module,
-        progress: Progress,
+        state: RunState,
         optimizers: Sequence[torch.optim.Optimizer],
         callbacks: Sequence[Callback],
         checkpoints: CheckpointFolder | None,
         runtime: Runtime,
     ):
-        self.name, self.progress = name, progress
-        self.parts = {"model": model, "progress": progress, **_numbered(optimizers), **_numbered(callbacks)}
+        self.name, self.state = name, state
+        self.parts = {"model": model, "progress": state, **_numbered(optimizers), **_numbered(callbacks)}
         self.by_image = _keys_by_image(model, _numbered(optimizers))
         self.checkpoints, self.runtime = checkpoints, runtime
         self.every = checkpoint_seconds()
         self.started = self.saved = time.perf_counter()
         self.kept = False
 
-    def resume(self) -> None:
-        if self.checkpoints is not None and (state := self.checkpoints.load(self.runtime)):
+    def resume(self, total: int) -> None:
+        """Goes on from the newest checkpoint, if there is one, towards `total` steps."""
+        if self.checkpoints is not None and (saved := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
-                part.load_state_dict(state[name])
+                part.load_state_dict(saved[name])
             self.kept = True
+        if self.state.step and self.runtime.is_main:
+            say(f"{self.name}: goes on after step {self.state.step} of {total}")
 
     def check(self, model: nn.Module) -> None:
         """Raises UserError if the weights are no longer finite. The losses do not show this for the last step."""
         if not self.runtime.all(_finite(model)):
-            raise self.lost(f"the weights are no longer finite after step {self.progress.step}")
+            raise self.lost(f"the weights are no longer finite after step {self.state.step}")
 
     def lost(self, what: str) -> UserError:
         return lost(self.name, what, self.kept)
@@ -206,17 +207,17 @@ class _Run:
         return bool(self.runtime.broadcast_int(time.perf_counter() - self.saved >= self.every))
 
     def save(self, model: nn.Module) -> None:
-        """Keeps the state, but for weights that a bad gradient has spoilt; the next loss will tell of them."""
-        if not self.runtime.all(_finite(model)):
+        """Saves the state, unless a weight is not finite; then the next check of the losses raises the error."""
+        if self.checkpoints is None or not self.runtime.all(_finite(model)):
             return
-        state = {name: part.state_dict() for name, part in self.parts.items()}
-        state["progress"]["earlier_seconds"] += time.perf_counter() - self.started
-        self.checkpoints.save(self.progress.step, state, self.runtime, self.by_image)
+        saved = {name: part.state_dict() for name, part in self.parts.items()}
+        saved["progress"]["earlier_seconds"] += time.perf_counter() - self.started
+        self.checkpoints.save(self.state.step, saved, self.runtime, self.by_image)
         self.saved, self.kept = time.perf_counter(), True
 
 
 def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> set[str]:
-    """The places in a run's state of tensors with a row per image: codes, and what their optimizers know of them."""
+    """Keys in the state of a training of tensors with a row per image: codes, and the state of their optimizers."""
     keys = {f"model/{name}" for name, weights in model.named_parameters() if by_image(weights)}
     for name, optimizer in optimizers.items():
         weights = [weights for group in optimizer.param_groups for weights in group["params"]]
@@ -225,7 +226,7 @@ def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer
 
 
 class _Log:
-    """Means of the terms over each epoch. Checks them every few steps and stops a run if one is not finite.
+    """Averages the terms over each epoch. Every few steps it checks them, and raises an error if one is not finite.
 
     Attributes:
         told: the loss at the last check, as text for the progress bar.
@@ -233,7 +234,7 @@ class _Log:
 
     def __init__(self, weights: Mapping[str, float], run: _Run, steps: int):
         self.weights, self.run, self.steps = weights, run, steps
-        self.progress, self.runtime = run.progress, run.runtime
+        self.state, self.runtime = run.state, run.runtime
         self.pending: list[Tensor] = []
         self.told = ""
 
@@ -249,20 +250,25 @@ class _Log:
         self.pending = []
         if not values.isfinite().all():
             step, term = (~values.isfinite()).nonzero()[0].tolist()
-            step += self.progress.step - len(values) + 1
+            step += self.state.step - len(values) + 1
             raise self.run.lost(f"the {list(self.weights)[term]} loss is no longer finite at step {step}")
         sums = dict(zip(self.weights, values.sum(0).tolist(), strict=True))
         for name, value in sums.items():
-            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+            self.state.sums[name] = self.state.sums.get(name, 0.0) + value
         self.told = f", loss {self._weighted(sums) / len(values):.4g}"
 
     def end_epoch(self) -> None:
-        """Adds a row to the log: the terms, and `loss`, their weighted sum, which is minimised."""
+        """Adds a row to the log: the terms, and `loss`, their weighted sum."""
         self.look()
-        means = {name: value / self.steps for name, value in self.progress.sums.items()}
-        row = {"epoch": self.progress.step // self.steps, "images_seen": self.progress.images_seen}
-        self.progress.rows.append({**row, "loss": self._weighted(means), **means})
-        self.progress.sums = {}
+        means = {name: value / self.steps for name, value in self.state.sums.items()}
+        row = {"epoch": self.state.step // self.steps, "images_seen": self.state.images_seen}
+        self.state.rows.append({**row, "loss": self._weighted(means), **means})
+        self.state.sums = {}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step, from 1."""
+        return math.ceil(self.state.step / self.steps)
 
     def _weighted(self, values: Mapping[str, float]) -> float:
         return sum(weight * values[name] for name, weight in self.weights.items())
@@ -270,6 +276,11 @@ class _Log:
 
 def _groups(optimizers: Sequence[torch.optim.Optimizer]) -> list[dict]:
     return [group for optimizer in optimizers for group in optimizer.param_groups]
+
+
+def _set_rates(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[float], factor: float) -> None:
+    for group, rate in zip(_groups(optimizers), rates, strict=True):
+        group["lr"] = rate * factor
 
 
 def _numbered(parts: Sequence[Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What moves the weights and the codes: one optimizer for each, by the name of the recipe.
+"""The optimizers of networks and of codes.
 
-An optimizer of codes projects what it has moved by the geometry of its factor.
+An optimizer of codes projects the codes that it has moved by the geometry of their table.
 """
 
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from iglo.models.codes import Factor
+from iglo.models.codes import CodeTable
 
 
 class RowOptimizer(torch.optim.Optimizer):
-    """Moves the rows of a table that the batch has touched, then projects them by their factor's geometry."""
+    """Base of optimizers that move only the rows of the batch, and then project them by the geometry of the table."""
 
-    def __init__(self, factors: Sequence[Factor], defaults: dict):
-        super().__init__([{"params": [factor.codes]} for factor in factors], defaults)
-        self.geometries = [factor.geometry for factor in factors]
+    def __init__(self, tables: Sequence[CodeTable], defaults: dict):
+        super().__init__([{"params": [table.weight]} for table in tables], defaults)
+        self.geometries = [table.geometry for table in tables]
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -27,37 +27,42 @@ class RowOptimizer(torch.optim.Optimizer):
                 codes[rows] = geometry.project(codes[rows] - self._move(codes, rows, gradient, group))
 
     def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
-        """What to subtract from codes[rows], whose gradient is `gradient`: (R, d). A row may come again, with the same
-        gradient."""
+        """Computes what to subtract from codes[rows], (R, d).
+
+        Args:
+            rows: (R,) a row may occur twice, then with the same gradient.
+            gradient: (R, d) the gradient of codes[rows].
+        """
         raise NotImplementedError
 
 
 def _row_sums(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """A sparse gradient as the rows that it names, (R,), and the whole gradient of each, (R, d): where a row is named
-    twice, both have the sum. To name each row once, as `coalesce` does, one must wait for the GPU to count them.
+    """Reads a sparse gradient: its rows, (R,), and the whole gradient of each row, (R, d).
+
+    A row may occur twice; both places then have the sum. `coalesce` would give each row once, but it waits for the GPU.
     """
     rows, values = gradient._indices()[0], gradient._values()
-    slots = torch.searchsorted(rows.sort().values, rows)  # the same one for the same row
+    slots = torch.searchsorted(rows.sort().values, rows)  # equal rows have the same slot
     return rows, torch.zeros_like(values).index_add_(0, slots, values)[slots]
 
 
 class RowAdam(RowOptimizer):
-    """Adam (Kingma & Ba 2015) on the rows of a table that the batch has touched, each row with its own step count.
+    """Adam (Kingma & Ba 2015) on the rows of the batch. Each row has its own step count.
 
-    A dense Adam moves rows whose image is not in the batch, along stale momenta; torch's SparseAdam does not, but
-    corrects the bias by a step count common to all rows, which makes a row's late first step about three times too
-    long.
+    A dense Adam would also move the rows of images outside the batch, along old momenta. torch's SparseAdam does not,
+    but it corrects the bias by one step count for all rows. A row that comes late for the first time would then make a
+    step that is about three times too long.
     """
 
     def __init__(
-        self, factors: Sequence[Factor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+        self, tables: Sequence[CodeTable], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ):
-        super().__init__(factors, {"lr": lr, "betas": betas, "eps": eps})
+        super().__init__(tables, {"lr": lr, "betas": betas, "eps": eps})
 
     def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
         state, dimension = self.state[codes], codes.shape[1]
         if not state:
-            # Of each row: its steps, and the means of its gradient and of its square.
+            # For each row: its number of steps, and the means of its gradient and of the square of its gradient.
             state["moments"] = codes.new_zeros(len(codes), 1 + 2 * dimension)
         beta1, beta2 = group["betas"]
         moments = state["moments"][rows]
@@ -71,30 +76,30 @@ class RowAdam(RowOptimizer):
 
 
 class DenseAdam(torch.optim.Adam):
-    """Adam that takes a zero gradient for the rows that the batch has not touched, and so moves them too.
+    """Adam on all rows: rows outside the batch have a zero gradient and still move along their momenta.
 
-    This is what the paper's published code does; it is here to be compared.
+    The published code of the paper does this. It is here for the comparison.
     """
 
-    def __init__(self, factors: Sequence[Factor], lr: float):
-        super().__init__([factor.codes for factor in factors], lr)
-        self.factors = list(factors)
+    def __init__(self, tables: Sequence[CodeTable], lr: float):
+        super().__init__([table.weight for table in tables], lr)
+        self.tables = list(tables)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        for factor in self.factors:
-            if factor.codes.grad is not None:
-                factor.codes.grad = factor.codes.grad.to_dense()
+        for table in self.tables:
+            if table.weight.grad is not None:
+                table.weight.grad = table.weight.grad.to_dense()
         super().step()
-        for factor in self.factors:
-            factor.codes.copy_(factor.geometry.project(factor.codes))
+        for table in self.tables:
+            table.weight.copy_(table.geometry.project(table.weight))
 
 
 class RowSGD(RowOptimizer):
-    """Plain gradient descent on the rows that the batch has touched (as minimal GLO does)."""
+    """Plain gradient descent on the rows of the batch, as in minimal GLO."""
 
-    def __init__(self, factors: Sequence[Factor], lr: float):
-        super().__init__(factors, {"lr": lr})
+    def __init__(self, tables: Sequence[CodeTable], lr: float):
+        super().__init__(tables, {"lr": lr})
 
     def _move(self, codes: Tensor, rows: Tensor, gradient: Tensor, group: dict) -> Tensor:
         return group["lr"] * gradient
@@ -104,12 +109,12 @@ CODE_OPTIMIZERS = {"adam": RowAdam, "dense_adam": DenseAdam, "sgd": RowSGD}
 
 
 def network_optimizer(name: str, network: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """The optimizer of a network's weights; Adam with DCGAN's first moment of 0.5 (Radford et al. 2016)."""
+    """Makes the optimizer of a network: SGD, or Adam with β₁ = 0.5 as in DCGAN (Radford et al. 2016)."""
     if name == "sgd":
         return torch.optim.SGD(network.parameters(), rate)
     return torch.optim.Adam(network.parameters(), rate, betas=(0.5, 0.999), fused=True)
 
 
-def code_optimizer(name: str, factors: Sequence[Factor], rate: float) -> torch.optim.Optimizer:
-    """The optimizer of codes that `name` calls for."""
-    return CODE_OPTIMIZERS[name](factors, rate)
+def code_optimizer(name: str, tables: Sequence[CodeTable], rate: float) -> torch.optim.Optimizer:
+    """Makes the optimizer of codes: adam, dense_adam or sgd."""
+    return CODE_OPTIMIZERS[name](tables, rate)

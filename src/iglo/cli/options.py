@@ -1,0 +1,143 @@
+"""The options that several commands share, and the files that `dvc repro` leaves for them."""
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+import iglo
+from iglo.cli.files import NUMBERED, amount, writing
+from iglo.errors import shown
+
+if TYPE_CHECKING:
+    from iglo.export.api import LoadedModel
+
+EXPORTED = "models/export"
+PRIORS = "models/priors"
+
+Command = Callable[..., None]
+Decorator = Callable[[Command], Command]
+
+
+class Left(NamedTuple):
+    """What a pipeline leaves: folder of the model, metrics file, and folder of prepared images."""
+
+    model: str
+    metrics: str
+    images: str
+
+
+PLAIN = Left("models/joint", "metrics-all.json", "data/prepared")
+CLASS_CONTENT = Left("disentangle/work/encoded", "disentangle/work/renders/metrics.json", "disentangle/work/images")
+
+
+# --- Groups of options, which a command gets as one argument ---
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The exported model that a command uses."""
+
+    model: str
+    device: str | None
+
+    def load(self) -> "LoadedModel":
+        return iglo.load(self.model, self.device)
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """The file or folder that a command makes."""
+
+    out: Path
+    force: bool
+
+    @contextmanager
+    def writing(self, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
+        """Yields a path to write to, as `files.writing` does; then a line on stdout says what was written."""
+        with writing(self.out, self.force, kinds, replaceable) as place:
+            yield place
+        click.echo(f"wrote {shown(str(self.out))} ({amount(self.out)})")
+
+
+class OutPath(click.Path):
+    """A place to write to. An empty name is refused, because it would mean the working folder."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        if value == "":
+            self.fail("must name a file or a folder, got an empty name.", *context)
+        return super().convert(value, *context)
+
+
+def together(*options: Decorator) -> Decorator:
+    """Adds several options to a command."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
+    """Adds options to a command, which gets their values as one argument `name`: a dataclass of this kind."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_group(**values: Any) -> None:
+            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            command(**values, **{name: kind(**own)})
+
+        return together(*options)(with_group)
+
+    return decorate
+
+
+NAMED = click.Path(readable=False)  # lets the shell complete names; reading the file checks whether it can be read
+
+model_options = grouped(
+    "model",
+    ModelOptions,
+    click.option(
+        "--model", default=EXPORTED, show_default=True, type=NAMED, metavar="FOLDER", help="An exported model."
+    ),
+    click.option("--device", metavar="NAME", help="cpu, cuda, ...  [default: a GPU if there is one]"),
+)
+
+
+def output_options(**out: Any) -> Decorator:
+    """Adds --out and --force; `out` changes the settings of --out."""
+    settings = {"required": True, "help": "Where the result goes."} | out
+    return grouped(
+        "output",
+        OutputOptions,
+        click.option("--out", type=OutPath(path_type=Path), **settings),
+        click.option("--force", is_flag=True, help="Replace what is there."),
+    )
+
+
+# --- Single options ---
+
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="The same seed gives the same result."
+)
+method_option = click.option(
+    "--method", default="hybrid", show_default=True, help="How to find codes: encoder, optimize or hybrid."
+)
+loss_option = click.option("--loss", help="perceptual, l1, l2, l1_l2 or lap_l1  [default: the model's training loss]")
+inversion_options = together(
+    method_option,
+    click.option("--steps", type=int, help="Largest number of optimisation steps.  [default: depends on the method]"),
+    loss_option,
+    seed_option,
+)
+images_argument = click.argument("images", nargs=-1, required=True, type=NAMED)
+classes_option = click.option(
+    "--class", "classes", multiple=True, metavar="NAME", help="A class; may be given several times.  [default: all]"
+)

@@ -1,0 +1,74 @@
+"""How the report writes each kind of number, and which row of a column is best."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from iglo.comparison.runs import Values, mean_std
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How a kind of number is written.
+
+    Attributes:
+        better: which value of a column is the best: the highest, the lowest or the nearest to 1; "" for none.
+        decimals: None for three significant digits.
+    """
+
+    unit: str = ""
+    better: Literal["higher", "lower", "one", ""] = ""
+    decimals: int | None = None
+
+    def shown(self, values: np.ndarray, otherwise: str = "never") -> str:
+        """Returns mean ± standard deviation of the finite ones of (S,) values, or `otherwise` if none is finite."""
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            return otherwise
+        mean, std = mean_std(finite)
+        decimals = _decimals(max(abs(mean), std or 0)) if self.decimals is None else self.decimals
+        text = f"{mean:,.{decimals}f}" + ("" if std is None else f" ± {std:,.{decimals}f}")
+        return text + (f" ({len(finite)} of {len(values)} seeds)" if len(finite) < len(values) else "")
+
+
+FORMATS = {  # by the last part of a metric's name
+    "psnr": NumberFormat("dB", "higher", 2),
+    "ssim": NumberFormat("", "higher", 3),
+    "l1": NumberFormat("", "lower"),
+    "lpips": NumberFormat("", "lower"),
+    "images_seen_to_target": NumberFormat("", "lower"),
+    "seconds_to_target": NumberFormat("s", "lower"),
+    "ppl": NumberFormat("", "lower"),
+    "jerkiness": NumberFormat("", "one", 2),
+    "midpoint_realism": NumberFormat("", "one", 2),
+    "kd": NumberFormat("", "lower"),
+    "fd": NumberFormat("", "lower"),
+    "precision": NumberFormat("", "higher", 3),
+    "recall": NumberFormat("", "higher", 3),
+    "novelty": NumberFormat("", "one", 2),
+    "seconds": NumberFormat("s"),
+    "images_per_s": NumberFormat("1/s"),
+    "peak_mib": NumberFormat("MiB"),
+}
+RANKS = {"higher": lambda mean: -mean, "lower": lambda mean: mean, "one": lambda mean: abs(mean - 1)}
+ARROWS = {"higher": " ↑", "lower": " ↓", "one": " →1", "": ""}
+
+
+def format_of(metric: str) -> NumberFormat:
+    """Returns the format of a metric by the last part of its dotted name."""
+    return FORMATS.get(metric.rsplit(".", 1)[-1], NumberFormat())
+
+
+def _decimals(size: float) -> int:
+    """Returns how many decimals show three significant digits of a number of this size; at most six."""
+    return min(max(2 - math.floor(math.log10(size)), 0), 6) if size > 0 else 0
+
+
+def best_rows(values: Values, metric: str) -> set[str]:
+    """Returns the rows with the best mean of a metric, among the rows that have it and whose mean is finite."""
+    means = {row: of_row[metric].mean() for row, of_row in values.items() if metric in of_row}
+    rank = RANKS.get(format_of(metric).better)
+    ranks = {row: rank(mean) for row, mean in means.items() if np.isfinite(mean)} if rank else {}
+    return {row for row in ranks if ranks[row] == min(ranks.values())}

@@ -1,0 +1,86 @@
+"""The result of a fit. It is pickled as plain values and the bytes of safetensors files."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+from iglo.estimator.image_adapter import ImageAdapter
+from iglo.estimator.settings import Settings
+from iglo.latent.priors import Prior
+from iglo.models.codes import Codes, CodeTable
+from iglo.models.config import config_record, parse_config
+from iglo.models.glo import GLOModel, encode, render
+from iglo.params.pipeline import Params
+from iglo.randomness import torch_generator
+from iglo.runtime.device import Runtime, runtime_on
+from iglo.runtime.process import library_call
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The model, the prior and the adapter of a fitted estimator, with the settings that they were made with."""
+
+    model: GLOModel
+    prior: Prior
+    adapter: ImageAdapter
+    settings: Settings
+    seed: int
+    runtime: Runtime
+
+    @property
+    def dimension(self) -> int:
+        """Length of a code."""
+        return self.model.config.dimension
+
+    @property
+    def params(self) -> Params:
+        """The params of a run of the pipeline that learns the same."""
+        return self.settings.params(len(self.model.codes.values), self.adapter.side, self.adapter.channels, self.seed)
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """Computes the encoder's codes (n, d) float32 of samples (n, F)."""
+        return encode(self.model.encoder, self.adapter.to_images(rows), self.model.config, self.runtime).numpy()
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Projects codes (n, d) float32 to where codes may lie, and renders them as samples (n, *item_shape)."""
+        projected = self.model.config.geometry().project(torch.tensor(codes))
+        return self.adapter.to_samples(render(self.model.generator, projected, self.runtime))
+
+    def draw(self, count: int, seed: int) -> np.ndarray:
+        """Draws codes (count, d) float32 from the prior."""
+        return self.prior.draw(count, torch_generator(seed, "samples")).numpy()
+
+    def packed(self) -> dict[str, Any]:
+        """Returns plain values and bytes, without the codes, which the estimator has."""
+        return {
+            "config": config_record(self.model.config),
+            "encoder_width": self.model.encoder.width,
+            "generator": _bytes(self.model.generator.state_dict()),
+            "encoder": _bytes(self.model.encoder.state_dict()),
+            "prior": self.prior.name,
+            "prior_arrays": _bytes(self.prior.arrays),
+            "adapter": asdict(self.adapter),
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    @library_call()
+    def unpacked(cls, state: dict[str, Any], codes: np.ndarray) -> "Learned":
+        """Restores what `packed` returned; the codes (N, d) are those of the estimator."""
+        config, settings = parse_config(state["config"]), Settings(**state["settings"])
+        runtime = runtime_on(None, settings.precision)
+        generator, encoder = config.generator(), config.encoder(state["encoder_width"])
+        generator.load_state_dict(load(state["generator"]))
+        encoder.load_state_dict(load(state["encoder"]))
+        table = Codes(image=CodeTable(torch.tensor(codes), config.geometry())).to(runtime.device)
+        model = GLOModel(config, runtime.to_device(generator), table, runtime.to_device(encoder))
+        prior = Prior(state["prior"], load(state["prior_arrays"]), config.geometry())
+        return cls(model, prior, ImageAdapter(**state["adapter"]), settings, state["seed"], runtime)
+
+
+def _bytes(arrays: dict[str, torch.Tensor]) -> bytes:
+    return save({name: array.detach().cpu().contiguous() for name, array in arrays.items()})

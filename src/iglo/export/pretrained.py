@@ -1,0 +1,99 @@
+"""Loads the pretrained networks that the record of an exported model names: for its loss, and for features."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iglo.errors import IgloWarning, UserError, shown, warn
+from iglo.evaluation.feature_networks import load_feature_network
+from iglo.export.bundle import Bundle
+from iglo.losses.distances import PIXEL_DISTANCES, Distance
+from iglo.params.run_record import Network
+from iglo.progress import bar
+from iglo.runtime.device import Runtime
+from iglo.training.trainer import make_distance
+
+BATCH = 256
+FALLBACK = "l1"  # a distance that needs no weights
+
+
+class FallbackWarning(IgloWarning):
+    """The loss of the training does not work here, so another distance is used to find codes."""
+
+
+class InversionDistance:
+    """Builds the distances by which codes are found for images."""
+
+    def __init__(self, bundle: Bundle, runtime: Runtime):
+        self.bundle, self.runtime = bundle, runtime
+        self._warned = False
+
+    def __call__(self, loss: str | None) -> Distance:
+        """Builds the distance of a loss.
+
+        Args:
+            loss: name of the loss; None: the loss of the training, or FALLBACK with one warning if the former does not
+                work here.
+
+        Raises:
+            UserError: the weights of the named loss are missing or cannot be used.
+        """
+        try:
+            return self._built(loss)
+        except UserError as error:
+            reason = str(error).rstrip(".")
+        if loss is not None:
+            raise UserError(f"{reason}; or take another loss, such as {FALLBACK}, which needs no weights.")
+        if not self._warned:
+            warn(
+                f"loss: the model was trained with {self.bundle.record.loss.name}, which does not work here "
+                f"({reason}); {FALLBACK} is used instead. Name a loss to choose another.",
+                FallbackWarning,
+            )
+        self._warned = True
+        return PIXEL_DISTANCES[FALLBACK]().to(self.runtime.device)
+
+    def _built(self, loss: str | None) -> Distance:
+        record = self.bundle.record
+        wanted = record.loss if loss is None else dataclasses.replace(record.loss, name=loss)
+        if wanted.name == "perceptual":
+            wanted = _with_weights_here(wanted, self.bundle.folder, "loss.weights")
+        return make_distance(dataclasses.replace(record, loss=wanted), self.runtime)
+
+
+def image_features(images: np.ndarray, bundle: Bundle, runtime: Runtime) -> Tensor:
+    """Computes features (N, D) float64 of images, by the feature network that measured the model's metrics.
+
+    Args:
+        images: (N, H, W, C) uint8.
+
+    Raises:
+        UserError: the model has no feature network on record, or its weights are missing or cannot be used.
+    """
+    network, seed = bundle.record.feature_network, bundle.record.seed
+    if network is None:
+        raise UserError("space: 'features' needs a network, and this model has none on record; take 'pixels'.")
+    network = _with_weights_here(network, bundle.folder, "feature_network.weights")
+    _, features = load_feature_network(network.network, network.weights, seed, runtime.device)
+    batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
+    found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
+    return torch.cat(found).double()
+
+
+def _with_weights_here(network: Network, folder: Path, key: str) -> Network:
+    """Returns the network with the path of its weights on this machine.
+
+    The file may be in the model's folder, or where it was in training. Only a regular file is opened: opening a pipe,
+    for example, could wait for ever.
+    """
+    if network.weights in ("imagenet", "random"):
+        return network
+    name = Path(network.weights).name
+    for path in (folder / name, Path(network.weights)):
+        if os.path.isfile(path):
+            return dataclasses.replace(network, weights=str(path))
+    raise UserError(f"{key}: there is no file {shown(name)} here; put it into {shown(str(folder))}.")

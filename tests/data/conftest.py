@@ -1,0 +1,20 @@
+"""The params of a folder of images."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from iglo.params.pipeline import Params
+from iglo.params.reading import load_params
+from iglo.params.sections import DataParams
+
+
+@pytest.fixture
+def data(params, tmp_path) -> DataParams:
+    """Params of a folder that is empty so far, one training image, all the rest for test, 16×16, three channels."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    loaded: Params = load_params(tmp_path / "params.yaml")
+    folder = {"source": "folder", "path": str(tmp_path / "images"), "train": 1, "shuffle": False}
+    return dataclasses.replace(loaded.data, image_size=16, channels=3, **folder)
