@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.backbones.requirements import named_files
+from iglo.backbones.requirements import weight_files
 from iglo.data.store import ImageStore
 from iglo.files.io import whole_file, whole_folder
 from iglo.models.glo import GLOModel
@@ -35,7 +35,7 @@ def checkpoint_folder(
         runtime: the ranks that share the folder.
     """
     code = sorted((Path(__file__).parent.parent / "src" / "iglo").rglob("*.py"))
-    weights = [path for key, path in named_files(params).items() if key.endswith("loss.weights") and path.is_file()]
+    weights = [path for key, path in weight_files(params).items() if key.endswith("loss.weights") and path.is_file()]
     key = fingerprint([name, params], [*code, *inputs, *weights])
     with CheckpointFolder(scratch_root() / f"{name}-{key}").locked(runtime) as folder:
         yield folder

@@ -13,7 +13,8 @@ from iglo.models.codes import pca_codes
 from iglo.models.geometry import make_geometry
 from iglo.runtime.device import start
 from iglo.subsets.clustering import fit_kmeans, fit_pca
-from iglo.training.glo_stages import learn_all, make_distance, start_model
+from iglo.training.glo_stages import learn_all, start_model
+from iglo.training.trainer import Trainer
 from tests.tiny import generator, tiny_images, tiny_params
 
 DIMENSION = 24
@@ -29,8 +30,9 @@ def bits() -> str:
     labels, centroids = fit_kmeans(points, 8, 0, 20_000)
     mixture = fit_prior("gmm", codes, geometry, 0).arrays
     distance = metrics.frechet_distance(points, points[::2])
-    model = start_model(images[:40], tiny_params(latent__dimension=DIMENSION), runtime)
-    learn_all(model, images[:40], make_distance(tiny_params(), runtime), tiny_params(full__epochs=1), runtime)
+    params = tiny_params(latent__dimension=DIMENSION, full__epochs=1)
+    model, history = start_model(images[:40], params, runtime)
+    learn_all(Trainer(model, images[:40], history, params, runtime))
     arrays = [codes, points, labels, centroids, *mixture.values(), distance, model.codes.values]
     return " ".join(hashlib.blake2b(np.asarray(array).tobytes(), digest_size=4).hexdigest() for array in arrays)
 

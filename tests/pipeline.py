@@ -1,13 +1,13 @@
-"""The pipeline of dvc.yaml with its templates filled in."""
+"""The stages of a dvc.yaml as DVC resolves them."""
 
-import itertools
 import os
-import re
 import shlex
+import shutil
+import warnings
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import yaml
 
@@ -17,9 +17,6 @@ from tools.imports import ROOT
 FILES = deps.FILES
 CELLS = "disentangle/sweep/runs"
 STUDIES = [f"{CELLS}/{study}" for study in ("sigma", "decay", "loss", "content_init")]
-
-
-# --- dvc.yaml ---
 
 
 @dataclass(frozen=True)
@@ -57,73 +54,41 @@ class Stage:
 
 
 def stages(file: Path = ROOT / "dvc.yaml", params: dict | None = None) -> list[Stage]:
-    """The stages of a dvc.yaml in an order in which they can run.
+    """Returns the stages of a dvc.yaml in an order in which they can run.
 
     Args:
         params: by default, those of the params.yaml beside it, or of the one that its `vars` name.
     """
-    written = yaml.safe_load(file.read_text(encoding="utf-8"))
-    (values,) = written.get("vars", ["params.yaml"])
-    params = params or yaml.safe_load((file.parent / values.split(":")[0]).read_text(encoding="utf-8"))
-    found = []
-    for name, text in written["stages"].items():
-        if "foreach" in text:
-            items = enumerate(filled(text["foreach"], params))
-            found += [_stage(f"{name}@{i}", filled(text["do"], {**params, "item": item}), file) for i, item in items]
-        elif "matrix" in text:
-            axes = filled(text.pop("matrix"), params)
-            runs = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-            found += [
-                _stage(f"{name}@{'-'.join(map(str, run.values()))}", filled(text, {**params, "item": run}), file)
-                for run in runs
-            ]
-        else:
-            found.append(_stage(name, filled(text, params), file))
-    maker = {out: stage for stage in found for out in stage.outs}
-    needs = {
-        stage.name: {m.name for out, m in maker.items() for path in stage.deps if f"{out}/".startswith(f"{path}/")}
-        for stage in found
-    }
-    by_name = {stage.name: stage for stage in found}
-    return [by_name[name] for name in TopologicalSorter(needs).static_order()]
+    (named,) = yaml.safe_load(file.read_text(encoding="utf-8")).get("vars", ["params.yaml"])
+    path = (file.parent / named.split(":")[0]).resolve()
+    text = yaml.safe_dump(params, sort_keys=False) if params else path.read_text(encoding="utf-8")
+    return list(_resolved(file, path, text))
 
 
-def _stage(name: str, text: dict, file: Path) -> Stage:
-    folder = file.parent / text.get("wdir", ".")
+@cache
+def _resolved(file: Path, params: Path, text: str) -> tuple[Stage, ...]:
+    """The stages of a copy of a dvc.yaml beside which a params.yaml has this text."""
+    from dvc.dependency import ParamsDependency  # these imports take half a second
+    from dvc.repo import Repo
+    from networkx import dfs_postorder_nodes
 
-    def paths(*keys: str) -> list[str]:
-        entries = [entry for key in keys for entry in text.get(key, [])]
-        return [os.path.relpath(folder / _key(entry), ROOT) for entry in entries]
+    with TemporaryDirectory() as place:
+        root = Path(place).resolve()
+        folder = root / file.parent.relative_to(ROOT)
+        (folder / ".dvc").mkdir(parents=True)
+        (folder / ".dvc" / "config").write_text("[core]\nno_scm = True\n")
+        shutil.copy(file, folder)
+        (root / params.relative_to(ROOT)).write_text(text, encoding="utf-8")
 
-    params = [key for entry in text.get("params", []) for key in ([entry] if isinstance(entry, str) else _only(entry))]
-    return Stage(name, text["cmd"], paths("deps"), params, paths("outs", "metrics", "plots"))
+        def paths(entries: list) -> list[str]:
+            return [os.path.relpath(entry.fs_path, root) for entry in entries]
 
-
-def _only(entry: dict[str, list[str]]) -> list[str]:
-    """The keys of `path: [keys]`."""
-    (keys,) = entry.values()
-    return keys
-
-
-def _key(entry: str | dict) -> str:
-    """`path` of both `path` and `path: {cache: false}`."""
-    return entry if isinstance(entry, str) else next(iter(entry))
-
-
-def filled(value: Any, context: dict) -> Any:
-    """A value of dvc.yaml with every ${a.b[-1].c} replaced by what the context holds, as DVC does it."""
-    if isinstance(value, dict):
-        return {filled(key, context): filled(inner, context) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [filled(inner, context) for inner in value]
-    if not isinstance(value, str):
-        return value
-    if whole := re.fullmatch(r"\$\{([^}]+)\}", value):
-        return _look_up(whole[1], context)
-    return re.sub(r"\$\{([^}]+)\}", lambda match: str(_look_up(match[1], context)), value)
-
-
-def _look_up(path: str, value: Any) -> Any:
-    for part in re.findall(r"[^.\[\]]+", path):
-        value = value[int(part)] if isinstance(value, list) else value[part]
-    return value
+        with Repo(str(folder)) as repo, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # DVC's own
+            found = []
+            for stage in dfs_postorder_nodes(repo.index.graph):
+                given = [entry for entry in stage.deps if isinstance(entry, ParamsDependency)]
+                others = [entry for entry in stage.deps if entry not in given]
+                keys = [key for entry in given for key in entry.params]
+                found.append(Stage(stage.name, stage.cmd, paths(others), keys, paths(stage.outs)))
+    return tuple(found)

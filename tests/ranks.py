@@ -1,6 +1,6 @@
-"""What several processes do together, for tests/test_ranks.py: `torchrun … -m tests.ranks SCENARIO FOLDER`.
+"""Scenarios of several ranks, for tests/training/test_ranks.py: `torchrun … -m tests.ranks FOLDER SCENARIO…`.
 
-Every rank runs a scenario; the first writes what it has found.
+Every rank runs a scenario; the main rank writes the result.
 """
 
 import json
@@ -20,23 +20,23 @@ from iglo.evaluation.measure import quality
 from iglo.files.io import whole_folder
 from iglo.losses.distances import L2
 from iglo.losses.terms import Batch, Continuity, Objective, Preservation, Reconstruction, SubBatch
-from iglo.models.codes import Codes, CodeTable
+from iglo.models.codes import Codes, CodeTable, Shard
 from iglo.models.config import GLOConfig
 from iglo.models.geometry import Sphere
 from iglo.models.glo import GLOModel, recalibrate_bn, render
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Snapshots
 from iglo.runtime.device import Runtime, start
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.glo_stages import learn_all, start_model
-from iglo.training.loop import RunState, fit
+from iglo.training.loop import LRSchedule, RunState, fit
 from iglo.training.optimizers import RowAdam, network_optimizer
+from iglo.training.trainer import Trainer
 from tests import chain, pipeline
 from tests.tiny import generator, same_bits, tiny_images, tiny_params
 
 IMAGES = tiny_images(20)
-SHAPE = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
+CONFIG = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
 EARLIER = np.array([1, 5, 12, 18])
 CURRENT = np.setdiff1d(np.arange(20), EARLIER)
 UNEVEN = {"current": (CURRENT, 6), "earlier": (EARLIER, 3)}  # as two ranks share it
@@ -44,12 +44,12 @@ FOR_FOUR = {"current": (CURRENT, 8), "earlier": (EARLIER, 4)}
 
 
 class Rank(Runtime):
-    """A place among ranks that are not there: nothing is exchanged."""
+    """One of several ranks that do not exist: nothing is exchanged."""
 
     def barrier(self) -> None:
         pass
 
-    def total(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         return values
 
     def all(self, holds: bool) -> bool:
@@ -57,43 +57,48 @@ class Rank(Runtime):
 
     @classmethod
     def of(cls, ranks: int) -> list["Rank"]:
-        return [cls(torch.device("cpu"), "fp32", rank, ranks) for rank in range(ranks)]
+        return [cls(torch.device("cpu"), "fp32", rank=rank, ranks=ranks) for rank in range(ranks)]
 
 
 class Together:
-    """The batches of several ranks as one: what a single process is to learn from."""
+    """The batches of several ranks joined, for a single process."""
 
-    def __init__(self, shares: list[Batches]):
-        self.shares, self.name, self.steps = shares, shares[0].name, shares[0].steps
+    def __init__(self, shares: list[Batches], runtime: Runtime):
+        self.shares, self.name, self.steps, self.runtime = shares, shares[0].name, shares[0].steps, runtime
 
     def noise(self, step: int) -> torch.Generator:
         return self.shares[0].noise(step)
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
         for batches in zip(*(share.between(first, last) for share in self.shares), strict=True):
-            yield {part: self._joined([batch[part] for batch in batches]) for part in batches[0]}
+            yield {source: self._joined([batch[source] for batch in batches]) for source in batches[0]}
 
-    def _joined(self, parts: list[SubBatch]) -> SubBatch:
-        targets = [torch.cat(level) for level in zip(*(part.target for part in parts), strict=True)]
-        return SubBatch(torch.cat([part.ids for part in parts]), torch.cat([part.images for part in parts]), targets)
+    def _joined(self, shares: list[SubBatch]) -> SubBatch:
+        targets = [torch.cat(level) for level in zip(*(share.target for share in shares), strict=True)]
+        return SubBatch(torch.cat([each.ids for each in shares]), torch.cat([each.images for each in shares]), targets)
 
 
-def batches_of(runtime: Runtime, parts: dict = UNEVEN) -> Batches:
-    schedules = {name: IdSampler(*part) for name, part in parts.items()}
-    return Batches(Targets(IMAGES, np.arange(20), L2(), runtime), schedules, 0, "tiny")
+def batches_of(runtime: Runtime, sources: dict = UNEVEN) -> Batches:
+    samplers = {name: IdSampler(*source) for name, source in sources.items()}
+    return Batches(Targets(IMAGES, np.arange(20), L2(), runtime), samplers, 0, "tiny")
+
+
+def shard_of(codes: torch.Tensor, geometry: Sphere, runtime: Runtime) -> Codes:
+    """This rank's rows of the codes of all images."""
+    block = runtime.local_slice(len(codes))
+    return Codes(image=CodeTable(codes[block].clone(), geometry, shard=Shard(block.start, len(codes))))
 
 
 def model_of(runtime: Runtime, normalised: bool) -> GLOModel:
     """The same start for every number of ranks."""
-    network = runtime.to_device(initialise(SHAPE.generator(), generator()))
+    network = runtime.to_device(initialise(CONFIG.generator(), generator()))
     if not normalised:
         for parent in list(network.modules()):
             for name, child in parent.named_children():
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(parent, name, nn.Identity())
-    codes, block = Sphere(2.0).sample(20, 6, generator(1)), runtime.local_slice(20)
-    table = Codes(image=CodeTable(codes[block].clone(), Sphere(2.0), first=block.start))
-    return GLOModel(SHAPE, network, table, np.zeros(20, np.int32), Snapshots(torch.tensor([0, 17])))
+    codes = Sphere(2.0).sample(20, 6, generator(1))
+    return GLOModel(CONFIG, network, shard_of(codes, Sphere(2.0), runtime))
 
 
 class Counter:
@@ -118,37 +123,33 @@ class Counter:
 
 
 def learned(
-    runtime: Runtime, batches: Batches | Together, epochs: int, normalised: bool = False, **options: Any
+    batches: Batches | Together, epochs: int, normalised: bool = False, **options: Any
 ) -> tuple[GLOModel, RunState]:
-    model = model_of(runtime, normalised)
+    model = model_of(batches.runtime, normalised)
     objective = Objective([(1.0, Reconstruction()), (0.5, Preservation())], L2())
     optimizers = [network_optimizer("adam", model.generator, 1e-3), RowAdam(list(model.codes.tables.values()), 0.05)]
-    options |= {"epochs": epochs, "runtime": runtime, "schedule": "cosine"}
-    return model, fit(model, objective, batches, optimizers, **options)
+    return model, fit(model, objective, batches, optimizers, LRSchedule(epochs, "cosine"), **options)
 
 
 def same(folder: Path, runtime: Runtime) -> dict:
     """All ranks beside one process that takes the same images in every step: largest differences after 21 steps."""
-    model, progress = learned(runtime, batches_of(runtime), 7)
+    model, state = learned(batches_of(runtime), 7)
     with whole_folder(folder / "model", runtime) as out:
-        model.save(out)
+        model.save(out, runtime.is_main)
     runtime.barrier()
-    alone, expected = learned(
-        runtime.single_process, Together([batches_of(rank) for rank in Rank.of(runtime.ranks)]), 7
-    )
-    start, weights = (
-        model_of(runtime.single_process, False),
-        zip(*(each.generator.parameters() for each in (model, alone)), strict=True),
-    )
-    codes = torch.from_numpy(np.load(folder / "model" / "codes.npy", allow_pickle=False))
-    values = [[row[name] for name in ("reconstruction", "preservation")] for row in progress.rows]
+    joined = Together([batches_of(rank) for rank in Rank.of(runtime.ranks)], runtime.single_process)
+    alone, expected = learned(joined, 7)
+    weights = zip(*(each.generator.parameters() for each in (model, alone)), strict=True)
+    start = model_of(runtime.single_process, False)
+    codes = torch.from_numpy(np.load(folder / "model" / "image_codes.npy", allow_pickle=False))
+    values = [[row[name] for name in ("reconstruction", "preservation")] for row in state.rows]
     others = [[row[name] for name in ("reconstruction", "preservation")] for row in expected.rows]
     return {
-        "steps": progress.step,
-        "images_seen": [progress.images_seen, expected.images_seen],
+        "steps": state.step,
+        "images_seen": [state.images_seen, expected.images_seen],
         "weights": max(float((a - b).detach().abs().max()) for a, b in weights),
-        "codes": float((codes - alone.codes).abs().max()),
-        "moved": float((codes - start.codes).abs().max()),
+        "codes": float((codes - alone.codes.values).abs().max()),
+        "moved": float((codes - start.codes.values).abs().max()),
         "losses": float(np.abs(np.subtract(values, others)).max()),
     }
 
@@ -156,30 +157,30 @@ def same(folder: Path, runtime: Runtime) -> dict:
 def resumed(folder: Path, runtime: Runtime) -> dict:
     """A run that every rank breaks off at step 40 and takes up again, beside one that goes through."""
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    whole, progress = learned(runtime, batches_of(runtime), 14, normalised=True)
+    whole, state = learned(batches_of(runtime), 14, normalised=True)
     with suppress(KeyboardInterrupt):
-        learned(runtime, batches_of(runtime), 14, True, callbacks=[Counter(40)], checkpoints=checkpoints)
+        learned(batches_of(runtime), 14, True, callbacks=[Counter(40)], checkpoints=checkpoints)
     counter = Counter()
-    model, _ = learned(runtime, batches_of(runtime), 14, True, callbacks=[counter], checkpoints=checkpoints)
+    model, _ = learned(batches_of(runtime), 14, True, callbacks=[counter], checkpoints=checkpoints)
     same = runtime.all(same_bits(model.state_dict(), whole.state_dict()))
-    return {"steps": progress.step, "after": counter.steps, "same": same}
+    return {"steps": state.step, "after": counter.steps, "same": same}
 
 
 def begun(folder: Path, runtime: Runtime) -> None:
     """A run that is broken off at step 100, and left to `taken_up`."""
     checkpoints = CheckpointFolder(folder / "begun")
     with suppress(KeyboardInterrupt):
-        learned(runtime, batches_of(runtime, FOR_FOUR), 60, True, callbacks=[Counter(100)], checkpoints=checkpoints)
+        learned(batches_of(runtime, FOR_FOUR), 60, True, callbacks=[Counter(100)], checkpoints=checkpoints)
 
 
 def taken_up(folder: Path, runtime: Runtime) -> dict:
     """What another number of ranks makes of it, beside a run of their own: the loss of the last epoch."""
     counter, checkpoints = Counter(), CheckpointFolder(folder / "begun")
     batches = [batches_of(runtime, FOR_FOUR) for _ in range(2)]
-    _, progress = learned(runtime, batches[0], 60, True, callbacks=[counter], checkpoints=checkpoints)
-    _, own = learned(runtime, batches[1], 60, True)
-    first, last = own.rows[0]["reconstruction"], [each.rows[-1]["reconstruction"] for each in (progress, own)]
-    return {"steps": progress.step, "after": counter.steps, "first": first, "last": last}
+    _, state = learned(batches[0], 60, True, callbacks=[counter], checkpoints=checkpoints)
+    _, own = learned(batches[1], 60, True)
+    first, last = own.rows[0]["reconstruction"], [each.rows[-1]["reconstruction"] for each in (state, own)]
+    return {"steps": state.step, "after": counter.steps, "first": first, "last": last}
 
 
 def draws(_: Path, runtime: Runtime) -> dict:
@@ -214,11 +215,12 @@ def psnr(_: Path, runtime: Runtime) -> dict:
     for seed in range(3):
         params = tiny_params(method="glo", seed=seed, generator__width=8, full__batch_size=12)
         for name, each in (("together", runtime), ("alone", runtime.single_process)):
-            model = start_model(images, params, runtime.single_process)
+            model, history = start_model(images, params, runtime.single_process)
             block = each.local_slice(len(images))
-            factor = CodeTable(model.codes.values[block].clone(), SHAPE.geometry(), first=block.start)
-            model.codes = Codes(image=factor)
-            learn_all(model, images, L2(), params, each, budget=48 * 60)
+            model.codes = shard_of(model.codes.values, model.config.geometry(), each)
+            trainer = Trainer(model, images, history, params, each)
+            trainer.distance = L2()
+            learn_all(trainer, budget=48 * 60)
             own = render(model.generator, model.codes.values, each.single_process)
             feature_network = SimpleNamespace(distance_name="none", distance=lambda a, b: np.zeros(1))
             value = quality(own, images[block] / np.float32(255), feature_network)["psnr"]

@@ -1,7 +1,9 @@
 """The rules of the house, read from the syntax tree. Every rule is shown a piece of code that breaks it."""
 
 import ast
+import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -37,14 +39,18 @@ COMMAND = sorted((PACKAGE / "cli").glob("*.py"))  # know the command line and wh
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 TORCH_DRAWS |= {"rand_like", "randn_like", "randint_like"}
 TENSOR_DRAWS = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "orthogonal_", "multinomial")
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS, MOST_MODULES_AT_THE_TOP = 300, 60, 7, 8
 FLOATS = {"zeros", "ones", "empty", "linspace", "rand", "randn", "eye"}  # torch functions that use the default type
 NUMPY_GENERATORS = {"default_rng", "Generator"}
 ESTIMATORS = {"PCA", "KMeans", "MiniBatchKMeans", "GaussianMixture"}
 
 
+tree = cache(ast.parse)
+
+
 def names(code: str) -> Iterator[tuple[str, ast.AST]]:
     """Every dotted name in code, with its node: torch.cuda.is_available gives itself, torch.cuda and torch."""
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(tree(code)):
         if isinstance(node, (ast.Attribute, ast.Name)):
             yield dotted(node), node
 
@@ -58,7 +64,7 @@ def dotted(node: ast.AST) -> str:
 
 def calls(code: str) -> Iterator[tuple[str, list[ast.expr], dict[str, ast.expr]]]:
     """Every call: the dotted name of what is called, its arguments by position and by keyword."""
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(tree(code)):
         if isinstance(node, ast.Call):
             yield dotted(node.func), node.args, {keyword.arg: keyword.value for keyword in node.keywords}
 
@@ -89,7 +95,7 @@ def relative_imports(code: str) -> list[str]:
 
 def knowledge_of_the_pipeline(code: str) -> list[str]:
     """The library knows nothing of DVC's files, the stages or the command line."""
-    texts = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    texts = [node.value for node in ast.walk(tree(code)) if isinstance(node, ast.Constant)]
     named = {"params.yaml", "dvc.yaml", "dvc.lock", "metrics.json", "metrics-all.json"}
     files = [text for text in texts if text in named]
     arguments = [name for name, _ in names(code) if name == "sys.argv"]
@@ -142,6 +148,39 @@ def pickles(code: str) -> list[str]:
     return found
 
 
+def functions(code: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree(code)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def length(code: str) -> int:
+    """How many lines a module has over the most that it may have; 0 if it may have them."""
+    return max(0, len(code.splitlines()) - MOST_LINES)
+
+
+def long_functions(code: str) -> dict[str, int]:
+    """The functions with too many lines, decorators not counted."""
+    lines = [(node.name, node.end_lineno - node.lineno + 1) for node in functions(code)]
+    return {name: count for name, count in lines if count > MOST_LINES_OF_A_FUNCTION}
+
+
+def many_parameters(code: str) -> dict[str, int]:
+    """The functions with too many parameters; self, cls, *args and **kwargs are not counted."""
+    found = []
+    for node in functions(code):
+        given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        found.append((node.name, len([name for name in given if name not in ("self", "cls")])))
+    return {name: count for name, count in found if count > MOST_PARAMETERS}
+
+
+def is_no_sentence_alone(code: str) -> bool:
+    """Whether a package's file is anything else than a docstring of one sentence.
+
+    Code in it would run at every import of the package, and tools.deps would list it in every dvc.yaml.
+    """
+    said = ast.get_docstring(tree(code)) or ""
+    return not re.fullmatch(r"[^.!?]+(\.\w[^.!?]*)*\.", said) or len(tree(code).body) > 1
+
+
 def is_constant(node: ast.expr | None, value: bool) -> bool:
     return isinstance(node, ast.Constant) and node.value is value
 
@@ -149,6 +188,8 @@ def is_constant(node: ast.expr | None, value: bool) -> bool:
 Rule = Callable[[str], object]
 EVERYWHERE: list[Rule] = [relative_imports, global_randomness, default_types, pickles]
 IN_THE_LIBRARY: list[Rule] = [knowledge_of_the_pipeline]
+OF_SIZE: list[Rule] = [length, long_functions, many_parameters]
+OF_PACKAGES: list[Rule] = [is_no_sentence_alone]
 BREACHES: list[tuple[Rule, str]] = [
     (relative_imports, "from . import files"),
     (relative_imports, "from .files import whole_file"),
@@ -191,6 +232,15 @@ BREACHES: list[tuple[Rule, str]] = [
     (pickles, "yaml.load(text, Loader)"),
     (pickles, "YAML().load(text)"),
     (pickles, "ruamel.yaml.YAML(typ='unsafe')"),
+    (length, "1\n" * 301),
+    (long_functions, "def f():\n" + "    1\n" * 60),
+    (long_functions, "def f():\n" + "    1\n" * 60 + "class A:\n    def f(): 1"),
+    (long_functions, "class A:\n    async def f():\n" + "        1\n" * 60),
+    (many_parameters, "def f(self, a, b, c, /, d, e, *, f, g, h): 1"),
+    (is_no_sentence_alone, ""),
+    (is_no_sentence_alone, '"""Two sentences. Here."""'),
+    (is_no_sentence_alone, '"""no end"""'),
+    (is_no_sentence_alone, '"""A package."""\nfrom iglo.models import glo'),
 ]
 KEPT: list[tuple[Rule, str]] = [
     (knowledge_of_the_pipeline, '"""Written to metrics.json by a stage."""\nimport sys\nsys.executable'),
@@ -202,13 +252,23 @@ KEPT: list[tuple[Rule, str]] = [
     (pickles, "from joblib import cpu_count"),
     (pickles, "np.load(path, mmap_mode='r', allow_pickle=False)\ntorch.load(path, weights_only=True)\njson.load(file)"),
     (pickles, "YAML(typ='safe').load(text)"),
+    (length, "1\n" * 300),
+    (long_functions, "@a\n@b\ndef f():\n" + "    1\n" * 59),
+    (many_parameters, "def f(self, a, b, c, /, d, *e, f, g, h, **i): 1"),
+    (is_no_sentence_alone, '"""The command `iglo`, and what params.yaml says."""\n'),
 ]
 
 
 def test_every_rule_can_be_broken_and_kept():
     assert [case for case in BREACHES if not case[0](case[1])] == []
     assert [case for case in KEPT if case[0](case[1])] == []
-    assert {rule for rule, _ in BREACHES} == {*EVERYWHERE, *IN_THE_LIBRARY, questions_about_the_device}
+    assert {rule for rule, _ in BREACHES} == {
+        *EVERYWHERE,
+        *IN_THE_LIBRARY,
+        *OF_SIZE,
+        *OF_PACKAGES,
+        questions_about_the_device,
+    }
 
 
 @pytest.mark.parametrize(
@@ -242,6 +302,17 @@ def breaches(paths: list[Path], rules: list[Rule]) -> dict[str, object]:
 def test_rules_of_all_code():
     assert breaches(LIBRARY + STAGES, EVERYWHERE) == {}
     assert breaches([path for path in LIBRARY if path not in COMMAND], IN_THE_LIBRARY) == {}
+
+
+def test_modules_functions_and_lists_of_parameters_are_short():
+    assert breaches(LIBRARY, OF_SIZE) == {}
+
+
+def test_packages_have_few_modules_at_the_top_and_say_what_they_are_for():
+    assert len([*PACKAGE.glob("*.py")]) <= MOST_MODULES_AT_THE_TOP
+    packages = [path for path in LIBRARY if path.name == "__init__.py" and path.parent != PACKAGE]
+    assert {path.parent for path in LIBRARY} == {PACKAGE, *(path.parent for path in packages)}
+    assert breaches(packages, OF_PACKAGES) == {}
 
 
 def test_only_runtime_asks_which_device_there_is():

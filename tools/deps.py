@@ -1,61 +1,51 @@
 """Writes the modules that each stage imports into the `deps` of every dvc.yaml.
 
-`python -m tools.deps` rewrites the lists, and changes no other line. With `--check` it changes nothing and fails when
+`python -m tools.deps` rewrites these lists, and changes no other line. With `--check` it changes nothing and fails when
 a list is out of date.
+
+A list has the form `deps: [data, …, code, …]`. The code starts on a new line.
 """
 
-import os
 import re
 import sys
 from pathlib import Path
+from textwrap import fill
 
 from tools.imports import ROOT, code_of
 
 FILES = [ROOT / folder / "dvc.yaml" for folder in ("", "comparison", "disentangle", "disentangle/sweep")]
-STAGE = re.compile(r"  \w+:\s*$")
-WDIR = re.compile(r"\s+wdir: (\S+)")
-MODULE = re.compile(r".* -m (stages\.\w+)\b")
-DEPS = re.compile(r"(\s+)deps:\s*$")
-CODE = re.compile(r"\s+- (\.\./)*(src/iglo|stages)/\S+\.py\s*$")
+WIDTH = 120
+MODULE = re.compile(r" -m (stages\.\w+)")
+DEPS = re.compile(r"^( +)deps: \[(.*?)\]$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(\.\./)*(src/iglo|stages)/\S+\.py")
 
 
 def with_modules(text: str, folder: Path) -> str:
-    """The text of the dvc.yaml in `folder` with the modules of each stage as they are imported now.
+    """Returns the text of the dvc.yaml in `folder` with the modules that each stage imports now.
 
-    The modules go where the first one was, or to the end of `deps`. All other lines stay.
+    A list belongs to the stage that the last command before it runs.
     """
-    lines = text.splitlines(keepends=True)
-    written: list[str] = []
-    module, wdir = "", "."
-    while lines:
-        line = lines.pop(0)
-        written.append(line)
-        if STAGE.match(line):
-            module, wdir = "", "."
-        elif found := WDIR.match(line):
-            wdir = found[1]
-        elif found := MODULE.match(line):
-            module = found[1]
-        elif found := DEPS.match(line):
-            entries = []
-            while lines and re.match(rf"{found[1]}\s*(-|#)", lines[0]):
-                entries.append(lines.pop(0))
-            prefix = os.path.relpath(ROOT, folder / wdir).replace(os.sep, "/")
-            paths = [path if prefix == "." else f"{prefix}/{path}" for path in _in_order(code_of(module))]
-            written += _replaced(entries, [f"{found[1]}- {path}\n" for path in paths])
-    return "".join(written)
+    prefix = "../" * len(folder.relative_to(ROOT).parts)
+
+    def current(found: re.Match) -> str:
+        indent, entries = found[1], re.split(r",\s+", found[2].strip())
+        data = [entry for entry in entries if not CODE.fullmatch(entry)]
+        module = MODULE.findall(text[: found.start()])[-1]
+        return _written(indent, data, [prefix + path for path in _in_order(code_of(module))])
+
+    return DEPS.sub(current, text)
 
 
-def _in_order(code: set[str]) -> list[str]:
+def _in_order(code: frozenset[str]) -> list[str]:
     """Sorted: first the stages, then the library."""
     return sorted(code, key=lambda path: (path.startswith("src/"), path))
 
 
-def _replaced(entries: list[str], code: list[str]) -> list[str]:
-    """The entries of a `deps` list with the modules replaced."""
-    first = next((place for place, entry in enumerate(entries) if CODE.match(entry)), len(entries))
-    others = [entry for entry in entries[first:] if not CODE.match(entry)]
-    return entries[:first] + code + others
+def _written(indent: str, data: list[str], code: list[str]) -> str:
+    """The lines of a list."""
+    options = {"width": WIDTH, "subsequent_indent": f"{indent}  ", "break_long_words": False, "break_on_hyphens": False}
+    first = fill(", ".join([f"{indent}deps: [{data[0]}", *data[1:], ""]).rstrip(), **options)
+    return first + "\n" + fill(", ".join(code) + "]", initial_indent=f"{indent}  ", **options)
 
 
 def main(argv: list[str]) -> int:

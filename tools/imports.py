@@ -35,8 +35,12 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def code_of(module: str) -> set[str]:
-    """A module, all its direct and indirect imports, and their packages, as paths from the root."""
+@cache
+def code_of(module: str) -> frozenset[str]:
+    """Returns a module, all its direct and indirect imports, and their packages, as paths from the root.
+
+    An `__init__.py` that holds a docstring alone has no code, so it is left out.
+    """
     seen, queue = set(), [module_file(module)]
     while queue:
         file = queue.pop()
@@ -44,4 +48,10 @@ def code_of(module: str) -> set[str]:
             seen.add(file)
             queue += imports(file)
             queue += [package] if (package := file.parent / "__init__.py").is_file() else []
-    return {file.relative_to(ROOT).as_posix() for file in seen}
+    return frozenset(file.relative_to(ROOT).as_posix() for file in seen if has_code(file.read_text(encoding="utf-8")))
+
+
+def has_code(text: str) -> bool:
+    """Whether a Python file holds more than a docstring."""
+    module = ast.parse(text)
+    return len(module.body) > (ast.get_docstring(module) is not None)

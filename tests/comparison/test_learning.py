@@ -95,7 +95,9 @@ def test_an_autoencoder_keeps_its_own_encoder(compared):
 
 
 def test_seeds_change_the_codes_and_not_the_shown_images(compared):
-    first, second = (np.load(compared / RUNS / "learned" / f"paper_as_run-{seed}" / "codes.npy") for seed in (0, 1))
+    first, second = (
+        np.load(compared / RUNS / "learned" / f"paper_as_run-{seed}" / "image_codes.npy") for seed in (0, 1)
+    )
     assert not np.array_equal(first, second)
     shown = np.load(compared / RUNS / "measured/reference/train.npy")
     images = ImageStore.open(compared / RUNS / "images").train

@@ -83,7 +83,7 @@ def test_a_distance_is_its_formula(name):
 
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_distance_is_symmetric_zero_for_equal_images_and_by_image(name, channels):
+def test_a_distance_is_symmetric_zero_for_equal_images_and_one_value_per_image(name, channels):
     a, b, distance = images(channels), images(channels, seed=1), DISTANCES[name]
     torch.testing.assert_close(distance(a, b), distance(b, a))
     assert not distance(a, a).any()
@@ -93,13 +93,13 @@ def test_a_distance_is_symmetric_zero_for_equal_images_and_by_image(name, channe
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_a_distance_takes_the_targets_of_several_parts(name):
+def test_a_distance_takes_the_targets_of_several_sub_batches(name):
     a, b, distance = images(), images(seed=1), DISTANCES[name]
     parts = [distance.represent(piece) for piece in b.split([1, 3])]
     torch.testing.assert_close(distance.compare(distance.represent(a), *parts), distance(a, b))
 
 
-def test_constant_images_differ_in_the_coarsest_level_alone():
+def test_constant_images_differ_only_in_the_coarsest_level():
     low, high = torch.full((1, 1, 16, 16), 0.25), torch.full((1, 1, 16, 16), 0.75)
     distance = LaplacianL1(l2=0.0)
     *fine, coarse = [
@@ -116,7 +116,7 @@ def test_grey_images_are_repeated_to_three_channels():
     torch.testing.assert_close(DISTANCES["perceptual"](a, b), DISTANCES["perceptual"](*repeated))
 
 
-def test_features_draw_the_codes_and_leave_the_frozen_network_alone():
+def test_features_have_a_gradient_and_their_network_is_frozen():
     """The paper's code computed features without gradient, and so trained with plain L1."""
     distance, decoder = perceptual(), initialise(Generator(6, 16, 3, 4), generator())
     codes = torch.randn(4, 6, generator=generator(2), requires_grad=True)
@@ -159,7 +159,7 @@ def test_perceptual_in_half_precision_is_close():
 
 
 @pytest.mark.parametrize("name", PIXEL_DISTANCES)
-def test_pixels_are_compared_in_full_precision_where_networks_are_not(name):
+def test_pixels_are_compared_in_full_precision_under_autocast(name):
     """bfloat16 would lose a residual of 0.003. Value and gradient must be those without autocast."""
     target, distance = images(), DISTANCES[name]
     residual = 0.003 * torch.randn(target.shape, generator=generator(5))

@@ -1,4 +1,4 @@
-"""Balls and spheres: projections, paths and draws, against what geometry says of them."""
+"""Balls and spheres: projections, paths and draws against their formulas."""
 
 import math
 

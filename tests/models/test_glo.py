@@ -1,4 +1,4 @@
-"""The folder of a model, there and back; batch norm, and images and codes in batches."""
+"""The folder of a model, saved and loaded; batch norm, and images and codes in batches."""
 
 import json
 
@@ -9,101 +9,117 @@ from torch import nn
 
 from iglo.errors import UserError
 from iglo.models.codes import Codes, CodeTable
-from iglo.models.config import GLOConfig
-from iglo.models.glo import GLOModel, encode, load_network, recalibrate_bn, render, save_network
+from iglo.models.config import ClassContentConfig, GLOConfig, ModelConfig
+from iglo.models.glo import GLOModel, encode, kind_of, load_network, recalibrate_bn, render, save_network
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Snapshots
-from iglo.params.run_record import Loss, RunRecord
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
-SHAPE = GLOConfig(6, 16, 1, 4, "sphere", None)
+CONFIG = GLOConfig(6, 16, 1, 4, "sphere", None)
+CONFIGS = {
+    "glo": CONFIG,
+    "concat": ClassContentConfig(3, 4, 16, 1, 4, "concat", ("ant", "bee")),
+    "film": ClassContentConfig(3, 4, 16, 1, 4, "film", ("ant", "bee")),
+}
+
+
+def make(config: ModelConfig, encoder_width: int | None = None) -> GLOModel:
+    """An untrained model of twenty images; the images of a class share their class code."""
+    tables = {}
+    for seed, (name, table) in enumerate(config.tables().items()):
+        keys = torch.arange(20) % len(config.classes) if table.shared else None
+        rows = len(config.classes) if table.shared else 20
+        codes = table.geometry.sample(rows, table.dimension, generator(seed))
+        tables[name] = CodeTable(codes, table.geometry, keys, table.noisy)
+    network = RUNTIME.to_device(initialise(config.generator(), generator()))
+    model = GLOModel(config, network, Codes(**tables).to(RUNTIME.device))
+    recalibrate_bn(model.generator, model.codes.values)
+    if encoder_width:
+        model.encoder = RUNTIME.to_device(initialise(config.encoder(encoder_width), generator()))
+    return model
 
 
 @pytest.fixture
 def model():
-    codes = SHAPE.geometry().sample(20, 6, generator())
-    snapshots = Snapshots(torch.tensor([3, 0]))
-    snapshots.add("staged 1", 1, torch.from_numpy(tiny_images(2)))
-    network = RUNTIME.to_device(initialise(SHAPE.generator(), generator()))
-    table = Codes(image=CodeTable(codes, SHAPE.geometry())).to(RUNTIME.device)
-    model = GLOModel(SHAPE, network, table, np.arange(20, dtype=np.int32) % 3, snapshots)
-    model.log = [{"stage": "staged 1", "epoch": 1, "reconstruction": 0.1 + 0.2}]
-    model.run = RunRecord("incremental", 3, "bf16", 0.5, Loss("vgg16", "random", "l1", 4), {"source": "digits"})
-    recalibrate_bn(model.generator, model.codes.values)
-    return model
+    return make(CONFIG)
 
 
-def test_a_model_comes_back_bit_for_bit(model, tmp_path):
+@pytest.mark.parametrize("encoder_width", [None, 4, 2])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_kind_of_model_is_saved_and_loaded_bit_for_bit(kind, encoder_width, tmp_path):
+    model = make(CONFIGS[kind], encoder_width)
+    images = tiny_images(8)
+    if encoder_width:  # batch norm of the encoder has seen something
+        model.encoder(torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2).to(RUNTIME.device))
     model.save(tmp_path)
     back = GLOModel.load(tmp_path, RUNTIME)
+    assert back.config == model.config and kind_of(tmp_path) == model.config.kind
     assert same_bits(dict(back.state_dict()), dict(model.state_dict()))
-    assert (
-        same_bits(vars(back.snapshots), vars(model.snapshots)) and back.log == model.log and back.config == model.config
-    )
-    assert back.run == model.run
-    np.testing.assert_array_equal(back.subset_id, model.subset_id)
-    assert back.subset_id.dtype == np.int32
-    images = [render(each.generator, each.codes, RUNTIME) for each in (model, back)]
-    np.testing.assert_array_equal(*images)
+    assert torch.equal(back.codes.values, model.codes.values)
+    for name, table in model.codes.tables.items():
+        assert back.codes.tables[name].noisy is table.noisy and back.codes.tables[name].geometry == table.geometry
+    np.testing.assert_array_equal(*(render(each.generator, each.codes.values, RUNTIME) for each in (model, back)))
+    assert (back.encoder and back.encoder.width) == encoder_width
+    if encoder_width:
+        codes = [encode(each.encoder, images, each.config, RUNTIME) for each in (model, back)]
+        assert torch.equal(*codes) and codes[0].shape == (8, model.config.dimension)
 
 
-@pytest.mark.parametrize("width", [4, 2])
-def test_an_encoder_travels_with_its_model(model, tmp_path, width):
-    encoder = RUNTIME.to_device(initialise(SHAPE.encoder(width), generator()))
-    model.encoder = encoder
-    images = torch.from_numpy(tiny_images(8) / np.float32(255)).permute(0, 3, 1, 2)
-    encoder(images.to(RUNTIME.device))  # batch norm has seen something
-    model.save(tmp_path)
-    back = GLOModel.load(tmp_path, RUNTIME)
-    assert same_bits(dict(back.state_dict()), dict(model.state_dict()))
-    codes = [encode(each.encoder, tiny_images(8), SHAPE, RUNTIME) for each in (model, back)]
-    assert torch.equal(*codes) and back.encoder.width == width
-
-
-def test_a_model_without_an_encoder_has_none(model, tmp_path):
-    """Though another has been saved in its folder."""
-    model.encoder = RUNTIME.to_device(initialise(SHAPE.encoder(4), generator()))
-    model.save(tmp_path)
-    model.encoder = None
+def test_an_encoder_that_is_no_longer_there_is_not_loaded(model, tmp_path):
+    make(CONFIG, 4).save(tmp_path)
     model.save(tmp_path)
     back = GLOModel.load(tmp_path, RUNTIME)
     assert back.encoder is None and not any(name.startswith("encoder") for name in back.state_dict())
 
 
-@pytest.mark.parametrize("broken", ["missing", "truncated", "empty"])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "model.json",
-        "codes.npy",
-        "subset_id.npy",
-        "generator.safetensors",
-        "encoder.safetensors",
-        "snapshots.json",
-        "snapshots.npy",
-    ],
-)
-def test_a_broken_file_is_named(model, tmp_path, name, broken):
-    model.encoder = RUNTIME.to_device(initialise(SHAPE.encoder(4), generator()))
-    model.save(tmp_path)
-    path = tmp_path / name
-    content = path.read_bytes()
-    path.unlink()
-    if broken != "missing":
-        path.write_bytes(content[: len(content) // 2 if broken == "truncated" else 0])
-    with pytest.raises(UserError, match=rf"{name}: (holds no|there is no such file)[^\n]*run the stage that makes it "):
-        GLOModel.load(tmp_path, RUNTIME)
+def test_only_the_main_rank_writes_what_ranks_share(tmp_path):
+    make(CONFIGS["concat"], 4).save(tmp_path, is_main=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"content_codes.npy"}
 
 
-def test_a_record_of_an_earlier_iglo_has_no_run_and_a_damaged_one_is_named(model, tmp_path):
+@pytest.mark.parametrize("kind", ["glo", "concat"])
+def test_a_broken_file_is_named(kind, tmp_path):
+    make(CONFIGS[kind], 4).save(tmp_path)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == (4 if kind == "glo" else 6)
+    for path in files:
+        content = path.read_bytes()
+        for broken in (None, content[: len(content) // 2], b""):
+            path.unlink()
+            if broken is not None:
+                path.write_bytes(broken)
+            message = rf"{path.name}: (holds no|there is no such file)[^\n]*run the stage that makes it "
+            with pytest.raises(UserError, match=message):
+                GLOModel.load(tmp_path, RUNTIME)
+            path.write_bytes(content)
+    GLOModel.load(tmp_path, RUNTIME)
+
+
+def test_a_record_that_describes_no_model_is_refused(model, tmp_path):
     model.save(tmp_path)
     path = tmp_path / "model.json"
     record = json.loads(path.read_text())
-    path.write_text(json.dumps({key: value for key, value in record.items() if key != "run"}))
-    assert GLOModel.load(tmp_path, RUNTIME).run is None
-    path.write_text(json.dumps(record | {"run": record["run"] | {"seed": "x"}}))
-    with pytest.raises(UserError, match=r"model.json: describes no model"):
-        GLOModel.load(tmp_path, RUNTIME)
+    config = record["config"]
+    old = {"shape": {name: value for name, value in config.items() if name != "kind"}, "encoder_width": None, "log": []}
+    for damaged in (
+        {},
+        [],
+        old,
+        {"config": config},
+        record | {"config": None},
+        record | {"config": config | {"kind": "gan"}},
+        record | {"config": config | {"width": "wide"}},
+    ):
+        path.write_text(json.dumps(damaged))
+        for read in (lambda: GLOModel.load(tmp_path, RUNTIME), lambda: kind_of(tmp_path)):
+            with pytest.raises(
+                UserError, match=r"model\.json: describes no model; run the stage that makes it again\.$"
+            ):
+                read()
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"holds no trained model \(there is no model\.json\); run `dvc repro`"):
+        kind_of(tmp_path)
 
 
 def test_weights_of_another_network_are_refused(model, tmp_path):
@@ -114,7 +130,7 @@ def test_weights_of_another_network_are_refused(model, tmp_path):
 
 
 @torch.no_grad()
-def test_settled_batch_norm_is_that_of_the_codes(model):
+def test_recalibrated_batch_norm_is_that_of_the_codes(model):
     """Evaluation mode then shows what training mode shows of all codes at once, but for n / (n − 1) in the variance."""
     model.generator.train()
     together = model.generator(model.codes.values)
@@ -126,7 +142,7 @@ def test_settled_batch_norm_is_that_of_the_codes(model):
 
 
 @pytest.mark.parametrize("count", [1, 4, 17, 20])
-def test_every_code_counts_the_same_however_many_there_are(count):
+def test_every_code_has_the_same_weight_whatever_their_number(count):
     """17 codes in batches of 4: a last batch of one must not weigh as much as the others."""
     codes = torch.randn(count, 6, 4, 4, generator=generator())
     codes[-1] += 10  # an outlier
@@ -136,8 +152,8 @@ def test_every_code_counts_the_same_however_many_there_are(count):
     assert (norm.running_mean / codes.mean((0, 2, 3)) - 1).abs().max() < 0.2
 
 
-def test_sorted_codes_settle_as_shuffled_ones_do():
-    """Images sorted by class: batches of a class each would hide the variance between classes."""
+def test_sorted_codes_give_the_statistics_of_shuffled_ones():
+    """Batches of one class each would hide the variance between classes."""
     codes = torch.randn(40, 6, 2, 2, generator=generator())
     codes[:20] += 5
     norm = nn.BatchNorm2d(6)
@@ -145,19 +161,19 @@ def test_sorted_codes_settle_as_shuffled_ones_do():
     torch.testing.assert_close(norm.running_var, codes.transpose(0, 1).flatten(1).var(1), rtol=0.1, atol=0)
 
 
-def test_images_do_not_depend_on_their_batch(model):
+def test_images_do_not_depend_on_the_batch_size(model):
     whole, pieces = (render(model.generator, model.codes.values, RUNTIME, batch_size=size) for size in (64, 3))
     assert whole.shape == (20, 16, 16, 1) and whole.dtype == np.float32 and 0 <= whole.min() < whole.max() <= 1
     np.testing.assert_allclose(whole, pieces, atol=1e-5)
 
 
 def test_codes_of_images_lie_where_codes_may(model):
-    encoder = RUNTIME.to_device(initialise(SHAPE.encoder(4), generator()))
+    encoder = RUNTIME.to_device(initialise(CONFIG.encoder(4), generator()))
     images = tiny_images(10)
-    whole, pieces = (encode(encoder, images, SHAPE, RUNTIME, batch_size=size) for size in (64, 3))
+    whole, pieces = (encode(encoder, images, CONFIG, RUNTIME, batch_size=size) for size in (64, 3))
     torch.testing.assert_close(whole, pieces, rtol=0, atol=1e-4)
     torch.testing.assert_close(whole.norm(dim=1), torch.full((10,), 6**0.5), rtol=1e-5, atol=0)
     with torch.no_grad():
         batch = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2).to(RUNTIME.device)
         raw = encoder(batch).cpu()
-    torch.testing.assert_close(whole, SHAPE.geometry().project(raw), rtol=0, atol=1e-4)
+    torch.testing.assert_close(whole, CONFIG.geometry().project(raw), rtol=0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Bodies for every image size, and a start that comes from one stream."""
+"""Networks for every image size, and their start from one random stream."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SIZES = (16, 32, 64, 128)
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", SIZES)
-def test_codes_become_images_and_images_codes(size, channels):
+def test_shapes_for_every_image_size(size, channels):
     decoder, encoder = (initialise(kind(7, size, channels, 2), generator()) for kind in (Generator, Encoder))
     images = decoder(100 * torch.randn(2, 7, generator=generator(1)))
     assert images.shape == (2, channels, size, size) and images.dtype == torch.float32
@@ -32,14 +32,14 @@ def test_widths_double_towards_the_code_up_to_eight_times(kind):
 
 
 @pytest.mark.parametrize("kind", [Generator, Encoder])
-def test_half_precision_inside_float32_outside(kind):
+def test_outputs_are_float32_under_autocast(kind):
     network = initialise(kind(7, 16, 1, 2), generator())
     given = torch.zeros(2, 7) if kind is Generator else torch.zeros(2, 1, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
         assert network(given).dtype == torch.float32
 
 
-def test_the_start_is_dcgans_and_comes_whole_from_the_stream():
+def test_the_start_is_that_of_dcgan_and_depends_only_on_the_stream():
     for kind in (Generator, Encoder):
         first, second = (initialise(kind(7, 32, 3, 16), generator(5)).state_dict() for _ in range(2))
         other = initialise(kind(7, 32, 3, 16), generator(6)).state_dict()
@@ -54,7 +54,7 @@ def test_the_start_is_dcgans_and_comes_whole_from_the_stream():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [16, 32])
-def test_a_class_code_modulates_every_block_and_stands_beside_the_content_at_the_start(size, channels):
+def test_a_class_code_modulates_every_block_and_reaches_the_start(size, channels):
     network = initialise(ModulatedGenerator(3, 5, size, channels, 2), generator())
     codes, others = (10 * torch.randn(2, 8, generator=generator(seed)) for seed in (1, 2))
     images = network(codes)
@@ -77,7 +77,7 @@ def test_a_class_code_modulates_every_block_and_stands_beside_the_content_at_the
         part -= 1
 
 
-def test_a_class_is_read_by_one_encoder_and_content_by_another():
+def test_class_and_content_have_encoders_of_their_own():
     encoder = initialise(PairEncoder(3, 5, 16, 1, 2), generator()).eval()
     images = torch.rand(4, 1, 16, 16, generator=generator(1))
     codes, (of_class, of_content) = encoder(images), encoder.encoders

@@ -1,4 +1,4 @@
-"""Which ids come when; and targets that are the same from memory as made afresh."""
+"""The order of the ids, and the targets: cached ones equal computed ones."""
 
 from itertools import islice
 
@@ -22,13 +22,13 @@ def targets():
     return Targets(tiny_images(14), np.arange(14), L1(), RUNTIME)
 
 
-def make(targets, seed=0, name="staged 2", reshuffle=True, **parts) -> Batches:
-    parts = parts or {"current": IdSampler(CURRENT, 4), "earlier": IdSampler(EARLIER, 2)}
-    return Batches(targets, parts, seed, name, reshuffle)
+def make(targets, seed=0, name="staged 2", reshuffle=True, stream="", **sources) -> Batches:
+    sources = sources or {"current": IdSampler(CURRENT, 4), "earlier": IdSampler(EARLIER, 2)}
+    return Batches(targets, sources, seed, name, reshuffle, stream)
 
 
-def ids(batches: Batches, first: int, last: int, part="current") -> list[list[int]]:
-    return [batch[part].ids.tolist() for batch in batches.between(first, last)]
+def ids(batches: Batches, first: int, last: int, source="current") -> list[list[int]]:
+    return [batch[source].ids.tolist() for batch in batches.between(first, last)]
 
 
 def flat(rows: list[list[int]]) -> list[int]:
@@ -45,27 +45,28 @@ def test_an_epoch_covers_every_image_in_full_batches(targets):
         assert len(set(flat(rows)[:11])) == 11  # nothing comes twice before all have come
 
 
-def test_a_shorter_part_is_cycled(targets):
+def test_the_ids_of_a_shorter_sub_batch_repeat(targets):
     for rows in (ids(make(targets), 3 * epoch, 3 * epoch + 3, "earlier") for epoch in range(4)):
         all_rows = flat(rows)
         assert len(all_rows) == 6 and sorted(all_rows[:3]) == sorted(all_rows[3:]) == [0, 1, 2]
 
 
-def test_a_batch_is_never_larger_than_its_part(targets):
+def test_a_sub_batch_is_never_larger_than_its_ids(targets):
     batches = make(targets, current=IdSampler(CURRENT, 4), earlier=IdSampler(EARLIER, 35))
     assert [sorted(row) for row in ids(batches, 0, 3, "earlier")] == [[0, 1, 2]] * 3
     assert make(targets, current=IdSampler(CURRENT, 75)).steps == 1
     assert [IdSampler(CURRENT, size).filled for size in (4, 11, 75)] == [4, 11, 11]
 
 
-def test_the_longest_part_makes_the_epoch(targets):
+def test_the_sub_batch_with_the_most_steps_sets_the_length_of_an_epoch(targets):
     batches = make(targets, current=IdSampler(EARLIER, 2), earlier=IdSampler(CURRENT, 2))
     assert batches.steps == 6 and set(flat(ids(batches, 0, 6, "earlier"))) == set(CURRENT)
 
 
-def test_the_order_depends_on_seed_name_part_and_epoch_alone(targets):
+def test_the_order_depends_only_on_seed_stream_source_and_epoch(targets):
     first = ids(make(targets), 0, 12)
-    assert first == ids(make(targets), 0, 12)
+    assert first == ids(make(targets), 0, 12) == ids(make(targets, name="renamed", stream="staged 2"), 0, 12)
+    assert make(targets, name="renamed", stream="staged 2").name == "renamed"
     epochs = [first[start : start + 3] for start in (0, 3, 6, 9)]
     others = [ids(make(targets, seed=1), 0, 3), ids(make(targets, name="full"), 0, 3)]
     others.append(ids(make(targets, other=IdSampler(CURRENT, 4)), 0, 3, "other"))
@@ -73,31 +74,33 @@ def test_the_order_depends_on_seed_name_part_and_epoch_alone(targets):
     assert all(a != b for index, a in enumerate(orders) for b in orders[:index])
 
 
-@pytest.mark.parametrize("part", ["current", "earlier"])
-def test_without_reshuffling_every_epoch_is_the_first(targets, part):
+@pytest.mark.parametrize("source", ["current", "earlier"])
+def test_without_reshuffling_every_epoch_is_the_first(targets, source):
     batches = make(targets, reshuffle=False)
-    first = ids(batches, 0, 3, part)
-    assert first == ids(make(targets), 0, 3, part) and ids(batches, 0, 9, part) == first * 3
-    assert ids(batches, 4, 6, part) == first[1:]  # also of a run that begins late
+    first = ids(batches, 0, 3, source)
+    assert first == ids(make(targets), 0, 3, source) and ids(batches, 0, 9, source) == first * 3
+    assert ids(batches, 4, 6, source) == first[1:]  # also of a run that begins late
 
 
-@pytest.mark.parametrize("first", range(8))
-def test_a_run_that_begins_late_sees_the_same_batches(targets, first):
+def test_a_run_that_begins_late_sees_the_same_batches(targets):
     batches = make(targets)
-    whole, tail = list(batches.between(0, 8)), list(batches.between(first, 8))
-    for a, b in zip(islice(whole, first, None), tail, strict=True):
-        assert all(torch.equal(a[part].ids, b[part].ids) for part in ("current", "earlier"))
-        assert all(torch.equal(a[part].images, b[part].images) for part in ("current", "earlier"))
+    whole = list(batches.between(0, 8))
+    for first in range(8):
+        for a, b in zip(islice(whole, first, None), batches.between(first, 8), strict=True):
+            assert all(torch.equal(a[source].ids, b[source].ids) for source in ("current", "earlier"))
+            assert all(torch.equal(a[source].images, b[source].images) for source in ("current", "earlier"))
 
 
-def test_a_part_is_the_images_of_its_ids():
+def test_a_sub_batch_has_the_images_of_its_ids():
     images = tiny_images(14, channels=3)
     some = np.array([9, 2, 13, 4])
-    part = Targets(images, some, L1(), RUNTIME).part(torch.tensor([13, 9, 13]))
+    sub_batch = Targets(images, some, L1(), RUNTIME).sub_batch(torch.tensor([13, 9, 13]))
     expected = torch.from_numpy(images[[13, 9, 13]] / 255).permute(0, 3, 1, 2).float()
-    torch.testing.assert_close(part.images.cpu(), expected, rtol=0, atol=1e-7)
-    assert part.ids.tolist() == [13, 9, 13] and torch.equal(part.target[0], part.images)
-    assert part.images.max() > 0.5 and Targets(images, some, None, RUNTIME).part(torch.tensor([2])).target == []
+    torch.testing.assert_close(sub_batch.images.cpu(), expected, rtol=0, atol=1e-7)
+    assert sub_batch.ids.tolist() == [13, 9, 13] and torch.equal(sub_batch.target[0], sub_batch.images)
+    assert (
+        sub_batch.images.max() > 0.5 and Targets(images, some, None, RUNTIME).sub_batch(torch.tensor([2])).target == []
+    )
 
 
 def test_images_are_read_from_their_map_batch_by_batch(mapped_images):
@@ -107,9 +110,9 @@ def test_images_are_read_from_their_map_batch_by_batch(mapped_images):
         targets = Targets(mapped_images, ids, L1(), RUNTIME)
         return list(make(targets, current=IdSampler(ids, 50)).between(0, 5))[-1]["current"]
 
-    part, peak = peak_bytes(last_batch)
-    expected = torch.from_numpy(mapped_images[part.ids.cpu().numpy()]).permute(0, 3, 1, 2) / 255
-    torch.testing.assert_close(part.images.cpu(), expected, rtol=0, atol=1e-7)
+    sub_batch, peak = peak_bytes(last_batch)
+    expected = torch.from_numpy(mapped_images[sub_batch.ids.cpu().numpy()]).permute(0, 3, 1, 2) / 255
+    torch.testing.assert_close(sub_batch.images.cpu(), expected, rtol=0, atol=1e-7)
     assert peak < mapped_images.nbytes / 10
 
 
@@ -122,13 +125,13 @@ def perceptual(dtype: torch.dtype) -> Perceptual:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", ["perceptual", "lap_l1"])
-def test_kept_targets_are_those_made_afresh(precision, kind):
+def test_cached_targets_equal_computed_ones(precision, kind):
     runtime = Runtime(RUNTIME.device, precision)
     distance = perceptual(runtime.dtype) if kind == "perceptual" else LaplacianL1().to(runtime.device)
     images, rows = tiny_images(70, channels=3), torch.tensor([69, 3, 64, 3])
     kept, fresh = (Targets(images, np.arange(1, 70), distance, runtime, cache_gb=gb) for gb in (1.0, 0.0))
     assert kept.cache is not None and fresh.cache is None
-    pairs = list(zip(kept.part(rows).target, fresh.part(rows).target, strict=True))
+    pairs = list(zip(kept.sub_batch(rows).target, fresh.sub_batch(rows).target, strict=True))
     assert len(pairs) == (3 if kind == "perceptual" else 5)
     for a, b in pairs:
         assert a.dtype == b.dtype and a.any() and not a.requires_grad and not b.requires_grad
@@ -138,7 +141,7 @@ def test_kept_targets_are_those_made_afresh(precision, kind):
 
 @pytest.mark.parametrize("cache_gb", [0.0, 1e-5, 1.0])
 @pytest.mark.parametrize("distance", [None, L1(), LaplacianL1()])
-def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
+def test_a_device_with_its_own_memory_gets_the_images_once_if_they_fit(distance, cache_gb):
     class Apart(Runtime):
         on_gpu = True
 
@@ -146,32 +149,34 @@ def test_a_device_apart_is_given_the_images_that_fit_once(distance, cache_gb):
     runtimes = Runtime(cpu, "fp32"), Apart(cpu, "fp32")
     near, far = (Targets(images, np.arange(1, 70), distance, runtime, cache_gb) for runtime in runtimes)
     assert near.pixels is None and (far.pixels is not None) == (cache_gb == 1.0)
-    pairs = zip(near.part(rows).target, far.part(rows).target, strict=True)
-    assert torch.equal(near.part(rows).images, far.part(rows).images) and all(torch.equal(*pair) for pair in pairs)
+    pairs = zip(near.sub_batch(rows).target, far.sub_batch(rows).target, strict=True)
+    assert torch.equal(near.sub_batch(rows).images, far.sub_batch(rows).images) and all(
+        torch.equal(*pair) for pair in pairs
+    )
 
 
 @pytest.mark.parametrize("cache_gb", [0.0, 1.0])
-def test_a_varied_part_is_of_its_images_and_has_their_own_targets(cache_gb):
+def test_augmented_images_have_targets_of_their_own(cache_gb):
     distance, images = LaplacianL1().to(RUNTIME.device), tiny_images(14)
     targets = Targets(images, np.arange(14), distance, RUNTIME, cache_gb)
-    schedules = {"current": IdSampler(CURRENT, 4), "varied": IdSampler(CURRENT, 4, Augment(True, 0, 0.0))}
-    batches = list(make(targets, **schedules).between(0, 6))
+    samplers = {"current": IdSampler(CURRENT, 4), "varied": IdSampler(CURRENT, 4, Augment(True, 0, 0.0))}
+    batches = list(make(targets, **samplers).between(0, 6))
     mirrored = 0
     for batch in batches:
-        plain, part = targets.part(batch["varied"].ids.cpu()), batch["varied"]
-        mirrored += sum(not torch.equal(a, b) for a, b in zip(part.images, plain.images, strict=True))
+        plain, sub_batch = targets.sub_batch(batch["varied"].ids.cpu()), batch["varied"]
+        mirrored += sum(not torch.equal(a, b) for a, b in zip(sub_batch.images, plain.images, strict=True))
         assert all(
-            torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(part.images, plain.images, strict=True)
+            torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(sub_batch.images, plain.images, strict=True)
         )
-        for a, b in zip(part.target, distance.represent(part.images), strict=True):
+        for a, b in zip(sub_batch.target, distance.represent(sub_batch.images), strict=True):
             torch.testing.assert_close(a, b)
-        assert torch.equal(batch["current"].images, targets.part(batch["current"].ids.cpu()).images)
+        assert torch.equal(batch["current"].images, targets.sub_batch(batch["current"].ids.cpu()).images)
     assert 4 < mirrored < 20
-    for late, batch in zip(make(targets, **schedules).between(4, 6), batches[4:], strict=True):
+    for late, batch in zip(make(targets, **samplers).between(4, 6), batches[4:], strict=True):
         assert torch.equal(late["varied"].images, batch["varied"].images)
 
 
-def test_variations_are_fresh_at_every_step(targets):
+def test_images_are_augmented_anew_at_every_step(targets):
     one = np.array([3])
     batches = make(targets, varied=IdSampler(one, 1, Augment(False, 0, 0.5)), other=IdSampler(CURRENT, 1))
     sums = [batch["varied"].images.sum().item() for batch in batches.between(0, 22)]
@@ -179,16 +184,16 @@ def test_variations_are_fresh_at_every_step(targets):
 
 
 @pytest.mark.parametrize("distance", [L1(), L2(), L1L2()], ids=["l1", "l2", "l1_l2"])
-def test_nothing_is_computed_beforehand_where_pixels_are_all_that_is_compared(distance, monkeypatch):
+def test_distances_of_pixels_compute_nothing_beforehand(distance, monkeypatch):
     read, whole = [], Targets._read
     monkeypatch.setattr(Targets, "_read", lambda self, ids: read.extend(ids.tolist()) or whole(self, ids))
     targets = Targets(tiny_images(200), np.arange(200), distance, RUNTIME, cache_gb=1.0)
     assert len(read) <= 1
-    part = targets.part(torch.tensor([7]))
-    assert len(part.target) == 1 and torch.equal(part.target[0], part.images)
+    sub_batch = targets.sub_batch(torch.tensor([7]))
+    assert len(sub_batch.target) == 1 and torch.equal(sub_batch.target[0], sub_batch.images)
 
 
-def test_the_budget_is_kept_to_the_byte():
+def test_the_cache_keeps_to_its_budget():
     distance, images = perceptual(torch.float32), tiny_images(10)
     size = 10 * 4 * (4 * 16 * 16 + 4 * 8 * 8)
     for gb, kept in ((size / 1e9, True), ((size - 1) / 1e9, False)):

@@ -135,11 +135,11 @@ def test_the_end_stays_for_a_run_that_is_started_again(folder):
         raise RuntimeError
     with folder.locked() as held:
         assert held.load() == {"step": 1}
-        for part in (held, held.part("start")):
+        for part in (held, held.inside("start")):
             part.save(2, {"step": 2})
             part.save(3, {"step": 3})
     with folder.locked() as held:
-        assert held.load() == held.part("start").load() == {"step": 3}
+        assert held.load() == held.inside("start").load() == {"step": 3}
     kept = sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("step-*"))
     assert kept == ["start/step-000000003.safetensors", "step-000000003.safetensors"]
 

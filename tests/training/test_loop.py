@@ -1,4 +1,4 @@
-"""The loop: it learns, it resumes bit for bit wherever it is stopped, and it stops by itself when it is lost."""
+"""The loop: it learns, it resumes with the same bits, and it stops if the loss is no longer finite."""
 
 import math
 from contextlib import suppress
@@ -20,7 +20,7 @@ from iglo.models.snapshots import Snapshots
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA, SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.loop import LOOK_EVERY, RATE_SCHEDULES, fit, require_finite
+from iglo.training.loop import LOOK_EVERY, LRSchedule, fit, require_finite
 from iglo.training.optimizers import RowAdam
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
@@ -54,34 +54,32 @@ class Witness:
 
 
 class Run:
-    """A whole run from its seed: two parts, three terms, noise, batch norm, an average, previews."""
+    """A whole run from its seed: two sub-batches, three terms, noise, batch norm, an average, snapshots."""
 
     def __init__(self, terms=TERMS, schedule="cosine", epochs=EPOCHS, kill_at=None, checkpoints=None, sum_of=Objective):
         images = tiny_images()
-        shape = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
-        network = RUNTIME.to_device(initialise(shape.generator(), generator()))
-        table = Codes(image=CodeTable(Sphere(2.0).sample(12, 6, generator(1)), Sphere(2.0))).to(RUNTIME.device)
-        self.model = GLOModel(shape, network, table, np.zeros(12, np.int32), Snapshots(torch.tensor([0, 7])))
+        config = GLOConfig(6, 16, 1, 4, "sphere", 2.0)
+        network = RUNTIME.to_device(initialise(config.generator(), generator()))
+        codes = Codes(image=CodeTable(Sphere(2.0).sample(12, 6, generator(1)), Sphere(2.0))).to(RUNTIME.device)
+        self.model, self.snapshots = GLOModel(config, network, codes), Snapshots(torch.tensor([0, 7]))
         adam = torch.optim.Adam(network.parameters(), 0.01, betas=(0.5, 0.999), fused=True)
-        optimizers = [adam, RowAdam(list(table.tables.values()), 0.1)]
+        optimizers = [adam, RowAdam(list(codes.tables.values()), 0.1)]
         self.ema = EMA(network, 0.8)
-        snapshot_callback = SnapshotCallback(self.model.snapshots, self.ema.averaged, "tiny", RUNTIME, 12)
+        snapshot_callback = SnapshotCallback(self.snapshots, self.ema.network, "tiny", RUNTIME, 12)
         self.witness = Witness(optimizers, kill_at)
         objective = sum_of(terms, L1().to(RUNTIME.device))
-        parts = {"current": IdSampler(np.arange(3, 12), 3), "earlier": IdSampler(np.arange(3), 2)}
-        batches = Batches(Targets(images, np.arange(12), objective.distance, RUNTIME), parts, 0, "tiny")
+        sources = {"current": IdSampler(np.arange(3, 12), 3), "earlier": IdSampler(np.arange(3), 2)}
+        batches = Batches(Targets(images, np.arange(12), objective.distance, RUNTIME), sources, 0, "tiny")
         assert batches.steps == STEPS
         callbacks = [self.ema, snapshot_callback, self.witness]
-        options = {"epochs": epochs, "schedule": schedule, "callbacks": callbacks, "checkpoints": checkpoints}
-        self.optimizers = optimizers
+        schedule, self.optimizers = LRSchedule(epochs, schedule), optimizers
         with suppress(Killed):
-            self.progress = fit(self.model, objective, batches, optimizers, runtime=RUNTIME, **options)
+            self.state = fit(self.model, objective, batches, optimizers, schedule, callbacks, checkpoints)
 
-    def state(self) -> dict:
-        """All that a run leaves behind, but for the clock."""
-        progress = self.progress.state_dict() | {"earlier_seconds": 0}
-        parts = [self.model, self.ema, self.model.snapshots, *self.optimizers]
-        return {"progress": progress, "parts": [part.state_dict() for part in parts]}
+    def all_state(self) -> dict:
+        """All that a run leaves behind, without its time."""
+        parts = [self.model, self.ema, self.snapshots, *self.optimizers]
+        return {"run": self.state.state_dict() | {"earlier_seconds": 0}, "parts": [part.state_dict() for part in parts]}
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +96,20 @@ def checkpoints(tmp_path, monkeypatch):
 
 def test_the_loss_goes_down():
     run = Run(terms=TERMS[:1], schedule="constant", epochs=40)
-    losses = [row["reconstruction"] for row in run.progress.rows]
+    losses = [row["reconstruction"] for row in run.state.rows]
     assert losses[-1] < 0.4 * losses[0]
 
 
-def test_a_run_repeats_itself(whole):
-    assert same_bits(Run().state(), whole.state())
+def test_two_runs_have_the_same_bits(whole):
+    assert same_bits(Run().all_state(), whole.all_state())
 
 
 def test_the_log_has_a_row_per_epoch(whole):
-    rows = whole.progress.rows
+    rows = whole.state.rows
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [row["images_seen"] for row in rows] == [STEPS * (3 + 2 + 3) * epoch for epoch in (1, 2, 3, 4)]
     assert list(rows[0]) == ["epoch", "images_seen", "loss", "reconstruction", "preservation", "continuity"]
-    assert whole.progress.step == EPOCHS * STEPS and whole.model.snapshots.places == [("tiny", 1), ("tiny", 2)]
+    assert whole.state.step == EPOCHS * STEPS and whole.snapshots.places == [("tiny", 1), ("tiny", 2)]
 
 
 def test_a_logged_loss_is_the_mean_over_the_epoch():
@@ -122,7 +120,7 @@ def test_a_logged_loss_is_the_mean_over_the_epoch():
             return total, terms, images_seen
 
     values = []
-    rows = Run(epochs=20, sum_of=Recorded).progress.rows
+    rows = Run(epochs=20, sum_of=Recorded).state.rows
     means = np.array(values).reshape(20, STEPS).mean(1)
     np.testing.assert_allclose([row["reconstruction"] for row in rows], means, rtol=1e-6)
 
@@ -132,23 +130,23 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(whole, checkpo
     Run(kill_at=kill_at, checkpoints=checkpoints)
     resumed = Run(checkpoints=checkpoints)
     assert len(resumed.witness.rates) == EPOCHS * STEPS - (kill_at - 1)  # it did not begin anew
-    assert same_bits(resumed.state(), whole.state())
+    assert same_bits(resumed.all_state(), whole.all_state())
     assert resumed.witness.rates == whole.witness.rates[kill_at - 1 :]
-    assert (resumed.progress.earlier_seconds > 0) is (kill_at > 1)
+    assert (resumed.state.earlier_seconds > 0) is (kill_at > 1)
 
 
 def test_a_run_may_be_killed_again_and_again(whole, checkpoints):
     for _ in range(3):
         Run(kill_at=4, checkpoints=checkpoints)
     last = Run(checkpoints=checkpoints)
-    assert len(last.witness.rates) == 3 and same_bits(last.state(), whole.state())
+    assert len(last.witness.rates) == 3 and same_bits(last.all_state(), whole.all_state())
 
 
 def test_noise_is_fresh_at_every_step():
     class Draw(Spike):
-        def __call__(self, model, batch, rng, done):
+        def __call__(self, model, batch, rng, progress):
             draws.append(torch.rand(1, generator=rng).item())
-            return super().__call__(model, batch, rng, done)
+            return super().__call__(model, batch, rng, progress)
 
     draws = []
     Run(terms=[(1.0, Draw(bad=math.inf))])
@@ -156,11 +154,11 @@ def test_noise_is_fresh_at_every_step():
 
 
 @pytest.mark.parametrize("kill_at", [None, 5])
-def test_terms_are_told_how_much_of_the_run_is_done(checkpoints, kill_at):
+def test_terms_get_the_progress_of_the_run(checkpoints, kill_at):
     class Told(Spike):
-        def __call__(self, model, batch, rng, done):
-            told.append(done)
-            return super().__call__(model, batch, rng, done)
+        def __call__(self, model, batch, rng, progress):
+            told.append(progress)
+            return super().__call__(model, batch, rng, progress)
 
     told, terms = [], [(1.0, Told(bad=math.inf))]
     if kill_at:
@@ -173,39 +171,39 @@ def test_terms_are_told_how_much_of_the_run_is_done(checkpoints, kill_at):
 def test_the_end_of_a_run_is_kept(whole, tmp_path):
     """The result of a finished training is kept, even if it took less than the 60 s between checkpoints."""
     folder = CheckpointFolder(tmp_path / "run")
-    for each in (folder, folder.part("first")):
+    for each in (folder, folder.inside("first")):
         Run(checkpoints=each)
         again = Run(checkpoints=each)
-        assert again.witness.rates == [] and same_bits(again.state(), whole.state())
-    assert folder.part("second").load() is None
+        assert again.witness.rates == [] and same_bits(again.all_state(), whole.all_state())
+    assert folder.inside("second").load() is None
 
 
 def test_a_run_without_epochs_changes_nothing():
     run = Run(epochs=0)
-    assert run.progress.rows == [] and same_bits(run.model.codes.values, Sphere(2.0).sample(12, 6, generator(1)))
+    assert run.state.rows == [] and same_bits(run.model.codes.values, Sphere(2.0).sample(12, 6, generator(1)))
 
 
 class Spike:
     """A term that is no longer a number from its `bad`-th call on."""
 
-    name, part = "spike", "current"
+    name, source = "spike", "current"
 
     def __init__(self, bad):
         self.bad, self.calls = bad, 0
 
-    def __call__(self, model, batch, rng, done):
+    def __call__(self, model, batch, rng, progress):
         self.calls += 1
         value = model.codes(batch["current"].ids).square().sum(1)
         return value * (math.nan if self.calls >= self.bad else 1.0)
 
 
 @pytest.mark.parametrize("bad", [5, LOOK_EVERY, LOOK_EVERY + 2])
-def test_a_loss_that_is_lost_names_stage_term_and_step(bad):
+def test_a_loss_that_is_not_finite_names_stage_term_and_step(bad):
     with pytest.raises(UserError, match=rf"^tiny: the spike loss is no longer finite at step {bad};[^\n]*\.$"):
         Run(terms=[(1.0, Reconstruction()), (1.0, Spike(bad))], epochs=20)
 
 
-def test_a_loss_that_is_lost_leaves_a_good_checkpoint(checkpoints):
+def test_a_loss_that_is_not_finite_leaves_a_good_checkpoint(checkpoints):
     with pytest.raises(UserError, match="spike loss is no longer finite at step 5;"):
         Run(terms=[(1.0, Reconstruction()), (1.0, Spike(5))], checkpoints=checkpoints)
     state = checkpoints.load()
@@ -216,12 +214,12 @@ def test_a_loss_that_is_lost_leaves_a_good_checkpoint(checkpoints):
 class Spoiling:
     """A term with finite values, whose gradient is not finite in its `bad`-th call."""
 
-    name, part = "spoiling", "current"
+    name, source = "spoiling", "current"
 
     def __init__(self, bad):
         self.bad, self.calls = bad, 0
 
-    def __call__(self, model, batch, rng, done):
+    def __call__(self, model, batch, rng, progress):
         self.calls += 1
         codes = model.codes(batch["current"].ids)
         return (codes * (0.0 if self.calls == self.bad else 1.0)).square().sum(1).sqrt()
@@ -239,17 +237,17 @@ def test_weights_that_the_last_step_spoils_are_an_error(checkpoints):
         Run(terms=[*terms, (1.0, Spoiling(last))], checkpoints=checkpoints)
     state = checkpoints.load()
     assert state["progress"]["step"] == last - 1 and all(values.isfinite().all() for values in state["model"].values())
-    assert Run(terms=[*terms, (1.0, Spoiling(last + 1))]).progress.step == last
+    assert Run(terms=[*terms, (1.0, Spoiling(last + 1))]).state.step == last
 
 
-def test_a_checkpoint_is_promised_only_where_there_is_one(checkpoints):
+def test_a_checkpoint_is_mentioned_only_if_there_is_one(checkpoints):
     for kill_at, kept in ((1, False), (2, True)):
         with pytest.raises(UserError) as error:
             Run(terms=[(1.0, Reconstruction()), (1.0, Spike(kill_at))], checkpoints=checkpoints)
         assert ("checkpoint is kept" in str(error.value)) is kept is (checkpoints.load() is not None)
 
 
-def test_statistics_of_batch_norm_are_looked_at_too():
+def test_statistics_of_batch_norm_are_checked_too():
     model = Run(epochs=1).model
     require_finite(model, "full", RUNTIME)
     model.generator.body[1].running_var[2] = math.inf
@@ -258,11 +256,11 @@ def test_statistics_of_batch_norm_are_looked_at_too():
 
 
 def test_the_loss_of_the_log_is_the_weighted_sum_of_the_terms(whole):
-    for row in whole.progress.rows:
+    for row in whole.state.rows:
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["preservation"] + 0.5 * row["continuity"])
 
 
-def test_a_run_that_goes_on_says_from_where(checkpoints, capsys):
+def test_a_resumed_run_says_from_which_step(checkpoints, capsys):
     Run(kill_at=5, checkpoints=checkpoints)
     assert capsys.readouterr().err == ""
     Run(checkpoints=checkpoints)
@@ -274,15 +272,15 @@ def test_the_progress_of_a_run_shows_epoch_and_loss(monkeypatch, capsys):
     run = Run()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("tiny: step 1/12, epoch 1/4, ") and "loss" not in lines[0]
-    loss = run.progress.rows[-1]["loss"]
+    loss = run.state.rows[-1]["loss"]
     assert lines[-1].startswith(f"tiny: step 12/12, epoch 4/4, loss {loss:.4g}, ") and "done in" in lines[-1]
 
 
 @pytest.mark.parametrize(
     ("name", "values"), [("constant", [1, 1, 1, 1]), ("linear", [1, 0.75, 0.5, 0]), ("cosine", [1, 0.8535534, 0.5, 0])]
 )
-def test_schedules(name, values):
-    assert [RATE_SCHEDULES[name](done) for done in (0, 0.25, 0.5, 1)] == pytest.approx(values, abs=1e-6)
-    total = EPOCHS * STEPS
-    factors = np.array([RATE_SCHEDULES[name](step / total) for step in range(total)])
+def test_learning_rates_follow_the_schedule(name, values):
+    schedule, total = LRSchedule(EPOCHS, name), EPOCHS * STEPS
+    assert [schedule.factor(progress) for progress in (0, 0.25, 0.5, 1)] == pytest.approx(values, abs=1e-6)
+    factors = np.array([schedule.factor(step / total) for step in range(total)])
     np.testing.assert_allclose(Run(schedule=name).witness.rates, factors[:, None] * [0.01, 0.1])

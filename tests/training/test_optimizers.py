@@ -17,7 +17,7 @@ KINDS = list(CODE_OPTIMIZERS.values())
 NOW_AND_THEN = [[1, 3], [3, 4], [1], [4, 4, 1], [0], [3, 3]]  # the rows of every batch; 2 and 5 never come
 
 
-def factor(count=6, dimension=4, geometry=FREE) -> CodeTable:
+def table(count=6, dimension=4, geometry=FREE) -> CodeTable:
     return CodeTable(geometry.sample(count, dimension, generator()), geometry)
 
 
@@ -32,12 +32,12 @@ def train(codes: CodeTable, batches: list[list[int]], kind=RowAdam, rate=0.1, op
 
 
 def slopes(step: int, codes: CodeTable) -> torch.Tensor:
-    return torch.randn(codes.codes.shape, generator=generator(step)) * (1 + step)
+    return torch.randn(codes.weight.shape, generator=generator(step)) * (1 + step)
 
 
 def gradients(codes: CodeTable, batches: list[list[int]]) -> list[torch.Tensor]:
     """The dense gradient of every step of `train`: a row counts as often as its image is in the batch."""
-    counts = [torch.tensor([ids.count(row) for row in range(len(codes.codes))])[:, None] for ids in batches]
+    counts = [torch.tensor([ids.count(row) for row in range(len(codes.weight))])[:, None] for ids in batches]
     return [slopes(step, codes) * count for step, count in enumerate(counts)]
 
 
@@ -57,11 +57,11 @@ def dense(kind, start: torch.Tensor, gradients: list[torch.Tensor], rate=0.1, ge
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("geometry", [FREE, Ball(0.5), Sphere(2.0)])
-def test_only_rows_that_have_ever_come_move(kind, geometry):
-    codes = factor(geometry=geometry)
-    before = codes.codes.detach().clone()
+def test_only_rows_that_were_in_a_batch_move(kind, geometry):
+    codes = table(geometry=geometry)
+    before = codes.weight.detach().clone()
     train(codes, NOW_AND_THEN, kind, 0.01)
-    moved = (codes.codes.detach() - before).abs().amax(1)
+    moved = (codes.weight.detach() - before).abs().amax(1)
     assert (moved[[0, 1, 3, 4]] > 1e-3).all()
     if kind is DenseAdam:  # which projects all rows, and so may change last bits
         assert (moved[[2, 5]] < 1e-6).all()
@@ -72,17 +72,17 @@ def test_only_rows_that_have_ever_come_move(kind, geometry):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("geometry", "length"), [(Sphere(2.0), 2.0), (Ball(0.5), 0.5)])
 def test_rows_are_projected_after_their_step(kind, geometry, length):
-    codes = factor(geometry=geometry)
+    codes = table(geometry=geometry)
     train(codes, [[0, 1]] * 5, kind, rate=1.0)
-    lengths = codes.codes[:2].norm(dim=1)
+    lengths = codes.weight[:2].norm(dim=1)
     assert (lengths <= length * (1 + 1e-6)).all()
     if isinstance(geometry, Sphere):
         torch.testing.assert_close(lengths, torch.full((2,), length), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_resumed_optimizer_goes_on_with_the_same_bits(kind):
-    whole, broken = factor(geometry=Sphere(2.0)), factor(geometry=Sphere(2.0))
+def test_a_resumed_optimizer_gives_the_same_bits(kind):
+    whole, broken = table(geometry=Sphere(2.0)), table(geometry=Sphere(2.0))
     train(whole, NOW_AND_THEN, kind)
     file = io.BytesIO()
     torch.save(train(broken, NOW_AND_THEN[:3], kind).state_dict(), file)
@@ -90,24 +90,24 @@ def test_a_resumed_optimizer_goes_on_with_the_same_bits(kind):
     resumed = kind([broken], 0.1)
     resumed.load_state_dict(torch.load(file))
     train(broken, NOW_AND_THEN[3:], optimizer=resumed, first=3)
-    assert same_bits(broken.codes.detach(), whole.codes.values.detach())
+    assert same_bits(broken.weight.detach(), whole.weight.detach())
     if kind is not RowSGD:  # the state matters
-        fresh = factor(geometry=Sphere(2.0))
+        fresh = table(geometry=Sphere(2.0))
         train(fresh, NOW_AND_THEN[:3], kind)
         train(fresh, NOW_AND_THEN[3:], kind, first=3)
-        assert not torch.equal(fresh.codes, whole.codes.values)
+        assert not torch.equal(fresh.weight, whole.weight)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_factor_moves_in_its_own_geometry(kind):
+def test_every_table_moves_in_its_own_geometry(kind):
     labels = torch.tensor([0, 1, 1, 0, 2])
-    image, label = factor(5, 3, Sphere(2.0)), CodeTable(FREE.sample(3, 2, generator()), FREE, labels)
-    table = Codes(image=image, label=label)
-    before = table(torch.arange(5)).detach()
+    image, label = table(5, 3, Sphere(2.0)), CodeTable(FREE.sample(3, 2, generator()), FREE, labels)
+    codes = Codes(image=image, label=label)
+    before = codes(torch.arange(5)).detach()
     optimizer = kind([image, label], 0.1)
-    (table(torch.tensor([1])) * torch.arange(1.0, 6)).sum().backward()
+    (codes(torch.tensor([1])) * torch.arange(1.0, 6)).sum().backward()
     optimizer.step()
-    after = table(torch.arange(5)).detach()
+    after = codes(torch.arange(5)).detach()
     moved = (after - before).abs() > 1e-6
     assert moved[:, :3].any(1).tolist() == [False, True, False, False, False]
     assert moved[:, 3:].any(1).tolist() == [False, True, True, False, False]
@@ -117,40 +117,40 @@ def test_every_factor_moves_in_its_own_geometry(kind):
 # --- Adam on the batch's rows ---
 
 
-def test_every_row_in_every_batch_is_adam():
-    codes = factor()
-    expected = dense(torch.optim.Adam, codes.codes, [slopes(step, codes) for step in range(20)])
+def test_if_every_row_is_in_every_batch_it_is_adam():
+    codes = table()
+    expected = dense(torch.optim.Adam, codes.weight, [slopes(step, codes) for step in range(20)])
     train(codes, [list(range(6))] * 20)
-    torch.testing.assert_close(codes.codes.detach(), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(codes.weight.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_row_that_comes_now_and_then_moves_as_adam_would_move_it_alone():
-    codes = factor()
+def test_a_row_moves_as_adam_would_move_it_alone():
+    codes = table()
     rng = np.random.default_rng(0)
     batches = [sorted(rng.choice(6, 2, replace=False).tolist()) for _ in range(30)]
     batches = [[id for id in ids if id != 5 or step > 20] + [0] * (step % 2) for step, ids in enumerate(batches)]
-    expected = codes.codes.detach().clone()
+    expected = codes.weight.detach().clone()
     for row in range(6):
         own = [slopes(step, codes)[row] * ids.count(row) for step, ids in enumerate(batches) if row in ids]
         expected[row] = dense(torch.optim.Adam, expected[row], own)
     train(codes, batches)
-    torch.testing.assert_close(codes.codes.detach(), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(codes.weight.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_rows_that_do_not_come_have_no_state():
-    codes = factor()
-    state = train(codes, NOW_AND_THEN).state[codes.codes]
+def test_rows_outside_the_batches_have_no_state():
+    codes = table()
+    state = train(codes, NOW_AND_THEN).state[codes.weight]
     assert all(not values[[2, 5]].any() and values[[0, 1, 3, 4]].any() for values in state.values())
     assert state["moments"][:, 0].tolist() == [1, 3, 0, 3, 2, 0]
 
 
 def test_the_state_follows_its_codes_to_their_device():
     """Torch leaves a state called `step` where a checkpoint put it, on the CPU."""
-    state = train(factor(), [[0, 1]]).state_dict()
-    elsewhere = factor().to("meta")
+    state = train(table(), [[0, 1]]).state_dict()
+    elsewhere = table().to("meta")
     resumed = RowAdam([elsewhere], 0.1)
     resumed.load_state_dict(state)
-    assert {value.device.type for value in resumed.state[elsewhere.codes].values()} == {"meta"}
+    assert {value.device.type for value in resumed.state[elsewhere.weight].values()} == {"meta"}
 
 
 # --- Adam on all rows ---
@@ -158,18 +158,18 @@ def test_the_state_follows_its_codes_to_their_device():
 
 @pytest.mark.parametrize("geometry", [FREE, Ball(0.8), Sphere(2.0)])
 def test_dense_adam_is_torchs_adam_on_the_whole_matrix(geometry):
-    codes = factor(geometry=geometry)
-    expected = dense(torch.optim.Adam, codes.codes, gradients(codes, NOW_AND_THEN), geometry=geometry)
+    codes = table(geometry=geometry)
+    expected = dense(torch.optim.Adam, codes.weight, gradients(codes, NOW_AND_THEN), geometry=geometry)
     train(codes, NOW_AND_THEN, DenseAdam)
-    torch.testing.assert_close(codes.codes.detach(), expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(codes.weight.detach(), expected, rtol=1e-6, atol=1e-7)
 
 
-def test_dense_adam_moves_rows_on_along_stale_momenta():
-    codes = factor()
+def test_dense_adam_moves_rows_along_old_momenta():
+    codes = table()
     optimizer = train(codes, [[1, 3]], DenseAdam)
-    before = codes.codes.detach().clone()
+    before = codes.weight.detach().clone()
     train(codes, [[4]], optimizer=optimizer, first=1)
-    moved = (codes.codes.detach() - before).abs().amin(1)
+    moved = (codes.weight.detach() - before).abs().amin(1)
     assert (moved[[1, 3, 4]] > 0.01).all() and not moved[[0, 2, 5]].any()
 
 
@@ -179,18 +179,18 @@ def test_dense_adam_moves_rows_on_along_stale_momenta():
 @pytest.mark.parametrize("geometry", [FREE, Ball(0.8), Sphere(2.0)])
 def test_row_sgd_is_torchs_sgd(geometry):
     """An image twice in a batch counts twice."""
-    codes = factor(geometry=geometry)
-    expected = dense(torch.optim.SGD, codes.codes, gradients(codes, NOW_AND_THEN), 0.03, geometry)
+    codes = table(geometry=geometry)
+    expected = dense(torch.optim.SGD, codes.weight, gradients(codes, NOW_AND_THEN), 0.03, geometry)
     train(codes, NOW_AND_THEN, RowSGD, 0.03)
-    torch.testing.assert_close(codes.codes.detach(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(codes.weight.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
 # --- By name ---
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", RowAdam), ("dense_adam", DenseAdam), ("sgd", RowSGD)])
-def test_a_name_stands_for_a_pair(name, kind):
-    codes, network = factor(), nn.Linear(2, 2)
+def test_a_name_gives_the_optimizers_of_codes_and_network(name, kind):
+    codes, network = table(), nn.Linear(2, 2)
     of_codes, of_network = code_optimizer(name, [codes], 0.2), network_optimizer(name, network, 0.3)
     assert type(of_codes) is kind and of_codes.param_groups[0]["lr"] == 0.2
     assert type(of_network) is (torch.optim.SGD if name == "sgd" else torch.optim.Adam)

@@ -1,4 +1,4 @@
-"""Several processes: they learn what one would learn, each keeps its own codes, and one of them may die."""
+"""Several ranks: they learn what one process learns, each keeps its own codes, and one of them may be killed."""
 
 import json
 import os
@@ -61,12 +61,12 @@ def test_two_ranks_learn_what_one_learns_from_the_same_batches(together):
 
 
 def test_ranks_resume_with_the_same_bits(tmp_path):
-    """Three, for of two numbers every sum has the same bits."""
+    """Three ranks, because a sum of two numbers has the same bits in any order."""
     result = found(run(tmp_path, "resumed", ranks=3), "resumed")
     assert result["steps"] == 42 and result["after"] == 42 - 32 and result["same"]
 
 
-def test_two_ranks_take_up_what_four_have_begun(tmp_path):
+def test_two_ranks_resume_what_four_have_begun(tmp_path):
     run(tmp_path, "begun", ranks=4)
     result = found(run(tmp_path, "taken_up"), "taken_up")
     assert result["steps"] == 120 and result["after"] == 120 - 96
@@ -74,7 +74,7 @@ def test_two_ranks_take_up_what_four_have_begun(tmp_path):
     assert own < 0.7 * result["first"] and abs(ended - own) < 0.1 * own
 
 
-def test_ranks_draw_noise_of_their_own_and_settle_batch_norm_on_all_codes(together):
+def test_each_rank_draws_its_own_noise_and_batch_norm_is_recalibrated_on_all_codes(together):
     result = found(together, "draws")
     assert result["noises"] == result["drawn"] == 6 * 6
     assert result["settled"] < 1e-6 < result["of_one_rank"]
@@ -102,8 +102,8 @@ def test_the_stages_that_see_images_run_as_ranks(together, tmp_path):
         assert (tmp_path / name).read_bytes() == (together / name).read_bytes()
 
 
-def test_torchrun_takes_the_options_of_a_stage_for_what_they_are():
-    """It refuses what could be short for an option of its own, even behind the module."""
+def test_torchrun_passes_the_options_of_a_stage_on():
+    """It refuses an option that could be short for one of its own, even behind the module."""
     launched = [stage for stage in pipeline.stages(params=chain.params(launch="torchrun")) if "torchrun" in stage.cmd]
     assert len(launched) == 7
     for stage in launched:
@@ -111,7 +111,7 @@ def test_torchrun_takes_the_options_of_a_stage_for_what_they_are():
         assert [arguments.training_script, *arguments.training_script_args] == [stage.module, *stage.argv]
 
 
-def test_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(together, tmp_path):
+def test_a_run_with_a_killed_rank_ends_with_the_same_files(together, tmp_path):
     shutil.copytree(together, tmp_path, dirs_exist_ok=True)
     for folder in ("models/full", ".scratch"):
         shutil.rmtree(tmp_path / folder)
@@ -153,15 +153,15 @@ def shares(ids: np.ndarray, size: int, ranks: int, steps: int, reshuffle: bool =
     """Each rank's ids in every step."""
     found = []
     for rank in Rank.of(ranks):
-        targets, schedule = Targets(IMAGES, ids, None, rank), IdSampler(ids, size)
-        batches = Batches(targets, {"current": schedule}, 0, "tiny", reshuffle).between(0, steps)
-        parts = [batch["current"] for batch in batches]
-        assert all(part.whole == size for part in parts)
-        found.append([part.ids.numpy() for part in parts])
+        targets, sampler = Targets(IMAGES, ids, None, rank), IdSampler(ids, size)
+        batches = Batches(targets, {"current": sampler}, 0, "tiny", reshuffle).between(0, steps)
+        shares_of_rank = [batch["current"] for batch in batches]
+        assert all(share.size == size for share in shares_of_rank)
+        found.append([share.ids.numpy() for share in shares_of_rank])
     return found
 
 
-def test_each_rank_has_its_own_images_all_of_them_equally_often():
+def test_each_rank_sees_its_own_images_equally_often():
     ids = np.setdiff1d(np.arange(20), [1, 2, 3])
     for own, rank, size in zip(shares(ids, 7, 3, 40), Rank.of(3), (2, 2, 3), strict=True):
         times = Counter(np.concatenate(own).tolist())
@@ -170,20 +170,20 @@ def test_each_rank_has_its_own_images_all_of_them_equally_often():
         assert max(times.values()) - min(times.values()) <= 1
 
 
-def test_an_order_that_stays_reaches_every_image():
+def test_every_image_is_seen_without_reshuffling():
     own, _ = shares(np.arange(20), 3, 2, 20, reshuffle=False)  # one a step, of ten
     order = np.concatenate(own).tolist()
     assert sorted(order[:10]) == list(range(10)) and order[10:] == order[:10]
 
 
 @pytest.mark.parametrize(("ids", "size"), [(np.arange(8), 4), (np.arange(20), 1)])
-def test_a_rank_with_nothing_to_do_is_refused(ids, size):
+def test_a_rank_without_images_is_refused(ids, size):
     with pytest.raises(UserError, match=r"^launch: every rank .* of tiny, and there are 2 ranks; use fewer"):
         for rank in Rank.of(2):
             Batches(Targets(IMAGES, ids, None, rank), {"current": IdSampler(ids, size)}, 0, "tiny")
 
 
-def test_a_stage_for_one_process_refuses_to_be_several(together, monkeypatch, capsys):
+def test_a_stage_for_one_process_refuses_several_ranks(together, monkeypatch, capsys):
     (stage,) = (stage for stage in pipeline.stages(params=chain.params()) if stage.name == "initialise")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit, match="1"):
@@ -191,7 +191,7 @@ def test_a_stage_for_one_process_refuses_to_be_several(together, monkeypatch, ca
     assert capsys.readouterr().err == ("error: launch: this stage is for one process, got 2; start it with python.\n")
 
 
-def test_one_rank_is_what_it_was():
+def test_one_rank_exchanges_nothing():
     """Without torchrun nothing is exchanged, and nothing is cut."""
     values = torch.arange(3.0)
     assert RUNTIME.all_reduce(values) is values and RUNTIME.is_main and RUNTIME.local_slice(7) == slice(0, 7)

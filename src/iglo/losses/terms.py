@@ -264,7 +264,7 @@ class Objective:
         if self.runtime is None:
             return _Rendering(generator, self.distance, len(self.rendered))
         if self.graphed is None:
-            self.graphed = self.runtime.replayed(_Rendering(generator, self.distance, len(self.rendered)))
+            self.graphed = self.runtime.cuda_graphed(_Rendering(generator, self.distance, len(self.rendered)))
         return self.graphed
 
 

@@ -22,7 +22,7 @@ from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler
-from iglo.training.loop import LRSchedule, RunState
+from iglo.training.loop import LRSchedule, RunState, require_finite
 from iglo.training.optimizers import network_optimizer
 from iglo.training.sanity import warn_if_useless
 from iglo.training.trainer import StageSpec, Trainer, Validation
@@ -120,6 +120,7 @@ def learn_autoencoder(trainer: Trainer, budget: int, penalty: float) -> RunState
     state = trainer.run(stage)
     model.codes.tables["image"].weight.data.copy_(encode(model.encoder, trainer.images, model.config, runtime))
     recalibrate_bn(model.generator, model.codes.values)
+    require_finite(model, "autoencoder", runtime)
     return state
 
 

@@ -148,7 +148,8 @@ class Trainer:
         model, runtime = self.model, self.runtime
         ids = runtime.local_ids(stage.ids, len(self.images))
         distance = self.distance if stage.renders else None
-        targets = Targets(self.images, ids, distance, runtime, self.params.loss.cache_gb)
+        cache_gb = self.params.loss.cache_gb if stage.renders else 0.0
+        targets = Targets(self.images, ids, distance, runtime, cache_gb)
         ema = None if stage.ema is None else EMA(model.generator, stage.ema)
         generator = ema.network if ema else getattr(model, "generator", None)
         snapshots = self._snapshots(stage, generator)

@@ -1,0 +1,65 @@
+"""The history of a training, saved and loaded."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from iglo.errors import UserError
+from iglo.models.history import History
+from iglo.models.snapshots import Snapshots
+from iglo.params.run_record import Loss, RunRecord
+from tests.tiny import same_bits, tiny_images
+
+
+@pytest.fixture
+def history():
+    snapshots = Snapshots(torch.tensor([3, 0]))
+    snapshots.add("staged 1", 1, torch.from_numpy(tiny_images(2)))
+    run = RunRecord("incremental", 3, "bf16", 0.5, Loss("vgg16", "random", "l1", 4), {"source": "digits"})
+    log = [{"stage": "staged 1", "epoch": 1, "reconstruction": 0.1 + 0.2}]
+    return History(snapshots, np.arange(20, dtype=np.int32) % 3, log, run)
+
+
+def test_a_history_is_saved_and_loaded(history, tmp_path):
+    history.save(tmp_path)
+    back = History.load(tmp_path)
+    assert back.log == history.log and back.run == history.run
+    assert same_bits(vars(back.snapshots), vars(history.snapshots))
+    np.testing.assert_array_equal(back.subset_id, history.subset_id)
+    assert back.subset_id.dtype == np.int32
+
+
+def test_a_new_history_is_empty(tmp_path):
+    History(Snapshots(torch.tensor([], dtype=torch.int64)), np.zeros(3, np.int32)).save(tmp_path)
+    back = History.load(tmp_path)
+    assert back.log == [] and back.run is None and not back.snapshots.frames and not back.subset_id.any()
+    (tmp_path / "history.json").write_text('{"log": []}')  # an earlier iglo wrote no run
+    assert History.load(tmp_path).run is None
+
+
+def test_a_broken_file_is_named(history, tmp_path):
+    history.save(tmp_path)
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == ["history.json", "snapshots.json", "snapshots.npy", "subset_id.npy"]
+    for path in files:
+        content = path.read_bytes()
+        for broken in (None, content[: len(content) // 2], b""):
+            path.unlink()
+            if broken is not None:
+                path.write_bytes(broken)
+            message = rf"{path.name}: (holds no|there is no such file)[^\n]*run the stage that makes it "
+            with pytest.raises(UserError, match=message):
+                History.load(tmp_path)
+            path.write_bytes(content)
+
+
+def test_a_record_that_describes_no_training_is_refused(history, tmp_path):
+    history.save(tmp_path)
+    path = tmp_path / "history.json"
+    record = json.loads(path.read_text())
+    for damaged in ([], {}, record | {"run": record["run"] | {"seed": "x"}}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(UserError, match=r"history\.json: describes no training; run the stage that makes it again"):
+            History.load(tmp_path)
