@@ -35,7 +35,7 @@ from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
 from iglo.evaluation.metrics import psnr
 from iglo.losses.distances import L1, Distance, Perceptual
 from iglo.losses.terms import Objective, Reconstruction
-from iglo.models.codes import Codes, CodeTable, normal_codes
+from iglo.models.codes import Codes, CodeTable, Shard, normal_codes
 from iglo.models.geometry import Sphere
 from iglo.models.glo import GLOModel, render
 from iglo.models.networks import Generator, initialise
@@ -43,9 +43,10 @@ from iglo.params.reading import load_params
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime import device
 from iglo.training.batches import Batches, IdSampler, Targets
-from iglo.training.glo_stages import learn_all, make_distance, start_model
-from iglo.training.loop import fit
+from iglo.training.glo_stages import learn_all, start_model
+from iglo.training.loop import LRSchedule, fit
 from iglo.training.optimizers import RowAdam, network_optimizer
+from iglo.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, BATCH, DIMENSION, SIDE, WIDTH = 960, 80, 100, 64, 64
@@ -88,16 +89,17 @@ def learn(epochs: int, loss: str, out: Path) -> None:
     codes, block = normal_codes(IMAGES, DIMENSION, Sphere(10.0), torch_generator(0, "codes")), run.local_slice(IMAGES)
     model = nn.Module()
     model.generator = run.to_device(initialise(Generator(DIMENSION, SIDE, 3, WIDTH), torch_generator(0, "generator")))
-    model.codes.values = Codes(image=CodeTable(codes[block].clone(), Sphere(10.0), first=block.start)).to(run.device)
+    table = CodeTable(codes[block].clone(), Sphere(10.0), shard=Shard(block.start, IMAGES))
+    model.codes = Codes(image=table).to(run.device)
     ids, clock = np.arange(IMAGES), Clock()
     targets = Targets(images, ids[block], distance, run, cache_gb=4)
     batches = Batches(targets, {"current": IdSampler(ids, BATCH)}, 0, "steps")
     optimizers = [
         network_optimizer("adam", model.generator, 1e-3),
-        RowAdam(list(model.codes.values.tables.values()), 5e-2),
+        RowAdam(list(model.codes.tables.values()), 5e-2),
     ]
     objective = Objective([(1.0, Reconstruction())], distance)
-    fit(model, objective, batches, optimizers, epochs=epochs, runtime=run, callbacks=[clock])
+    fit(model, objective, batches, optimizers, LRSchedule(epochs), [clock])
     if run.is_main:
         out.write_text(json.dumps(BATCH / clock.seconds))
 
@@ -113,12 +115,13 @@ def quality(epochs: int, out: Path) -> None:
         params = replace(load_params(ROOT / "params.yaml"), seed=seed, method="glo")
         for name, each in (("one", run.single_process), ("ranks", run)):
             with tempfile.TemporaryDirectory() as folder:
-                start_model(images, params, run.single_process).save(Path(folder))
+                started, history = start_model(images, params, run.single_process)
+                started.save(Path(folder))
                 model = GLOModel.load(folder, each)
-            learn_all(model, images, make_distance(params, run), params, each, budget=epochs * len(images))
+            learn_all(Trainer(model, images, history, params, each), epochs * len(images))
             block = each.local_slice(len(images))
             own = psnr(
-                render(model.generator, model.codes.values.values, each.single_process), images[block] / np.float32(255)
+                render(model.generator, model.codes.values, each.single_process), images[block] / np.float32(255)
             )
             share = (block.stop - block.start) / len(images)
             found[name].append(float(each.all_reduce(torch.tensor(own * share, dtype=torch.float64))))

@@ -44,7 +44,7 @@ from iglo.runtime.device import start
 from iglo.runtime.process import allow_tf32
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA
-from iglo.training.loop import fit
+from iglo.training.loop import LRSchedule, fit
 from iglo.training.optimizers import RowAdam
 
 BATCH, DIMENSION, SIDE, WIDTH = 75, 100, 64, 64
@@ -105,14 +105,14 @@ class Library:
         codes = normal_codes(len(images), DIMENSION, Sphere(10.0), torch_generator(0, "codes"))
         self.model = nn.Module()
         self.model.generator = self.run.to_device(new_generator())
-        self.model.codes.values = Codes(image=CodeTable(codes, Sphere(10.0))).to(self.run.device)
+        self.model.codes = Codes(image=CodeTable(codes, Sphere(10.0))).to(self.run.device)
         ids = np.arange(len(images))
         targets = Targets(images, ids, distance, self.run, cache_gb=8)
         self.batches = Batches(targets, {"current": IdSampler(ids, variant.batch)}, 0, "step")
         self.objective = Objective([(1.0, Reconstruction())], distance, None if variant.how == "eager" else self.run)
         self.optimizers = [
             torch.optim.Adam(self.model.generator.parameters(), 1e-3, fused=True),
-            RowAdam(list(self.model.codes.values.tables.values()), 5e-2),
+            RowAdam(list(self.model.codes.tables.values()), 5e-2),
         ]
         if variant.how == "compiled":
             for block in distance.blocks:
@@ -135,17 +135,9 @@ class Library:
         ema = EMA(self.model.generator, 0.99)
         synchronize()
         started = time.perf_counter()
-        progress = fit(
-            self.model,
-            self.objective,
-            self.batches,
-            self.optimizers,
-            epochs=epochs,
-            runtime=self.run,
-            callbacks=[ema],
-        )
+        state = fit(self.model, self.objective, self.batches, self.optimizers, LRSchedule(epochs), [ema])
         synchronize()
-        return progress.images_seen / (time.perf_counter() - started)
+        return state.images_seen / (time.perf_counter() - started)
 
 
 def median_seconds(functions: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:

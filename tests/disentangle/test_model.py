@@ -1,48 +1,65 @@
-"""Class and content on a dozen images: what is refused, what moves, and that the bits are the same again."""
-
-import copy
+"""Class and content on a dozen images: what is refused, what changes, and that the bits are the same again."""
 
 import numpy as np
 import pytest
 import torch
 
 from iglo.disentangle.measure import spread
-from iglo.disentangle.model import learn_class_content, start_class_content
+from iglo.disentangle.model import (
+    class_codes,
+    combined,
+    content_codes,
+    labels_of,
+    learn_class_content,
+    start_class_content,
+)
 from iglo.errors import UserError
-from iglo.losses.distances import L1
+from iglo.losses.terms import CodeDecay, Continuity
 from iglo.models.glo import GLOModel, render
 from iglo.models.networks import Generator, ModulatedGenerator
 from iglo.training.callbacks import SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
-from tests.tiny import RUNTIME, generator, same_bits, tiny_class_params, tiny_images
+from iglo.training.loop import LRSchedule
+from iglo.training.trainer import Trainer
+from tests.tiny import (
+    RUNTIME,
+    copied,
+    generator,
+    loaded,
+    same_bits,
+    saved,
+    stage_of,
+    state_of,
+    tiny_class_params,
+    tiny_images,
+    weights_of,
+)
 
 IMAGES, LABELS, CLASSES = tiny_images(12), np.arange(12) % 3, ("a", "b", "c")
-PARAMS, DISTANCE = tiny_class_params(), L1().to(RUNTIME.device)
+PARAMS = tiny_class_params()
 COMBINE = ["concat", "film"]
 
 
-def begin(params=PARAMS, labels=LABELS, classes=CLASSES) -> GLOModel:
-    return start_class_content(IMAGES[: len(labels)], np.asarray(labels), classes, params, RUNTIME)
+def begin(params=PARAMS, labels=LABELS, classes=CLASSES, **options) -> Trainer:
+    images = IMAGES[: len(labels)]
+    model, history = start_class_content(images, np.asarray(labels), classes, params, RUNTIME)
+    return Trainer(model, images, history, params, RUNTIME, **options)
 
 
-def learn(model, params=PARAMS, checkpoints=None):
-    return learn_class_content(model, IMAGES, DISTANCE, params, RUNTIME, checkpoints)
+def learned_with(params) -> GLOModel:
+    trainer = begin(params)
+    learn_class_content(trainer)
+    return trainer.model
 
 
 @pytest.fixture(scope="module", params=COMBINE)
 def learned(request):
-    """Params and the model that was learned by them, with its encoders."""
-    params = tiny_class_params(combine=request.param)
-    model = begin(params)
-    learn(model, params)
-    learn_encoder(model, IMAGES, params, RUNTIME)
-    return params, model
-
-
-def everything(model: GLOModel) -> dict:
-    record = {"log": model.log, "snapshots": model.snapshots.state_dict(), "labels": model.labels.tolist()}
-    return record | {"weights": dict(model.state_dict()), "shape": model.config, "classes": model.classes}
+    """A training that has ended, with the encoders."""
+    trainer = begin(tiny_class_params(combine=request.param))
+    learn_class_content(trainer)
+    learn_encoder(trainer)
+    return trainer
 
 
 # --- What is refused ---
@@ -59,86 +76,87 @@ def everything(model: GLOModel) -> dict:
         (LABELS, CLASSES, {"latent__class_dimension": 1}, "latent.class_dimension: 1 cannot .* use at least 2."),
     ],
 )
-def test_data_in_which_class_and_content_cannot_be_told_apart_are_refused(labels, classes, changes, said):
+def test_data_that_do_not_separate_class_and_content_are_refused(labels, classes, changes, said):
     with pytest.raises(UserError, match=f"^{said}$"):
         begin(tiny_class_params(**changes), labels, classes)
 
 
-def test_as_many_classes_as_the_codes_can_tell_apart_are_not_refused():
-    assert len(begin(tiny_class_params(latent__class_dimension=2), np.arange(8) % 4, (*"abcd",)).class_codes) == 4
-
-
-def test_a_folder_of_another_model_is_refused(learned, tmp_path):
-    learned[1].save(tmp_path)
-    with pytest.raises(UserError, match=r"model\.json: describes no model; run the stage"):
-        GLOModel.load(tmp_path, RUNTIME)
-    (tmp_path / "model.json").write_text('{"shape": {}, "encoder_width": null, "log": []}')
-    with pytest.raises(UserError, match=r"model\.json: describes no model of class and content; run the stage"):
-        GLOModel.load(tmp_path, RUNTIME)
+def test_as_many_classes_as_the_codes_can_tell_apart_are_accepted():
+    trainer = begin(tiny_class_params(latent__class_dimension=2), np.arange(8) % 4, (*"abcd",))
+    assert len(class_codes(trainer.model)) == 4 and trainer.model.config.classes == (*"abcd",)
 
 
 # --- The start ---
 
 
 def test_an_images_code_is_the_code_of_its_class_and_then_its_own():
-    model = begin()
-    assert model.class_codes.shape == (3, 3) and model.content_codes.shape == (12, 4)
-    for image, code in enumerate(model.codes.values):
-        assert torch.equal(code, torch.cat([model.class_codes[image % 3], model.content_codes[image]]))
-    assert torch.equal(model.codes.values, model.codes(torch.arange(12, device=RUNTIME.device)))
-    noise = model.codes.noise(model.codes.values, 1.0, generator())
+    model = begin().model
+    classes, content, codes = class_codes(model), content_codes(model), model.codes.values
+    assert classes.shape == (3, 3) and content.shape == (12, 4) and labels_of(model).tolist() == LABELS.tolist()
+    for image, code in enumerate(codes):
+        assert torch.equal(code, torch.cat([classes[image % 3], content[image]]))
+    assert torch.equal(codes, model.codes(torch.arange(12, device=RUNTIME.device)))
+    assert torch.equal(codes, combined(model, LABELS, content))
+    others = combined(model, np.array([2, 0]), content[:2])
+    assert torch.equal(others, torch.cat([classes[[2, 0]], content[:2]], dim=1))
+    noise = model.codes.noise(codes, 1.0, generator())
     assert noise[:, 3:].all() and not noise[:, :3].any()
-    assert [type(begin(tiny_class_params(combine=way)).generator) for way in COMBINE] == [Generator, ModulatedGenerator]
+
+
+def test_the_way_to_combine_the_codes_chooses_the_generator():
+    networks = [begin(tiny_class_params(combine=way)).model.generator for way in COMBINE]
+    assert [type(network) for network in networks] == [Generator, ModulatedGenerator]
 
 
 @pytest.mark.parametrize("init", ["normal", "pca"])
-def test_the_start_is_the_same_from_the_same_seed(init):
+def test_the_start_depends_on_the_seed(init):
     same, again, other = (begin(tiny_class_params(latent__content_init=init, seed=seed)) for seed in (0, 0, 1))
-    assert same_bits(everything(same), everything(again))
-    assert not torch.equal(same.class_codes, other.class_codes) and not torch.equal(same.codes, other.codes)
+    assert same_bits(state_of(same), state_of(again))
+    assert not torch.equal(class_codes(same.model), class_codes(other.model))
+    assert not torch.equal(content_codes(same.model), content_codes(other.model))
 
 
-def test_the_pca_start_of_content_looks_at_the_images():
-    model = begin(tiny_class_params(latent__content_init="pca"))
+def test_the_pca_start_of_content_depends_on_the_images():
+    model = begin(tiny_class_params(latent__content_init="pca")).model
     flat = IMAGES.reshape(12, -1) / 255
     component = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[0][:, 0]
-    assert abs(np.corrcoef(model.content_codes[:, 0].cpu(), component)[0, 1]) > 0.99
-    assert torch.equal(model.class_codes, begin().class_codes)
+    assert abs(np.corrcoef(content_codes(model)[:, 0].cpu(), component)[0, 1]) > 0.99
+    assert torch.equal(class_codes(model), class_codes(begin().model))
 
 
 # --- Learning ---
 
 
-def test_learning_lowers_the_loss_and_moves_every_code(learned):
-    params, model = learned
-    start = begin(params)
-    assert (model.class_codes != start.class_codes).any(1).all()
-    assert (model.content_codes != start.content_codes).any(1).all()
-    rows = [row for row in model.log if row["stage"] == "train"]
+def test_learning_lowers_the_loss_and_changes_every_code(learned):
+    start = begin(learned.params).model
+    for codes in (class_codes, content_codes):
+        assert (codes(learned.model) != codes(start)).any(1).all()
+    rows = [row for row in learned.history.log if row["stage"] == "train"]
     assert [[*row] for row in rows] == [["stage", "epoch", "images_seen", "loss", "reconstruction", "decay"]] * 3
     assert rows[-1]["images_seen"] == 36 and rows[-1]["reconstruction"] < rows[0]["reconstruction"]
 
 
-def test_without_noise_and_decay_reconstruction_is_all_there_is():
-    model = begin()
-    learn(model, tiny_class_params(sigma=0.0, decay=0.0))
-    assert [*model.log[-1]] == ["stage", "epoch", "images_seen", "loss", "reconstruction"]
-    shown = render(model.generator, model.codes.values[model.snapshots.ids], RUNTIME)
-    np.testing.assert_allclose(model.snapshots.frames[-1].numpy(), shown * 255, atol=0.51)
+def test_without_noise_and_decay_there_is_only_reconstruction():
+    trainer = begin(tiny_class_params(sigma=0.0, decay=0.0))
+    learn_class_content(trainer)
+    model, history = trainer.model, trainer.history
+    assert [*history.log[-1]] == ["stage", "epoch", "images_seen", "loss", "reconstruction"]
+    assert history.snapshots.places == [("train", 0), ("train", 1), ("train", 2), ("train", 3)]
+    shown = render(model.generator, model.codes.values[history.snapshots.ids], RUNTIME)
+    np.testing.assert_allclose(history.snapshots.frames[-1].numpy(), shown * 255, atol=0.51)
 
 
-def test_every_part_learns_at_its_own_rate(monkeypatch):
-    asked = []
-    monkeypatch.setattr("iglo.disentangle.model.learn_plan", lambda *given: asked.extend(given))
+def test_the_stage_is_what_the_params_say():
     rates = {"optimizer__generator_rate": 0.1, "optimizer__class_rate": 0.2, "optimizer__content_rate": 0.3}
-    model = begin()
-    learn(model, tiny_class_params(**rates, sigma=0.7, decay=0.4, train__epochs=9))
-    _, _, _, plan, name, epochs, optimizers = asked[:7]
-    assert [(weight, term.name) for weight, term in plan.terms] == [(1.0, "reconstruction"), (0.4, "decay")]
-    assert plan.terms[0][1].sigma == 0.7 and plan.terms[1][1].factor == "content"
-    assert (name, epochs, plan.parts["current"].batch_size, plan.reshuffle) == ("train", 9, 4, True)
-    moved = [[*model.generator.parameters()], *([model.codes.tables[each].codes] for each in ("class", "content"))]
-    for optimizer, rate, parameters in zip(optimizers, (0.1, 0.2, 0.3), moved, strict=True):
+    trainer = begin(tiny_class_params(**rates, sigma=0.7, decay=0.4, train__epochs=9))
+    stage = stage_of(lambda: learn_class_content(trainer), "train")
+    assert weights_of(stage) == {"reconstruction": 1.0, "decay": 0.4} and stage.images_per_epoch == 12
+    assert [term for _, term in stage.terms] == [Continuity(0.7, name="reconstruction"), CodeDecay("content")]
+    assert stage.schedule == LRSchedule(9, trainer.params.optimizer.schedule) and stage.reshuffle
+    assert stage.sources["current"].batch_size == 4 and stage.ids.tolist() == list(range(12))
+    tables = [[trainer.model.codes.tables[name].weight] for name in ("class", "content")]
+    moved = [[*trainer.model.generator.parameters()], *tables]
+    for optimizer, rate, parameters in zip(stage.optimizers, (0.1, 0.2, 0.3), moved, strict=True):
         (group,) = optimizer.param_groups
         assert group["lr"] == rate and {*map(id, group["params"])} == {*map(id, parameters)}
 
@@ -146,22 +164,18 @@ def test_every_part_learns_at_its_own_rate(monkeypatch):
 def test_decay_shortens_the_content_codes_and_no_others():
     lengths = []
     for decay in (0.0, 10.0):
-        model = begin()
-        learn(model, tiny_class_params(decay=decay, sigma=0.0, train__epochs=12, optimizer__content_rate=0.1))
-        lengths.append([codes.norm(dim=1).mean().item() for codes in (model.content_codes, model.class_codes)])
+        params = tiny_class_params(decay=decay, sigma=0.0, train__epochs=12, optimizer__content_rate=0.1)
+        model = learned_with(params)
+        lengths.append([codes(model).norm(dim=1).mean().item() for codes in (content_codes, class_codes)])
     (content, classes), (decayed, same) = lengths
     assert decayed < 0.5 * content and same > 0.8 * classes
 
 
-def test_much_noise_on_content_leaves_the_class_alone_to_tell_images_apart():
-    """So the images of a class become one."""
+def test_with_much_noise_on_content_the_images_of_a_class_become_one():
     spreads = []
     for sigma in (0.0, 30.0):
-        params = tiny_class_params(
-            sigma=sigma, decay=0.0, train__epochs=12, optimizer__generator_rate=0.01, optimizer__content_rate=0.1
-        )
-        model = begin(params)
-        learn(model, params)
+        rates = {"optimizer__generator_rate": 0.01, "optimizer__content_rate": 0.1}
+        model = learned_with(tiny_class_params(sigma=sigma, decay=0.0, train__epochs=12, **rates))
         spreads.append(spread(render(model.generator, model.codes.values, RUNTIME), LABELS))
     assert spreads[1] < 0.1 * spreads[0]
 
@@ -169,29 +183,24 @@ def test_much_noise_on_content_leaves_the_class_alone_to_tell_images_apart():
 # --- The same bits ---
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_other_ones(learned):
-    params, model = learned
-    again = begin(params)
-    learn(again, params)
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(learned):
+    again = begin(learned.params)
+    learn_class_content(again)
     torch.manual_seed(12345)
-    learn_encoder(again, IMAGES, params, RUNTIME)
-    assert same_bits(everything(again), everything(model))
-    other = tiny_class_params(combine=params.combine, seed=1)
-    model = begin(params)
-    learn(model, other)
-    assert not torch.equal(model.codes.values, again.codes)
+    learn_encoder(again)
+    assert same_bits(state_of(again), state_of(learned))
+    other = begin(learned.params)
+    other.params = tiny_class_params(combine=learned.params.combine, seed=1)
+    learn_class_content(other)
+    assert not torch.equal(other.model.codes.values, again.model.codes.values)
 
 
-def test_a_model_that_is_saved_and_loaded_is_the_same_and_is_learned_on_the_same(learned, tmp_path):
-    params, model = learned[0], copy.deepcopy(learned[1])
-    model.save(tmp_path)
-    loaded = GLOModel.load(tmp_path, RUNTIME)
-    assert same_bits(everything(loaded), everything(model))
-    for each in (model, loaded):
-        learn_jointly(each, IMAGES, DISTANCE, params, RUNTIME)
-    assert same_bits(everything(loaded), everything(model)) and model.log[-1]["stage"] == "joint"
-    begin(params).save(tmp_path)
-    assert GLOModel.load(tmp_path, RUNTIME).encoder is None
+def test_a_loaded_model_is_the_same_and_is_trained_in_the_same_way(learned, tmp_path):
+    whole, back = copied(learned), copied(learned, **loaded(saved(learned, tmp_path / "model")))
+    assert same_bits(state_of(back), state_of(learned))
+    for each in (whole, back):
+        learn_jointly(each)
+    assert same_bits(state_of(back), state_of(whole)) and whole.history.log[-1]["stage"] == "joint"
 
 
 @pytest.mark.parametrize("combine", COMBINE)
@@ -199,19 +208,19 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(combine, tmp_p
     monkeypatch.setenv("IGLO_CHECKPOINT_SECONDS", "0")
     params = tiny_class_params(combine=combine)
     whole, checkpoints, epochs = begin(params), CheckpointFolder(tmp_path), []
-    learn(whole, params)
-    take = SnapshotCallback.after_epoch
+    learn_class_content(whole)
+    after_epoch = SnapshotCallback.after_epoch
 
     def killed(self, model, epoch):
-        take(self, model, epoch)
+        after_epoch(self, model, epoch)
         epochs.append(epoch)
         if epochs == [1, 2]:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(SnapshotCallback, "after_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        learn(begin(params), params, checkpoints)
-    resumed = begin(params)
-    learn(resumed, params, checkpoints)
+        learn_class_content(begin(params, checkpoints=checkpoints))
+    resumed = begin(params, checkpoints=checkpoints)
+    learn_class_content(resumed)
     assert epochs == [1, 2, 2, 3]  # from the step before it was killed
-    assert same_bits(everything(resumed), everything(whole))
+    assert same_bits(state_of(resumed), state_of(whole))

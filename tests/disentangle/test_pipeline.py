@@ -230,7 +230,7 @@ SETTINGS = [{}, {"source": "git"}, {"source": "torchvision"}]  # of data, under 
 
 
 def test_params_are_what_the_stages_read(concatenated, swept, tmp_path, monkeypatch):
-    for download in ("_get", "_download"):
+    for download in ("_fetch_from_git", "_download"):
         monkeypatch.setattr(f"iglo.data.sources.{download}", lambda data, out: None)
     read = concatenated[1] | swept[1]
     fetch = next(stage for stage in pipeline.stages(FILE) if stage.name == "fetch")

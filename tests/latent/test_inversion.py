@@ -13,24 +13,23 @@ from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import GLOConfig
 from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.networks import initialise
-from iglo.models.snapshots import Snapshots
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
 IMAGES = tiny_images(6)
 
 
 def make(constraint: str = "sphere", radius: float | None = None) -> GLOModel:
-    """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
-    shape = GLOConfig(6, 16, 1, 4, constraint, radius)
-    network = RUNTIME.to_device(initialise(shape.generator(), generator()))
+    """Returns a model with random weights, ten times as large as usual, so that its images have contrast."""
+    config = GLOConfig(6, 16, 1, 4, constraint, radius)
+    network = RUNTIME.to_device(initialise(config.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)
-    table = Codes(image=CodeTable(shape.geometry().sample(6, 6, generator(1)), shape.geometry()))
-    model = GLOModel(shape, network, table.to(RUNTIME.device), np.zeros(6, np.int32), Snapshots(torch.zeros(0).long()))
-    recalibrate_bn(network, shape.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
-    return model
+    geometry = config.geometry()
+    codes = Codes(image=CodeTable(geometry.sample(6, 6, generator(1)), geometry))
+    recalibrate_bn(network, geometry.sample(100, 6, generator(2)).to(RUNTIME.device))
+    return GLOModel(config, network, codes.to(RUNTIME.device))
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ def loss_of(model: GLOModel, codes: torch.Tensor, images: np.ndarray) -> torch.T
 
 def test_the_method_encoder_gives_the_code_of_the_encoder(whole):
     found = inverted(whole, method="encoder")
-    assert torch.equal(found.codes, encode(whole.encoder, IMAGES, whole.shape, RUNTIME))
+    assert torch.equal(found.codes, encode(whole.encoder, IMAGES, whole.config, RUNTIME))
     assert not found.steps.any()
 
 

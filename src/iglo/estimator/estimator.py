@@ -162,7 +162,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.codes_ = model.codes.values.cpu().numpy().copy()
         self.image_shape_ = adapter.image_shape
         self.value_range_ = (adapter.low, adapter.high)
-        self.subset_sizes_ = np.bincount(model.subset_id)[1:].tolist()
+        self.subset_sizes_ = np.bincount(history.subset_id)[1:].tolist()
         self.history_ = history.log
         self.reconstruction_error_ = _mean_square(self.inverse_transform(self.codes_), rows)
         return self

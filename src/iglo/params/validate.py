@@ -6,7 +6,7 @@ import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -63,7 +63,8 @@ def _sentence(error: dict[str, Any], kind: type, prefix: str) -> str:
     dot = "".join(f"{_named(part)}." for part in (prefix, *section) if part != "")
     if error["type"] in UNKNOWN:
         last = _named(error["input"] if error["type"] == "invalid_key" else last)
-        close = difflib.get_close_matches(last, get_type_hints(_kind_at(kind, section)), n=1)
+        known = [field.name for field in fields(_kind_at(kind, section))]
+        close = difflib.get_close_matches(last, known, n=1)
         return f"{dot}{last}: unknown key" + (f"; did you mean {dot}{close[0]}?" if close else ".")
     key = f"{dot}{_named(last)}" if last != "" else prefix or "params"
     if error["type"] == "missing":
