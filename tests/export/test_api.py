@@ -98,8 +98,8 @@ def test_inversion_is_asked_for_what_was_given(model, asked):
     reversed_codes = model.encode(IMAGES)[:, ::-1]
     np.testing.assert_array_equal(model.invert(IMAGES), reversed_codes)
     model.invert(IMAGES, steps=7, method="optimize", loss="l2", seed=5)
-    defaults = {"method": "hybrid", "steps": None, "seed": 0}
-    assert asked == [("L1", defaults), ("L2", {"method": "optimize", "steps": 7, "seed": 5})]
+    defaults = {"method": "hybrid", "search": inversion.Search(), "seed": 0}
+    assert asked == [("L1", defaults), ("L2", {"method": "optimize", "search": inversion.Search(7), "seed": 5})]
     np.testing.assert_array_equal(model.invert(IMAGES, method="encoder"), model.encode(IMAGES))
     np.testing.assert_array_equal(model.reconstruct(IMAGES), drawn(model, reversed_codes.copy()))
     np.testing.assert_array_equal(model.reconstruct(IMAGES, method="encoder"), drawn(model, model.encode(IMAGES)))
