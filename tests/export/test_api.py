@@ -11,6 +11,7 @@ import torch
 import iglo
 from iglo.data.user_images import ConversionWarning
 from iglo.errors import UserError
+from iglo.latent.inversion import Search
 from iglo.models.glo import encode, render
 from tests.exported import CLASSES, IMAGES
 from tests.tiny import RUNTIME, tiny_images
@@ -98,8 +99,8 @@ def test_inversion_is_asked_for_what_was_given(model, asked):
     reversed_codes = model.encode(IMAGES)[:, ::-1]
     np.testing.assert_array_equal(model.invert(IMAGES), reversed_codes)
     model.invert(IMAGES, steps=7, method="optimize", loss="l2", seed=5)
-    defaults = {"method": "hybrid", "search": inversion.Search(), "seed": 0}
-    assert asked == [("L1", defaults), ("L2", {"method": "optimize", "search": inversion.Search(7), "seed": 5})]
+    defaults = {"method": "hybrid", "search": Search(), "seed": 0}
+    assert asked == [("L1", defaults), ("L2", {"method": "optimize", "search": Search(7), "seed": 5})]
     np.testing.assert_array_equal(model.invert(IMAGES, method="encoder"), model.encode(IMAGES))
     np.testing.assert_array_equal(model.reconstruct(IMAGES), drawn(model, reversed_codes.copy()))
     np.testing.assert_array_equal(model.reconstruct(IMAGES, method="encoder"), drawn(model, model.encode(IMAGES)))
