@@ -3,6 +3,7 @@
 PYTHON ?= python3
 # The build of torch. Empty: PyPI's, which on Linux includes CUDA. `make repro TORCH=cpu` installs a far smaller one.
 TORCH ?=
+SITE := NO_MKDOCS_2_WARNING=1 mkdocs build
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
@@ -24,13 +25,14 @@ KERNELS ?= Haswell
 bits: $(VENV)/installed  ## run the tests of equal bits, with other kernels of BLAS
 	for kernel in $(KERNELS); do OPENBLAS_CORETYPE=$$kernel python -m pytest -m bits || exit; done
 
-check: $(VENV)/installed docs  ## check lint, formatting, every dvc.yaml, the drawings, and the links of the site
+check: $(VENV)/installed  ## check lint, formatting, every dvc.yaml, the drawings, and the links of the site
 	ruff check .
 	ruff format --check .
 	python -m tools.deps --check
 	python -m tools.draw --check
 	python -m tools.packages --check
 	for folder in . comparison disentangle disentangle/sweep; do (cd $$folder && dvc dag --dot > /dev/null) || exit 1; done
+	$(SITE)
 
 deps: $(VENV)/installed  ## write the modules that each stage imports into every dvc.yaml, and the drawings in docs/
 	python -m tools.deps
@@ -38,15 +40,12 @@ deps: $(VENV)/installed  ## write the modules that each stage imports into every
 	python -m tools.packages
 
 docs: $(VENV)/installed  ## build the documentation in site/; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 mkdocs build
+	$(SITE)
 
 lock: $(VENV)/installed  ## write constraints.txt: the newest versions that pyproject.toml allows
-	rm -rf $(VENV)/lock
-	$(PYTHON) -m venv $(VENV)/lock
-	$(VENV)/lock/bin/python -m pip install --quiet --editable '.[dev]'
-	$(VENV)/lock/bin/python -m tools.lock > $(VENV)/constraints.txt
+	python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json --editable '.[dev]'
+	python -m tools.lock $(VENV)/report.json > $(VENV)/constraints.txt
 	mv $(VENV)/constraints.txt constraints.txt
-	rm -rf $(VENV)/lock
 
 experiments: $(VENV)/installed  ## print a table of the experiments: what each changed, and its numbers
 	@python -m tools.experiments

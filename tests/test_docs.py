@@ -8,6 +8,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import iglo
 from iglo.files.io import read_json
 from tests.pipeline import ROOT
 from tools import lock, packages
@@ -96,3 +97,10 @@ def test_the_locked_versions_are_of_no_machine():
     assert not [name for name in locked if lock.OF_A_PLATFORM.match(name)]
     torch = str(locked["torch"].specifier).removeprefix("==")
     assert locked["torch"].specifier.contains(f"{torch}+cpu")
+
+
+def test_versions_that_are_written_twice_agree():
+    ruff = re.search(r"^ruff==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert hooks["repos"][0]["rev"] == f"v{ruff}"
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == iglo.__version__

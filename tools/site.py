@@ -91,5 +91,5 @@ def _command() -> str:
 
 
 def _help(name: str, command: click.Command) -> str:
-    with click.Context(command, info_name=name, max_content_width=100, terminal_width=100) as context:
+    with click.Context(command, info_name=name, max_content_width=88, terminal_width=88) as context:
         return f"```text\n{command.get_help(context)}\n```\n"

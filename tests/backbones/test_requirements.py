@@ -118,7 +118,7 @@ def test_weights_of_another_network_are_found_at_once(weights):
 
 def test_the_defaults_are_checked_without_torch():
     code = (
-        "import sys\nfrom iglo.backbones.requirements import *\nfrom iglo.params.sections import load_params\n"
+        "import sys\nfrom iglo.backbones.requirements import *\nfrom iglo.params.reading import load_params\n"
         "params = load_params('params.yaml')\n"
         "check_memory(params), check_networks(params), weight_digests(params)\n"
         "param_warnings(params)\nprint('torch' in sys.modules)"

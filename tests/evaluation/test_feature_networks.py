@@ -87,7 +87,7 @@ def test_imagenet_weights_give_the_calibrated_distance_of_the_package(tmp_path, 
 @pytest.mark.parametrize("network", ["alex", "squeeze", "vgg11", "resnet18"])
 def test_every_size_and_grey_images(network):
     _, distance = lpips_distance(network, "random", seed=0)
-    for side, channels in ((16, 1), (128, 3)):
+    for side, channels in ((16, 1), (64, 3)):
         a, b = pair(side, channels)
         values = distance(a, b)
         assert values.shape == (3,) and torch.all(values > 0)

@@ -38,8 +38,8 @@ def test_quality_in_blocks_is_quality_at_once(monkeypatch):
 
 
 def test_memory_has_one_block_only(monkeypatch, mapped_images):
-    monkeypatch.setattr(measure, "BLOCK", 100 * mapped_images[0].size)
-    images = UnitImages(mapped_images[:10_000])
+    monkeypatch.setattr(measure, "BLOCK", 10 * mapped_images[0].size)
+    images = UnitImages(mapped_images[:1000])
     values, peak = peak_bytes(lambda: rendered_quality(darker(images), images, NETWORK))
     assert values["psnr"] > 20 and peak < images.pixels.nbytes
 
@@ -71,7 +71,7 @@ def test_a_measure_that_needs_more_images_is_left_out(fakes, reals, measured):
 
 def test_one_training_image_has_no_path():
     params = tiny_params()
-    model = start_model(tiny_images(1), tiny_params(latent__init="normal"), RUNTIME)
+    model, _ = start_model(tiny_images(1), tiny_params(latent__init="normal"), RUNTIME)
     paths = interpolations(model, params.evaluate, 0, RUNTIME)
     assert len(paths.ids) == len(paths.images) == 0
     assert continuity(model, paths, np.zeros((1, 3)), NETWORK, 0, RUNTIME) == {}
@@ -81,7 +81,7 @@ def test_one_training_image_has_no_path():
 def test_best_is_the_gaussian_if_there_are_too_few_images(tests, samples, monkeypatch, recwarn):
     monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", 1)
     params = tiny_params(prior="best", evaluate__samples=samples)
-    model = start_model(tiny_images(6), params, RUNTIME)
+    model, _ = start_model(tiny_images(6), params, RUNTIME)
     feature_network = SimpleNamespace(features=lambda images: images.reshape(len(images), -1)[:, ::37])
     images = tiny_images(tests, seed=1) / np.float32(255)
     choice = choose_prior(model, images, feature_network, params, RUNTIME)

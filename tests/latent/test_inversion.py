@@ -19,15 +19,16 @@ IMAGES = tiny_images(6)
 
 
 def make(constraint: str = "sphere", radius: float | None = None) -> GLOModel:
-    """A random generator whose images have contrast: its weights are drawn ten times as wide as at the start."""
+    """Returns a model with random weights, ten times as large as usual, so that its images have contrast."""
     config = GLOConfig(6, 16, 1, 4, constraint, radius)
     network = RUNTIME.to_device(initialise(config.generator(), generator()))
     with torch.no_grad():
         for weights in network.parameters():
             if weights.dim() == 4:
                 weights.mul_(10)
-    codes = Codes(image=CodeTable(config.geometry().sample(6, 6, generator(1)), config.geometry()))
-    recalibrate_bn(network, config.geometry().sample(100, 6, generator(2)).to(RUNTIME.device))
+    geometry = config.geometry()
+    codes = Codes(image=CodeTable(geometry.sample(6, 6, generator(1)), geometry))
+    recalibrate_bn(network, geometry.sample(100, 6, generator(2)).to(RUNTIME.device))
     return GLOModel(config, network, codes.to(RUNTIME.device))
 
 

@@ -154,11 +154,12 @@ def test_a_launch_that_starts_nothing_is_refused():
     assert parse_params(VALUES | {"launch": "python"}) == parse_params(VALUES)
 
 
-def test_whole_numbers_serve_as_numbers_and_null_as_none():
+def test_whole_numbers_are_numbers_null_is_none_and_paths_may_be_any_text():
     values = VALUES
     for key, value in (("sigma", 2), ("latent.radius", None), ("data.test", None), ("data.classes", ["frog", "ship"])):
         values = changed(values, key, value)
-    params = parse_params(values)
+    params = parse_params(changed(values, "data.path", "caf\udce9"))
+    assert params.data.path == "caf\udce9"  # a path that is not UTF-8
     assert type(params.sigma) is float and params.sigma == 2
     assert params.latent.radius is params.data.test is None and params.data.classes == ("frog", "ship")
 

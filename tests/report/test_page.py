@@ -117,9 +117,7 @@ def test_stages_come_in_their_order(folder):
 
 
 def test_names_of_users_are_escaped(folder):
-    params = tiny_params(
-        data__path=HOSTILE, data__source="torchvision", data__dataset=HOSTILE, data__classes=(HOSTILE,)
-    )
+    params = tiny_params(data__path=HOSTILE, data__source="torchvision", data__classes=(HOSTILE,))
     (folder / "losses.png").rename(folder / f"stage-{HOSTILE.replace('/', '')}.png")
     text = page_of(folder, params)
     assert "<script" not in text and text.count("&lt;script&gt;") >= 4

@@ -55,8 +55,8 @@ def read_training(model: "LoadedModel", folder: str) -> tuple[np.ndarray, list[s
             f"training: the training images must be in {folder}, which is not here; run the command where the "
             "model was trained, or name other images (./training for a folder of this name)."
         ) from None
-    images, shape = np.asarray(store.train), model.config
-    known = (model.bundle.record.codes.count, shape.image_size, shape.image_size, shape.channels)
+    images, config = np.asarray(store.train), model.config
+    known = (model.bundle.record.codes.count, config.image_size, config.image_size, config.channels)
     if images.shape != known:
         sizes = [" x ".join(map(str, each)) for each in (images.shape, known)]
         raise UserError(

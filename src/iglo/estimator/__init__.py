@@ -1,4 +1,4 @@
-"""The scikit-learn estimator. It is imported when first asked for, because torch takes seconds to import."""
+"""The scikit-learn estimator, imported when first asked for, because torch takes seconds to import."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ All sections of params.yaml are pydantic dataclasses: `dataclasses.replace`, `as
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, Strict, StrictBool, StrictInt
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
@@ -34,22 +34,24 @@ def _float_or_same(value: Any) -> Any:
     return value
 
 
-def need(words: str, holds: Callable[[Any], bool]) -> AfterValidator:
-    """A requirement that pydantic does not have. `words` follow "must be" in the message."""
+def need(words: str, holds: Callable[[Any], bool], validator: type = AfterValidator) -> Any:
+    """Returns a requirement that pydantic does not have. `words` follow "must be" in the message."""
 
     def check(value: Any) -> Any:
         if not holds(value):
             raise PydanticCustomError("need", "must be {words}", {"words": words, "value": value})
         return value
 
-    return AfterValidator(check)
+    return validator(check)
 
 
-def between(low: float, high: float) -> AfterValidator:
+def between(low: float, high: float) -> Any:
+    """Returns the requirement of a value from `low` to `high`, both included."""
     return need(f"from {low} to {high}", lambda value: low <= value <= high)
 
 
-Text = StrictStr
+# A plain validator, because pydantic's str refuses paths that are not UTF-8.
+Text = Annotated[str, need("a text", lambda value: isinstance(value, str), PlainValidator)]
 Flag = StrictBool
 Many = Annotated[tuple[T, ...], Strict(), BeforeValidator(lambda value: tuple(value) if type(value) is list else value)]
 PositiveInt = Annotated[int, Field(strict=True, ge=1, le=LARGEST_INT)]
