@@ -23,8 +23,8 @@ def test_the_outputs_of_a_run_say_what_they_are_of(tiny_run):
     data = {"source": "folder", "folder": "my-images", "train": 48, "test": 12}
     values = {"method": "incremental", "seed": 0, "precision": "bf16", "noise": 1.0, "loss": loss, "data": data}
     for name in ("full", "encoder", "joint"):
-        assert written(folder / "models" / name / "model.json")["run"] == values
-    assert written(folder / "models/staged/2/model.json")["run"] is None
+        assert written(folder / "models" / name / "history.json")["run"] == values
+    assert written(folder / "models/staged/2/history.json")["run"] is None
     feature_network = {"network": "squeeze", "weights": "random"}
     assert written(folder / "models/priors/priors.json")["of"] == {"model": digest, "feature_network": feature_network}
     features = {"network": "pixels", "weights": "random"}
