@@ -19,7 +19,7 @@ repro: $(VENV)/installed  ## install, then run the whole pipeline
 	@echo '    iglo export && iglo sample --count 16 --out samples.png'
 
 test: $(VENV)/installed  ## run the tests, on all cores
-	python -m pytest --numprocesses auto --dist loadfile
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 KERNELS ?= Haswell
 bits: $(VENV)/installed  ## run the tests of equal bits, with other kernels of BLAS

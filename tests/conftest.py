@@ -15,6 +15,13 @@ from tests.tiny import tiny_images
 os.environ["IGLO_THREADS"] = "1"  # the tensors are tiny, and tests run side by side
 set_threads(1)
 
+LONG = {"test_pipeline", "test_ranks", "test_tour", "test_stages", "test_threads"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first, so that no core waits for one of them in the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
 
 @pytest.fixture
 def params() -> dict:

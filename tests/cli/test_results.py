@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 import iglo
-from iglo.data.store import Source, write_store
+from iglo.data.prepare import write_store
+from iglo.data.sources import Source
 from tests import exported as exports
 from tests.cli.command import done, pictures, refused, run, run_apart
 from tests.exported import IMAGES

@@ -23,7 +23,7 @@ from tests import chain, pipeline
 from tests.ranks import IMAGES, Rank
 from tests.tiny import RUNTIME, same_bits
 
-CHANGES = {"full.epochs": 250}  # long enough to be killed in
+CHANGES = {"full.epochs": 100}  # long enough to be killed in
 
 
 def torchrun(folder: Path, *arguments: str, ranks: int = 2, **variables: str) -> subprocess.Popen:
@@ -42,11 +42,15 @@ def run(folder: Path, *scenarios: str, ranks: int = 2) -> Path:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """A folder in which two ranks have gone through the whole pipeline, and more."""
+    """A folder in which four ranks and then two have gone through scenarios; the last one is the whole pipeline.
+
+    The scenarios share two starts, because a start of several ranks takes many seconds.
+    """
     folder = tmp_path_factory.mktemp("ranks")
     chain.write_images(folder / chain.IMAGES)
     chain.write_params(folder, chain.params(**CHANGES))
-    return run(folder, "same", "draws", "psnr", "stages")
+    run(folder, "resumed", "begun", ranks=4)
+    return run(folder, "taken_up", "same", "draws", "psnr", "stages")
 
 
 def found(folder: Path, scenario: str) -> dict:
@@ -60,15 +64,14 @@ def test_two_ranks_learn_what_one_learns_from_the_same_batches(together):
     assert max(result[name] for name in ("weights", "codes", "losses")) < 1e-5
 
 
-def test_ranks_resume_with_the_same_bits(tmp_path):
-    """Three ranks, because a sum of two numbers has the same bits in any order."""
-    result = found(run(tmp_path, "resumed", ranks=3), "resumed")
+def test_ranks_resume_with_the_same_bits(together):
+    """Four ranks, because a sum of two numbers has the same bits in any order."""
+    result = found(together, "resumed")
     assert result["steps"] == 42 and result["after"] == 42 - 32 and result["same"]
 
 
-def test_two_ranks_resume_what_four_have_begun(tmp_path):
-    run(tmp_path, "begun", ranks=4)
-    result = found(run(tmp_path, "taken_up"), "taken_up")
+def test_two_ranks_resume_what_four_have_begun(together):
+    result = found(together, "taken_up")
     assert result["steps"] == 120 and result["after"] == 120 - 96
     ended, own = result["last"]
     assert own < 0.7 * result["first"] and abs(ended - own) < 0.1 * own
