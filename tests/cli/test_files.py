@@ -49,7 +49,7 @@ def test_an_image_that_may_not_be_read_is_named(here, monkeypatch):
     def forbidden(*_):
         raise PermissionError(errno.EACCES, "Permission denied", "images/square-3.png")
 
-    monkeypatch.setattr("iglo.data.user_images.read_image", forbidden)
+    monkeypatch.setattr("iglo.data.user_images.load_image_and_shape", forbidden)
     for command in (
         "encode images --out c.npy",
         "reconstruct images --out r",

@@ -96,7 +96,7 @@ MISTAKES = [
         "convert images --model classes --class be --out c",
         "classes: the model has no class 'be'; did you mean bee?",
     ),
-    ("info --model newer", "newer: is of format version 99, newer than this iglo reads (1); install a newer iglo."),
+    ("info --model newer", "newer: has format version 99, newer than this iglo reads (2); install a newer iglo."),
     (
         "info --model cut",
         "cut/generator.safetensors: truncated, damaged or of another model; export the model again.",
@@ -119,7 +119,7 @@ def damaged(here) -> None:
     for name in ("newer", "cut"):
         shutil.copytree("models/export", name)
     record = Path("newer/model.json")
-    record.write_text(record.read_text().replace('"version": 1', '"version": 99'))
+    record.write_text(record.read_text().replace('"version": 2', '"version": 99'))
     os.truncate("cut/generator.safetensors", 1000)
     codes = np.load("codes.npy")
     np.save("nan.npy", np.where(np.arange(72).reshape(12, 6) == 8, np.nan, codes))

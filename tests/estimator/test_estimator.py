@@ -46,7 +46,7 @@ def test_images_come_back_in_the_shape_and_the_type_that_they_had(shape):
         model = quick().fit(images)
         assert model.n_features_in_ == np.prod(shape) and model.transform(images).dtype == np.float32
         for back in (model.inverse_transform(model.codes_), model.sample(12)):
-            assert back.config == images.shape and back.dtype == (np.uint8 if images is X else np.float32)
+            assert back.shape == images.shape and back.dtype == (np.uint8 if images is X else np.float32)
 
 
 class Columns:

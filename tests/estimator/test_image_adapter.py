@@ -53,7 +53,7 @@ def test_floats_come_back_to_half_a_level_of_the_range_of_the_samples():
     adapter = ImageAdapter.of(rows, (10,))
     assert (adapter.low, adapter.high) == (rows.min(), rows.max())
     back = there_and_back(adapter, rows)
-    assert back.dtype == np.float32 and back.config == rows.shape
+    assert back.dtype == np.float32 and back.shape == rows.shape
     np.testing.assert_allclose(back, rows, atol=0.51 * (adapter.high - adapter.low) / 255)
 
 

@@ -8,6 +8,7 @@ from iglo.data.store import ImageStore
 from iglo.estimator.learning import learn_model
 from iglo.latent.priors import fit_prior
 from iglo.models.glo import GLOModel, encode, render
+from iglo.models.history import History
 from iglo.params.reading import load_params
 from iglo.runtime.device import start
 from tests.estimator.quick import DIGITS, quick
@@ -19,9 +20,10 @@ def test_the_estimator_learns_what_the_pipeline_learns(tiny_run):
     params = load_params(tiny_run.folder / "params.yaml")
     runtime = start(params.precision)
     images = ImageStore.open(tiny_run.folder / "data" / "prepared").train
-    learned, wanted = learn_model(images, params, runtime), GLOModel.load(tiny_run.folder / "models" / "joint", runtime)
-    assert same_bits(dict(learned.state_dict()), dict(wanted.state_dict()))
-    assert learned.log == wanted.log and np.array_equal(learned.subset_id, wanted.subset_id)
+    folder = tiny_run.folder / "models" / "joint"
+    (model, history), wanted = learn_model(images, params, runtime), History.load(folder)
+    assert same_bits(dict(model.state_dict()), dict(GLOModel.load(folder, runtime).state_dict()))
+    assert history.log == wanted.log and np.array_equal(history.subset_id, wanted.subset_id)
 
 
 def test_classic_glo_runs_at_128_pixels():
@@ -34,7 +36,7 @@ def test_classic_glo_runs_at_128_pixels():
     assert (params.loss.name, params.latent.constraint) == ("l2", "sphere")
     images = tiny_images(14, channels=3).repeat(8, axis=1).repeat(8, axis=2)
     runtime = start(params.precision)
-    model = learn_model(images, params, runtime)
+    model, _ = learn_model(images, params, runtime)
     encoded = encode(model.encoder, images, model.config, runtime)
     drawn = fit_prior("gaussian", model.codes.values, model.config.geometry(), 0).draw(4, generator())
     for codes in (model.codes.values, encoded, drawn):

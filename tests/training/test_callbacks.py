@@ -90,15 +90,6 @@ def test_snapshots_of_the_same_images_are_taken_at_round_epochs():
     assert same_bits(vars(back), vars(snapshots))
 
 
-def test_snapshots_are_saved_and_loaded(tmp_path):
-    snapshots = Snapshots(torch.tensor([4, 1]))
-    for epoch in (1, 2):
-        snapshots.add("full", epoch, torch.full((2, 3, 3, 1), epoch, dtype=torch.uint8))
-    for kept in (snapshots, Snapshots(torch.tensor([], dtype=torch.int64))):
-        kept.save(tmp_path)
-        assert same_bits(vars(Snapshots.load(tmp_path)), vars(kept))
-
-
 def test_the_best_epoch_is_the_one_with_the_lowest_score(network):
     scores, modes, weights = iter([3.0, 1.0, 2.0, 1.0]), [], []
 

@@ -11,7 +11,7 @@ from iglo.models.glo import render
 from iglo.models.snapshots import Snapshots
 from iglo.training.callbacks import SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.glo_stages import images_seen_in_all_stages, learn_all, learn_subset, start_codes, start_model
+from iglo.training.glo_stages import learn_all, learn_subset, start_codes, start_model
 from iglo.training.loop import LRSchedule, RunState
 from iglo.training.optimizers import CODE_OPTIMIZERS, RowSGD
 from iglo.training.trainer import Trainer
@@ -40,12 +40,6 @@ def begin(params=PARAMS, **options) -> Trainer:
 
 def learn(trainer: Trainer, index: int) -> RunState:
     return learn_subset(trainer, SUBSETS[index], index)
-
-
-def learn_whole(params) -> tuple[Trainer, list[RunState]]:
-    """All stages, one after the other."""
-    trainer = begin(params)
-    return trainer, [*(learn(trainer, index) for index in range(3)), learn_all(trainer)]
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +170,6 @@ def test_the_snapshots_show_the_same_images_in_every_stage(stages):
     np.testing.assert_allclose(snapshots.frames[-1].numpy(), shown * 255, atol=0.51)
 
 
-def test_snapshots_of_few_images_show_them_all():
-    ids = Snapshots.of_random_images(np.array([2]), 5, seed=0).ids.tolist()
-    assert sorted(ids) == [0, 1, 2, 3, 4] and ids[0] == 2
-
-
 @pytest.mark.parametrize(("index", "rows"), [(1, SUBSETS[0]), (2, np.concatenate(SUBSETS[:2])), (4, np.arange(14))])
 def test_batch_norm_is_recalibrated_on_the_codes_that_were_used(stages, index, rows):
     model = stages[index].model
@@ -289,47 +278,7 @@ def test_a_stage_that_is_killed_and_resumed_from_its_folder_is_the_same(start, s
     assert same_bits(state_of(resumed), state_of(whole))
 
 
-# --- Plain GLO, and equal budgets ---
-
-
-def test_plain_glo_learns_nothing_before_the_full_set(stages):
-    trainer, start = (begin(tiny_params(method="glo")) for _ in range(2))
-    for index in range(3):
-        assert learn(trainer, index) == RunState()
-    history, expected = trainer.history, stages[3].history
-    assert same_bits(dict(trainer.model.state_dict()), dict(start.model.state_dict())) and not history.log
-    np.testing.assert_array_equal(history.subset_id, expected.subset_id)
-    assert torch.equal(history.snapshots.ids, expected.snapshots.ids) and not history.snapshots.places
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"sigma": 0.0},
-        {"alpha": 0.0},
-        {"staged__alpha": 0.0},
-        {"staged__earlier_batch": 35, "staged__current_batch": 50, "full__batch_size": 75},
-        {"rounds": tuple(replace(item, epochs=epochs) for item, epochs in zip(rounds_of(1), (0, 4, 2), strict=True))},
-    ],
-    ids=["all", "no noise", "noise alone", "nothing kept", "one batch", "epochs that differ"],
-)
-def test_plain_glo_sees_as_many_images_as_all_stages(changes):
-    changes = {"full__epochs": 1, "rounds": rounds_of(2), **changes}
-    images_seen = sum(state.images_seen for state in learn_whole(tiny_params(**changes))[1])
-    params = tiny_params(method="glo", **changes)
-    assert images_seen_in_all_stages([4, 4, 6], params) == images_seen
-    trainer, states = learn_whole(params)
-    epoch = states[-1].rows[0]["images_seen"]
-    assert abs(states[-1].images_seen - images_seen) <= epoch / 2
-    assert {row["stage"] for row in trainer.history.log} == {"full"} and changed_rows(begin(params), trainer)
-
-
-def test_plain_glo_has_no_noise():
-    params = tiny_params(method="glo", full__epochs=1, rounds=rounds_of(0), beta=0.7, sigma=0.3)
-    log = learn_whole(params)[0].history.log
-    assert [*log[-1]] == ["stage", "epoch", "images_seen", "loss", "reconstruction"]
-    assert log[-1]["images_seen"] == 30  # two epochs of three batches of five, as one of clean and noisy codes
+# --- Budget, callbacks, optimizers ---
 
 
 @pytest.mark.parametrize(("budget", "epochs"), [(0, 1), (44, 1), (46, 2), (300, 10)])
