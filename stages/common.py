@@ -1,4 +1,4 @@
-"""What every stage script shares: arguments and params in, a timing file out, one sentence for a user's mistake."""
+"""Starts a stage: reads its arguments and params, writes its timing file, and reports a user's mistake in one sentence."""
 
 import argparse
 import os
@@ -26,25 +26,27 @@ except ImportError:  # Windows
 
 FOLDERS = ("out", "everything", "figures", "curves")  # options that name what a stage writes
 FILES = ("curve", "report", "headline", "metrics", "page", "timing")
-IS_MAIN = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun has started
+IS_MAIN = os.environ.get("RANK", "0") == "0"  # whether this is the first rank that torchrun has started
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage did: images that went through it, and seconds that killed runs before this one had spent on it."""
+    """What a stage did: the number of images that it processed, and the seconds that earlier, killed runs of it took."""
 
     images: int
     earlier_seconds: float = 0.0
 
 
 def stage(*names: str, kind: type | None = None) -> Callable:
-    """Makes a function of (arguments, params) the main of a stage whose required options are `names`.
+    """Turns a function of (arguments, params) into the main function of a stage.
 
-    The params are of `kind`, or of the kind that the file holds.
+    The function returns the number of images, or a Work, for the rate; or None if a rate has no meaning. The option
+    `--timing` names the file for seconds, images per second and the largest resident set in MiB (not known on Windows).
 
-    The function returns the number of images, or a Work, for the rate; or None if a rate has no meaning. `--timing`
-    names the file for seconds, images per second and the largest resident set in MiB (not known on Windows). If `times`
-    is among the names, the file receives those of all stages, from the folder of that option.
+    Args:
+        names: the required options. If `times` is one of them, it names the folder with the times of all stages, and
+            the file of `--timing` receives them too.
+        kind: the type of the params; by default, the type that the file holds.
     """
 
     def decorate(
@@ -62,7 +64,7 @@ def stage(*names: str, kind: type | None = None) -> Callable:
                     _timed(function, arguments, kind)
             except UserError as error:
                 if not IS_MAIN:
-                    time.sleep(5)  # what all ranks have to say, the first says, and torchrun stops the others
+                    time.sleep(5)  # the first rank prints the error for all ranks, and torchrun then stops this one
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(1)
             except KeyboardInterrupt:
@@ -91,6 +93,7 @@ def _plain_warnings() -> Iterator[None]:
 
 
 def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None) -> None:
+    """Runs a stage and writes its timing file."""
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
         _check_first(arguments)
@@ -112,7 +115,7 @@ def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None)
 
 
 def _check_first(arguments: argparse.Namespace) -> None:
-    """Finds, before a long run, invalid environment variables and places that cannot be written."""
+    """Raises UserError, before a long run, if a variable is invalid or an output cannot be written."""
     environment.check()
     if IS_MAIN:
         for name, path in vars(arguments).items():
@@ -126,7 +129,7 @@ def peak_mib(largest: int, platform: str) -> int:
 
 
 def times_of_stages(folder: Path, rounds: int) -> dict:
-    """{"full": …, "staged": {"1": …}} from full.json and staged/1.json, but for rounds that are no more."""
+    """Reads full.json and staged/1.json into {"full": …, "staged": {"1": …}}, without rounds after the last one."""
     times: dict = {}
     for path in sorted(folder.rglob("*.json"), key=lambda path: path.parts):
         *groups, name = path.relative_to(folder).with_suffix("").parts
