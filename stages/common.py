@@ -1,4 +1,4 @@
-"""Starts a stage: reads its arguments and params, writes its timing file, and reports a user's mistake in one sentence."""
+"""Runs a stage: reads its arguments and params, writes its timing file, reports a user's mistake in one sentence."""
 
 import argparse
 import os
@@ -31,7 +31,7 @@ IS_MAIN = os.environ.get("RANK", "0") == "0"  # whether this is the first rank t
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage did: the number of images that it processed, and the seconds that earlier, killed runs of it took."""
+    """What a stage did: the number of images that it processed, and the seconds that earlier, killed runs took."""
 
     images: int
     earlier_seconds: float = 0.0
