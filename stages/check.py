@@ -11,7 +11,7 @@ from iglo.params.reading import AnyParams
 from stages.common import stage
 
 
-@stage("passed", "features", "loss", "evaluate", kind=object)
+@stage("passed", "features", "loss", "evaluate", params_type=object)
 def main(arguments: SimpleNamespace, params: AnyParams) -> None:
     """Checks networks, weights and sizes, downloads torchvision's weights, and writes digests of the files of weights.
 

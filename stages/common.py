@@ -37,7 +37,7 @@ class Work:
     earlier_seconds: float = 0.0
 
 
-def stage(*names: str, kind: type | None = None) -> Callable:
+def stage(*names: str, params_type: type | None = None) -> Callable:
     """Turns a function of (arguments, params) into the main function of a stage.
 
     The function returns the number of images, or a Work, for the rate; or None if a rate has no meaning. The option
@@ -46,7 +46,7 @@ def stage(*names: str, kind: type | None = None) -> Callable:
     Args:
         names: the required options. If `times` is one of them, it names the folder with the times of all stages, and
             the file of `--timing` receives them too.
-        kind: the type of the params; by default, the type that the file holds.
+        params_type: the type of the params; by default, the type that the file holds.
     """
 
     def decorate(
@@ -61,7 +61,7 @@ def stage(*names: str, kind: type | None = None) -> Callable:
             arguments = parser.parse_args(argv)
             try:
                 with _plain_warnings():
-                    _timed(function, arguments, kind)
+                    _timed(function, arguments, params_type)
             except UserError as error:
                 if not IS_MAIN:
                     time.sleep(5)  # the first rank prints the error for all ranks, and torchrun then stops this one
@@ -92,13 +92,13 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None) -> None:
+def _timed(function: Callable, arguments: argparse.Namespace, params_type: type | None) -> None:
     """Runs a stage and writes its timing file."""
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
         _check_first(arguments)
         set_threads(thread_count())
-        params = load_params(arguments.params, kind)
+        params = load_params(arguments.params, params_type)
         result = function(arguments, params)
     seconds = time.perf_counter() - start
     work = result if isinstance(result, Work) else Work(result or 0)

@@ -12,7 +12,7 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder, write_log
 
 
-@stage("method", "seed", "images", "subsets", "out", "curve", kind=Comparison)
+@stage("method", "seed", "images", "subsets", "out", "curve", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
     """Learns with the budget of all methods."""
     method, seed = arguments.method, int(arguments.seed)

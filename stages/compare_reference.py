@@ -11,7 +11,7 @@ from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("images", "clusters", "subset", "out", kind=Comparison)
+@stage("images", "clusters", "subset", "out", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
     """Measures real images and noise as if they were samples, and the quality of the split."""
     runtime = start(comparison.params().precision)

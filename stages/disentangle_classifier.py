@@ -11,7 +11,7 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
 
-@stage("images", "out", kind=ClassContentParams)
+@stage("images", "out", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     """Learns from images that the rest of the pipeline never sees."""
     runtime = start(params.precision)

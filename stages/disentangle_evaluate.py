@@ -14,7 +14,7 @@ from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("images", "model", "classifier", "out", "metrics", kind=ClassContentParams)
+@stage("images", "model", "classifier", "out", "metrics", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     """Renders conversions and images from scratch, and measures them."""
     runtime = start(params.precision)

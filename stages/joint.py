@@ -7,7 +7,7 @@ from iglo.params.run_record import RunRecord, prepared_data
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_jointly
 from stages.common import Work, stage
-from stages.learning import curve_in, keep, open_trainer
+from stages.learning import curve_in, open_trainer, save_trained
 
 
 @stage("images", "model", "out", "curves")
@@ -17,7 +17,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
         state = learn_jointly(trainer)
         if state.images_seen:
             trainer.history.run = RunRecord.of(params, prepared_data(arguments.images))
-        return keep(trainer, state, arguments.out, curve_in(arguments.curves, state))
+        return save_trained(trainer, state, arguments.out, curve_in(arguments.curves, state))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def curve_in(folder: str, state: RunState) -> Path | None:
     return None
 
 
-def keep(trainer: Trainer, state: RunState, out: str, curve: str | Path | None = None) -> Work:
+def save_trained(trainer: Trainer, state: RunState, out: str, curve: str | Path | None = None) -> Work:
     """Writes the trained model with its history, and the curve of its training if given; returns the work done."""
     runtime = trainer.runtime
     if runtime.is_main and curve:

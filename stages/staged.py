@@ -8,7 +8,7 @@ from iglo.params.pipeline import Params
 from iglo.runtime.device import start
 from iglo.training.glo_stages import learn_subset
 from stages.common import Work, stage
-from stages.learning import curve_in, keep, open_trainer
+from stages.learning import curve_in, open_trainer, save_trained
 
 
 @stage("round", "images", "subset", "model", "out", "curves")
@@ -18,7 +18,7 @@ def main(arguments: SimpleNamespace, params: Params) -> Work:
     subset = read_array(Path(arguments.subset) / "chosen.npy")
     with open_trainer(f"staged-{index + 1}", arguments, params, runtime, arguments.subset) as trainer:
         state = learn_subset(trainer, subset, index)
-        return keep(trainer, state, arguments.out, curve_in(arguments.curves, state))
+        return save_trained(trainer, state, arguments.out, curve_in(arguments.curves, state))
 
 
 if __name__ == "__main__":

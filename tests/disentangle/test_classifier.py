@@ -33,7 +33,7 @@ def classifier():
 
 def test_it_learns_classes_that_are_easy_to_see(classifier):
     assert classifier.accuracy == 1
-    np.testing.assert_array_equal(classifier.classes(pictures(store().images)), LABELS)
+    np.testing.assert_array_equal(classifier.predict(pictures(store().images)), LABELS)
 
 
 def test_its_accuracy_is_measured_on_the_held_out_images_alone():
@@ -43,7 +43,7 @@ def test_its_accuracy_is_measured_on_the_held_out_images_alone():
     labels[: TRAIN + UNSEEN] = 1 - labels[: TRAIN + UNSEEN]
     misled, progress = learn_classifier(store(labels), PARAMS, RUNTIME)
     assert misled.accuracy == 0.25 and progress.images_seen == 8 * OWN
-    np.testing.assert_array_equal(misled.classes(pictures(store().images)), LABELS)
+    np.testing.assert_array_equal(misled.predict(pictures(store().images)), LABELS)
 
 
 def test_it_learns_from_no_image_of_the_pipeline_and_no_held_out_image(monkeypatch):

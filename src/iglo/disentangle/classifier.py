@@ -55,7 +55,7 @@ class Classifier:
         self.network, self.accuracy, self.runtime = runtime.to_device(network), accuracy, runtime
 
     @torch.inference_mode()
-    def classes(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the most likely class of each image: (N, H, W, C) float in [0, 1] → (N,) int64."""
         self.network.eval()
         pieces = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).split(256)
@@ -117,7 +117,7 @@ def learn_classifier(
     state = Trainer(network, store.images, None, params, runtime, checkpoints).run(stage)
     classifier = Classifier(network, 0.0, runtime)
     held = np.asarray(store.images[last:], np.float32) / 255
-    classifier.accuracy = float((classifier.classes(held) == labels[last:]).mean())
+    classifier.accuracy = float((classifier.predict(held) == labels[last:]).mean())
     if not classifier.accuracy:
         raise UserError(
             f"classifier: recognises none of its {len(held)} held-out images; raise classifier.epochs or "

@@ -97,9 +97,9 @@ def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> No
     plots.save_curves(path, curves, plots.Labels("Training", "epoch", "term of the objective, weighted"), log_y=True)
 
 
-def draw_morphing(path: Path, renders: Renders, kinds: int) -> None:
+def draw_morphing(path: Path, renders: Renders, class_count: int) -> None:
     """Draws an animation of images that turn into every class, rest there, and return to the first class."""
-    steps = len(renders.morphing) // kinds
+    steps = len(renders.morphing) // class_count
     frames = []
     for index, images in enumerate(renders.morphing):
         still = figures.grid([images], scale=max(1, EPOCH_SIDE // images.shape[1]))

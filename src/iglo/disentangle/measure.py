@@ -88,9 +88,9 @@ def leakage(content: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, flo
 
 def recognised(images: np.ndarray, classifier: Classifier) -> dict[str, float]:
     """Returns the share of (M, K, H, W, C) images that the classifier recognises as the class of their column."""
-    count, kinds = images.shape[:2]
-    found = classifier.classes(images.reshape(count * kinds, *images.shape[2:]))
-    return _shares(found, np.tile(np.arange(kinds), count), classifier)
+    count, class_count = images.shape[:2]
+    found = classifier.predict(images.reshape(count * class_count, *images.shape[2:]))
+    return _shares(found, np.tile(np.arange(class_count), count), classifier)
 
 
 def conversion(converted: np.ndarray, labels: np.ndarray, classifier: Classifier) -> dict[str, float]:
@@ -101,10 +101,10 @@ def conversion(converted: np.ndarray, labels: np.ndarray, classifier: Classifier
     Args:
         labels: (M,) the images' own classes.
     """
-    count, kinds = converted.shape[:2]
-    asked = np.tile(np.arange(kinds), (count, 1))
+    count, class_count = converted.shape[:2]
+    asked = np.tile(np.arange(class_count), (count, 1))
     others = asked != labels[:, None]
-    return _shares(classifier.classes(converted[others]), asked[others], classifier)
+    return _shares(classifier.predict(converted[others]), asked[others], classifier)
 
 
 def _shares(found: np.ndarray, asked: np.ndarray, classifier: Classifier) -> dict[str, float]:

@@ -69,10 +69,10 @@ class Renders:
 
 def convert(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
     """Renders each of (M, content) codes with the code of every class: (M, K, H, W, C)."""
-    kinds = len(model.config.classes)
-    labels = np.tile(np.arange(kinds), len(content))
-    images = render(model.generator, combined(model, labels, content.repeat_interleave(kinds, 0)), runtime)
-    return images.reshape(len(content), kinds, *images.shape[1:])
+    class_count = len(model.config.classes)
+    labels = np.tile(np.arange(class_count), len(content))
+    images = render(model.generator, combined(model, labels, content.repeat_interleave(class_count, 0)), runtime)
+    return images.reshape(len(content), class_count, *images.shape[1:])
 
 
 def content_of(model: GLOModel, images: np.ndarray, runtime: Runtime) -> Tensor:

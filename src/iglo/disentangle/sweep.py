@@ -38,7 +38,7 @@ NUMBERS = {  # heads of the tables → keys in numbers.json
 }
 
 
-def changed(params: ClassContentParams, study: str, value: Any) -> ClassContentParams:
+def params_of_run(params: ClassContentParams, study: str, value: Any) -> ClassContentParams:
     """Returns the params of a run of a study. Raises UserError if the value is not valid."""
     values = asdict(params)
     *sections, key = PLACES.get(study, (study,))

@@ -183,7 +183,7 @@ def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
 
 
 def _load_prior(path: Path, record: Record, config: ModelConfig) -> Prior:
-    table = config.tables()[config.drawn]
+    table = config.tables()[config.prior_table]
     prior = Prior.load(path, table.geometry)
     if prior.name != record.prior or prior.draw(1, torch_generator(0, "check")).shape != (1, table.dimension):
         raise ValueError

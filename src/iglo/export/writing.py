@@ -59,9 +59,9 @@ def export_model(
         raise UserError(f"{model_folder}: has no encoder; name the folder of a later stage.")
     provenance, digest = _provenance(model, history, model_folder, params), folder_digest(model_folder)
     if priors is None:
-        prior = drawn_prior("gaussian", model, provenance.run.seed)
+        prior = fit_model_prior("gaussian", model, provenance.run.seed)
     else:
-        choice = PriorChoice.load(priors, model.config.tables()[model.config.drawn].geometry)
+        choice = PriorChoice.load(priors, model.config.tables()[model.config.prior_table].geometry)
         prior, about = choice.priors[choice.chosen], choice.about
         if about.get("model", digest) != digest:
             raise UserError(f"{priors}: holds priors of another model than {model_folder}; run their stage again.")
@@ -71,9 +71,9 @@ def export_model(
     write_bundle(out, model, history.log, prior, _with_metrics(provenance, metrics, digest), onnx)
 
 
-def drawn_prior(name: str, model: GLOModel, seed: int) -> Prior:
+def fit_model_prior(name: str, model: GLOModel, seed: int) -> Prior:
     """Fits a prior to the learned codes; in class and content, to the content codes."""
-    drawn = model.config.drawn
+    drawn = model.config.prior_table
     return fit_prior(name, model.codes.tables[drawn].values, model.config.tables()[drawn].geometry, seed)
 
 

@@ -42,7 +42,7 @@ class GLOConfig:
     kind: ClassVar[str] = "glo"
     classes: ClassVar[tuple[str, ...]] = ()
     class_dimension: ClassVar[int] = 0
-    drawn: ClassVar[str] = "image"  # the table whose codes a prior draws
+    prior_table: ClassVar[str] = "image"  # the table whose codes a prior draws
 
     def geometry(self) -> Euclidean:
         """Where the codes may lie."""
@@ -77,7 +77,7 @@ class ClassContentConfig:
     classes: tuple[str, ...]
 
     kind: ClassVar[str] = "class_content"
-    drawn: ClassVar[str] = "content"
+    prior_table: ClassVar[str] = "content"
 
     def __post_init__(self):
         if not self.classes:

@@ -114,10 +114,10 @@ def recalibrate_bn(generator: nn.Module, codes: Tensor, runtime: Runtime | None 
         share = len(codes) / int(runtime.all_reduce(torch.tensor(len(codes))))
         for norm in generator.modules():
             if isinstance(norm, _BatchNorm):
-                _join_statistics(norm, share, runtime)
+                _merge_statistics(norm, share, runtime)
 
 
-def _join_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
+def _merge_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
     """Sets mean and variance to those over the codes of all ranks, with the differences between the ranks' means.
 
     Args:

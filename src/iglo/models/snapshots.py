@@ -9,7 +9,7 @@ from torch import Tensor
 from iglo.files.io import read_array, read_json, write_array, write_json
 from iglo.randomness import numpy_generator
 
-PICTURED = 12  # images; a third of them is from the first subset
+IMAGES_SHOWN = 12  # images; a third of them is from the first subset
 
 
 class Snapshots:
@@ -28,9 +28,9 @@ class Snapshots:
     def of_random_images(cls, first_subset: np.ndarray, count: int, seed: int) -> "Snapshots":
         """No frames yet, of images drawn at random from `count`; a third of them is from the first subset."""
         rng = numpy_generator(seed, "album")
-        first = rng.permutation(first_subset)[: PICTURED // 3]
+        first = rng.permutation(first_subset)[: IMAGES_SHOWN // 3]
         others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
-        return cls(torch.from_numpy(np.concatenate([first, others[: PICTURED - len(first)]])))
+        return cls(torch.from_numpy(np.concatenate([first, others[: IMAGES_SHOWN - len(first)]])))
 
     def add(self, stage: str, epoch: int, frame: Tensor) -> None:
         """Adds a frame. It replaces an older frame of the same stage and epoch."""

@@ -109,7 +109,7 @@ class IdSampler:
         return math.ceil(len(self.ids) / self.batch_size)
 
     @property
-    def filled(self) -> int:
+    def size(self) -> int:
         """Images in each batch."""
         return min(self.batch_size, len(self.ids))
 
@@ -148,7 +148,7 @@ class Batches:
         self.runtime = targets.runtime
         count = len(targets.images)
         self.own = {source: self.runtime.local_ids(sampler.ids, count) for source, sampler in sources.items()}
-        self.share = {source: _length(self.runtime.local_slice(sampler.filled)) for source, sampler in sources.items()}
+        self.share = {source: _length(self.runtime.local_slice(sampler.size)) for source, sampler in sources.items()}
         fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
         if not self.runtime.all(bool(fewest.all())):
             raise UserError(
@@ -172,7 +172,7 @@ class Batches:
     def _sub_batch(self, source: str, ids: Tensor, step: int) -> SubBatch:
         augment = self.sources[source].augment
         rng = torch_generator(self.seed, self._stream(f"{source}/variation"), step) if augment else None
-        return self.targets.sub_batch(ids, augment, rng, self.sources[source].filled)
+        return self.targets.sub_batch(ids, augment, rng, self.sources[source].size)
 
     def _stream(self, name: str) -> str:
         return f"{self.stream}/{name}" if self.runtime.is_main else f"{self.stream}/{name}/{self.runtime.rank}"
@@ -182,7 +182,7 @@ class Batches:
         if self.runtime.ranks > 1:
             return self._order_of_rank(source, epoch)
         ids = torch.from_numpy(self.sources[source].ids)
-        size = self.sources[source].filled
+        size = self.sources[source].size
         rng = torch_generator(self.seed, f"{self.stream}/{source}", epoch if self.reshuffle else 0)
         rounds = math.ceil(self.steps * size / len(ids))
         order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for _ in range(rounds)])

@@ -43,7 +43,7 @@ HASH = re.compile(r"[0-9a-f]{24}")  # what `fingerprint` gives
 FINISHED = "finished"  # this file in a folder says that its run has ended
 HOUR = 3600  # seconds that a finished folder stays at least: DVC may not have recorded its experiment yet
 NAME = re.compile(r"step-(\d+)(?:\.rank-(\d+)-of-(\d+))?\.safetensors")
-ALONE = Runtime(torch.device("cpu"), "fp32")
+ONE_PROCESS = Runtime(torch.device("cpu"), "fp32")
 CHANNELS_LAST = torch.channels_last
 
 
@@ -80,7 +80,7 @@ class CheckpointFolder:
         Raises:
             UserError: another process holds the folder, or it cannot be written.
         """
-        runtime = runtime or ALONE
+        runtime = runtime or ONE_PROCESS
         if not runtime.is_main:
             runtime.barrier()
             yield self
@@ -134,7 +134,7 @@ class CheckpointFolder:
             if path not in kept:
                 path.unlink()
 
-    def save(self, step: int, state: dict, runtime: Runtime = ALONE, by_image: Collection[str] = ()) -> None:
+    def save(self, step: int, state: dict, runtime: Runtime = ONE_PROCESS, by_image: Collection[str] = ()) -> None:
         """Writes a nested dict of tensors and JSON values; older checkpoints beyond the last two go.
 
         Args:
@@ -150,7 +150,7 @@ class CheckpointFolder:
         if runtime.is_main:
             self._keep(KEPT, step)
 
-    def load(self, runtime: Runtime = ALONE) -> dict | None:
+    def load(self, runtime: Runtime = ONE_PROCESS) -> dict | None:
         """The newest state that all ranks can read, or None; skips damaged ones.
 
         If the number of ranks has changed, it is the state of the first rank with the rows of this rank.

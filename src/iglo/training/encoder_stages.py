@@ -113,7 +113,7 @@ def learn_autoencoder(trainer: Trainer, budget: int, penalty: float) -> RunState
         [(1.0, Autoencoding()), (penalty, CodePenalty())],
         {"current": sampler},
         [network_optimizer("adam", both, params.optimizer.generator_rate)],
-        LRSchedule(max(1, round(budget / (sampler.steps * sampler.filled))), params.optimizer.schedule),
+        LRSchedule(max(1, round(budget / (sampler.steps * sampler.size))), params.optimizer.schedule),
         check=Autoencoding(),
         rate_key="optimizer.generator_rate",
     )

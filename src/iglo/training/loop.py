@@ -24,7 +24,7 @@ RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that
     "linear": lambda progress: 1.0 - progress,
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
 }
-LOOK_EVERY = 16  # steps between checks of the losses; each check waits for the device and for the other ranks
+CHECK_EVERY = 16  # steps between checks of the losses; each check waits for the device and for the other ranks
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def fit(
     """
     runtime, state = batches.runtime, RunState()
     rates = [group["lr"] for group in _groups(optimizers)]  # a resume overwrites them with the rates of its step
-    run = _Run(batches.name, model, state, optimizers, callbacks, checkpoints, runtime)
+    saver = _Saver(batches.name, model, state, optimizers, callbacks, checkpoints, runtime)
     total = schedule.epochs * batches.steps
-    run.resume(total)
-    log = _Log(objective.weights, run, batches.steps)
+    saver.resume(total)
+    log = _Log(objective.weights, saver, batches.steps)
     shared = [weights for group in _groups(optimizers) for weights in group["params"] if not by_image(weights)]
     statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     loss_of = runtime.with_summed_gradients(partial(objective, model), shared)
@@ -117,15 +117,15 @@ def fit(
             log.add(terms)
             if state.step % batches.steps == 0:
                 log.end_epoch()
-                run.check(model)
+                saver.check(model)
                 for callback in callbacks:
                     callback.after_epoch(model, state.step // batches.steps)
-            if run.is_due(state.step):
-                log.look()
-                run.save(model)
-            shown.set_postfix_str(f"epoch {log.epoch}/{schedule.epochs}{log.told}", refresh=False)
+            if saver.is_due(state.step):
+                log.check()
+                saver.save(model)
+            shown.set_postfix_str(f"epoch {log.epoch}/{schedule.epochs}{log.loss_text}", refresh=False)
             shown.update()
-    run.save(model)
+    saver.save(model)
     return state
 
 
@@ -141,10 +141,10 @@ def require_finite(model: nn.Module, name: str, runtime: Runtime) -> None:
         name: name of the training that has just ended.
     """
     if not runtime.all(_finite(model)):
-        raise lost(name, "the weights are no longer finite at its end")
+        raise not_finite_error(name, "the weights are no longer finite at its end")
 
 
-def lost(name: str, what: str, kept: bool = False) -> UserError:
+def not_finite_error(name: str, what: str, kept: bool = False) -> UserError:
     """The error of a training whose loss or weights are no longer finite.
 
     Args:
@@ -159,7 +159,7 @@ def _finite(model: nn.Module) -> bool:
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())  # waits for a GPU only once
 
 
-class _Run:
+class _Saver:
     """What a checkpoint of the training holds, and when the next one is due.
 
     Attributes:
@@ -196,13 +196,13 @@ class _Run:
     def check(self, model: nn.Module) -> None:
         """Raises UserError if the weights are no longer finite. The losses do not show this for the last step."""
         if not self.runtime.all(_finite(model)):
-            raise self.lost(f"the weights are no longer finite after step {self.state.step}")
+            raise self.not_finite_error(f"the weights are no longer finite after step {self.state.step}")
 
-    def lost(self, what: str) -> UserError:
-        return lost(self.name, what, self.kept)
+    def not_finite_error(self, what: str) -> UserError:
+        return not_finite_error(self.name, what, self.kept)
 
     def is_due(self, step: int) -> bool:
-        if self.checkpoints is None or (self.runtime.ranks > 1 and step % LOOK_EVERY):
+        if self.checkpoints is None or (self.runtime.ranks > 1 and step % CHECK_EVERY):
             return False
         return bool(self.runtime.broadcast_int(time.perf_counter() - self.saved >= self.every))
 
@@ -229,21 +229,21 @@ class _Log:
     """Averages the terms over each epoch. Every few steps it checks them, and raises an error if one is not finite.
 
     Attributes:
-        told: the loss at the last check, as text for the progress bar.
+        loss_text: the loss at the last check, as text for the progress bar.
     """
 
-    def __init__(self, weights: Mapping[str, float], run: _Run, steps: int):
-        self.weights, self.run, self.steps = weights, run, steps
-        self.state, self.runtime = run.state, run.runtime
+    def __init__(self, weights: Mapping[str, float], saver: _Saver, steps: int):
+        self.weights, self.saver, self.steps = weights, saver, steps
+        self.state, self.runtime = saver.state, saver.runtime
         self.pending: list[Tensor] = []
-        self.told = ""
+        self.loss_text = ""
 
     def add(self, terms: dict[str, Tensor]) -> None:
         self.pending.append(torch.stack([terms[name] for name in self.weights]))
-        if len(self.pending) == LOOK_EVERY:
-            self.look()
+        if len(self.pending) == CHECK_EVERY:
+            self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         if not self.pending:
             return
         values = self.runtime.all_reduce(torch.stack(self.pending).double().cpu())
@@ -251,15 +251,15 @@ class _Log:
         if not values.isfinite().all():
             step, term = (~values.isfinite()).nonzero()[0].tolist()
             step += self.state.step - len(values) + 1
-            raise self.run.lost(f"the {list(self.weights)[term]} loss is no longer finite at step {step}")
+            raise self.saver.not_finite_error(f"the {list(self.weights)[term]} loss is no longer finite at step {step}")
         sums = dict(zip(self.weights, values.sum(0).tolist(), strict=True))
         for name, value in sums.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + value
-        self.told = f", loss {self._weighted(sums) / len(values):.4g}"
+        self.loss_text = f", loss {self._weighted(sums) / len(values):.4g}"
 
     def end_epoch(self) -> None:
         """Adds a row to the log: the terms, and `loss`, their weighted sum."""
-        self.look()
+        self.check()
         means = {name: value / self.steps for name, value in self.state.sums.items()}
         row = {"epoch": self.state.step // self.steps, "images_seen": self.state.images_seen}
         self.state.rows.append({**row, "loss": self._weighted(means), **means})

@@ -15,8 +15,8 @@ from iglo.training.batches import Targets
 from iglo.training.loop import RunState
 
 FEWEST_STEPS = 100
-LOOKED_AT = 64  # how many images of each rank are compared
-ALIKE = 1 / 255  # images nearer than this to their mean are almost equal; then there is no check
+COMPARED_IMAGES = 64  # how many images of each rank are compared
+ALMOST_EQUAL = 1 / 255  # images nearer than this to their mean are almost equal; then there is no check
 
 
 @torch.no_grad()
@@ -27,13 +27,13 @@ def warn_of_useless_images(
 
     Args:
         name: name of the stage of training.
-        ids: (M,) ids of this rank's images that were to be learned; LOOKED_AT of them are compared.
+        ids: (M,) ids of this rank's images that were to be learned; COMPARED_IMAGES of them are compared.
         key: the key in params.yaml of the learning rate, which is the likely cause.
     """
     if state.step < FEWEST_STEPS:
         return
     runtime, distance = targets.runtime, targets.distance
-    some = ids[np.unique(np.linspace(0, len(ids) - 1, min(len(ids), LOOKED_AT)).astype(int))]
+    some = ids[np.unique(np.linspace(0, len(ids) - 1, min(len(ids), COMPARED_IMAGES)).astype(int))]
     shown = targets.sub_batch(torch.from_numpy(some))
     means = (shown.images.sum(0) - shown.images) / max(1, len(some) - 1)  # the mean for an image leaves this image out
     sums = torch.zeros(3, dtype=torch.float64)
@@ -51,7 +51,7 @@ def warn_of_useless_images(
 
 def warn_if_useless(name: str, state: RunState, found: float, of_mean: float, what: str, key: str) -> None:
     """Warns if the mean distance `found` of the learned things is larger than the distance `of_mean` of their mean."""
-    if state.step >= FEWEST_STEPS and found > of_mean > ALIKE:
+    if state.step >= FEWEST_STEPS and found > of_mean > ALMOST_EQUAL:
         warn(
             f"{name}: after {state.step} steps, its {what} are farther from the true ones (distance {found:.3g}) "
             f"than their mean is ({of_mean:.3g}); lower {key}, or learn for more epochs.",

@@ -22,7 +22,7 @@ from iglo.runtime.device import Runtime
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA, Best, Callback, MakeCallback, SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.loop import LRSchedule, RunState, fit, lost, require_finite
+from iglo.training.loop import LRSchedule, RunState, fit, not_finite_error, require_finite
 from iglo.training.sanity import warn_of_useless_images
 
 VALIDATION_BATCH = 256
@@ -98,7 +98,7 @@ class StageSpec:
 def images_per_epoch(terms: Sequence[tuple[float, RenderedTerm | DirectTerm]], sources: Mapping[str, IdSampler]) -> int:
     """Images that the generator renders in an epoch: the rendered terms times the size of their sub-batches."""
     steps = max(sampler.steps for sampler in sources.values())
-    return steps * sum(sources[term.source].filled for weight, term in terms if weight and hasattr(term, "codes"))
+    return steps * sum(sources[term.source].size for weight, term in terms if weight and hasattr(term, "codes"))
 
 
 class Trainer:
@@ -215,7 +215,7 @@ def _restore_best(name: str, state: RunState, best: Best) -> None:
     """Restores the best epoch, and adds the score of every epoch to its row of the log."""
     for row, score in zip(state.rows, best.scores, strict=True):
         if not math.isfinite(score):
-            raise lost(name, f"the loss on held-out images is no longer finite in epoch {row['epoch']}")
+            raise not_finite_error(name, f"the loss on held-out images is no longer finite in epoch {row['epoch']}")
         row["held_out"] = score
     best.restore()
 
