@@ -19,17 +19,17 @@ from iglo.training.batches import Batches
 from iglo.training.callbacks import Callback
 from iglo.training.checkpoints import CheckpointFolder
 
-RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that is done → factor of the rates
+RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # progress in [0, 1] → factor of the learning rates
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1.0 - progress,
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
 }
-CHECK_EVERY = 16  # steps between checks of the losses; each check waits for the device and for the other ranks
+CHECK_EVERY = 16  # steps between checks of the losses; a check waits for the device and for the other ranks
 
 
 @dataclass(frozen=True)
 class LRSchedule:
-    """How long a training runs, and how its learning rates fall meanwhile.
+    """The number of epochs of a training, and how its learning rates fall.
 
     Attributes:
         shape: constant, linear or cosine.
@@ -39,19 +39,19 @@ class LRSchedule:
     shape: str = "constant"
 
     def factor(self, progress: float) -> float:
-        """The factor of the learning rates when the share `progress` of the training is done, in [0, 1]."""
+        """Computes the factor of the learning rates at `progress`, the elapsed share of the training in [0, 1]."""
         return RATE_SCHEDULES[self.shape](progress)
 
 
 @dataclass
 class RunState:
-    """How far a training has come.
+    """How far a training has come, and its log.
 
     Attributes:
-        images_seen: images that went through the network, forward and backward.
+        images_seen: images that went through the network, forward and backward; repeated images count again.
         earlier_seconds: time that earlier processes spent on this training.
         rows: the log, one row per epoch. It has no times, so that it is the same in every run.
-        sums: of each term, since the start of the epoch.
+        sums: the sum of each term since the start of the epoch.
     """
 
     step: int = 0
@@ -76,22 +76,22 @@ def fit(
     callbacks: Sequence[Callback] = (),
     checkpoints: CheckpointFolder | None = None,
 ) -> RunState:
-    """Minimises the objective. A run that resumes from a checkpoint ends with the same bits as an unbroken run.
+    """Minimises the objective. A training that resumes from a checkpoint ends with the same bits as an unbroken one.
 
-    With several ranks, the ranks share each batch, and the gradient of a weight is that of the whole batch. Each rank
-    keeps the rows of its codes and their optimizer's state. Batch norm normalises over each rank's own share; its
-    running statistics are those of the main rank.
+    Several ranks share each batch, and the gradient of a weight is that of the whole batch. Each rank keeps its own
+    rows of the codes, and the state of their optimizer. Batch norm normalises over the share of each rank; its running
+    statistics are those of the main rank.
 
     Args:
         optimizers: all of them step after every batch.
         schedule: the number of epochs, and the factor of the learning rates.
-        checkpoints: the state is saved there every IGLO_CHECKPOINT_SECONDS (default 60) and at the end.
+        checkpoints: where the state is saved, every IGLO_CHECKPOINT_SECONDS (default 60) and at the end.
 
     Raises:
         UserError: a loss, a weight or a statistic of batch norm is no longer finite.
     """
     runtime, state = batches.runtime, RunState()
-    rates = [group["lr"] for group in _groups(optimizers)]  # a resume overwrites them with the rates of its step
+    rates = [group["lr"] for group in _groups(optimizers)]  # read first, because a resume overwrites them
     saver = _Saver(batches.name, model, state, optimizers, callbacks, checkpoints, runtime)
     total = schedule.epochs * batches.steps
     saver.resume(total)
@@ -130,7 +130,7 @@ def fit(
 
 
 def by_image(weights: Tensor) -> bool:
-    """Whether a parameter has a row per training image. Each rank then holds its own rows."""
+    """Tells whether a parameter has a row per training image. Each rank then holds its own rows."""
     return getattr(weights, "by_image", False)
 
 
@@ -145,10 +145,11 @@ def require_finite(model: nn.Module, name: str, runtime: Runtime) -> None:
 
 
 def not_finite_error(name: str, what: str, kept: bool = False) -> UserError:
-    """The error of a training whose loss or weights are no longer finite.
+    """Makes the error of a training whose loss or weights are no longer finite.
 
     Args:
-        kept: whether it has a checkpoint.
+        what: says what is not finite, and when.
+        kept: whether the training has a checkpoint.
     """
     checkpoint = "; the last good checkpoint is kept" if kept else ""
     return UserError(f"{name}: {what}; try a lower learning rate or precision: fp32{checkpoint}.")
@@ -160,9 +161,10 @@ def _finite(model: nn.Module) -> bool:
 
 
 class _Saver:
-    """What a checkpoint of the training holds, and when the next one is due.
+    """Saves checkpoints of a training and resumes from them.
 
     Attributes:
+        parts: what a checkpoint holds.
         kept: whether there is a checkpoint.
     """
 
@@ -185,7 +187,7 @@ class _Saver:
         self.kept = False
 
     def resume(self, total: int) -> None:
-        """Goes on from the newest checkpoint, if there is one, towards `total` steps."""
+        """Loads the newest checkpoint, if there is one. `total` is the number of steps of the training."""
         if self.checkpoints is not None and (saved := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
@@ -194,7 +196,7 @@ class _Saver:
             say(f"{self.name}: goes on after step {self.state.step} of {total}")
 
     def check(self, model: nn.Module) -> None:
-        """Raises UserError if the weights are no longer finite. The losses do not show this for the last step."""
+        """Raises UserError if a weight is not finite. The losses do not show the result of the last step."""
         if not self.runtime.all(_finite(model)):
             raise self.not_finite_error(f"the weights are no longer finite after step {self.state.step}")
 
@@ -207,7 +209,7 @@ class _Saver:
         return bool(self.runtime.broadcast_int(time.perf_counter() - self.saved >= self.every))
 
     def save(self, model: nn.Module) -> None:
-        """Saves the state, unless a weight is not finite; then the next check of the losses raises the error."""
+        """Saves the state if all weights are finite. If not, the next check raises the error."""
         if self.checkpoints is None or not self.runtime.all(_finite(model)):
             return
         saved = {name: part.state_dict() for name, part in self.parts.items()}
@@ -217,7 +219,7 @@ class _Saver:
 
 
 def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> set[str]:
-    """Keys in the state of a training of tensors with a row per image: codes, and the state of their optimizers."""
+    """Lists the keys of tensors with a row per image in a checkpoint: codes, and the state of their optimizers."""
     keys = {f"model/{name}" for name, weights in model.named_parameters() if by_image(weights)}
     for name, optimizer in optimizers.items():
         weights = [weights for group in optimizer.param_groups for weights in group["params"]]
@@ -226,10 +228,11 @@ def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer
 
 
 class _Log:
-    """Averages the terms over each epoch. Every few steps it checks them, and raises an error if one is not finite.
+    """Averages the terms over each epoch. Every few steps it checks that they are finite.
 
     Attributes:
-        loss_text: the loss at the last check, as text for the progress bar.
+        pending: the values of the terms since the last check.
+        loss_text: the mean loss before the last check, for the progress bar.
     """
 
     def __init__(self, weights: Mapping[str, float], saver: _Saver, steps: int):
@@ -244,6 +247,7 @@ class _Log:
             self.check()
 
     def check(self) -> None:
+        """Adds the pending values to the sums. Raises UserError if one is not finite."""
         if not self.pending:
             return
         values = self.runtime.all_reduce(torch.stack(self.pending).double().cpu())
@@ -258,7 +262,7 @@ class _Log:
         self.loss_text = f", loss {self._weighted(sums) / len(values):.4g}"
 
     def end_epoch(self) -> None:
-        """Adds a row to the log: the terms, and `loss`, their weighted sum."""
+        """Adds a row to the log: the mean of each term, and `loss`, their weighted sum."""
         self.check()
         means = {name: value / self.steps for name, value in self.state.sums.items()}
         row = {"epoch": self.state.step // self.steps, "images_seen": self.state.images_seen}
