@@ -78,7 +78,7 @@ def test_a_folder_without_a_classifier_is_refused(classifier, tmp_path):
         Classifier.load(tmp_path, 16, 1, RUNTIME)
 
 
-NONE_LEFT = "classifier.held_out: must leave images to learn from; 66 test images minus .* leave none."
+NONE_LEFT = "classifier.held_out: must leave images to learn from; 66 test images minus .* leave none; raise data.test."
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,8 @@ class Batches:
         fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
         if not self.runtime.all(bool(fewest.all())):
             raise UserError(
-                f"launch: each of the {self.runtime.ranks} ranks needs its own images in every batch of {name}; use fewer "
-                "ranks or larger batches."
+                f"launch: each of the {self.runtime.ranks} ranks needs its own images in every batch of {name}; use "
+                "fewer ranks or larger batches."
             )
 
     def noise(self, step: int) -> torch.Generator:

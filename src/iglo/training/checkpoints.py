@@ -139,8 +139,8 @@ class CheckpointFolder:
 
         Args:
             state: a nested dict of tensors and JSON values.
-            by_image: keys of tensors with a row per image, such as `model/codes.tables.image.weight`. This rank has a block
-                of the rows.
+            by_image: keys of tensors with a row per image, such as `model/codes.tables.image.weight`. This rank has
+                only its own rows.
         """
         tensors: dict[str, Tensor] = {}
         skeleton = _strip(state, "", tensors)
@@ -164,9 +164,7 @@ class CheckpointFolder:
             if runtime.all(state is not None):
                 return state
             if runtime.is_main:
-                warn(
-                    f"{paths[0]}: is damaged or incomplete; the run goes on from an older checkpoint or from its start."
-                )
+                warn(f"{paths[0]}: is damaged or incomplete; an older checkpoint is used, if there is one.")
         return None
 
     def _saved(self) -> list[list[Path]]:
