@@ -1,4 +1,4 @@
-"""The encoder of one method of the comparison with one seed."""
+"""Trains the encoder of one run of the comparison: one method with one seed."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from stages.learning import open_trainer, save_trained
 
 @stage("method", "seed", "images", "model", "out", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work | None:
-    """Learns to invert the generator; a model that has its encoder already passes through."""
+    """Trains the encoder. A model that already has an encoder is written unchanged."""
     params = comparison.params(arguments.method, int(arguments.seed))
     name = f"compare-encode-{arguments.method}-{arguments.seed}"
     with open_trainer(name, arguments, params, start(params.precision)) as trainer:

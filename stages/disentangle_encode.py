@@ -1,4 +1,4 @@
-"""The encoder that reads class and content from an image."""
+"""Trains the encoder that reads class and content from an image."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from stages.learning import open_trainer, save_trained
 
 @stage("images", "model", "out", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
-    """Learns the encoder from the codes, then together with the generator."""
+    """Trains the encoder on the learned codes, then together with the generator."""
     with open_trainer("class-content-encoder", arguments, params, start(params.precision)) as trainer:
         first, second = learn_encoder(trainer.inside("codes")), learn_jointly(trainer.inside("joint"))
         if second.images_seen:

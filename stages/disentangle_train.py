@@ -1,4 +1,4 @@
-"""Class codes, content codes and their generator."""
+"""Trains class codes, content codes and their generator."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from stages.learning import checkpoint_folder, save_trained
 
 @stage("images", "out", "curve", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
-    """Learns one code per class and one per image, with a generator of both."""
+    """Trains one code per class, one code per image, and a generator of both."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     images, labels = store.train, store.label_ids[: store.train_count]

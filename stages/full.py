@@ -1,4 +1,4 @@
-"""All images together, with the noise term that makes the generator continuous."""
+"""Trains the generator and all codes on all images, with the noise term that makes the generator continuous."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from stages.learning import curve_in, open_trainer, save_trained
 
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
-    """Learns the generator and all codes, from clean and from noisy codes."""
+    """Trains the generator and all codes, from clean and from noisy codes."""
     with open_trainer("full", arguments, params, start(params.precision, distributed=True)) as trainer:
         state = learn_all(trainer)
         trainer.history.run = RunRecord.of(params, prepared_data(arguments.images))

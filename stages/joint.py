@@ -1,4 +1,4 @@
-"""Generator and encoder, polished together."""
+"""Trains generator and encoder together."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from stages.learning import curve_in, open_trainer, save_trained
 
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
-    """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
+    """Trains G(E(x)), while both networks stay near the codes. `encoder.mode: codes` leaves the model unchanged."""
     with open_trainer("joint", arguments, params, start(params.precision, distributed=True)) as trainer:
         state = learn_jointly(trainer)
         if state.images_seen:

@@ -1,4 +1,4 @@
-"""GLO on one subset, while the generator keeps the subsets before it."""
+"""Trains generator and codes on one subset, while the generator keeps the earlier subsets."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from stages.learning import curve_in, open_trainer, save_trained
 
 @stage("round", "images", "subset", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
-    """Learns the codes of one round's subset; the codes of earlier subsets are frozen."""
+    """Trains the generator and the codes of one round's subset. The codes of earlier subsets are frozen."""
     runtime, index = start(params.precision, distributed=True), int(arguments.round) - 1
     subset = read_array(Path(arguments.subset) / "chosen.npy")
     with open_trainer(f"staged-{index + 1}", arguments, params, runtime, arguments.subset) as trainer:
