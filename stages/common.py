@@ -25,7 +25,7 @@ except ImportError:  # Windows
     resource = None
 
 FOLDERS = ("out", "everything", "figures", "curves")  # options that name a folder that a stage writes
-FILES = ("curve", "report", "headline", "metrics", "page", "timing")  # the same, if it is a file
+FILES = ("curve", "report", "headline", "metrics", "page", "timing")  # options that name a file that a stage writes
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # whether this is the first rank that torchrun has started
 
 

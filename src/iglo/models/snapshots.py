@@ -32,7 +32,7 @@ class Snapshots:
             first_subset: ids of the images of the first subset.
             count: number of training images.
         """
-        rng = numpy_generator(seed, "album")
+        rng = numpy_generator(seed, "album")  # an old name; another name would choose other images
         first = rng.permutation(first_subset)[: IMAGES_SHOWN // 3]
         others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
         return cls(torch.from_numpy(np.concatenate([first, others[: IMAGES_SHOWN - len(first)]])))
