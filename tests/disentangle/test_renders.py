@@ -39,12 +39,12 @@ class Reader(nn.Module):
 
 def seeing(accuracy):
     """A classifier that reads the class that Painter has written."""
-    return SimpleNamespace(accuracy=accuracy, classes=lambda images: (images[:, 0, 0, 0] * 10).round().astype(np.int64))
+    return SimpleNamespace(accuracy=accuracy, predict=lambda images: (images[:, 0, 0, 0] * 10).round().astype(np.int64))
 
 
 def blind(accuracy):
     """A classifier that always answers class 0."""
-    return SimpleNamespace(accuracy=accuracy, classes=lambda images: np.zeros(len(images)))
+    return SimpleNamespace(accuracy=accuracy, predict=lambda images: np.zeros(len(images)))
 
 
 @pytest.fixture
