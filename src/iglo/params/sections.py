@@ -92,7 +92,7 @@ class LossParams(NetworkParams):
     blocks: Blocks
     """perceptual: the number of blocks of the VGG that are compared."""
     cache_gb: Weight
-    """Memory for the features of the targets, in GiB; without enough of it, each step computes them again."""
+    """Memory for the features of the targets, in gigabytes (10⁹ bytes); without enough of it, each step computes them again."""
 
 
 @section
