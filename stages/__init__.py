@@ -1,11 +1,11 @@
-"""One thin script per DVC stage. Importing it puts this tree's `src` first on the path.
+"""One short script per DVC stage. Importing this package puts the `src` next to it first on the path.
 
-DVC runs queued and temporary experiments in a copy of the tree. Without this path, an editable install would import the
-original's code.
+DVC runs queued and temporary experiments in a copy of the repository. Without this path, an editable install would
+import the code of the original.
 
-A stage does not check the files that it reads. `dvc status` compares their hashes and tells which ones have changed.
+A stage does not check whether the files that it reads are out of date. `dvc status` compares their hashes.
 
-A stage that is stopped says so in one sentence, also while torch is being imported.
+A stage that is stopped prints one sentence, even while it imports torch.
 """
 
 import os
@@ -30,7 +30,7 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-if sys.argv[0] == "-m":  # only when a stage is started: a program that imports this keeps its own handlers
+if sys.argv[0] == "-m":  # `python -m stages.…`; other programs that import this package keep their handlers
     signal.signal(signal.SIGINT, _stop)
-    if os.environ.get("WORLD_SIZE", "1") == "1":  # several ranks wait for each other, so they must end at once
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # several ranks must all end at once
         signal.signal(signal.SIGTERM, _stop)

@@ -11,12 +11,12 @@ from iglo.params.reading import AnyParams
 from stages.common import stage
 
 
-@stage("passed", "features", "loss", "evaluate", kind=object)
+@stage("passed", "features", "loss", "evaluate", params_type=object)
 def main(arguments: SimpleNamespace, params: AnyParams) -> None:
-    """Checks networks, weights and sizes, downloads torchvision's weights, and writes digests of the files of weights.
+    """Checks networks, weights and sizes, downloads torchvision's weights, and writes digests of the weights files.
 
-    The content of the file `passed` never changes. A stage that depends on it comes after this one, but does not run
-    again when other params are checked.
+    The content of the file `passed` never changes. So a stage that depends on it comes after this one, but does not run
+    again if this one does.
     """
     check_memory(params)
     try:

@@ -1,4 +1,4 @@
-"""Clusters the training images that earlier rounds have left."""
+"""Clusters the training images that no earlier round has chosen."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from stages.common import stage
 
 @stage("round", "features", "left", "out")
 def main(arguments: SimpleNamespace, params: Params) -> int:
-    """Clusters the training images that earlier rounds have left."""
+    """Clusters the training images that no earlier round has chosen."""
     features = read_array(Path(arguments.features) / "features.npy", mmap="r")
     ids = read_array(Path(arguments.left) / "rest.npy")
     item = params.rounds[int(arguments.round) - 1]

@@ -1,4 +1,4 @@
-"""Runs a stage: reads its arguments and params, writes its timing file, reports a user's mistake in one sentence."""
+"""What all stages share: arguments, params, the timing file and one sentence for a user's mistake."""
 
 import argparse
 import os
@@ -24,29 +24,30 @@ try:
 except ImportError:  # Windows
     resource = None
 
-FOLDERS = ("out", "everything", "figures", "curves")  # options that name what a stage writes
-FILES = ("curve", "report", "headline", "metrics", "page", "timing")
+FOLDERS = ("out", "everything", "figures", "curves")  # options that name a folder that a stage writes
+FILES = ("curve", "report", "headline", "metrics", "page", "timing")  # options that name a file that a stage writes
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # whether this is the first rank that torchrun has started
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage did: the number of images that it processed, and the seconds that earlier, killed runs took."""
+    """What a stage did: how many images it processed, and how many seconds earlier, killed runs of it took."""
 
     images: int
     earlier_seconds: float = 0.0
 
 
-def stage(*names: str, kind: type | None = None) -> Callable:
+def stage(*names: str, params_type: type | None = None) -> Callable:
     """Turns a function of (arguments, params) into the main function of a stage.
 
-    The function returns the number of images, or a Work, for the rate; or None if a rate has no meaning. The option
-    `--timing` names the file for seconds, images per second and the largest resident set in MiB (not known on Windows).
+    The function returns a Work or the number of images, from which the images per second follow; or None if they have
+    no meaning. The option `--timing` names the file for seconds, images per second and the largest resident set in MiB
+    (not known on Windows).
 
     Args:
         names: the required options. If `times` is one of them, it names the folder with the times of all stages, and
             the file of `--timing` receives them too.
-        kind: the type of the params; by default, the type that the file holds.
+        params_type: the type of the params; by default, the type that the file holds.
     """
 
     def decorate(
@@ -61,7 +62,7 @@ def stage(*names: str, kind: type | None = None) -> Callable:
             arguments = parser.parse_args(argv)
             try:
                 with _plain_warnings():
-                    _timed(function, arguments, kind)
+                    _timed(function, arguments, params_type)
             except UserError as error:
                 if not IS_MAIN:
                     time.sleep(5)  # the first rank prints the error for all ranks, and torchrun then stops this one
@@ -78,7 +79,7 @@ def stage(*names: str, kind: type | None = None) -> Callable:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Shows iglo's warnings as lines on stderr; other warnings do not change."""
+    """Prints iglo's warnings as lines on stderr. Other warnings look as usual."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
@@ -92,13 +93,13 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None) -> None:
+def _timed(function: Callable, arguments: argparse.Namespace, params_type: type | None) -> None:
     """Runs a stage and writes its timing file."""
     start = time.perf_counter()
     with disk_full_is_a_user_error(os.getcwd()):
         _check_first(arguments)
         set_threads(thread_count())
-        params = load_params(arguments.params, kind)
+        params = load_params(arguments.params, params_type)
         result = function(arguments, params)
     seconds = time.perf_counter() - start
     work = result if isinstance(result, Work) else Work(result or 0)
@@ -115,7 +116,11 @@ def _timed(function: Callable, arguments: argparse.Namespace, kind: type | None)
 
 
 def _check_first(arguments: argparse.Namespace) -> None:
-    """Raises UserError, before a long run, if a variable is invalid or an output cannot be written."""
+    """Checks environment variables and outputs before a long run.
+
+    Raises:
+        UserError: a variable is invalid, or an output cannot be written.
+    """
     environment.check()
     if IS_MAIN:
         for name, path in vars(arguments).items():
@@ -124,12 +129,12 @@ def _check_first(arguments: argparse.Namespace) -> None:
 
 
 def peak_mib(largest: int, platform: str) -> int:
-    """Converts the largest resident set to MiB; macOS counts it in bytes, other systems in KiB."""
+    """Converts the largest resident set to MiB. macOS counts it in bytes, other systems in KiB."""
     return largest // 2**20 if platform == "darwin" else largest // 2**10
 
 
 def times_of_stages(folder: Path, rounds: int) -> dict:
-    """Reads full.json and staged/1.json into {"full": …, "staged": {"1": …}}, without rounds after the last one."""
+    """Reads the timing files of a run as {"full": …, "staged": {"1": …}}, without rounds after the last one."""
     times: dict = {}
     for path in sorted(folder.rglob("*.json"), key=lambda path: path.parts):
         *groups, name = path.relative_to(folder).with_suffix("").parts

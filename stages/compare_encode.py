@@ -1,4 +1,4 @@
-"""The encoder of one method of the comparison with one seed."""
+"""Trains the encoder of one run of the comparison: one method with one seed."""
 
 from types import SimpleNamespace
 
@@ -7,17 +7,17 @@ from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_encoder
 from iglo.training.loop import RunState
 from stages.common import Work, stage
-from stages.learning import keep, open_trainer
+from stages.learning import open_trainer, save_trained
 
 
-@stage("method", "seed", "images", "model", "out", kind=Comparison)
+@stage("method", "seed", "images", "model", "out", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work | None:
-    """Learns to invert the generator; a model that has its encoder already passes through."""
+    """Trains the encoder. A model that already has an encoder is written unchanged."""
     params = comparison.params(arguments.method, int(arguments.seed))
     name = f"compare-encode-{arguments.method}-{arguments.seed}"
     with open_trainer(name, arguments, params, start(params.precision)) as trainer:
         has_encoder = trainer.model.encoder is not None
-        work = keep(trainer, RunState() if has_encoder else learn_encoder(trainer), arguments.out)
+        work = save_trained(trainer, RunState() if has_encoder else learn_encoder(trainer), arguments.out)
     return None if has_encoder else work
 
 

@@ -1,4 +1,4 @@
-"""Generator and encoder of one method of the comparison with one seed, polished together."""
+"""Trains generator and encoder of one run of the comparison together: one method with one seed."""
 
 from types import SimpleNamespace
 
@@ -6,16 +6,16 @@ from iglo.params.comparison import Comparison
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_jointly
 from stages.common import Work, stage
-from stages.learning import keep, open_trainer
+from stages.learning import open_trainer, save_trained
 
 
-@stage("method", "seed", "images", "model", "out", kind=Comparison)
+@stage("method", "seed", "images", "model", "out", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
-    """Learns G(E(x)) while both keep to the codes."""
+    """Trains G(E(x)), while both networks stay near the codes."""
     params = comparison.params(arguments.method, int(arguments.seed))
     name = f"compare-joint-{arguments.method}-{arguments.seed}"
     with open_trainer(name, arguments, params, start(params.precision)) as trainer:
-        return keep(trainer, learn_jointly(trainer), arguments.out)
+        return save_trained(trainer, learn_jointly(trainer), arguments.out)
 
 
 if __name__ == "__main__":

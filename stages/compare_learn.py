@@ -1,4 +1,4 @@
-"""One method of the comparison with one seed: generator and codes."""
+"""Trains generator and codes of one run of the comparison: one method with one seed."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +12,9 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder, write_log
 
 
-@stage("method", "seed", "images", "subsets", "out", "curve", kind=Comparison)
+@stage("method", "seed", "images", "subsets", "out", "curve", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> Work:
-    """Learns with the budget of all methods."""
+    """Trains generator and codes. The generator sees as many images as in every other run."""
     method, seed = arguments.method, int(arguments.seed)
     params = comparison.params(method, seed)
     runtime = start(params.precision)

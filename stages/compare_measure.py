@@ -12,9 +12,9 @@ from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("method", "seed", "images", "model", "out", kind=Comparison)
+@stage("method", "seed", "images", "model", "out", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
-    """Writes the numbers of a run, and the images for its figures."""
+    """Measures a run, and writes its numbers and the images for its figures."""
     runtime = start(comparison.params().precision)
     store = ImageStore.open(arguments.images)
     model = GLOModel.load(arguments.model, runtime)

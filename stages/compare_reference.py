@@ -1,4 +1,4 @@
-"""Measures the reference that the numbers of the comparison are compared with."""
+"""Measures the reference for the numbers of the comparison."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +11,9 @@ from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("images", "clusters", "subset", "out", kind=Comparison)
+@stage("images", "clusters", "subset", "out", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
-    """Measures real images and noise as if they were samples, and the quality of the split."""
+    """Measures real images and noise as if they were samples, and the quality of the split into subsets."""
     runtime = start(comparison.params().precision)
     store = ImageStore.open(arguments.images)
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))

@@ -12,7 +12,7 @@ from iglo.params.comparison import Comparison
 from stages.common import stage
 
 
-@stage("images", "measured", "curves", "times", "discussion", "report", "figures", "metrics", kind=Comparison)
+@stage("images", "measured", "curves", "times", "discussion", "report", "figures", "metrics", params_type=Comparison)
 def main(arguments: SimpleNamespace, comparison: Comparison) -> None:
     """Writes the report of all methods and seeds."""
     folders = Folders(Path(arguments.measured), Path(arguments.curves), Path(arguments.times))

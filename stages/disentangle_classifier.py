@@ -1,4 +1,4 @@
-"""The classifier that says which class an image shows."""
+"""Trains the classifier that predicts the class of an image."""
 
 from types import SimpleNamespace
 
@@ -11,9 +11,9 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
 
-@stage("images", "out", kind=ClassContentParams)
+@stage("images", "out", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
-    """Learns from images that the rest of the pipeline never sees."""
+    """Trains the classifier on images that are used nowhere else in the pipeline."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     with checkpoint_folder("class-classifier", params, arguments.images) as checkpoints:

@@ -1,4 +1,4 @@
-"""Measures how well class and content are separated, and keeps the images for the figures."""
+"""Measures how well class and content are separated, and writes the images for the figures."""
 
 from types import SimpleNamespace
 
@@ -14,9 +14,9 @@ from iglo.runtime.device import start
 from stages.common import stage
 
 
-@stage("images", "model", "classifier", "out", "metrics", kind=ClassContentParams)
+@stage("images", "model", "classifier", "out", "metrics", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
-    """Renders conversions and images from scratch, and measures them."""
+    """Renders reconstructions, conversions and random content, and measures them."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     model = GLOModel.load(arguments.model, runtime)

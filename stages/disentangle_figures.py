@@ -12,7 +12,7 @@ from iglo.params.class_content import ClassContentParams
 from stages.common import stage
 
 
-@stage("images", "model", "renders", "out", kind=ClassContentParams)
+@stage("images", "model", "renders", "out", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Draws every figure."""
     store = ImageStore.open(arguments.images)

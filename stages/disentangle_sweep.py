@@ -1,4 +1,4 @@
-"""Trains and measures one run of a study: class and content with one value changed."""
+"""Trains and measures one run of a study: class and content with one value params_of_run."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ from iglo.disentangle.classifier import Classifier
 from iglo.disentangle.measure import measure
 from iglo.disentangle.model import learn_class_content, start_class_content
 from iglo.disentangle.renders import make_renders
-from iglo.disentangle.sweep import changed, save_run
+from iglo.disentangle.sweep import params_of_run, save_run
 from iglo.files.io import whole_folder
 from iglo.params.class_content import ClassContentParams
 from iglo.params.reading import parse_yaml
@@ -18,10 +18,10 @@ from stages.common import Work, stage
 from stages.learning import checkpoint_folder
 
 
-@stage("study", "value", "images", "classifier", "out", kind=ClassContentParams)
+@stage("study", "value", "images", "classifier", "out", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
-    """Trains codes, generator and encoder with one value changed, and measures them."""
-    params = changed(params, arguments.study, parse_yaml(arguments.value, "--value"))
+    """Trains codes, generator and encoder with one value params_of_run, and measures them."""
+    params = params_of_run(params, arguments.study, parse_yaml(arguments.value, "--value"))
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     images, labels = store.train, store.label_ids[: store.train_count]

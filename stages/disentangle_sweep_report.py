@@ -10,7 +10,7 @@ from iglo.params.class_content import ClassContentParams
 from stages.common import stage
 
 
-@stage("images", "runs", "report", "figures", "metrics", kind=ClassContentParams)
+@stage("images", "runs", "report", "figures", "metrics", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> None:
     """Writes tables and figures of all studies."""
     store = ImageStore.open(arguments.images)

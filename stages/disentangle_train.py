@@ -1,4 +1,4 @@
-"""Class codes, content codes and their generator."""
+"""Trains class codes, content codes and their generator."""
 
 from types import SimpleNamespace
 
@@ -9,12 +9,12 @@ from iglo.params.run_record import RunRecord, prepared_data
 from iglo.runtime.device import start
 from iglo.training.trainer import Trainer
 from stages.common import Work, stage
-from stages.learning import checkpoint_folder, keep
+from stages.learning import checkpoint_folder, save_trained
 
 
-@stage("images", "out", "curve", kind=ClassContentParams)
+@stage("images", "out", "curve", params_type=ClassContentParams)
 def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
-    """Learns one code per class and one per image, with a generator of both."""
+    """Trains one code per class, one code per image, and a generator of both."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
     images, labels = store.train, store.label_ids[: store.train_count]
@@ -23,7 +23,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
         trainer = Trainer(model, images, history, params, runtime, checkpoints)
         state = learn_class_content(trainer)
         history.run = RunRecord.of(params, prepared_data(arguments.images))
-        return keep(trainer, state, arguments.out, arguments.curve)
+        return save_trained(trainer, state, arguments.out, arguments.curve)
 
 
 if __name__ == "__main__":

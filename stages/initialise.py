@@ -1,4 +1,4 @@
-"""An untrained generator and a starting code for every training image."""
+"""Makes an untrained generator and a starting code for every training image."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from stages.common import stage
 
 @stage("images", "out")
 def main(arguments: SimpleNamespace, params: Params) -> int:
-    """Starts the generator, and the codes from the images' principal components or at random."""
+    """Draws the weights of the generator. Codes start as principal components of the images or at random."""
     images = ImageStore.open(arguments.images).train
     model, history = start_model(images, params, start(params.precision))
     with whole_folder(arguments.out) as out:

@@ -1,4 +1,4 @@
-"""Generator and encoder, polished together."""
+"""Trains generator and encoder together."""
 
 from types import SimpleNamespace
 
@@ -7,17 +7,17 @@ from iglo.params.run_record import RunRecord, prepared_data
 from iglo.runtime.device import start
 from iglo.training.encoder_stages import learn_jointly
 from stages.common import Work, stage
-from stages.learning import curve_in, keep, open_trainer
+from stages.learning import curve_in, open_trainer, save_trained
 
 
 @stage("images", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
-    """Learns G(E(x)) while both keep to the codes; with `encoder.mode: codes` the model passes through."""
+    """Trains G(E(x)), while both networks stay near the codes. `encoder.mode: codes` leaves the model unchanged."""
     with open_trainer("joint", arguments, params, start(params.precision, distributed=True)) as trainer:
         state = learn_jointly(trainer)
         if state.images_seen:
             trainer.history.run = RunRecord.of(params, prepared_data(arguments.images))
-        return keep(trainer, state, arguments.out, curve_in(arguments.curves, state))
+        return save_trained(trainer, state, arguments.out, curve_in(arguments.curves, state))
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ from stages.common import Work
 def checkpoint_folder(
     name: str, params: Params, *inputs: str, runtime: Runtime | None = None
 ) -> Iterator[CheckpointFolder]:
-    """The locked scratch folder of a stage, keyed by its params, inputs and code.
+    """Locks the scratch folder of a stage. Its name has a hash of the params, the inputs and the code.
 
-    If the block ends without error, the last checkpoint stays; a later run of the stage removes it.
-
-    The file of weights of the loss is an input too: if it is replaced, the stage starts afresh.
+    If the block ends without error, the last checkpoint stays; a later run of the stage removes it. The weights file of
+    the loss is an input too: if it is replaced, the stage starts from the beginning.
 
     Args:
+        name: name of the stage.
         inputs: paths of the files and folders that the stage reads.
         runtime: the ranks that share the folder.
     """
@@ -45,10 +45,10 @@ def checkpoint_folder(
 def open_trainer(
     name: str, arguments: SimpleNamespace, params: Params | ClassContentParams, runtime: Runtime, *inputs: str
 ) -> Iterator[Trainer]:
-    """The trainer of a stage that goes on with the model in `arguments.model`, on the images in `arguments.images`.
+    """Opens the model in `arguments.model` and the images in `arguments.images`, to train the model further.
 
     Args:
-        name: name of the folder of checkpoints.
+        name: name of the stage, for the folder of checkpoints.
         inputs: paths of the other files and folders that the stage reads.
     """
     images = ImageStore.open(arguments.images).train
@@ -59,7 +59,10 @@ def open_trainer(
 
 
 def curve_in(folder: str, state: RunState) -> Path | None:
-    """Makes the folder of a curve and returns the file in it; None if nothing was learned, to avoid an empty plot."""
+    """Makes the folder of a curve and returns the path of the file in it.
+
+    Returns None if nothing was learned, because DVC would draw a file without rows as an empty plot.
+    """
     path = Path(folder) / "curve.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if state.rows:
@@ -68,8 +71,8 @@ def curve_in(folder: str, state: RunState) -> Path | None:
     return None
 
 
-def keep(trainer: Trainer, state: RunState, out: str, curve: str | Path | None = None) -> Work:
-    """Writes the trained model with its history, and the curve of its training if given; returns the work done."""
+def save_trained(trainer: Trainer, state: RunState, out: str, curve: str | Path | None = None) -> Work:
+    """Writes the trained model, its history and, if `curve` is given, the log of this stage."""
     runtime = trainer.runtime
     if runtime.is_main and curve:
         write_log(curve, state.rows)
@@ -81,7 +84,7 @@ def keep(trainer: Trainer, state: RunState, out: str, curve: str | Path | None =
 
 
 def write_log(path: str | Path, rows: list[dict]) -> None:
-    """The rows of a run's log as CSV, one column per key."""
+    """Writes the rows of a log as CSV, one column per key."""
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["epoch"])
         writer.writeheader()

@@ -15,7 +15,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     source = open_source(params.data, arguments.raw)
     check_image_count(arguments.params, len(source.names))
     count = write_store(source, params.data, params.seed, arguments.out)
-    check_image_count(arguments.params, count)  # the count excludes the images that were left out
+    check_image_count(arguments.params, count)  # again, because unreadable images may have been left out
     return count
 
 

@@ -1,4 +1,4 @@
-"""Fits priors to the learned codes, to draw new codes from."""
+"""Fits priors to the learned codes. A prior draws new codes."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Takes the images nearest to each centroid as the subset of this round."""
+"""Chooses the images nearest to each centroid as the subset of this round."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from stages.common import stage
 
 @stage("round", "clusters", "out")
 def main(arguments: SimpleNamespace, params: Params) -> int:
-    """Takes the images nearest to each centroid as the subset of this round."""
+    """Chooses the images nearest to each centroid as the subset of this round."""
     clusters = Clusters.load(arguments.clusters)
     selection = select_images(clusters, params.rounds[int(arguments.round) - 1])
     with whole_folder(arguments.out) as folder:

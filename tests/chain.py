@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from iglo.disentangle.sweep import changed
+from iglo.disentangle.sweep import params_of_run
 from iglo.params.reading import load_params
 from tests import pipeline
 
@@ -130,14 +130,14 @@ def keys_read(folder: Path, stage: pipeline.Stage) -> set[str]:
     def recorded(path: str, kind: type | None) -> Any:
         return Recorder(load_params(path, kind), read.add)
 
-    def changed_unread(params: Recorder, *change: Any) -> Any:
-        return Recorder(changed(params._section, *change), read.add)
+    def params_of_run_unread(params: Recorder, *change: Any) -> Any:
+        return Recorder(params_of_run(params._section, *change), read.add)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.common.load_params", recorded)
         patch.setattr("stages.learning.fingerprint", lambda values, files: "recorded")
         patch.setattr("stages.learning.weight_files", lambda params: {})
-        patch.setattr("stages.disentangle_sweep.changed", changed_unread)
+        patch.setattr("stages.disentangle_sweep.params_of_run", params_of_run_unread)
         run(folder, stage)
     shutil.rmtree(folder / ".scratch", ignore_errors=True)
     return read

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from iglo.disentangle.model import start_class_content
-from iglo.export.writing import drawn_prior, export_model
+from iglo.export.writing import export_model, fit_model_prior
 from iglo.latent.priors import PRIORS, PriorChoice
 from iglo.models.glo import recalibrate_bn
 from iglo.models.networks import initialise
@@ -55,7 +55,7 @@ def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Pat
     """Writes a folder of priors of `model_folder`; the full Gaussian is chosen."""
     model, _ = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
-    gaussian = drawn_prior("gaussian", model, 0)
+    gaussian = fit_model_prior("gaussian", model, 0)
     feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
     about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
     PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about).save(folder)

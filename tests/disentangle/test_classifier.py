@@ -33,7 +33,7 @@ def classifier():
 
 def test_it_learns_classes_that_are_easy_to_see(classifier):
     assert classifier.accuracy == 1
-    np.testing.assert_array_equal(classifier.classes(pictures(store().images)), LABELS)
+    np.testing.assert_array_equal(classifier.predict(pictures(store().images)), LABELS)
 
 
 def test_its_accuracy_is_measured_on_the_held_out_images_alone():
@@ -43,7 +43,7 @@ def test_its_accuracy_is_measured_on_the_held_out_images_alone():
     labels[: TRAIN + UNSEEN] = 1 - labels[: TRAIN + UNSEEN]
     misled, progress = learn_classifier(store(labels), PARAMS, RUNTIME)
     assert misled.accuracy == 0.25 and progress.images_seen == 8 * OWN
-    np.testing.assert_array_equal(misled.classes(pictures(store().images)), LABELS)
+    np.testing.assert_array_equal(misled.predict(pictures(store().images)), LABELS)
 
 
 def test_it_learns_from_no_image_of_the_pipeline_and_no_held_out_image(monkeypatch):
@@ -78,7 +78,7 @@ def test_a_folder_without_a_classifier_is_refused(classifier, tmp_path):
         Classifier.load(tmp_path, 16, 1, RUNTIME)
 
 
-NONE_LEFT = "classifier.held_out: must leave images to learn from; 66 test images minus .* leave none."
+NONE_LEFT = "classifier.held_out: must leave images to learn from; 66 test images minus .* leave none; raise data.test."
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,13 @@ def learned(request):
     ("labels", "classes", "changes", "said"),
     [
         ([0, 1, 1, 0], ("", "a"), {}, "data: some images have no label; put .* into a folder of its own."),
-        ([0, 0, 0], ("frog",), {}, "data.classes: at least two classes .* training images, got 1: frog."),
-        ([1, 1, 1], ("frog", "toad"), {}, "data.classes: at least two classes .* training images, got 1: toad."),
+        ([0, 0, 0], ("frog",), {}, "data.classes: at least two classes .* images, got 1: frog; add classes."),
+        (
+            [1, 1, 1],
+            ("frog", "toad"),
+            {},
+            "data.classes: at least two classes .* images, got 1: toad; add classes.",
+        ),
         ([0, 1, 0], ("frog", "toad"), {}, "data.classes: class 'toad' has 1 of the training images; at least 2 .*"),
         ([0, 1, 0, 1], ("frog", "toad", "x"), {}, "data.classes: class 'x' has 0 of the training images; .*"),
         (LABELS, CLASSES, {"latent__class_dimension": 1}, "latent.class_dimension: 1 cannot .* use at least 2."),

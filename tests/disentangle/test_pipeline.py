@@ -14,7 +14,7 @@ from iglo.data.store import ImageStore
 from iglo.disentangle.figures import draw_losses
 from iglo.disentangle.model import labels_of
 from iglo.disentangle.renders import Renders
-from iglo.disentangle.sweep import changed
+from iglo.disentangle.sweep import params_of_run
 from iglo.errors import UserError
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
@@ -190,7 +190,7 @@ def test_a_study_changes_its_value_and_nothing_else(swept):
 )
 def test_a_study_changes_exactly_one_value(study, value, key):
     params = tiny_class_params()
-    before, after = flat(asdict(params)), flat(asdict(changed(params, study, value)))
+    before, after = flat(asdict(params)), flat(asdict(params_of_run(params, study, value)))
     assert {name for name in before | after if before.get(name) != after.get(name)} == {key} and after[key] == value
 
 
@@ -213,7 +213,7 @@ def flat(nested: dict, prefix: str = "") -> dict:
 )
 def test_a_study_of_nonsense_is_refused(study, value, said):
     with pytest.raises(UserError, match=f"^{said}$"):
-        changed(tiny_class_params(), study, value)
+        params_of_run(tiny_class_params(), study, value)
 
 
 @pytest.mark.parametrize("path", [FOLDER / "params.yaml", *FOLDER.glob("presets/*.yaml")], ids=lambda path: path.stem)
@@ -221,7 +221,7 @@ def test_every_value_that_is_studied_makes_sense(path):
     params = load_params(path)
     for study in SweepParams.__annotations__:
         for value in getattr(params.sweep, study):
-            changed(params, study, value)
+            params_of_run(params, study, value)
 
 
 # --- What dvc.yaml says of params ---

@@ -58,10 +58,10 @@ def test_a_config_describes_its_networks_and_tables():
     assert type(GLO.encoder(2)) is Encoder and type(FILM.encoder(2)) is type(CONCAT.encoder(2)) is PairEncoder
     (table,) = GLO.tables().values()
     assert (table.dimension, table.geometry, table.shared, table.noisy) == (6, Sphere(6**0.5), False, True)
-    assert GLO.geometry() == table.geometry and GLO.drawn in GLO.tables() and not GLO.classes
+    assert GLO.geometry() == table.geometry and GLO.prior_table in GLO.tables() and not GLO.classes
     tables = FILM.tables()
     assert {name: (each.dimension, each.shared, each.noisy) for name, each in tables.items()} == {
         "class": (3, True, False),
         "content": (4, False, True),
     }
-    assert FILM.dimension == 7 and FILM.drawn in tables and type(FILM.geometry()) is Euclidean
+    assert FILM.dimension == 7 and FILM.prior_table in tables and type(FILM.geometry()) is Euclidean

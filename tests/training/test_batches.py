@@ -55,7 +55,7 @@ def test_a_sub_batch_is_never_larger_than_its_ids(targets):
     batches = make(targets, current=IdSampler(CURRENT, 4), earlier=IdSampler(EARLIER, 35))
     assert [sorted(row) for row in ids(batches, 0, 3, "earlier")] == [[0, 1, 2]] * 3
     assert make(targets, current=IdSampler(CURRENT, 75)).steps == 1
-    assert [IdSampler(CURRENT, size).filled for size in (4, 11, 75)] == [4, 11, 11]
+    assert [IdSampler(CURRENT, size).size for size in (4, 11, 75)] == [4, 11, 11]
 
 
 def test_the_sub_batch_with_the_most_steps_sets_the_length_of_an_epoch(targets):

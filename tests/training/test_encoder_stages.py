@@ -110,7 +110,9 @@ def test_the_best_epoch_is_kept(learn, trainer, monkeypatch):
 
 
 def test_at_least_one_image_must_be_left_to_learn_from(plain):
-    with pytest.raises(UserError, match=r"^encoder\.held_out: must leave at least one of the 14 [^\n]*, got 0\.99\.$"):
+    with pytest.raises(
+        UserError, match=r"^encoder\.held_out: must leave at least one of the 14 [^\n]* 0\.99; lower it\.$"
+    ):
         learn_encoder(copied(plain, params=tiny_params(encoder__held_out=0.99)))
 
 

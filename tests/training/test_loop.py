@@ -20,7 +20,7 @@ from iglo.models.snapshots import Snapshots
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA, SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.loop import LOOK_EVERY, LRSchedule, fit, require_finite
+from iglo.training.loop import CHECK_EVERY, LRSchedule, fit, require_finite
 from iglo.training.optimizers import RowAdam
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
@@ -197,7 +197,7 @@ class Spike:
         return value * (math.nan if self.calls >= self.bad else 1.0)
 
 
-@pytest.mark.parametrize("bad", [5, LOOK_EVERY, LOOK_EVERY + 2])
+@pytest.mark.parametrize("bad", [5, CHECK_EVERY, CHECK_EVERY + 2])
 def test_a_loss_that_is_not_finite_names_stage_term_and_step(bad):
     with pytest.raises(UserError, match=rf"^tiny: the spike loss is no longer finite at step {bad};[^\n]*\.$"):
         Run(terms=[(1.0, Reconstruction()), (1.0, Spike(bad))], epochs=20)

@@ -181,7 +181,7 @@ def test_every_image_is_seen_without_reshuffling():
 
 @pytest.mark.parametrize(("ids", "size"), [(np.arange(8), 4), (np.arange(20), 1)])
 def test_a_rank_without_images_is_refused(ids, size):
-    with pytest.raises(UserError, match=r"^launch: every rank .* of tiny, and there are 2 ranks; use fewer"):
+    with pytest.raises(UserError, match=r"^launch: each of the 2 ranks needs .* batch of tiny; use fewer ranks"):
         for rank in Rank.of(2):
             Batches(Targets(IMAGES, ids, None, rank), {"current": IdSampler(ids, size)}, 0, "tiny")
 

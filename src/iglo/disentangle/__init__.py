@@ -1,1 +1,1 @@
-"""Class and content: codes with two parts."""
+"""Class and content: one code per class and one content code per image."""

@@ -1,4 +1,4 @@
-"""The small classifier that measures conversions; it learns from images that the rest of the pipeline never sees."""
+"""The small classifier that measures conversions. Its training images are used nowhere else in the pipeline."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,12 @@ from iglo.training.loop import LRSchedule, RunState
 from iglo.training.optimizers import network_optimizer
 from iglo.training.trainer import StageSpec, Trainer
 
-SHIFT = 2  # pixels, at most: training images are shifted, so that the place of a drawing does not matter
+SHIFT = 2  # pixels; training images are shifted by at most this, so that the position of an object does not matter
 
 
 @dataclass(frozen=True)
 class Classification:
-    """The cross-entropy of the predicted classes.
+    """The cross-entropy of the predicted classes, as a term of the objective.
 
     Args:
         labels: (N,) int64, the class of every image.
@@ -48,15 +48,15 @@ class Classifier:
     """A network that predicts the class of an image.
 
     Attributes:
-        accuracy: share of real images that it recognises, in [0, 1]; it has not learned from these images.
+        accuracy: share of held-out real images that it recognises, in [0, 1].
     """
 
     def __init__(self, network: Encoder, accuracy: float, runtime: Runtime):
         self.network, self.accuracy, self.runtime = runtime.to_device(network), accuracy, runtime
 
     @torch.inference_mode()
-    def classes(self, images: np.ndarray) -> np.ndarray:
-        """Returns the most likely class of each image: (N, H, W, C) float in [0, 1] → (N,) int64."""
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Predicts the class of each image: (N, H, W, C) float in [0, 1] → (N,) int64."""
         self.network.eval()
         pieces = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).split(256)
         return torch.cat([self.network(piece.to(self.runtime.device)).argmax(1).cpu() for piece in pieces]).numpy()
@@ -70,7 +70,11 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path, image_size: int, channels: int, runtime: Runtime) -> "Classifier":
-        """Loads the classifier that `save` wrote. Raises UserError if the folder holds none."""
+        """Loads the classifier that `save` wrote.
+
+        Raises:
+            UserError: the folder holds no classifier.
+        """
         path = Path(folder) / "classifier.json"
         record = read_json(path)
         try:
@@ -84,19 +88,19 @@ class Classifier:
 def learn_classifier(
     store: ImageStore, params: ClassContentParams, runtime: Runtime, checkpoints: CheckpointFolder | None = None
 ) -> tuple[Classifier, RunState]:
-    """Trains the classifier on test images, without the first `renders.unseen` and the last `classifier.held_out`.
+    """Trains the classifier on test images, and measures its accuracy on others.
 
-    The held-out images measure its accuracy.
+    It does not see the first `renders.unseen` test images. The last `classifier.held_out` ones measure the accuracy.
 
     Raises:
-        UserError: too few images, a class without images, or an accuracy of 0.
+        UserError: there are too few images, a class has no images, or the accuracy is 0.
     """
     section, count = params.classifier, len(store.images)
     first, last = store.train_count + params.renders.unseen, count - section.held_out
     if last <= first:
         raise UserError(
             f"classifier.held_out: must leave images to learn from; {len(store.test)} test images minus renders.unseen "
-            f"{params.renders.unseen} and classifier.held_out {section.held_out} leave none."
+            f"{params.renders.unseen} and classifier.held_out {section.held_out} leave none; raise data.test."
         )
     own, labels = np.arange(first, last), store.label_ids
     missing = np.setdiff1d(labels[: store.train_count], labels[own])
@@ -112,12 +116,12 @@ def learn_classifier(
         {"current": IdSampler(own, section.batch_size, Augment(flip=False, shift=SHIFT, gain=0.0))},
         [network_optimizer("adam", network, section.rate)],
         LRSchedule(section.epochs, "cosine"),
-        stream="judge",  # an earlier name of the stage; a new one would draw other random numbers
+        stream="judge",  # an earlier name of the stage; another name would draw other random numbers
     )
     state = Trainer(network, store.images, None, params, runtime, checkpoints).run(stage)
     classifier = Classifier(network, 0.0, runtime)
     held = np.asarray(store.images[last:], np.float32) / 255
-    classifier.accuracy = float((classifier.classes(held) == labels[last:]).mean())
+    classifier.accuracy = float((classifier.predict(held) == labels[last:]).mean())
     if not classifier.accuracy:
         raise UserError(
             f"classifier: recognises none of its {len(held)} held-out images; raise classifier.epochs or "

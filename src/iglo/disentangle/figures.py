@@ -11,10 +11,10 @@ from iglo.report import figures, plots
 from iglo.report.fonts import drawable
 from iglo.report.run_figures import psnr_of_frames
 
-SHOWN = 10  # images whose conversions are shown, one in each row of a grid
-COLUMNS = 12
+SHOWN = 10  # images whose conversions are shown, one in each row
+COLUMNS = 12  # images in a row of the other grids
 EPOCH_SIDE = 64  # px, of an image in strips and animations
-REST = 6  # frames for which an animation rests on a class
+REST = 6  # frames for which the animation stays on a class
 
 
 def draw_figures(
@@ -26,12 +26,13 @@ def draw_figures(
     log: list[dict],
     weights: Mapping[str, float],
 ) -> None:
-    """Draws every figure.
+    """Draws every figure into a folder.
 
     Args:
         renders: as `Renders.load` returns them.
         images: (N, H, W, C) uint8, training images followed by test images, in the order of their ids.
-        weights: term of the training's objective → its weight, for weights other than 1.
+        log: the rows of the training's log.
+        weights: name of a term of the training → its weight, if it is not 1.
     """
     classes = drawable(classes, "class")
     draw_reconstructions(folder / "reconstructions.png", renders, images)
@@ -59,7 +60,7 @@ def draw_reconstructions(path: Path, renders: Renders, images: np.ndarray) -> No
 def draw_conversions(
     path: Path, originals: np.ndarray, converted: np.ndarray, classes: Sequence[str], what: str
 ) -> None:
-    """Draws each image, and to its right the same content in every class."""
+    """Draws each image, and to its right its content in every class."""
     rows = [np.concatenate([one[None], row]) for one, row in zip(originals[:SHOWN], converted, strict=False)]
     title = f"The content of {what}, drawn at random, with the code of every class"
     figures.save_grid(path, rows, title, column_labels=["image", *classes])
@@ -85,7 +86,7 @@ def draw_epochs(folder: Path, snapshots: Snapshots, images: np.ndarray) -> None:
 
 
 def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> None:
-    """Draws the terms of the training's objective, each multiplied by its weight (default 1)."""
+    """Draws the curves of the terms of the training, each multiplied by its weight (default 1)."""
     rows = [row for row in log if row["stage"] == "train"]
     epochs = np.array([row["epoch"] for row in rows])
     terms = [key for key in rows[0] if key not in ("stage", "epoch", "images_seen", "loss")]
@@ -97,9 +98,9 @@ def draw_losses(path: Path, log: list[dict], weights: Mapping[str, float]) -> No
     plots.save_curves(path, curves, plots.Labels("Training", "epoch", "term of the objective, weighted"), log_y=True)
 
 
-def draw_morphing(path: Path, renders: Renders, kinds: int) -> None:
-    """Draws an animation of images that turn into every class, rest there, and return to the first class."""
-    steps = len(renders.morphing) // kinds
+def draw_morphing(path: Path, renders: Renders, class_count: int) -> None:
+    """Draws an animation in which images turn into one class after another and back into the first."""
+    steps = len(renders.morphing) // class_count
     frames = []
     for index, images in enumerate(renders.morphing):
         still = figures.grid([images], scale=max(1, EPOCH_SIDE // images.shape[1]))

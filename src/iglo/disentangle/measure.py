@@ -1,4 +1,4 @@
-"""Measures how well class and content are separated: reconstruction, leakage, conversions, images from scratch."""
+"""Measures how well class and content are separated: reconstructions, leakage, conversions, random content."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ from iglo.params.class_content import ClassContentParams
 from iglo.randomness import sklearn_seed
 from iglo.runtime.device import Runtime
 
-FOLDS = 5  # of the cross-validation of leakage; fewer if a class has fewer images
-ENOUGH_TO_STOP = 8  # images of a class; with fewer, none are held out for early stopping of the MLP
+FOLDS = 5  # in the cross-validation of leakage; fewer if a class has fewer images
+ENOUGH_TO_STOP = 8  # with fewer images of a class, the MLP has no early stopping, which holds images out
 
 
 def measure(
@@ -32,10 +32,10 @@ def measure(
     params: ClassContentParams,
     runtime: Runtime,
 ) -> dict[str, Any]:
-    """Returns all numbers.
+    """Measures everything, and returns the numbers as a nested dict.
 
-    `recognised` is a share of images in [0, 1]; `recognised_of_classifier` is that share divided by the classifier's
-    accuracy on real images.
+    `recognised` is the share of images in [0, 1] whose class the classifier predicts as intended.
+    `recognised_of_classifier` is this share divided by the accuracy of the classifier on real images.
     """
     train, labels = np.asarray(store.train, np.float32) / 255, labels_of(model)
     values = {
@@ -56,55 +56,55 @@ def measure(
 
 
 def reconstruction(images: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Returns PSNR in dB, L1, L2 and L1 + L2, as means over pixels of (N, H, W, C) floats in [0, 1]."""
+    """Computes PSNR in dB, L1, L2 and L1 + L2, as means over pixels of (N, H, W, C) floats in [0, 1]."""
     l1, l2 = metrics.l1(images, targets), float(np.square(images - targets).mean())
     return {"psnr": metrics.psnr(images, targets), "l1": l1, "l2": l2, "l1_l2": l1 + l2}
 
 
 def spread(images: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the variance of a pixel over the images of a class, averaged over pixels and classes."""
+    """Computes the variance of a pixel over the images of a class, averaged over pixels and classes."""
     return float(np.mean([images[labels == label].var(0).mean() for label in np.unique(labels)]))
 
 
 def leakage(content: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float]:
-    """Returns the share of images whose class is predicted from their content code.
+    """Measures the share of images whose class can be predicted from their content code, in [0, 1].
 
-    Cross-validation: each image is predicted by a classifier (`logistic`, `mlp`) that was fitted to other images.
-    `chance` is the share of the most frequent class.
+    Two probes (`logistic`, `mlp`) predict the class in a cross-validation: each image is predicted by a probe that was
+    fitted to other images. `chance` is the share of the most frequent class.
     """
     fewest = int(np.unique(labels, return_counts=True)[1].min())
     folds = StratifiedKFold(min(FOLDS, fewest), shuffle=True, random_state=sklearn_seed(seed, "leakage/folds"))
     random_state = sklearn_seed(seed, "leakage/mlp")
-    classifiers = {
+    probes = {
         "logistic": LogisticRegression(max_iter=1000),
         "mlp": MLPClassifier((64,), early_stopping=fewest >= ENOUGH_TO_STOP, max_iter=200, random_state=random_state),
     }
     shares = {}
-    for name, classifier in classifiers.items():
-        predicted = cross_val_predict(make_pipeline(StandardScaler(), classifier), content, labels, cv=folds)
+    for name, probe in probes.items():
+        predicted = cross_val_predict(make_pipeline(StandardScaler(), probe), content, labels, cv=folds)
         shares[name] = float((predicted == labels).mean())
     return shares | {"chance": float(np.bincount(labels).max() / len(labels))}
 
 
 def recognised(images: np.ndarray, classifier: Classifier) -> dict[str, float]:
-    """Returns the share of (M, K, H, W, C) images that the classifier recognises as the class of their column."""
-    count, kinds = images.shape[:2]
-    found = classifier.classes(images.reshape(count * kinds, *images.shape[2:]))
-    return _shares(found, np.tile(np.arange(kinds), count), classifier)
+    """Measures the share of images (M, K, H, W, C) that the classifier recognises; image k of a row has class k."""
+    count, class_count = images.shape[:2]
+    found = classifier.predict(images.reshape(count * class_count, *images.shape[2:]))
+    return _shares(found, np.tile(np.arange(class_count), count), classifier)
 
 
 def conversion(converted: np.ndarray, labels: np.ndarray, classifier: Classifier) -> dict[str, float]:
-    """Returns the share of (M, K, H, W, C) conversions that are recognised as the class of their column.
+    """Measures the share of conversions (M, K, H, W, C) that the classifier recognises; conversion k has class k.
 
     A conversion of an image to its own class does not count.
 
     Args:
-        labels: (M,) the images' own classes.
+        labels: (M,) int64, the class of each image before the conversion.
     """
-    count, kinds = converted.shape[:2]
-    asked = np.tile(np.arange(kinds), (count, 1))
+    count, class_count = converted.shape[:2]
+    asked = np.tile(np.arange(class_count), (count, 1))
     others = asked != labels[:, None]
-    return _shares(classifier.classes(converted[others]), asked[others], classifier)
+    return _shares(classifier.predict(converted[others]), asked[others], classifier)
 
 
 def _shares(found: np.ndarray, asked: np.ndarray, classifier: Classifier) -> dict[str, float]:
@@ -113,7 +113,7 @@ def _shares(found: np.ndarray, asked: np.ndarray, classifier: Classifier) -> dic
 
 
 def content_kept(model: GLOModel, renders: Renders, runtime: Runtime) -> float:
-    """Returns R² of the content codes that the encoder reads from conversions, compared with the codes they show."""
+    """Computes R² between the content codes that the encoder reads from conversions and the original codes."""
     flat = renders.converted.reshape(-1, *renders.converted.shape[2:])
     read = content_of(model, (flat * 255).round().astype(np.uint8), runtime).cpu().numpy()
     shown = content_codes(model)[torch.from_numpy(renders.chosen)].cpu().numpy()

@@ -27,26 +27,26 @@ from iglo.training.loop import LRSchedule, RunState
 from iglo.training.optimizers import RowAdam, network_optimizer
 from iglo.training.trainer import StageSpec, Trainer
 
-FEWEST_PER_CLASS = 2  # images; one image does not show what belongs to its class and what is its content
+FEWEST_PER_CLASS = 2  # images; from a single image, class and content cannot be told apart
 
 
 def class_codes(model: GLOModel) -> Tensor:
-    """(K, class) the code of every class."""
+    """Returns the code of every class, (K, class)."""
     return model.codes.tables["class"].weight.detach()
 
 
 def content_codes(model: GLOModel) -> Tensor:
-    """(N, content) the content code of every training image."""
+    """Returns the content code of every training image, (N, content)."""
     return model.codes.tables["content"].values
 
 
 def labels_of(model: GLOModel) -> np.ndarray:
-    """(N,) int64, the class of every training image."""
+    """Returns the class of every training image, (N,) int64."""
     return model.codes.tables["class"].keys.cpu().numpy()
 
 
 def combined(model: GLOModel, labels: np.ndarray, content: Tensor) -> Tensor:
-    """(M,) classes and (M, content) codes → (M, class + content) codes."""
+    """Combines the codes of classes (M,) with content codes (M, content): (M, class + content)."""
     codes = class_codes(model)
     return torch.cat([codes[torch.from_numpy(labels)], content.to(codes.device)], dim=1)
 
@@ -60,10 +60,10 @@ def start_class_content(
 
     Args:
         images: (N, H, W, C) uint8, the training images.
-        labels: (N,) int64, the class of each image; `classes` has the names.
+        labels: (N,) int64, the class of each image: an index into `classes`, the names.
 
     Raises:
-        UserError: there are no labels, there is one class, or a class has one image.
+        UserError: class and content cannot be told apart, as in `check_classes`.
     """
     check_classes(labels, classes, params)
     latent, data = params.latent, params.data
@@ -95,14 +95,18 @@ def start_class_content(
 
 
 def check_classes(labels: np.ndarray, classes: Sequence[str], params: ClassContentParams) -> None:
-    """Refuses data in which class and content cannot be told apart."""
+    """Checks that class and content can be told apart.
+
+    Raises:
+        UserError: an image has no label, there is one class, a class has one image, or the class code is too short.
+    """
     if "" in classes:
         raise UserError("data: some images have no label; put the images of each class into a folder of its own.")
     counts = Counter(labels.tolist())
     if len(counts) < 2:
         raise UserError(
             f"data.classes: at least two classes are needed among the training images, got {len(counts)}: "
-            f"{', '.join(classes[label] for label in counts)}."
+            f"{', '.join(classes[label] for label in counts)}; add classes."
         )
     for label, name in enumerate(classes):
         if counts[label] < FEWEST_PER_CLASS:
@@ -118,7 +122,7 @@ def check_classes(labels: np.ndarray, classes: Sequence[str], params: ClassConte
 
 
 def learn_class_content(trainer: Trainer) -> RunState:
-    """Learns G, class codes e and content codes c: min Σ ‖G(e_y, c_x + ε), x‖ + decay·‖c_x‖², ε ~ N(0, σ²I)."""
+    """Learns G, class codes e and content codes c: min Σ ‖G(e_y, c_x + ε), x‖ + decay·‖c_x‖² with ε ~ N(0, σ²I)."""
     model, params, history, count = trainer.model, trainer.params, trainer.history, len(trainer.images)
     SnapshotCallback(history.snapshots, model.generator, "train", trainer.runtime, count).take(model, 0)
     rates, tables = params.optimizer, model.codes.tables

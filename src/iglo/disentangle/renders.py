@@ -1,4 +1,4 @@
-"""Renders the images of class and content: reconstructions, conversions, images from scratch and morphing."""
+"""Renders the images of class and content: reconstructions, conversions, random content and morphing."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,21 +17,22 @@ from iglo.params.class_content import ClassContentParams
 from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
 
-MORPHED, MORPH_STEPS = 8, 8  # images, and frames from one class to the next
+MORPHED, MORPH_STEPS = 8, 8  # images that turn into other classes; frames from one class to the next
 
 
 @dataclass(frozen=True)
 class Renders:
-    """The images that are rendered once, then measured and shown: float in [0, 1].
+    """The rendered images, which are then measured and shown: float in [0, 1].
 
     Attributes:
-        chosen, unseen: (M,), (U,) ids of training and test images, drawn by seed.
-        reconstructed: (N, H, W, C) G of every training image's codes.
+        chosen: (M,) ids of training images, chosen at random.
+        unseen: (U,) ids of test images, chosen at random.
+        reconstructed: (N, H, W, C) renders of the codes of all training images.
         converted: (M, K, H, W, C) the content of each chosen image with the code of every class.
-        unseen_converted: (U, K, H, W, C) the same of unseen images; the encoder reads their content.
-        unseen_encoded: (U, H, W, C) G of both codes that the encoder reads from unseen images.
-        scratch: distribution of content (`normal`, `gaussian`) → (K, S, H, W, C) images of random content.
-        morphing: (T, P, H, W, C) the first chosen images, turning into every class and back to the first.
+        unseen_converted: (U, K, H, W, C) the same for unseen images, whose content the encoder reads.
+        unseen_encoded: (U, H, W, C) renders of both codes that the encoder reads from unseen images.
+        scratch: distribution of the content (`normal`, `gaussian`) → (K, S, H, W, C) renders of random content.
+        morphing: (T, P, H, W, C) the first chosen images while they turn into every class and back into the first.
     """
 
     chosen: np.ndarray
@@ -44,7 +45,7 @@ class Renders:
     morphing: np.ndarray
 
     def save(self, folder: Path) -> None:
-        """Writes 8-bit images and ids into an existing folder."""
+        """Writes the images, with 8 bits, and the ids into an existing folder."""
         for field in fields(self):
             value = getattr(self, field.name)
             for name, array in value.items() if isinstance(value, dict) else [(None, value)]:
@@ -54,7 +55,11 @@ class Renders:
 
     @classmethod
     def load(cls, folder: Path) -> "Renders":
-        """Reads what `save` wrote; images are uint8. Raises UserError with the name of a missing file."""
+        """Reads what `save` wrote. The images are then uint8.
+
+        Raises:
+            UserError: a file is missing.
+        """
         read = {}
         for field in fields(cls):
             if field.name == "scratch":
@@ -68,11 +73,11 @@ class Renders:
 
 
 def convert(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
-    """Renders each of (M, content) codes with the code of every class: (M, K, H, W, C)."""
-    kinds = len(model.config.classes)
-    labels = np.tile(np.arange(kinds), len(content))
-    images = render(model.generator, combined(model, labels, content.repeat_interleave(kinds, 0)), runtime)
-    return images.reshape(len(content), kinds, *images.shape[1:])
+    """Renders content codes with the code of every class: (M, content) → (M, K, H, W, C)."""
+    class_count = len(model.config.classes)
+    labels = np.tile(np.arange(class_count), len(content))
+    images = render(model.generator, combined(model, labels, content.repeat_interleave(class_count, 0)), runtime)
+    return images.reshape(len(content), class_count, *images.shape[1:])
 
 
 def content_of(model: GLOModel, images: np.ndarray, runtime: Runtime) -> Tensor:
@@ -81,7 +86,10 @@ def content_of(model: GLOModel, images: np.ndarray, runtime: Runtime) -> Tensor:
 
 
 def scratch(model: GLOModel, count: int, seed: int, runtime: Runtime) -> dict[str, np.ndarray]:
-    """Renders random content in every class: `normal` from N(0, I), `gaussian` fitted to the learned codes."""
+    """Renders random content in every class, (K, count, H, W, C) for each distribution.
+
+    `normal` is N(0, I); `gaussian` is the Gaussian that is fitted to the learned content codes.
+    """
     content, rng = content_codes(model), torch_generator(seed, "scratch/normal")
     fitted = fit_prior("gaussian", content, make_geometry("none", None, content.shape[1]), seed)
     drawn = {
@@ -92,7 +100,7 @@ def scratch(model: GLOModel, count: int, seed: int, runtime: Runtime) -> dict[st
 
 
 def morph(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
-    """Renders (M, content) codes while the class code moves in straight lines through all classes: (T, M, H, W, C)."""
+    """Renders content codes while the class code moves from class to class: (M, content) → (T, M, H, W, C)."""
     codes, frames = class_codes(model), []
     for start, end in zip(codes, codes.roll(-1, 0), strict=True):
         for time in torch.linspace(0, 1, MORPH_STEPS + 1, dtype=torch.float32)[:-1]:
@@ -104,7 +112,7 @@ def morph(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
 def make_renders(model: GLOModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Renders:
     """Renders everything. Without an encoder, `unseen_converted` and `unseen_encoded` are None."""
     section = params.renders
-    rng = numpy_generator(params.seed, "probe")  # the name of the random stream; another name draws other images
+    rng = numpy_generator(params.seed, "probe")  # an old name; another name would choose other images
     chosen = rng.permutation(store.train_count)[: section.converted]
     unseen = store.train_count + rng.permutation(min(section.unseen, len(store.test)))
     unseen_converted = unseen_encoded = None

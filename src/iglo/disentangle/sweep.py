@@ -1,4 +1,4 @@
-"""Studies of class and content: one run per value of σ, decay, loss and start, compared in tables and figures."""
+"""Studies of class and content. A study changes one value (σ, decay, loss or start); it has a run for each value."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -24,8 +24,8 @@ TITLES = {
     "loss": "Loss",
     "content_init": "Start of the content codes",
 }
-PLACES = {"loss": ("loss", "name"), "content_init": ("latent", "content_init")}  # keys in params, if in a section
-NUMBERS = {  # heads of the tables → keys in numbers.json
+PLACES = {"loss": ("loss", "name"), "content_init": ("latent", "content_init")}  # studies of a key in a section
+NUMBERS = {  # titles of the columns → keys in numbers.json
     "loss while training": ("final", "reconstruction"),
     "L1 + L2": ("train", "l1_l2"),
     "spread in a class": ("train", "spread"),
@@ -38,8 +38,12 @@ NUMBERS = {  # heads of the tables → keys in numbers.json
 }
 
 
-def changed(params: ClassContentParams, study: str, value: Any) -> ClassContentParams:
-    """Returns the params of a run of a study. Raises UserError if the value is not valid."""
+def params_of_run(params: ClassContentParams, study: str, value: Any) -> ClassContentParams:
+    """Returns the params of a run: `params` with the value of the study.
+
+    Raises:
+        UserError: the value is not valid.
+    """
     values = asdict(params)
     *sections, key = PLACES.get(study, (study,))
     place = values
@@ -57,7 +61,7 @@ def _lists(values: Any) -> Any:
 
 
 def save_run(folder: Path, renders: Renders, values: dict, rows: Sequence[dict]) -> None:
-    """Writes what the report needs of one run: its numbers, its curve and a few 8-bit images."""
+    """Writes what the report needs from one run: its numbers, its curve and a few 8-bit images."""
     final = {key: value for key, value in rows[-1].items() if key not in ("epoch", "images_seen", "loss")}
     write_json(folder / "numbers.json", values | {"final": final})
     write_array(folder / "curve.npy", np.array([[row["epoch"], row["reconstruction"]] for row in rows]))
@@ -76,8 +80,8 @@ class Run:
     """One run of a study.
 
     Attributes:
-        curve: (E, 2) epoch and loss while training.
-        images: as `save_run` names them, uint8.
+        curve: (E, 2) epochs and losses while training.
+        images: uint8, by the names that `save_run` gives them.
         chosen: ids of the reconstructed and converted images.
     """
 
@@ -94,7 +98,7 @@ class Run:
         return cls(name, numbers, curve, images, read_array(folder / "chosen.npy"))
 
     def number(self, place: Sequence[str]) -> float:
-        """Returns the number at these nested keys."""
+        """Returns the number at nested keys of `numbers`."""
         value = self.numbers
         for key in place:
             value = value[key]
@@ -104,10 +108,10 @@ class Run:
 def write_sweep_report(
     path: Path, figures_folder: Path, runs: Path, params: ClassContentParams, store: ImageStore
 ) -> dict:
-    """Writes report.md and its figures; returns study → value → number → value.
+    """Writes report.md and its figures, and returns the numbers: study → value of the study → title → number.
 
     Args:
-        runs: a folder `<study>/<value>` for each run.
+        runs: has a folder `<study>/<value>` for each run.
 
     Raises:
         UserError: a file is missing.
@@ -140,7 +144,7 @@ def write_sweep_report(
 
 
 def _run_of(study: Path, value: Any) -> Run:
-    """Loads the run of a value. Its folder is named as the value was written in params: 2.0 or 2."""
+    """Loads the run of a value. Its folder has the value as params.yaml writes it: 2.0 or 2."""
     names = [str(value), f"{value:g}"] if isinstance(value, float) else [value]
     name = next((name for name in names if (study / name).is_dir()), names[0])
     return Run.load(study / name, name)
@@ -189,7 +193,7 @@ def _draw_study(folder: Path, study: str, runs: Sequence[Run], store: ImageStore
 
 
 def _draw_over_sigma(path: Path, runs: Sequence[Run], places: dict[str, Sequence[str]]) -> None:
-    """Draws numbers over σ; the values of σ are evenly spaced on the axis."""
+    """Draws curves of numbers over σ. The values of σ are evenly spaced on the axis."""
     x, none = np.arange(len(runs)), np.zeros(len(runs))
     curves = {name: (x, np.array([run.number(place) for run in runs]), none) for name, place in places.items()}
     plots.save_bands(path, curves, plots.Labels(TITLES["sigma"], "σ"), x_ticks=[run.name for run in runs])

@@ -24,7 +24,7 @@ from iglo.estimator.learned import Learned
 from iglo.estimator.learning import learn_model
 from iglo.estimator.settings import Settings
 from iglo.export.inputs import check_whole
-from iglo.export.writing import drawn_prior, write_bundle
+from iglo.export.writing import fit_model_prior, write_bundle
 from iglo.params.run_record import Provenance
 from iglo.progress import quiet
 from iglo.runtime.device import runtime_on
@@ -157,7 +157,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             params = settings.params(len(rows), adapter.side, adapter.channels, seed)
             runtime = runtime_on(None, params.precision)
             model, history = learn_model(adapter.to_images(rows), params, runtime, self.verbose)
-            prior = drawn_prior(params.prior, model, seed)
+            prior = fit_model_prior(params.prior, model, seed)
         self._learned = Learned(model, prior, adapter, settings, seed, runtime)
         self.codes_ = model.codes.values.cpu().numpy().copy()
         self.image_shape_ = adapter.image_shape

@@ -1,9 +1,9 @@
-"""An exported model: a folder that holds all that is needed to use the model, and nothing of its training.
+"""Loads exported models. An exported model is a folder with all that is needed to use the model:
 
 generator.safetensors, encoder.safetensors, prior.safetensors   weights and arrays
-classes.safetensors   only for class and content: the code of every class
-model.json            the record of the model and the version of this format
-generator.onnx, encoder.onnx   only if asked for
+classes.safetensors   the code of every class; only for class and content
+model.json            the record of the model, and the version of this format
+generator.onnx, encoder.onnx   only on request
 README.md             the model card
 """
 
@@ -34,12 +34,12 @@ FILES = (
     *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
 )
 LONGEST_RECORD = 2**24  # bytes of model.json
-LONGEST_REASON = 300  # characters of a message
+LONGEST_REASON = 300  # characters of the reason in an error message
 
 
 @dataclass(frozen=True)
 class CodeStatistics:
-    """Statistics of the learned codes: count, mean and standard deviation of each coordinate, and mean length."""
+    """Statistics of the learned codes: count, mean and standard deviation of each coordinate, mean length."""
 
     count: PositiveInt
     mean: tuple[Number, ...]
@@ -70,12 +70,12 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """An exported model in memory. It has the attributes of a model that inversion needs.
+    """An exported model in memory. Inversion takes it in place of a GLOModel.
 
     Attributes:
-        prior: draws codes; in a model with classes, content codes.
+        prior: draws new codes; in a model with classes, content codes.
         class_codes: (K, d) codes of the K classes; None in a model without classes.
-        folder: the folder it was loaded from.
+        folder: the folder that it was loaded from.
     """
 
     record: Record
@@ -88,12 +88,12 @@ class Bundle:
 
 
 def load_bundle(folder: str | Path, runtime: Runtime) -> Bundle:
-    """Loads the model in a folder that `export_model` wrote.
+    """Loads an exported model from its folder.
 
-    It checks that the file has a network's weights before it allocates memory for the network.
+    The sizes of the weights in a file are checked before memory for the network is allocated.
 
     Raises:
-        UserError: there is no such folder, its format is newer, or a file is missing, unreadable or damaged.
+        UserError: there is no such folder, its format has another version, or a file is missing, unreadable or damaged.
     """
     folder = Path(folder)
     try:
@@ -126,7 +126,7 @@ def _read_record(folder: Path) -> tuple[Record, ModelConfig]:
         raise UserError(
             f"{shown(str(folder))}: not an exported model ({why}); run `iglo export`, or name a folder that it made."
         )
-    with open(path, "rb") as file:  # so that a file without read permission is not called damaged
+    with open(path, "rb") as file:  # an OSError here, such as a missing permission, does not mean damage
         long = len(file.read(LONGEST_RECORD + 1)) > LONGEST_RECORD
     try:
         values = None if long else read_json(path)
@@ -158,7 +158,7 @@ def _parsed(read: Callable[[], Any], folder: Path) -> Any:
 def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: is missing; export the model again.")
-    digest = file_digest(path)  # an OSError does not mean damage
+    digest = file_digest(path)  # an OSError here does not mean damage
     try:
         if digest != record.digests.get(path.name):
             raise ValueError
@@ -168,7 +168,11 @@ def _read(path: Path, record: Record, load: Callable[[Path], Any]) -> Any:
 
 
 def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
-    """The network with the weights in the file; ValueError if their sizes differ or there are none."""
+    """Makes a network with the weights in a file.
+
+    Raises:
+        ValueError: names or sizes differ, or a weight is not finite.
+    """
     with torch.device("meta"):  # only shapes: takes no memory and no random numbers
         network = make().float()  # float32, whatever the default type of the process
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -183,7 +187,7 @@ def _load_network(make: Callable[[], nn.Module], path: Path) -> nn.Module:
 
 
 def _load_prior(path: Path, record: Record, config: ModelConfig) -> Prior:
-    table = config.tables()[config.drawn]
+    table = config.tables()[config.prior_table]
     prior = Prior.load(path, table.geometry)
     if prior.name != record.prior or prior.draw(1, torch_generator(0, "check")).shape != (1, table.dimension):
         raise ValueError

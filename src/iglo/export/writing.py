@@ -1,4 +1,4 @@
-"""Exports a trained model, in the format of `bundle`."""
+"""Writes exported models, in the format that `bundle` describes."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,14 @@ from iglo.params.run_record import OF, Network, Provenance, folder_digest
 from iglo.params.validate import parse
 from iglo.runtime.device import runtime_on
 
-RUN_METHODS = {"glo": ("glo", "incremental"), "class_content": ("class_content",)}  # of each kind of model
+RUN_METHODS = {
+    "glo": ("glo", "incremental"),
+    "class_content": ("class_content",),
+}  # kind of model → methods that train it
 
 
 class RecordWarning(IgloWarning):
-    """The model card lacks something, because it may not belong to the model."""
+    """Something is left out of the model card, because it may be that of another model."""
 
 
 def export_model(
@@ -38,30 +41,30 @@ def export_model(
     metrics: Mapping[str, Any] | None = None,
     onnx: bool = False,
 ) -> None:
-    """Writes an exported model to the folder `out`, as a whole or not at all.
+    """Exports a trained model to the folder `out`, completely or not at all.
 
     Args:
         model_folder: folder of a trained model with an encoder.
-        priors: folder of fitted priors; the chosen one is exported. None, as for class and content: a Gaussian is
-            fitted to the codes (for class and content, to the content codes).
-        params: params of the run, only used if the model has no record of its run.
-        metrics: metrics for the model card, nested, as the run wrote them. Those of another model are left out, with a
+        priors: folder of fitted priors; the chosen one is exported. None: a Gaussian is fitted to the codes (in class
+            and content, to the content codes).
+        params: params of the run. They are used only if the model has no record of its run.
+        metrics: metrics for the model card, nested, as the run wrote them. Those of another model are left out with a
             warning.
-        onnx: also write both networks as ONNX, checked against torch.
+        onnx: whether to write both networks as ONNX files too, compared with torch.
 
     Raises:
-        UserError: the model, its encoder, its record, its prior or the packages for ONNX are missing; or priors or
+        UserError: the model, its encoder, its record, its prior or the packages for ONNX are missing, or the priors or
             params are those of another model.
     """
-    kind_of(model_folder)  # tells a user who names another folder
+    kind_of(model_folder)  # raises UserError if the folder holds no trained model
     model, history = GLOModel.load(model_folder, runtime_on("cpu")), History.load(model_folder)
     if model.encoder is None:
         raise UserError(f"{model_folder}: has no encoder; name the folder of a later stage.")
     provenance, digest = _provenance(model, history, model_folder, params), folder_digest(model_folder)
     if priors is None:
-        prior = drawn_prior("gaussian", model, provenance.run.seed)
+        prior = fit_model_prior("gaussian", model, provenance.run.seed)
     else:
-        choice = PriorChoice.load(priors, model.config.tables()[model.config.drawn].geometry)
+        choice = PriorChoice.load(priors, model.config.tables()[model.config.prior_table].geometry)
         prior, about = choice.priors[choice.chosen], choice.about
         if about.get("model", digest) != digest:
             raise UserError(f"{priors}: holds priors of another model than {model_folder}; run their stage again.")
@@ -71,9 +74,9 @@ def export_model(
     write_bundle(out, model, history.log, prior, _with_metrics(provenance, metrics, digest), onnx)
 
 
-def drawn_prior(name: str, model: GLOModel, seed: int) -> Prior:
-    """Fits a prior to the learned codes; in class and content, to the content codes."""
-    drawn = model.config.drawn
+def fit_model_prior(name: str, model: GLOModel, seed: int) -> Prior:
+    """Fits a prior to the learned codes of a model; in class and content, to the content codes."""
+    drawn = model.config.prior_table
     return fit_prior(name, model.codes.tables[drawn].values, model.config.tables()[drawn].geometry, seed)
 
 
@@ -85,12 +88,13 @@ def write_bundle(
     provenance: Provenance,
     onnx: bool = False,
 ) -> None:
-    """Writes a model in memory to the folder `out`.
+    """Exports a model in memory to the folder `out`.
 
     Args:
-        log: a row per stage and epoch, for the model card.
+        log: a row per stage of training and epoch, for the model card.
+        provenance: the record of the run, for model.json and the model card.
 
-    Other arguments and errors are those of `export_model`.
+    The other arguments and the errors are those of `export_model`.
     """
     if onnx:
         check_onnx_packages()
@@ -113,7 +117,7 @@ def write_bundle(
 def _provenance(
     model: GLOModel, history: History, folder: str | Path, params: Params | ClassContentParams | None
 ) -> Provenance:
-    """The provenance in the history; if it has none, the one that follows from the params."""
+    """Returns the provenance in the history; if the history has none, makes it from the params."""
     if history.run is not None:
         return Provenance(history.run)
     if params is None:
@@ -136,7 +140,7 @@ def _provenance(
 
 
 def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, digest: str) -> Provenance:
-    """The provenance with the metrics of this model, and with the network of its clusters, which they name."""
+    """Adds the metrics to the provenance, and the network of the clusters, which the metrics name."""
     if metrics is None:
         return provenance
     about = metrics.get(OF, {}) if isinstance(metrics, Mapping) else None
@@ -159,7 +163,7 @@ def _network(record: Any) -> Network | None:
 
 
 def _portable(network: Network) -> Network:
-    """The network without the folder of its weights file; a path below the working folder stays."""
+    """Removes the folder from the path of the weights file, unless it is below the working folder."""
     path = Path(network.weights)
     inside = not path.is_absolute() and ".." not in path.parts
     return network if inside else dataclasses.replace(network, weights=path.name)

@@ -1,7 +1,7 @@
-"""Distances between images. They give one value per image.
+"""Distances between images, one value per pair of images.
 
-A distance first represents each image (its pixels, its pyramid, its features) and then compares representations. So the
-representations of the targets can be computed once and kept.
+A distance first computes a representation of each image (pixels, pyramid or features), and then compares
+representations. So the representations of the targets can be computed once and kept.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ Representation = list[Tensor]
 
 
 def mean_absolute(a: Tensor, *b: Tensor) -> Tensor:
-    """Mean of |a − b| over the elements of each row, (B,) float32; `a` has B rows, and all `b` together have B rows."""
+    """Computes the mean of |a − b| over each row, (B,) float32. All `b` together have B rows, as `a` has."""
     return _MeanAbsolute.apply(a, *b)
 
 
 def mean_square(a: Tensor, *b: Tensor) -> Tensor:
-    """Mean of (a − b)² over the elements of each row, (B,) float32; the arguments are those of `mean_absolute`."""
+    """Computes the mean of (a − b)² over each row, (B,) float32. The arguments are those of `mean_absolute`."""
     return (a.float() - torch.cat(b).float()).square().flatten(1).mean(1)
 
 
 class _MeanAbsolute(torch.autograd.Function):
-    """|a − b| with a float32 sum over half-precision inputs; `b` gets no gradient.
+    """The mean of |a − b|, summed in float32 even if the inputs have half precision. `b` gets no gradient.
 
-    Feature maps are large. So the rows of `b` are not copied, and only the signs are kept for the gradient.
+    Feature maps are large. So the rows of `b` are not concatenated, and only signs are kept for the gradient.
     """
 
     @staticmethod
@@ -53,11 +53,14 @@ class Distance(nn.Module):
     """Base of the distances: `represent` runs once per image, `compare` once per pair."""
 
     def represent(self, images: Tensor) -> Representation:
-        """(B, C, H, W) float in [0, 1] → tensors with a row per image."""
+        """Computes the representation of images: (B, C, H, W) float in [0, 1] → tensors with a row per image."""
         return [images]
 
     def compare(self, a: Representation, *b: Representation) -> Tensor:
-        """Distances, (B,) float32, of the B images of `a` to the B images of all `b` together."""
+        """Computes the distance of each image of `a` to its image of `b`, (B,) float32.
+
+        All `b` together have B images.
+        """
         raise NotImplementedError
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -65,6 +68,8 @@ class Distance(nn.Module):
 
 
 class L1(Distance):
+    """The mean absolute error."""
+
     def compare(self, a: Representation, *b: Representation) -> Tensor:
         return mean_absolute(a[0], *(target[0] for target in b))
 
@@ -77,7 +82,7 @@ class L2(Distance):
 
 
 class L1L2(Distance):
-    """L1 + L2."""
+    """The mean absolute error plus the mean squared error."""
 
     def compare(self, a: Representation, *b: Representation) -> Tensor:
         pixels = [target[0] for target in b]
@@ -118,13 +123,13 @@ class LaplacianL1(Distance):
 
 
 class Perceptual(Distance):
-    """‖a − b‖₁ + Σ_i ‖φ_i(a) − φ_i(b)‖₁, where φ_i are the features at the end of the i-th block of a VGG.
+    """‖a − b‖₁ + Σ_i ‖φ_i(a) − φ_i(b)‖₁, where φ_i are the features after block i of a VGG.
 
     Each norm is a mean over elements (Helman et al. 2019; after Johnson et al. 2016).
 
     Args:
-        blocks: the frozen blocks of the VGG. Each ends at its last ReLU; the next one begins with the pooling.
-        mean, std: three numbers each, by which the input of the VGG is normalised.
+        blocks: the frozen blocks of the VGG. A block ends with its last ReLU; the next block begins with the pooling.
+        mean, std: three numbers each. They normalise the input of the VGG.
         dtype: the type in which the blocks run.
     """
 

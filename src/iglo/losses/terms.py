@@ -1,7 +1,7 @@
-"""The terms of the objective, and their weighted sum. A term gives one value per image.
+"""The terms of the objective, and their weighted sum. A term has one value per image.
 
-Methods differ only in their list of terms. A rendered term names the codes to render; the objective renders the codes
-of all terms in one pass.
+Methods differ only in their list of terms. A rendered term returns codes; the objective renders the codes of all terms
+in one pass.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +17,13 @@ from iglo.runtime.device import Runtime
 
 @dataclass(frozen=True)
 class SubBatch:
-    """Some images of a batch.
+    """Images of a batch that come from one source, for example from earlier subsets.
 
     Attributes:
         ids: (B,) int64 training ids.
         images: (B, C, H, W) float in [0, 1].
         target: the representation of the images under the distance; empty if no term renders.
-        whole_size: images of this sub-batch in the whole batch, which ranks share; None: this rank has all of them.
+        whole_size: number of images of this sub-batch over all ranks; None: this rank has all of them.
     """
 
     ids: Tensor
@@ -34,24 +34,24 @@ class SubBatch:
 
     @property
     def size(self) -> int:
-        """Images in the whole batch, over all ranks."""
+        """The number of images of this sub-batch, over all ranks."""
         return self.whole_size or len(self.ids)
 
     def encoded(self, encoder: nn.Module) -> Tensor:
-        """E(x) of the images, (B, d). It is computed once and serves all terms."""
+        """Computes E(x) of the images, (B, d), once for all terms."""
         if not self._encoded:
             self._encoded.append(encoder(self.images))
         return self._encoded[0]
 
 
-Batch = Mapping[str, SubBatch]
+Batch = Mapping[str, SubBatch]  # by the name of the source
 
 
 class RenderedTerm(Protocol):
-    """A term that is the distance of G(codes) to images.
+    """A term that is the distance of G(codes) to images. It returns the codes.
 
     Attributes:
-        source: name of the sub-batch that the term reads.
+        source: the sub-batch that the term reads.
     """
 
     name: str
@@ -61,7 +61,7 @@ class RenderedTerm(Protocol):
 
 
 class DirectTerm(Protocol):
-    """A term that computes its value per image, (B,), by itself."""
+    """A term that itself computes its value per image, (B,)."""
 
     name: str
     source: str
@@ -71,7 +71,7 @@ class DirectTerm(Protocol):
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """‖G(z_x), x‖ (Bojanowski et al. 2017)."""
+    """‖G(z_x), x‖: the distance of a render to its image (Bojanowski et al. 2017)."""
 
     name: str = "reconstruction"
     source: str = "current"
@@ -82,9 +82,9 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Preservation:
-    """‖G(z_x), x‖ over earlier subsets. Their codes are frozen: only G learns (Helman et al. 2019).
+    """‖G(z_x + ε), x‖ with ε ~ N(0, σ²I) and frozen codes: only G learns (Helman et al. 2019).
 
-    With `sigma` it is ‖G(z_x + ε), x‖, ε ~ N(0, σ²I).
+    By default σ is 0, and the images are those of earlier subsets.
     """
 
     sigma: float = 0.0
@@ -98,11 +98,11 @@ class Preservation:
 
 @dataclass(frozen=True)
 class Continuity:
-    """‖G(z_x + ε), x‖, ε ~ N(0, σ²I). The noisy code is not projected (Helman et al. 2019).
+    """‖G(z_x + ε), x‖ with ε ~ N(0, σ²I). The noisy code is not projected (Helman et al. 2019).
 
     Args:
-        sigma: σ at the start of the stage.
-        end: σ at its end; in between, σ changes linearly. None: σ is constant.
+        sigma: σ at the start of the stage of training.
+        end: σ at its end; σ changes linearly between the two. None: σ is constant.
     """
 
     sigma: float
@@ -118,7 +118,7 @@ class Continuity:
 
 @dataclass(frozen=True)
 class Autoencoding:
-    """‖G(E(x)), x‖. The code of the encoder, projected to where codes may lie, replaces the learned one."""
+    """‖G(E(x)), x‖. The projected code of the encoder replaces the learned code."""
 
     name: str = "autoencoding"
     source: str = "current"
@@ -129,19 +129,19 @@ class Autoencoding:
 
 @dataclass(frozen=True)
 class CodeDistance:
-    """λ1·‖a − b‖₁ + λ2·‖a − b‖₂². Both norms are means over the coordinates."""
+    """λ1·‖a − b‖₁ + λ2·‖a − b‖₂² between codes. Both norms are means over the coordinates."""
 
     l1: float
     l2: float
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """(B, d), (B, d) → (B,)"""
+        """Computes the distances of codes: (B, d), (B, d) → (B,)."""
         return self.l1 * mean_absolute(a, b) + self.l2 * mean_square(a, b)
 
 
 @dataclass(frozen=True)
 class CodeRegression:
-    """Distance of E(x) to z_x; the codes are fixed (Helman et al. 2019, section 3.4)."""
+    """Distance of E(x) to z_x. The codes are fixed (Helman et al. 2019, section 3.4)."""
 
     distance: CodeDistance
     name: str = "code_regression"
@@ -154,9 +154,9 @@ class CodeRegression:
 
 @dataclass(frozen=True)
 class RenderedPairs:
-    """Distance of E(G(z')) to z', with z' = z_x + N(0, σ²I) projected to where codes may lie; G is fixed.
+    """Distance of E(G(z')) to z', where z' is z_x + N(0, σ²I), projected. G is fixed.
 
-    If images share codes, as those of a class do, z' takes the shared code of another image of the batch.
+    If images share codes, z' takes the shared code of a random image of the batch.
     """
 
     distance: CodeDistance
@@ -187,8 +187,8 @@ class CodePenalty:
 class CodeDecay:
     """‖c‖² of the codes of one table (Gabbay & Hoshen 2019, equation 2).
 
-    Only the codes of the batch decay. Decay in a dense Adam would move every row at every step by the full step length,
-    and the codes would collapse.
+    Only the codes of the batch decay. A weight decay in a dense Adam would move every row by a full step at every step,
+    and the codes would collapse to 0.
     """
 
     table: str
@@ -200,7 +200,7 @@ class CodeDecay:
 
 
 def rendered(generator: nn.Module, codes: Tensor) -> Tensor:
-    """Computes G(codes) in evaluation mode, and then restores the mode of the generator."""
+    """Renders codes in evaluation mode, and then restores the mode of the generator: (B, d) → (B, C, H, W)."""
     mode = generator.training
     images = generator.eval()(codes)
     generator.train(mode)
@@ -210,13 +210,13 @@ def rendered(generator: nn.Module, codes: Tensor) -> Tensor:
 class Objective:
     """The weighted sum of terms. Each term is a mean over the images of its sub-batch; a term of weight 0 is left out.
 
-    With several ranks, each rank computes its share. The sum over the ranks is the value of the whole batch.
+    With several ranks, each rank computes its share of the sum. The shares add up to the value of the whole batch.
 
     Args:
         terms: (weight, term) pairs.
         distance: distance of rendered images to their targets; None if no term renders.
-        runtime: given in a training, where one generator renders batches of one size many times: a GPU then replays
-            its kernels as a graph.
+        runtime: if given, a GPU records the rendering as a graph and replays it. This needs one generator and batches
+            of one size, as in a training.
     """
 
     def __init__(
@@ -237,10 +237,10 @@ class Objective:
     ) -> tuple[Tensor, dict[str, Tensor], int]:
         """Computes the scalar to minimise, the mean of each term (detached) and the number of images seen.
 
-        The images seen are those that the generator renders; if no term renders, those that the terms read.
+        The images seen are those that the generator renders. If no term renders, they are those that the terms read.
 
         Args:
-            progress: the share of the stage that is done, in [0, 1).
+            progress: the elapsed share of the stage of training, in [0, 1).
         """
         drawn = self._render(model, batch, rng, progress)
         values = drawn | {term.name: term(model, batch, rng, progress) for term in self.direct}
@@ -269,10 +269,9 @@ class Objective:
 
 
 class _Rendering(nn.Module):
-    """Codes → distances of G(codes) to the images of several sub-batches.
+    """Computes the distances of G(codes) to the images of several sub-batches.
 
-    The representations of the images come level by level. Only the weights of the generator are parameters; those of
-    the distance never change.
+    Only the weights of the generator are parameters of this module; those of the distance never change.
     """
 
     def __init__(self, generator: nn.Module, distance: Distance, sources: int):
@@ -281,7 +280,11 @@ class _Rendering(nn.Module):
         self.represent, self.compare = distance.represent, distance.compare
 
     def forward(self, codes: Tensor, *levels: Tensor) -> Tensor:
-        """(B, d) → (B,)"""
+        """Compares G(codes) with the images: (B, d) → (B,).
+
+        Args:
+            levels: representations of the images: all levels of the first sub-batch, then those of the next.
+        """
         count = len(levels) // self.sources
         targets = [list(levels[start : start + count]) for start in range(0, len(levels), count)]
         return self.compare(self.represent(self.generator(codes)), *targets)

@@ -1,4 +1,4 @@
-"""The learned codes: tables with a row per image or per class, and the starts of their rows."""
+"""The learned codes: tables with a row per image or per class, and the values from which the rows start."""
 
 import math
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from iglo.models.geometry import Euclidean
 from iglo.runtime.device import Runtime, send
 from iglo.runtime.threads import exact_threads
 
-PCA_IMAGES, PCA_CHUNK = 10_000, 16_384  # images that components are fitted on, and that are transformed at once
+PCA_IMAGES, PCA_CHUNK = 10_000, 16_384  # images that the PCA is fitted on; images that it transforms at once
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of a table that one rank holds, of a table with a row per image.
+    """Which rows of a table one rank holds. The table has a row per image.
 
     Attributes:
-        first: id of the image of the first row.
-        count: rows of the whole table.
+        first: id of the image in the first row of this rank.
+        count: number of rows of the whole table.
     """
 
     first: int
@@ -40,7 +40,7 @@ class CodeTable(nn.Module):
         codes: (K, d) float32, the starting codes. They must already lie where the geometry allows, because projecting
             a code twice changes its last bits.
         geometry: where the codes may lie.
-        keys: (N,) int64, the row of each image; None: every image has its own row.
+        keys: (N,) int64, the row of each image, if images share rows; None: every image has its own row.
         noisy: whether `Codes.noise` reaches these codes.
         shard: the rows that this rank holds; None: all rows.
     """
@@ -55,18 +55,18 @@ class CodeTable(nn.Module):
     ):
         super().__init__()
         self.weight = nn.Parameter(codes)
-        self.weight.by_image = keys is None  # so that each rank has rows of its own
+        self.weight.by_image = keys is None  # then each rank holds its own rows
         self.geometry, self.noisy, self.shard = geometry, noisy, shard or Shard(0, len(codes))
         self.register_buffer("keys", keys, persistent=False)
 
     def rows(self, ids: Tensor) -> Tensor:
-        """(B,) image ids → (B,) rows of this rank's table."""
+        """Finds the rows of images in this rank's table: (B,) ids → (B,)."""
         if self.keys is not None:
             return self.keys[ids]
         return ids - self.shard.first if self.shard.first else ids
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B,) image ids → (B, d) codes. The gradient reaches only the rows of the batch."""
+        """Looks up the codes of images: (B,) ids → (B, d). Only the rows of these images get a gradient."""
         return F.embedding(self.rows(ids), self.weight, sparse=True)
 
     @property
@@ -85,9 +85,9 @@ class CodeTable(nn.Module):
 
     @classmethod
     def load(cls, folder: Path, name: str, config: TableConfig, runtime: Runtime) -> "CodeTable":
-        """Reads what `save` wrote: of a table with a row per image, the rows of this rank.
+        """Reads what `save` wrote. If each image has its own row, reads only the rows of this rank.
 
-        The codes are mapped into memory: rows that are not asked for stay on disk.
+        These codes are mapped into memory, so other rows stay on disk.
         """
         path = folder / f"{name}_codes.npy"
         if config.shared:
@@ -100,10 +100,10 @@ class CodeTable(nn.Module):
 
 
 class Codes(nn.Module):
-    """All codes of a model: tables side by side. An image's code is the concatenation of its codes in each table.
+    """All codes of a model. The code of an image is the concatenation of its codes in each table.
 
-    GLO has one table with a row per image. Class and content has two: one with a row per class, one with a row per
-    image.
+    GLO has one table, with a row per image. Class and content has two tables: one with a row per class and one with a
+    row per image.
     """
 
     def __init__(self, **tables: CodeTable):
@@ -116,7 +116,7 @@ class Codes(nn.Module):
         return cls(**{name: CodeTable.load(folder, name, config, runtime) for name, config in configs.items()})
 
     def save(self, folder: Path, is_main: bool = True) -> None:
-        """Writes every table. With several ranks, each rank writes its own rows, and the main rank the shared codes."""
+        """Writes every table. Each rank writes its own rows; the main rank writes the codes that images share."""
         for name, table in self.tables.items():
             table.save(folder, name, is_main)
 
@@ -132,24 +132,24 @@ class Codes(nn.Module):
         return values[0] if len(values) == 1 else torch.cat(values, dim=1)
 
     def of(self, ids: np.ndarray) -> Tensor:
-        """(B,) ids of images of this rank → (B, d) codes, without gradient."""
+        """Looks up the codes of images of this rank, without gradient: (B,) ids → (B, d)."""
         return self(torch.from_numpy(ids).to(next(self.parameters()).device)).detach()
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B,) image ids → (B, d) codes."""
+        """Looks up the codes of images: (B,) ids → (B, d)."""
         return torch.cat([table(ids) for table in self.tables.values()], dim=1)
 
     def split(self, codes: Tensor) -> tuple[Tensor, ...]:
-        """(B, d) codes → a view of the columns of each table."""
+        """Splits codes (B, d) into the columns of each table, as views."""
         return codes.split([table.weight.shape[1] for table in self.tables.values()], dim=1)
 
     def project(self, codes: Tensor) -> Tensor:
-        """(B, d) → (B, d): moves the columns of each table to where its codes may lie."""
+        """Projects codes (B, d): moves the columns of each table to the nearest values that its geometry allows."""
         pairs = zip(self.tables.values(), self.split(codes), strict=True)
         return torch.cat([table.geometry.project(columns) for table, columns in pairs], dim=1)
 
     def recombine(self, codes: Tensor, rng: torch.Generator) -> Tensor:
-        """(B, d) → (B, d): gives the shared codes of each image to another image of the batch."""
+        """Permutes the codes that images share among the images of a batch: (B, d) → (B, d)."""
         columns = []
         for table, own in zip(self.tables.values(), self.split(codes), strict=True):
             order = None if table.keys is None else send(torch.randperm(len(own), generator=rng), own.device)
@@ -158,9 +158,9 @@ class Codes(nn.Module):
 
     @torch.no_grad()
     def noise(self, codes: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
-        """(B, d) noise N(0, σ²I) for the codes (B, d); 0 in the columns of tables without noise.
+        """Draws noise N(0, σ²I) for codes (B, d): (B, d). It is 0 in the columns of tables without noise.
 
-        It is drawn on the CPU, so that a random stream is the same on every device.
+        The CPU draws it, so that a random stream is the same on every device.
         """
         noise = sigma * send(torch.randn(codes.shape, generator=rng, dtype=torch.float32), codes.device)
         for table, columns in zip(self.tables.values(), self.split(noise), strict=True):
@@ -176,14 +176,14 @@ def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Gen
 
 @exact_threads()
 def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
-    """Computes codes that start as principal components of the images, scaled to the radius (as in minimal GLO, LORD).
+    """Computes starting codes: principal components of the images, scaled to the radius (as in minimal GLO, LORD).
 
     Args:
-        images: (N, H, W, C) uint8. Components are fitted on at most 10,000 of them, at 32×32 or less.
-        dimension: length d of a code; coordinates beyond the rank of the images start as small noise.
+        images: (N, H, W, C) uint8. The PCA is fitted on at most 10,000 of them, reduced to at most 32×32.
+        dimension: length d of a code. Coordinates for which there is no component start as small noise.
 
     Returns:
-        (N, d) float32, with the geometry's radius as root mean square length.
+        (N, d) float32. The root mean square length is the radius of the geometry.
     """
     spread = np.linspace(0, len(images) - 1, min(len(images), PCA_IMAGES)).astype(int)
     flat = _thumbnails(images[spread])
@@ -200,7 +200,10 @@ def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torc
 
 
 def _thumbnails(images: np.ndarray, side: int = 32) -> np.ndarray:
-    """(N, H, W, C) uint8 → (N, features) float32: block means, at most `side` pixels a side."""
+    """Reduces images by block means: (N, H, W, C) uint8 → (N, pixels) float32.
+
+    A block has `height // side` pixels a side, at least one.
+    """
     count, height, width, channels = images.shape
     step = max(1, height // side)
     flat = np.empty((count, height // step * (width // step) * channels), np.float32)

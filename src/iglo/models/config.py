@@ -1,4 +1,4 @@
-"""What kind of model it is, and the sizes of its networks and codes: all that is needed to build it again."""
+"""The config of a model: its kind, and the sizes of its networks and codes. It is enough to build the model again."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -13,12 +13,12 @@ from iglo.params.validate import parse, short_repr
 
 
 class TableConfig(NamedTuple):
-    """One table of codes.
+    """The config of one table of codes.
 
     Attributes:
         dimension: length of a code.
         geometry: where its codes may lie.
-        shared: whether images of the same class share a code; else every image has its own.
+        shared: whether images of the same class share a code. If not, every image has its own code.
         noisy: whether the noise of the continuity term reaches these codes.
     """
 
@@ -42,10 +42,10 @@ class GLOConfig:
     kind: ClassVar[str] = "glo"
     classes: ClassVar[tuple[str, ...]] = ()
     class_dimension: ClassVar[int] = 0
-    drawn: ClassVar[str] = "image"  # the table whose codes a prior draws
+    prior_table: ClassVar[str] = "image"  # the table for which a prior draws new codes
 
     def geometry(self) -> Euclidean:
-        """Where the codes may lie."""
+        """Makes the geometry of the codes."""
         return make_geometry(self.constraint, self.radius, self.dimension)
 
     def tables(self) -> dict[str, TableConfig]:
@@ -65,7 +65,8 @@ class ClassContentConfig:
 
     Attributes:
         classes: names of the K classes, in the order of the class codes.
-        combine: how the codes reach the generator: side by side (concat), or the class in every block (film).
+        combine: concat: the generator reads both codes side by side. film: the class code also scales and shifts every
+            block.
     """
 
     class_dimension: PositiveInt
@@ -77,7 +78,7 @@ class ClassContentConfig:
     classes: tuple[str, ...]
 
     kind: ClassVar[str] = "class_content"
-    drawn: ClassVar[str] = "content"
+    prior_table: ClassVar[str] = "content"
 
     def __post_init__(self):
         if not self.classes:
@@ -89,7 +90,7 @@ class ClassContentConfig:
         return self.class_dimension + self.content_dimension
 
     def geometry(self) -> Euclidean:
-        """Where both codes side by side may lie: everywhere."""
+        """Makes the geometry of both codes side by side. They may lie anywhere."""
         return make_geometry("none", None, self.dimension)
 
     def tables(self) -> dict[str, TableConfig]:
@@ -116,18 +117,18 @@ KINDS: dict[str, type[ModelConfig]] = {config.kind: config for config in (GLOCon
 
 
 def config_record(config: ModelConfig) -> dict[str, Any]:
-    """The config as JSON values, with its kind; `parse_config` reads them."""
+    """Turns a config into JSON values, with its kind. `parse_config` reads them."""
     return {"kind": config.kind, **asdict(config)}
 
 
 def parse_config(record: Any, place: str = "config") -> ModelConfig:
-    """Reads what `config_record` gave.
+    """Reads what `config_record` returned.
 
     Args:
-        place: prefix of the keys in messages.
+        place: prefix of the keys in error messages.
 
     Raises:
-        UserError: it describes no model.
+        UserError: the record describes no model.
     """
     if not isinstance(record, dict):
         raise UserError(f"{place}: must be a mapping of keys to values, got {short_repr(record)}.")

@@ -1,4 +1,4 @@
-"""The model: a generator, its codes and an encoder; and the folder that holds them."""
+"""The model: a generator, its codes and an encoder. It is saved in a folder."""
 
 import math
 import os
@@ -23,8 +23,8 @@ class GLOModel(nn.Module):
     """A generator, the codes of its training images and, once trained, an encoder.
 
     Attributes:
-        config: its kind and its sizes.
-        codes: the learned codes; `codes(ids)` are those of a batch.
+        config: the kind and the sizes of the model.
+        codes: the learned codes; `codes(ids)` looks up those of a batch.
         encoder: finds the code of an image; None before it is trained.
     """
 
@@ -34,7 +34,7 @@ class GLOModel(nn.Module):
         self.encoder = encoder
 
     def save(self, folder: Path, is_main: bool = True) -> None:
-        """Writes the model. With several ranks, each rank writes its codes, and the main rank also the rest."""
+        """Writes the model into a folder. Each rank writes its own codes; the main rank also writes the rest."""
         self.codes.save(folder, is_main)
         if not is_main:
             return
@@ -46,7 +46,7 @@ class GLOModel(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, runtime: Runtime) -> "GLOModel":
-        """Reads the model in a folder that `save` wrote, with this rank's rows of the codes.
+        """Reads the model that `save` wrote, with this rank's rows of the codes.
 
         Raises:
             UserError: the folder holds no model.
@@ -62,10 +62,10 @@ class GLOModel(nn.Module):
 
 
 def kind_of(folder: str | Path) -> str:
-    """The kind of the trained model in a folder.
+    """Reads the kind of the trained model in a folder.
 
     Raises:
-        UserError: there is no trained model.
+        UserError: the folder holds no trained model.
         OSError: the folder cannot be read.
     """
     path = Path(folder) / "model.json"
@@ -80,7 +80,7 @@ def kind_of(folder: str | Path) -> str:
 
 
 def _read_config(folder: Path) -> tuple[ModelConfig, int | None]:
-    """The config of a model and the width of its encoder, None if it has none."""
+    """Reads the config of a model and the width of its encoder (None: no encoder)."""
     path = folder / "model.json"
     record = read_json(path)
     try:
@@ -103,35 +103,37 @@ def load_network(network: nn.Module, path: Path) -> nn.Module:
 
 @torch.no_grad()
 def recalibrate_bn(generator: nn.Module, codes: Tensor, runtime: Runtime | None = None, batch_size: int = 256) -> None:
-    """Batch-norm statistics over exactly `codes` (N, d): those of training mix in noise and older weights.
+    """Sets the batch-norm statistics to those over exactly `codes` (N, d).
+
+    The running statistics of the training come from noisy codes and older weights.
 
     Args:
-        runtime: of ranks that each bring codes of their own; the statistics are over all of them.
+        runtime: if given, each rank has its own codes, and the statistics are over the codes of all ranks.
     """
-    batches = math.ceil(len(codes) / batch_size)  # of equal size, for update_bn gives each the same weight
+    batches = math.ceil(len(codes) / batch_size)  # of equal size: update_bn gives each the same weight
     update_bn([codes[start::batches] for start in range(batches)], generator)
     if runtime is not None and runtime.ranks > 1:
         share = len(codes) / int(runtime.all_reduce(torch.tensor(len(codes))))
         for norm in generator.modules():
             if isinstance(norm, _BatchNorm):
-                _join_statistics(norm, share, runtime)
+                _merge_statistics(norm, share, runtime)
 
 
-def _join_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
-    """Sets mean and variance to those over the codes of all ranks, with the differences between the ranks' means.
+def _merge_statistics(norm: _BatchNorm, share: float, runtime: Runtime) -> None:
+    """Merges the statistics of all ranks into the mean and the variance over the codes of all ranks.
 
     Args:
-        share: the share of all codes that this rank has.
+        share: this rank's share of all codes, in [0, 1].
     """
     mean, variance = norm.running_mean.double(), norm.running_var.double()
-    first, second = runtime.all_reduce(torch.stack([mean, variance + mean.square()]) * share)
-    norm.running_mean.copy_(first)
-    norm.running_var.copy_(second - first.square())
+    total_mean, total_square = runtime.all_reduce(torch.stack([mean, variance + mean.square()]) * share)
+    norm.running_mean.copy_(total_mean)
+    norm.running_var.copy_(total_square - total_mean.square())
 
 
 @torch.inference_mode()
 def render(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: int = 256) -> np.ndarray:
-    """(N, d) codes → (N, H, W, C) float32 images in [0, 1], the generator in evaluation mode, in full precision."""
+    """Renders codes in evaluation mode and full precision: (N, d) → (N, H, W, C) float32 images in [0, 1]."""
     generator.eval()
     images = runtime.map_batches(lambda piece: generator(piece.to(runtime.device)).cpu(), codes.split(batch_size))
     return images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -141,7 +143,7 @@ def render(generator: nn.Module, codes: Tensor, runtime: Runtime, batch_size: in
 def encode(
     encoder: nn.Module, images: np.ndarray, config: ModelConfig, runtime: Runtime, batch_size: int = 256
 ) -> Tensor:
-    """(N, H, W, C) uint8 → (N, d) codes, projected to where codes may lie."""
+    """Encodes images, and projects the codes by the geometry of the model: (N, H, W, C) uint8 → (N, d)."""
     encoder.eval()
 
     def codes_of(start: int) -> Tensor:

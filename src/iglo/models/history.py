@@ -1,4 +1,4 @@
-"""The history of a training: what was logged, drawn and recorded on the way. It is stored beside the model."""
+"""The history of a training: its log, its snapshots and its values. It is stored beside the model."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,13 +14,13 @@ from iglo.params.run_record import RunRecord, parse_run
 
 @dataclass
 class History:
-    """What the stages of a training hand on beside the model.
+    """What the stages of a training pass on to the next stage besides the model.
 
     Attributes:
-        snapshots: how the generator draws the same images in the course of the training.
+        snapshots: renders of the same training images at several epochs.
         subset_id: (N,) int32, the subset that first learned each image, counted from 1; 0: not learned yet.
-        log: a row per stage and epoch.
-        run: values of the stage that last trained the generator; None: not trained yet.
+        log: a row per stage of training and epoch.
+        run: params of the stage that last trained the generator; None: not trained yet.
     """
 
     snapshots: Snapshots

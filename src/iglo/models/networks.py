@@ -11,14 +11,17 @@ from iglo.runtime.process import building
 
 
 class Generator(nn.Module):
-    """Code → image. A first layer gives 4×4, then stride-2 transposed convolutions with batch norm and ReLU double the
-    side; the last one ends in a sigmoid.
+    """Renders images from codes.
+
+    The first layer makes a 4×4 map. Transposed convolutions with stride 2, batch norm and ReLU then double the side.
+    The last layer ends in a sigmoid.
 
     Args:
         dimension: length d of a code.
         image_size: side of the image in pixels: 16, 32, 64 or 128.
         channels: channels of the image, 1 or 3.
-        width: channels before the last layer. Each block towards the code has twice as many, at most 8 times as many.
+        width: channels before the last layer. The block before it has twice as many, and so on back to the code, up to
+            8 times `width`.
     """
 
     @building()
@@ -34,19 +37,19 @@ class Generator(nn.Module):
         self.body = nn.Sequential(*layers)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """(B, d) → (B, C, H, W) in [0, 1], float32."""
+        """Renders codes: (B, d) → (B, C, H, W) in [0, 1], float32."""
         return self.body(codes[:, :, None, None]).float().sigmoid()
 
 
 class ModulatedGenerator(nn.Module):
-    """A generator of both codes, whose blocks are also scaled and shifted by the class code (FiLM: Perez et al. 2018;
-    Gabbay & Hoshen 2019 use the same idea as adaptive instance normalisation).
+    """Renders images from a class code and a content code. The class code also scales and shifts every block.
 
-    The first layer reads both codes. Scales and shifts are the same at every place of an image, so they could not draw
-    the shape of a class by themselves.
+    This is FiLM (Perez et al. 2018); the adaptive instance normalisation of Gabbay & Hoshen 2019 is the same idea. The
+    first layer reads both codes, because scales and shifts are the same at every pixel: they alone could not draw the
+    shape of a class.
 
     Args:
-        class_dimension, content_dimension: lengths of the two codes, which come side by side, the class first.
+        class_dimension, content_dimension: lengths of the two codes. They come side by side, the class code first.
         image_size, channels, width: as for `Generator`.
     """
 
@@ -64,16 +67,16 @@ class ModulatedGenerator(nn.Module):
         )
 
     def forward(self, codes: Tensor) -> Tensor:
-        """(B, class + content) → (B, C, H, W) in [0, 1], float32."""
-        class_codes, images = codes[:, : self.class_dimension], self.start(codes[:, :, None, None])
+        """Renders codes: (B, class + content) → (B, C, H, W) in [0, 1], float32."""
+        class_codes, maps = codes[:, : self.class_dimension], self.start(codes[:, :, None, None])
         for norm, modulation, layer in zip(self.norms, self.modulations, self.layers, strict=True):
             scale, shift = modulation(class_codes)[:, :, None, None].chunk(2, dim=1)
-            images = layer(functional.relu(norm(images) * (1 + scale) + shift))
-        return images.float().sigmoid()
+            maps = layer(functional.relu(norm(maps) * (1 + scale) + shift))
+        return maps.float().sigmoid()
 
 
 class PairEncoder(nn.Module):
-    """Image → class code and content code side by side. Each code has its own encoder.
+    """Encodes images as class code and content code, side by side. Each code has its own encoder.
 
     Args:
         class_dimension, content_dimension: lengths of the two codes.
@@ -88,12 +91,15 @@ class PairEncoder(nn.Module):
         self.encoders = nn.ModuleList(Encoder(dimension, image_size, channels, width) for dimension in dimensions)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] → (B, class + content), float32."""
+        """Encodes images: (B, C, H, W) in [0, 1] → (B, class + content), float32."""
         return torch.cat([encoder(images) for encoder in self.encoders], dim=1)
 
 
 class Encoder(nn.Module):
-    """Image → code: the discriminator of DCGAN, with a linear layer at its end. Arguments as for `Generator`."""
+    """Encodes images as codes: the discriminator of DCGAN with a linear layer at its end.
+
+    The arguments are those of `Generator`; `width` counts the channels after the first layer.
+    """
 
     @building()
     def __init__(self, dimension: int, image_size: int, channels: int, width: int):
@@ -108,12 +114,12 @@ class Encoder(nn.Module):
         self.head = nn.Linear(widths[-1] * 4 * 4, dimension)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] → (B, d), float32."""
+        """Encodes images: (B, C, H, W) in [0, 1] → (B, d), float32."""
         return self.head(self.body(2 * images - 1).flatten(1)).float()
 
 
 def body_widths(image_size: int, width: int) -> list[int]:
-    """Channels of the blocks, in order from the image (side image_size/2) to the code (4×4)."""
+    """Computes the channels of the blocks, from the image (side image_size/2) to the code (4×4)."""
     return [width * min(2**block, 8) for block in range(int(math.log2(image_size)) - 2)]
 
 

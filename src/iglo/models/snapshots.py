@@ -1,4 +1,4 @@
-"""Snapshots: how the generator draws the same training images in the course of the training."""
+"""Snapshots: renders of the same training images at several epochs."""
 
 from pathlib import Path
 
@@ -9,28 +9,33 @@ from torch import Tensor
 from iglo.files.io import read_array, read_json, write_array, write_json
 from iglo.randomness import numpy_generator
 
-PICTURED = 12  # images; a third of them is from the first subset
+IMAGES_SHOWN = 12  # of these, a third is from the first subset
 
 
 class Snapshots:
-    """Frames with K images each, and the stage and the epoch of each frame.
+    """Renders of K training images at several epochs. The K images of one epoch are a frame.
 
     Args:
-        ids: (K,) int64 training ids.
+        ids: (K,) int64, the ids of the K training images.
     """
 
     def __init__(self, ids: Tensor):
         self.ids = ids
-        self.places: list[tuple[str, int]] = []  # (stage, epoch)
+        self.places: list[tuple[str, int]] = []  # (stage, epoch) of each frame
         self.frames: list[Tensor] = []  # (K, H, W, C) uint8
 
     @classmethod
     def of_random_images(cls, first_subset: np.ndarray, count: int, seed: int) -> "Snapshots":
-        """No frames yet, of images drawn at random from `count`; a third of them is from the first subset."""
-        rng = numpy_generator(seed, "album")
-        first = rng.permutation(first_subset)[: PICTURED // 3]
+        """Chooses images at random, a third of them from the first subset. There are no frames yet.
+
+        Args:
+            first_subset: ids of the images of the first subset.
+            count: number of training images.
+        """
+        rng = numpy_generator(seed, "album")  # an old name; another name would choose other images
+        first = rng.permutation(first_subset)[: IMAGES_SHOWN // 3]
         others = np.setdiff1d(rng.permutation(count), first, assume_unique=True)
-        return cls(torch.from_numpy(np.concatenate([first, others[: PICTURED - len(first)]])))
+        return cls(torch.from_numpy(np.concatenate([first, others[: IMAGES_SHOWN - len(first)]])))
 
     def add(self, stage: str, epoch: int, frame: Tensor) -> None:
         """Adds a frame. It replaces an older frame of the same stage and epoch."""

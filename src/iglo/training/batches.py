@@ -1,4 +1,4 @@
-"""Batches of training images: the order of the ids, the pixels and the target features."""
+"""Batches of training images: the order of the ids, the pixels and the representations of the targets."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -18,22 +18,23 @@ from iglo.runtime.device import Runtime, send
 
 
 class Targets:
-    """Training images and their representation under a distance, for any ids.
+    """Training images and their representations under a distance.
 
-    Images stay in memory or in a memory map, and each batch reads its own. A device with memory of its own gets all of
-    them once if they fit into `cache_gb`. The representation is computed once and kept if it fits too; otherwise each
-    batch computes its own, with the same result.
+    The images stay in memory or in a memory map, and each batch reads its own images. A GPU keeps all of them if they
+    fit into `cache_gb`. The representations are computed once and kept if they fit too; otherwise each batch computes
+    its own, with the same result.
 
     Args:
         images: (N, H, W, C) uint8.
         ids: (M,) int64, the images that batches will ask for.
+        cache_gb: memory for images on a GPU and for representations, in 10⁹ bytes.
     """
 
     def __init__(
         self, images: np.ndarray, ids: np.ndarray, distance: Distance | None, runtime: Runtime, cache_gb: float = 0
     ):
         self.runtime, self.distance = runtime, distance
-        self.images = np.asarray(images)  # a plain view of a memory map finds rows faster
+        self.images = np.asarray(images)  # a plain array reads rows of a memory map faster
         self.row = torch.full((len(images),), -1)  # place of each id in the cache
         self.row[ids] = torch.arange(len(ids))
         self.pixels, left = None, cache_gb * 1e9
@@ -50,10 +51,11 @@ class Targets:
         rng: torch.Generator | None = None,
         whole_size: int | None = None,
     ) -> SubBatch:
-        """The images `ids` as a sub-batch, augmented with draws from `rng` if `augment` is given.
+        """Makes a sub-batch of the images `ids`.
 
         Args:
-            whole_size: images in the whole batch, over all ranks; None: `ids` are all.
+            augment: augments the images with random draws from `rng`; None: they stay as they are.
+            whole_size: number of images of this sub-batch over all ranks; None: `ids` are all of them.
         """
         rows = send(self.row[ids], self.runtime.device)
         images = _unit(self._read(ids) if self.pixels is None else self.pixels[rows])
@@ -76,9 +78,9 @@ class Targets:
             return self.distance.represent(images)
 
     def _build_cache(self, ids: Tensor, budget: float) -> list[Tensor] | None:
-        """All levels but the pixels, which are cheap to compute; None if they need more bytes than the budget."""
+        """Computes the representations of images, without their pixels. None: they need more than `budget` bytes."""
         levels = self._represent(_unit(self._read(ids[:1])))[1:]
-        if not levels:  # only pixels are compared, so the images need not be read now
+        if not levels:  # the distance compares only pixels
             return []
         if sum(level.nbytes for level in levels) * len(ids) > budget:
             return None
@@ -92,13 +94,13 @@ class Targets:
 
 
 def _unit(pixels: Tensor) -> Tensor:
-    """(B, H, W, C) uint8 → (B, C, H, W) float in [0, 1]"""
+    """Scales images: (B, H, W, C) uint8 → (B, C, H, W) float in [0, 1]."""
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
 @dataclass(frozen=True)
 class IdSampler:
-    """The ids that fill a sub-batch of each batch, and how their images are augmented."""
+    """The ids that fill one sub-batch of every batch, and how their images are augmented."""
 
     ids: np.ndarray
     batch_size: int
@@ -106,31 +108,32 @@ class IdSampler:
 
     @property
     def steps(self) -> int:
+        """Batches that are needed to see every image once."""
         return math.ceil(len(self.ids) / self.batch_size)
 
     @property
-    def filled(self) -> int:
-        """Images in each batch."""
+    def size(self) -> int:
+        """Images in each sub-batch, over all ranks."""
         return min(self.batch_size, len(self.ids))
 
 
 class Batches:
-    """The batches of every epoch. Each sub-batch is shuffled by (seed, name, epoch) and is always full.
+    """The batches of every epoch. The order of each sub-batch is random and depends on (seed, name, epoch).
 
-    The sub-batch with the most steps sets the length of an epoch. The ids of the others repeat. The last batch of an
-    epoch is filled up too, because a small batch would disturb batch norm.
+    The sub-batch with the most steps sets the length of an epoch; the ids of the others repeat. All sub-batches are
+    full, also in the last batch of an epoch, because a small batch would disturb batch norm.
 
-    With several ranks, each rank fills its share of a batch with images of its own block. They come from an endless
-    row of permutations, so all its images come equally often.
+    With several ranks, each rank fills its share of a batch with images of its own block. It takes them from one
+    permutation after another, across epochs, so all its images come equally often.
 
     Args:
-        sources: the ids of each sub-batch, by the name under which terms read it.
-        name: name of the training in messages.
+        sources: the ids of each sub-batch. The keys are the `source` of the terms.
+        name: name of the stage of training, in messages.
         reshuffle: False keeps the order of the first epoch.
-        stream: names the random streams; empty: `name`.
+        stream: name of the random streams; empty: `name`.
 
     Raises:
-        UserError: a rank has no image of a sub-batch, or no place in it.
+        UserError: a rank has no images for a sub-batch, or the sub-batch has fewer images than there are ranks.
     """
 
     def __init__(
@@ -148,16 +151,16 @@ class Batches:
         self.runtime = targets.runtime
         count = len(targets.images)
         self.own = {source: self.runtime.local_ids(sampler.ids, count) for source, sampler in sources.items()}
-        self.share = {source: _length(self.runtime.local_slice(sampler.filled)) for source, sampler in sources.items()}
+        self.share = {source: _length(self.runtime.local_slice(sampler.size)) for source, sampler in sources.items()}
         fewest = torch.tensor([min(map(len, self.own.values())), min(self.share.values())])
         if not self.runtime.all(bool(fewest.all())):
             raise UserError(
-                f"launch: every rank needs images of its own in each batch of {name}, and there are "
-                f"{self.runtime.ranks} ranks; use fewer, or larger batches."
+                f"launch: each of the {self.runtime.ranks} ranks needs its own images in every batch of {name}; use "
+                "fewer ranks or larger batches."
             )
 
     def noise(self, step: int) -> torch.Generator:
-        """The random stream from which the terms draw at a step; each rank has its own."""
+        """Makes the random stream from which the terms draw at a step. Each rank has its own stream."""
         return torch_generator(self.seed, self._stream("noise"), step)
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
@@ -172,17 +175,17 @@ class Batches:
     def _sub_batch(self, source: str, ids: Tensor, step: int) -> SubBatch:
         augment = self.sources[source].augment
         rng = torch_generator(self.seed, self._stream(f"{source}/variation"), step) if augment else None
-        return self.targets.sub_batch(ids, augment, rng, self.sources[source].filled)
+        return self.targets.sub_batch(ids, augment, rng, self.sources[source].size)
 
     def _stream(self, name: str) -> str:
         return f"{self.stream}/{name}" if self.runtime.is_main else f"{self.stream}/{name}/{self.runtime.rank}"
 
     def _order(self, source: str, epoch: int) -> Tensor:
-        """(steps, B) ids: permutations of the ids of a sub-batch, one after the other."""
+        """Makes the ids of an epoch, (steps, B): permutations of the ids of a source, one after the other."""
         if self.runtime.ranks > 1:
             return self._order_of_rank(source, epoch)
         ids = torch.from_numpy(self.sources[source].ids)
-        size = self.sources[source].filled
+        size = self.sources[source].size
         rng = torch_generator(self.seed, f"{self.stream}/{source}", epoch if self.reshuffle else 0)
         rounds = math.ceil(self.steps * size / len(ids))
         order = torch.cat([ids[torch.randperm(len(ids), generator=rng)] for _ in range(rounds)])

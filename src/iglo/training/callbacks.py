@@ -1,4 +1,4 @@
-"""Callbacks of the training loop: the moving average of the weights, snapshots of images, the best epoch."""
+"""Callbacks of the training loop: the moving average of the weights, the snapshots and the best epoch."""
 
 import copy
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from iglo.runtime.device import Runtime
 
 
 class Callback(Protocol):
-    """Is called during a training and is checkpointed with it."""
+    """What the loop calls after every step and every epoch. Checkpoints hold its state."""
 
     def after_step(self, model: nn.Module) -> None: ...
 
@@ -24,14 +24,14 @@ class Callback(Protocol):
     def load_state_dict(self, state: dict) -> None: ...
 
 
-MakeCallback = Callable[[nn.Module, int], Callback]  # from the generator that renders, and the images seen in an epoch
+MakeCallback = Callable[[nn.Module, int], Callback]  # (generator that renders, images seen in an epoch) →
 
 
 class EMA:
-    """Exponential moving average of the weights of a network. Its batch-norm statistics are those of the network.
+    """Exponential moving average (EMA) of the weights of a network. Batch-norm statistics are copied from the network.
 
-    After n steps the decay is at most (1 + n) / (10 + n), so that the average soon forgets the start. (torch's
-    AveragedModel would wait for the GPU at every step, because it counts its steps there.)
+    After n steps the decay is at most (1 + n) / (10 + n), so that the average soon forgets the starting weights.
+    (torch's AveragedModel counts its steps on the GPU and would therefore wait for the GPU at every step.)
 
     Attributes:
         network: the network with averaged weights.
@@ -45,7 +45,7 @@ class EMA:
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
         kept = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
-        torch._foreach_lerp_(*self.weights, 1 - kept)  # all at once: a GPU starts one kernel instead of dozens
+        torch._foreach_lerp_(*self.weights, 1 - kept)  # one kernel for all weights
         torch._foreach_copy_(*self.statistics)
         self.steps += 1
 
@@ -61,11 +61,11 @@ class EMA:
 
 
 class SnapshotCallback:
-    """Takes snapshots at the epochs 1, 2, 5, 10, 20, 50, …; `take` adds one at the end of the stage.
+    """Takes snapshots after the epochs 1, 2, 5, 10, 20, 50, ….
 
     Args:
-        snapshots: receives the images.
-        generator: the network that renders; the moving average, if there is one.
+        snapshots: has the ids of the images, and receives the renders.
+        generator: the network that renders: the EMA, if there is one.
         stage: name of the stage of training.
         count: number of training images.
     """
@@ -83,6 +83,7 @@ class SnapshotCallback:
 
     @torch.no_grad()
     def take(self, model: nn.Module, epoch: int) -> None:
+        """Renders the images of the snapshots. Each rank renders its own images."""
         self.generator.eval()
         ids = self.runtime.local_ids(self.snapshots.ids.numpy(), self.count)
         images = self.generator(model.codes(torch.from_numpy(ids).to(self.runtime.device)))
@@ -104,7 +105,7 @@ class Best:
 
     Args:
         network: the network whose weights are kept.
-        score: gives the score, lower is better. It is called after every epoch, with the model in evaluation mode.
+        score: computes the score of the epoch; lower is better. The model is then in evaluation mode.
     """
 
     def __init__(self, network: nn.Module, score: Callable[[], float]):

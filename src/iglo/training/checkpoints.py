@@ -1,14 +1,14 @@
-"""Checkpoints of a stage. A file is written as a whole and verified when it is read; the last two are kept.
+"""Checkpoints of a DVC stage. Each file is written completely or not at all, and is verified when it is read.
 
-They are in a scratch folder outside the outputs of the stage, because DVC deletes the outputs before it runs a stage.
-The name of the folder is a hash of everything that the run depends on. So a changed value or a changed line of code
-starts a new run.
+The files are in a scratch folder outside the outputs of the stage, because DVC deletes the outputs before it runs a
+stage. The name of the folder has a hash of everything that the run depends on, so a changed value or a changed line of
+code starts a new run. Only one run at a time uses a folder.
 
 The last checkpoint stays after the run, because DVC may be killed before it has recorded the outputs. The next run with
-the same hash then starts from this checkpoint and writes the same outputs. A later run of the stage removes it.
+the same hash then starts from this checkpoint and writes the same outputs. A later run with another hash removes it.
 
-With several ranks, each rank writes its own file: the state that all ranks share, and its own rows of tensors with one
-row per image. A run with another number of ranks can read these files. Only one process at a time uses a folder.
+With several ranks, each rank writes its own file: the state that all ranks share, and its own rows of the tensors with
+a row per image. A run with another number of ranks can read these files.
 """
 
 import glob
@@ -37,18 +37,18 @@ from iglo.files import locks
 from iglo.files.io import whole_file
 from iglo.runtime.device import Runtime
 
-KEPT = 2
-FORMAT = "2"  # version of the files; since 2 they have a checksum
-HASH = re.compile(r"[0-9a-f]{24}")  # what `fingerprint` gives
-FINISHED = "finished"  # this file in a folder says that its run has ended
-HOUR = 3600  # seconds that a finished folder stays at least: DVC may not have recorded its experiment yet
+KEPT = 2  # checkpoints that are kept during a run; an older one is used if the newest is damaged
+FORMAT = "2"  # version of the files; version 2 added the checksum
+HASH = re.compile(r"[0-9a-f]{24}")  # a result of `fingerprint`
+FINISHED = "finished"  # a folder has a file of this name after its run has ended
+HOUR = 3600  # seconds; a finished folder stays for an hour, because DVC may not have recorded its experiment yet
 NAME = re.compile(r"step-(\d+)(?:\.rank-(\d+)-of-(\d+))?\.safetensors")
-ALONE = Runtime(torch.device("cpu"), "fp32")
+ONE_PROCESS = Runtime(torch.device("cpu"), "fp32")
 CHANNELS_LAST = torch.channels_last
 
 
 def fingerprint(values: Any, files: Iterable[str | Path]) -> str:
-    """Hashes params (dataclasses, dicts, scalars) and the content of files and folders, in order."""
+    """Hashes params (dataclasses, dicts, scalars) and the contents of files and folders: 24 hexadecimal digits."""
     digest = hashlib.blake2b(repr(_plain(values)).encode(), digest_size=12)
     for path in map(Path, files):
         members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -61,26 +61,26 @@ def fingerprint(values: Any, files: Iterable[str | Path]) -> str:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run, in order of `step`."""
+    """The folder with the checkpoints of one run."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
     def inside(self, name: str) -> "CheckpointFolder":
-        """A folder inside this one, for one of several trainings of the process that holds this folder."""
+        """Returns a folder inside this one, for one of several stages of training in the same run."""
         return CheckpointFolder(self.path / name)
 
     @contextmanager
     def locked(self, runtime: Runtime | None = None) -> Iterator["CheckpointFolder"]:
-        """Locks the folder for these ranks while the block runs.
+        """Locks the folder for the ranks of this run while the block runs.
 
         If the block ends without error, the last checkpoint stays, and folders of the same stage that were finished
         more than an hour ago are removed. Unfinished folders, and those that another process holds, stay.
 
         Raises:
-            UserError: another process holds the folder, or it cannot be written.
+            UserError: another process holds the folder, or the folder cannot be written.
         """
-        runtime = runtime or ALONE
+        runtime = runtime or ONE_PROCESS
         if not runtime.is_main:
             runtime.barrier()
             yield self
@@ -117,7 +117,7 @@ class CheckpointFolder:
         return lock
 
     def _finish(self) -> None:
-        """Keeps the newest checkpoint of each part, and removes the finished folders of earlier runs."""
+        """Keeps the newest checkpoint of each folder inside, and removes the finished folders of earlier runs."""
         for folder in {path.parent for path in self.path.rglob("step-*.safetensors")}:
             CheckpointFolder(folder)._keep(1)
         (self.path / FINISHED).touch()
@@ -127,18 +127,20 @@ class CheckpointFolder:
                 _remove_if_finished(folder)
 
     def _keep(self, count: int, step: float = math.inf) -> None:
-        """Keeps the newest `count` checkpoints up to `step`; removes all older, later and incomplete ones."""
+        """Keeps the newest `count` complete checkpoints up to `step`, and removes all others."""
         whole = [paths for paths in self._saved() if _is_whole(paths) and _step(paths[0]) <= step]
         kept = {path for paths in whole[:count] for path in paths}
         for path in self.path.glob("step-*.safetensors"):
             if path not in kept:
                 path.unlink()
 
-    def save(self, step: int, state: dict, runtime: Runtime = ALONE, by_image: Collection[str] = ()) -> None:
-        """Writes a nested dict of tensors and JSON values; older checkpoints beyond the last two go.
+    def save(self, step: int, state: dict, runtime: Runtime = ONE_PROCESS, by_image: Collection[str] = ()) -> None:
+        """Writes a checkpoint, and removes all but the last two.
 
         Args:
-            by_image: keys, as `part/key`, of tensors with a row per image; this rank has a block of the rows.
+            state: a nested dict of tensors and JSON values.
+            by_image: keys of tensors with a row per image, such as `model/codes.tables.image.weight`. This rank has
+                only its own rows.
         """
         tensors: dict[str, Tensor] = {}
         skeleton = _strip(state, "", tensors)
@@ -150,10 +152,10 @@ class CheckpointFolder:
         if runtime.is_main:
             self._keep(KEPT, step)
 
-    def load(self, runtime: Runtime = ALONE) -> dict | None:
-        """The newest state that all ranks can read, or None; skips damaged ones.
+    def load(self, runtime: Runtime = ONE_PROCESS) -> dict | None:
+        """Reads the newest checkpoint that all ranks can read; None if there is none.
 
-        If the number of ranks has changed, it is the state of the first rank with the rows of this rank.
+        If the number of ranks has changed, the state is that of the main rank, with the rows of this rank.
         """
         for paths in self._saved():
             state = None
@@ -162,11 +164,11 @@ class CheckpointFolder:
             if runtime.all(state is not None):
                 return state
             if runtime.is_main:
-                warn(f"{paths[0]}: is damaged or incomplete; an older checkpoint is used.")
+                warn(f"{paths[0]}: is damaged or incomplete; an older checkpoint is used, if there is one.")
         return None
 
     def _saved(self) -> list[list[Path]]:
-        """The files of each step, and of each number of ranks, in the order of ranks; the newest step first."""
+        """Lists the checkpoints, the newest first. Each is a list of files, in the order of the ranks."""
         found = defaultdict(list)
         for path in self.path.glob("step-*.safetensors"):
             if match := NAME.fullmatch(path.name):
@@ -176,7 +178,7 @@ class CheckpointFolder:
 
 
 def scratch_root() -> Path:
-    """`.scratch` in the main checkout: DVC names it in DVC_ROOT, also for experiments that run in a copy."""
+    """Returns `.scratch` in the main checkout. DVC_ROOT names that checkout, also in experiments that run in a copy."""
     return Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
 
 
@@ -192,9 +194,9 @@ def _remove_if_finished(folder: Path) -> None:
 
 
 def _read(paths: list[Path], runtime: Runtime) -> dict:
-    """Reads the state of one step: the file of this rank, or the files of another number of ranks."""
+    """Reads one checkpoint: the file of this rank, or all files if another number of ranks has written it."""
     if not _is_whole(paths):
-        raise ValueError("a rank has not written")
+        raise ValueError("the file of a rank is missing")
     own = len(paths) == runtime.ranks
     tensors, about = _verified(paths[runtime.rank if own else 0])
     if not own:
@@ -215,7 +217,7 @@ def _is_whole(paths: list[Path]) -> bool:
 
 
 def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors in a file and its metadata.
+    """Reads the tensors in a file and its metadata.
 
     Raises:
         ValueError: the file has another version, or does not match its checksum.
@@ -223,15 +225,15 @@ def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, "pt") as handle:
         about = handle.metadata() or {}
         if about.get("format") != FORMAT:
-            raise ValueError("of another version")
+            raise ValueError("the file has another version")
         tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no iterator)
     if about.pop("checksum", None) != _checksum(about, tensors):
-        raise ValueError("damaged")
+        raise ValueError("the file is damaged")
     return tensors, about
 
 
 def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """CRC-32 of names, types, shapes and values. It is fast and finds every damaged block."""
+    """Computes the CRC-32 of names, types, shapes and values. It is fast and finds damaged blocks."""
     total = 0
     for name in sorted(about):
         total = zlib.crc32(f"{name}={about[name]}\n".encode(), total)
@@ -243,14 +245,14 @@ def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
 
 
 def _rows(tensors: dict[str, Tensor], by_image: list[str]) -> list[str]:
-    """The keys of the tensors under the keys `by_image`, without scalars."""
+    """Lists the keys of the tensors at or below the keys `by_image`, without scalars."""
     return [key for key in tensors if tensors[key].dim() and any(f"{key}/".startswith(f"/{at}/") for at in by_image)]
 
 
 def _strip(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
-    """Moves every tensor into `tensors` under its path, and leaves the path and the memory order in its place.
+    """Replaces every tensor by its path and its memory order, and moves the tensor into `tensors`.
 
-    The memory order matters: the fused Adam of torch reads weights and moments side by side and ignores their strides.
+    The memory order matters: torch's fused Adam ignores strides, so weights and moments must have the same order.
     """
     if isinstance(value, Tensor):
         tensors[key] = value.detach().cpu().contiguous()
@@ -263,6 +265,7 @@ def _strip(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _fill(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Puts the tensors back into the places from which `_strip` has taken them."""
     if isinstance(value, dict):
         if "tensor" in value:
             tensor = tensors[value["tensor"]]

@@ -1,4 +1,4 @@
-"""The stages that learn the encoder: from the codes, together with the generator, or instead of the codes."""
+"""The stages that train an encoder: on the learned codes, together with the generator, or as an autoencoder."""
 
 import numpy as np
 import torch
@@ -31,8 +31,9 @@ from iglo.training.trainer import StageSpec, Trainer, Validation
 def learn_encoder(trainer: Trainer) -> RunState:
     """Learns an encoder of the learned codes: min over E of Σ λ1·‖E(x) − z_x‖₁ + λ2·‖E(x) − z_x‖₂².
 
-    The generator and the codes are fixed. The same distance is minimised for rendered pairs (G(z'), z'). Held-out
-    images choose the epoch. Afterwards `model.encoder` is set, and the log has the held-out value of every epoch.
+    The generator and the codes are fixed. The same distance is also minimised for rendered pairs (G(z'), z'). The epoch
+    with the smallest distance on held-out images is kept. The stage sets `model.encoder`, and logs the held-out
+    distance of every epoch.
     """
     model, params, runtime = trainer.model, trainer.params, trainer.runtime
     section = params.encoder
@@ -59,18 +60,19 @@ def learn_encoder(trainer: Trainer) -> RunState:
 
 
 def learn_jointly(trainer: Trainer) -> RunState:
-    """Learns E and G together from where they are (Gabbay & Hoshen 2019, section 3.3); the codes stay fixed.
+    """Trains E and G further, together (Gabbay & Hoshen 2019, section 3.3). The codes stay fixed.
 
     min over G and E of Σ ‖G(E(x)), x‖ + keep·Σ ‖G(z_x + ε), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖. The images
-    x of the first term are augmented (mirrored, shifted, brightened); otherwise E and G would overfit the training
-    images. The epoch that reconstructs held-out images best is kept. The start is no candidate, because its G has
-    learned the held-out images. With `encoder.mode: codes` nothing is learned.
+    x of the first term are augmented (mirrored, shifted, brightened); otherwise E and G would overfit. The epoch that
+    reconstructs held-out images best is kept. The start is not a candidate, because its G has learned the held-out
+    images. With `encoder.mode: codes` nothing is trained.
     """
     model, params = trainer.model, trainer.params
     section, codes = params.joint, params.encoder
     if codes.mode == "codes" or not section.epochs:
         return RunState()
     held_out, kept = _split_held_out(len(trainer.images), params)
+    # The source "varied" has the augmented images; its name is in a random stream.
     both = nn.ModuleList([model.generator, model.encoder])
     distance = CodeDistance(codes.l1, codes.l2)
     augment = Augment(section.flip, section.shift, section.gain)
@@ -95,11 +97,12 @@ def learn_jointly(trainer: Trainer) -> RunState:
 def learn_autoencoder(trainer: Trainer, budget: int, penalty: float) -> RunState:
     """Learns a regularised autoencoder: min over G and E of Σ ‖G(E(x)), x‖ + penalty·‖E(x)‖² (Ghosh et al. 2020).
 
-    It is a baseline for GLO: the same generator, with codes from an encoder. Afterwards the codes of the model are
-    E(x).
+    It is a baseline for GLO: the same generator, but an encoder computes the codes. Afterwards E(x) are the codes of
+    the model.
 
     Args:
-        budget: how many images the generator sees, to the nearest epoch.
+        budget: number of images that the generator sees, rounded to whole epochs.
+        penalty: weight of the mean square of the codes.
     """
     model, params, runtime = trainer.model, trainer.params, trainer.runtime
     encoder = initialise(model.config.encoder(params.encoder.width), torch_generator(params.seed, "encoder"))
@@ -113,7 +116,7 @@ def learn_autoencoder(trainer: Trainer, budget: int, penalty: float) -> RunState
         [(1.0, Autoencoding()), (penalty, CodePenalty())],
         {"current": sampler},
         [network_optimizer("adam", both, params.optimizer.generator_rate)],
-        LRSchedule(max(1, round(budget / (sampler.steps * sampler.filled))), params.optimizer.schedule),
+        LRSchedule(max(1, round(budget / (sampler.steps * sampler.size))), params.optimizer.schedule),
         check=Autoencoding(),
         rate_key="optimizer.generator_rate",
     )
@@ -125,17 +128,19 @@ def learn_autoencoder(trainer: Trainer, budget: int, penalty: float) -> RunState
 
 
 def _split_held_out(count: int, params: Params | ClassContentParams) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of the training images that choose the epoch, and of those that the encoder learns from."""
+    """Splits the ids of the training images: those that choose the epoch, and those that the encoder learns from."""
     share = params.encoder.held_out
     order = torch.randperm(count, generator=torch_generator(params.seed, "encoder/held out")).numpy()
     held_out, kept = np.split(order, [max(1, round(share * count))])
     if not len(kept):
-        raise UserError(f"encoder.held_out: must leave at least one of the {count} training images, got {share}.")
+        raise UserError(
+            f"encoder.held_out: must leave at least one of the {count} training images, got {share}; lower it."
+        )
     return held_out, kept
 
 
 def _distance_to_the_mean(codes: torch.Tensor, count: int, distance: CodeDistance, runtime: Runtime) -> float:
-    """Mean distance of `count` codes to their mean. Each rank has its own codes (B, d)."""
+    """Computes the mean distance of all `count` codes to their mean. Each rank has its own codes (B, d)."""
     mean = runtime.all_reduce(codes.sum(0)) / count
     of_own = distance(codes, mean.expand_as(codes)).sum() if len(codes) else codes.new_zeros(())
     return float(runtime.all_reduce(of_own)) / count

@@ -20,7 +20,7 @@ from iglo.training.loop import LRSchedule, RunState
 from iglo.training.optimizers import code_optimizer, network_optimizer
 from iglo.training.trainer import StageSpec, Trainer, images_per_epoch
 
-START_RATE = 1e-3  # of Adam, falling with a cosine
+START_RATE = 1e-3  # learning rate of the encoder in `start_codes`; it falls with a cosine
 
 Terms = list[tuple[float, Reconstruction | Preservation | Continuity]]
 
@@ -52,11 +52,11 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> tuple[G
 
 
 def learn_subset(trainer: Trainer, subset: np.ndarray, round_index: int) -> RunState:
-    """Learns a subset, while the generator keeps the earlier subsets. The first subset has no earlier ones.
+    """Learns the images of one subset while the generator keeps those of the earlier subsets.
 
     min β·Σ_{S_i} ‖G(z_x), x‖ + α·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i; the codes of the earlier subsets S_p
-    are frozen. With `staged.start: encoder` the codes of S_i start where an encoder that has learned the codes of S_p
-    puts them. Plain GLO has no subsets: the subset is recorded and nothing is learned.
+    are frozen. With `staged.start: encoder`, an encoder that was trained on S_p computes the starting codes of S_i. In
+    plain GLO, the stage records the subset and learns nothing.
 
     Args:
         subset: (M,) int64 ids, the images of this round.
@@ -80,11 +80,11 @@ def learn_subset(trainer: Trainer, subset: np.ndarray, round_index: int) -> RunS
 def learn_all(trainer: Trainer, budget: int | None = None) -> RunState:
     """Learns all images: min α·Σ ‖G(z_x), x‖ + β·Σ ‖G(z_x + ε), x‖ over G and all codes, ε ~ N(0, σ²I).
 
-    σ falls from `sigma` to `sigma_end` over the stage. Plain GLO has no noise: min Σ ‖G(z_x), x‖. It sees as many
-    images as the incremental method sees in all its stages.
+    σ changes from `sigma` to `sigma_end` over the stage. Plain GLO has no noise: min Σ ‖G(z_x), x‖. Its generator sees
+    as many images as that of the incremental method sees in all its stages.
 
     Args:
-        budget: how many images the generator sees, to the nearest epoch, instead of the epochs in `params`.
+        budget: number of images that the generator sees, rounded to whole epochs. None: `full.epochs` of `params`.
     """
     params = trainer.params
     terms, sources = _full_objective(np.arange(len(trainer.images)), params, params.method)
@@ -97,13 +97,13 @@ def learn_all(trainer: Trainer, budget: int | None = None) -> RunState:
 
 
 def start_codes(trainer: Trainer, subset: np.ndarray, learned: np.ndarray, name: str) -> None:
-    """Starts the codes of a subset at E(x), where E learns the codes of the images that are learned already.
+    """Sets the codes of a subset to E(x). E is trained on the images that are learned already, and is not kept.
 
-    min over E of Σ ‖E(x) − z_x‖₁ + ‖E(x) − z_x‖₂². E is as wide as the generator and is not kept.
+    min over E of Σ ‖E(x) − z_x‖₁ + ‖E(x) − z_x‖₂². E is as wide as the generator.
 
     Args:
-        subset, learned: (M,), (L,) int64 training ids.
-        name: name of this training.
+        subset, learned: (M,), (L,) int64 ids of the new images and of those that are learned already.
+        name: name of the training of E.
     """
     model, params, runtime = trainer.model, trainer.params, trainer.runtime
     encoder = initialise(model.config.encoder(params.generator.width), torch_generator(params.seed, name))
@@ -126,7 +126,7 @@ def start_codes(trainer: Trainer, subset: np.ndarray, learned: np.ndarray, name:
 
 
 def images_seen_in_all_stages(subset_sizes: Sequence[int], params: Params) -> int:
-    """Images that the generator sees in the incremental method, from the first subset to the end of `full`."""
+    """Counts the images that the generator sees in all stages of the incremental method."""
     ends = np.cumsum(subset_sizes)
     ids = np.arange(ends[-1])
     total = params.full.epochs * images_per_epoch(*_full_objective(ids, params, "incremental"))

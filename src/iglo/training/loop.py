@@ -19,17 +19,17 @@ from iglo.training.batches import Batches
 from iglo.training.callbacks import Callback
 from iglo.training.checkpoints import CheckpointFolder
 
-RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the run that is done → factor of the rates
+RATE_SCHEDULES: dict[str, Callable[[float], float]] = {  # progress in [0, 1] → factor of the learning rates
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1.0 - progress,
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
 }
-LOOK_EVERY = 16  # steps between checks of the losses; each check waits for the device and for the other ranks
+CHECK_EVERY = 16  # steps between checks of the losses; a check waits for the device and for the other ranks
 
 
 @dataclass(frozen=True)
 class LRSchedule:
-    """How long a training runs, and how its learning rates fall meanwhile.
+    """The number of epochs of a training, and how its learning rates fall.
 
     Attributes:
         shape: constant, linear or cosine.
@@ -39,19 +39,19 @@ class LRSchedule:
     shape: str = "constant"
 
     def factor(self, progress: float) -> float:
-        """The factor of the learning rates when the share `progress` of the training is done, in [0, 1]."""
+        """Computes the factor of the learning rates at `progress`, the elapsed share of the training in [0, 1]."""
         return RATE_SCHEDULES[self.shape](progress)
 
 
 @dataclass
 class RunState:
-    """How far a training has come.
+    """How far a training has come, and its log.
 
     Attributes:
-        images_seen: images that went through the network, forward and backward.
+        images_seen: images that went through the network, forward and backward; repeated images count again.
         earlier_seconds: time that earlier processes spent on this training.
         rows: the log, one row per epoch. It has no times, so that it is the same in every run.
-        sums: of each term, since the start of the epoch.
+        sums: the sum of each term since the start of the epoch.
     """
 
     step: int = 0
@@ -76,26 +76,26 @@ def fit(
     callbacks: Sequence[Callback] = (),
     checkpoints: CheckpointFolder | None = None,
 ) -> RunState:
-    """Minimises the objective. A run that resumes from a checkpoint ends with the same bits as an unbroken run.
+    """Minimises the objective. A training that resumes from a checkpoint ends with the same bits as an unbroken one.
 
-    With several ranks, the ranks share each batch, and the gradient of a weight is that of the whole batch. Each rank
-    keeps the rows of its codes and their optimizer's state. Batch norm normalises over each rank's own share; its
-    running statistics are those of the main rank.
+    Several ranks share each batch, and the gradient of a weight is that of the whole batch. Each rank keeps its own
+    rows of the codes, and the state of their optimizer. Batch norm normalises over the share of each rank; its running
+    statistics are those of the main rank.
 
     Args:
         optimizers: all of them step after every batch.
         schedule: the number of epochs, and the factor of the learning rates.
-        checkpoints: the state is saved there every IGLO_CHECKPOINT_SECONDS (default 60) and at the end.
+        checkpoints: where the state is saved, every IGLO_CHECKPOINT_SECONDS (default 60) and at the end.
 
     Raises:
         UserError: a loss, a weight or a statistic of batch norm is no longer finite.
     """
     runtime, state = batches.runtime, RunState()
-    rates = [group["lr"] for group in _groups(optimizers)]  # a resume overwrites them with the rates of its step
-    run = _Run(batches.name, model, state, optimizers, callbacks, checkpoints, runtime)
+    rates = [group["lr"] for group in _groups(optimizers)]  # read first, because a resume overwrites them
+    saver = _Saver(batches.name, model, state, optimizers, callbacks, checkpoints, runtime)
     total = schedule.epochs * batches.steps
-    run.resume(total)
-    log = _Log(objective.weights, run, batches.steps)
+    saver.resume(total)
+    log = _Log(objective.weights, saver, batches.steps)
     shared = [weights for group in _groups(optimizers) for weights in group["params"] if not by_image(weights)]
     statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     loss_of = runtime.with_summed_gradients(partial(objective, model), shared)
@@ -117,20 +117,20 @@ def fit(
             log.add(terms)
             if state.step % batches.steps == 0:
                 log.end_epoch()
-                run.check(model)
+                saver.check(model)
                 for callback in callbacks:
                     callback.after_epoch(model, state.step // batches.steps)
-            if run.is_due(state.step):
-                log.look()
-                run.save(model)
-            shown.set_postfix_str(f"epoch {log.epoch}/{schedule.epochs}{log.told}", refresh=False)
+            if saver.is_due(state.step):
+                log.check()
+                saver.save(model)
+            shown.set_postfix_str(f"epoch {log.epoch}/{schedule.epochs}{log.loss_text}", refresh=False)
             shown.update()
-    run.save(model)
+    saver.save(model)
     return state
 
 
 def by_image(weights: Tensor) -> bool:
-    """Whether a parameter has a row per training image. Each rank then holds its own rows."""
+    """Tells whether a parameter has a row per training image. Each rank then holds its own rows."""
     return getattr(weights, "by_image", False)
 
 
@@ -141,14 +141,15 @@ def require_finite(model: nn.Module, name: str, runtime: Runtime) -> None:
         name: name of the training that has just ended.
     """
     if not runtime.all(_finite(model)):
-        raise lost(name, "the weights are no longer finite at its end")
+        raise not_finite_error(name, "the weights are no longer finite at its end")
 
 
-def lost(name: str, what: str, kept: bool = False) -> UserError:
-    """The error of a training whose loss or weights are no longer finite.
+def not_finite_error(name: str, what: str, kept: bool = False) -> UserError:
+    """Makes the error of a training whose loss or weights are no longer finite.
 
     Args:
-        kept: whether it has a checkpoint.
+        what: says what is not finite, and when.
+        kept: whether the training has a checkpoint.
     """
     checkpoint = "; the last good checkpoint is kept" if kept else ""
     return UserError(f"{name}: {what}; try a lower learning rate or precision: fp32{checkpoint}.")
@@ -159,10 +160,11 @@ def _finite(model: nn.Module) -> bool:
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())  # waits for a GPU only once
 
 
-class _Run:
-    """What a checkpoint of the training holds, and when the next one is due.
+class _Saver:
+    """Saves checkpoints of a training and resumes from them.
 
     Attributes:
+        parts: what a checkpoint holds.
         kept: whether there is a checkpoint.
     """
 
@@ -185,7 +187,7 @@ class _Run:
         self.kept = False
 
     def resume(self, total: int) -> None:
-        """Goes on from the newest checkpoint, if there is one, towards `total` steps."""
+        """Loads the newest checkpoint, if there is one. `total` is the number of steps of the training."""
         if self.checkpoints is not None and (saved := self.checkpoints.load(self.runtime)):
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
@@ -194,20 +196,20 @@ class _Run:
             say(f"{self.name}: goes on after step {self.state.step} of {total}")
 
     def check(self, model: nn.Module) -> None:
-        """Raises UserError if the weights are no longer finite. The losses do not show this for the last step."""
+        """Raises UserError if a weight is not finite. The losses do not show the result of the last step."""
         if not self.runtime.all(_finite(model)):
-            raise self.lost(f"the weights are no longer finite after step {self.state.step}")
+            raise self.not_finite_error(f"the weights are no longer finite after step {self.state.step}")
 
-    def lost(self, what: str) -> UserError:
-        return lost(self.name, what, self.kept)
+    def not_finite_error(self, what: str) -> UserError:
+        return not_finite_error(self.name, what, self.kept)
 
     def is_due(self, step: int) -> bool:
-        if self.checkpoints is None or (self.runtime.ranks > 1 and step % LOOK_EVERY):
+        if self.checkpoints is None or (self.runtime.ranks > 1 and step % CHECK_EVERY):
             return False
         return bool(self.runtime.broadcast_int(time.perf_counter() - self.saved >= self.every))
 
     def save(self, model: nn.Module) -> None:
-        """Saves the state, unless a weight is not finite; then the next check of the losses raises the error."""
+        """Saves the state if all weights are finite. If not, the next check raises the error."""
         if self.checkpoints is None or not self.runtime.all(_finite(model)):
             return
         saved = {name: part.state_dict() for name, part in self.parts.items()}
@@ -217,7 +219,7 @@ class _Run:
 
 
 def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> set[str]:
-    """Keys in the state of a training of tensors with a row per image: codes, and the state of their optimizers."""
+    """Lists the keys of tensors with a row per image in a checkpoint: codes, and the state of their optimizers."""
     keys = {f"model/{name}" for name, weights in model.named_parameters() if by_image(weights)}
     for name, optimizer in optimizers.items():
         weights = [weights for group in optimizer.param_groups for weights in group["params"]]
@@ -226,24 +228,26 @@ def _keys_by_image(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer
 
 
 class _Log:
-    """Averages the terms over each epoch. Every few steps it checks them, and raises an error if one is not finite.
+    """Averages the terms over each epoch. Every few steps it checks that they are finite.
 
     Attributes:
-        told: the loss at the last check, as text for the progress bar.
+        pending: the values of the terms since the last check.
+        loss_text: the mean loss before the last check, for the progress bar.
     """
 
-    def __init__(self, weights: Mapping[str, float], run: _Run, steps: int):
-        self.weights, self.run, self.steps = weights, run, steps
-        self.state, self.runtime = run.state, run.runtime
+    def __init__(self, weights: Mapping[str, float], saver: _Saver, steps: int):
+        self.weights, self.saver, self.steps = weights, saver, steps
+        self.state, self.runtime = saver.state, saver.runtime
         self.pending: list[Tensor] = []
-        self.told = ""
+        self.loss_text = ""
 
     def add(self, terms: dict[str, Tensor]) -> None:
         self.pending.append(torch.stack([terms[name] for name in self.weights]))
-        if len(self.pending) == LOOK_EVERY:
-            self.look()
+        if len(self.pending) == CHECK_EVERY:
+            self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
+        """Adds the pending values to the sums. Raises UserError if one is not finite."""
         if not self.pending:
             return
         values = self.runtime.all_reduce(torch.stack(self.pending).double().cpu())
@@ -251,15 +255,15 @@ class _Log:
         if not values.isfinite().all():
             step, term = (~values.isfinite()).nonzero()[0].tolist()
             step += self.state.step - len(values) + 1
-            raise self.run.lost(f"the {list(self.weights)[term]} loss is no longer finite at step {step}")
+            raise self.saver.not_finite_error(f"the {list(self.weights)[term]} loss is no longer finite at step {step}")
         sums = dict(zip(self.weights, values.sum(0).tolist(), strict=True))
         for name, value in sums.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + value
-        self.told = f", loss {self._weighted(sums) / len(values):.4g}"
+        self.loss_text = f", loss {self._weighted(sums) / len(values):.4g}"
 
     def end_epoch(self) -> None:
-        """Adds a row to the log: the terms, and `loss`, their weighted sum."""
-        self.look()
+        """Adds a row to the log: the mean of each term, and `loss`, their weighted sum."""
+        self.check()
         means = {name: value / self.steps for name, value in self.state.sums.items()}
         row = {"epoch": self.state.step // self.steps, "images_seen": self.state.images_seen}
         self.state.rows.append({**row, "loss": self._weighted(means), **means})

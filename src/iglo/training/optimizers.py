@@ -1,7 +1,4 @@
-"""The optimizers of networks and of codes.
-
-An optimizer of codes projects the codes that it has moved by the geometry of their table.
-"""
+"""The optimizers of networks and of codes. After a step, an optimizer of codes projects them by their geometry."""
 
 from collections.abc import Sequence
 
@@ -12,7 +9,7 @@ from iglo.models.codes import CodeTable
 
 
 class RowOptimizer(torch.optim.Optimizer):
-    """Base of optimizers that move only the rows of the batch, and then project them by the geometry of the table."""
+    """Base of optimizers that move only the rows of the batch, and then project these rows."""
 
     def __init__(self, tables: Sequence[CodeTable], defaults: dict):
         super().__init__([{"params": [table.weight]} for table in tables], defaults)
@@ -30,16 +27,17 @@ class RowOptimizer(torch.optim.Optimizer):
         """Computes what to subtract from codes[rows], (R, d).
 
         Args:
-            rows: (R,) a row may occur twice, then with the same gradient.
+            rows: (R,) int64. A row may occur twice, then with the same gradient.
             gradient: (R, d) the gradient of codes[rows].
+            group: the options of the optimizer, such as `lr`.
         """
         raise NotImplementedError
 
 
 def _row_sums(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Reads a sparse gradient: its rows, (R,), and the whole gradient of each row, (R, d).
+    """Reads a sparse gradient: its rows (R,), and the gradient of each row, (R, d).
 
-    A row may occur twice; both places then have the sum. `coalesce` would give each row once, but it waits for the GPU.
+    If a row occurs twice, both entries have the sum. (`coalesce` returns each row once, but it waits for the GPU.)
     """
     rows, values = gradient._indices()[0], gradient._values()
     slots = torch.searchsorted(rows.sort().values, rows)  # equal rows have the same slot
@@ -49,9 +47,9 @@ def _row_sums(gradient: Tensor) -> tuple[Tensor, Tensor]:
 class RowAdam(RowOptimizer):
     """Adam (Kingma & Ba 2015) on the rows of the batch. Each row has its own step count.
 
-    A dense Adam would also move the rows of images outside the batch, along old momenta. torch's SparseAdam does not,
-    but it corrects the bias by one step count for all rows. A row that comes late for the first time would then make a
-    step that is about three times too long.
+    A dense Adam would also move the rows outside the batch, along old momenta. torch's SparseAdam does not move them,
+    but it corrects the bias with one step count for all rows. The first step of a row that first occurs late in the
+    training would then be about three times too long.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from iglo.runtime.device import Runtime
 from iglo.training.batches import Batches, IdSampler, Targets
 from iglo.training.callbacks import EMA, Best, Callback, MakeCallback, SnapshotCallback
 from iglo.training.checkpoints import CheckpointFolder
-from iglo.training.loop import LRSchedule, RunState, fit, lost, require_finite
+from iglo.training.loop import LRSchedule, RunState, fit, not_finite_error, require_finite
 from iglo.training.sanity import warn_of_useless_images
 
 VALIDATION_BATCH = 256
@@ -30,12 +30,12 @@ VALIDATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out training images that choose the epoch.
+    """Held-out training images. The epoch with the best score on them is kept.
 
     Attributes:
         term: the mean of this term over the held-out images is the score; lower is better.
         ids: (V,) int64 ids of the held-out images.
-        network: what gets the weights of the best epoch.
+        network: the network that gets the weights of the best epoch.
     """
 
     term: RenderedTerm | DirectTerm
@@ -48,20 +48,20 @@ class StageSpec:
     """A stage of training, as data.
 
     Attributes:
-        name: name in the progress bar, messages, the log and the snapshots.
+        name: name in the progress bar, in messages, in the log and in the snapshots.
         terms: (weight, term) pairs of the objective; a term of weight 0 is left out.
-        sources: the ids that fill each sub-batch, by the name under which terms read it.
+        sources: the ids that fill each sub-batch. The keys are the `source` of the terms.
         optimizers: all of them step after every batch.
         schedule: the number of epochs, and the factor of the learning rates.
         reshuffle: False keeps the order of the first epoch.
-        ema: decay of the moving average of the generator's weights, which the stage ends with. Its batch-norm
-            statistics are computed anew on the codes. None: no average.
-        snapshots: whether to draw the images of the history's snapshots.
-        logged: whether the history's log gets the rows of this stage.
-        validation: chooses the epoch; None: the last one.
-        check: the stage warns if the images of this term's codes are useless; None: no check.
+        ema: decay of the EMA of the generator's weights, in [0, 1). At the end, the generator gets the average, and its
+            batch-norm statistics are computed anew on the codes. None: no EMA.
+        snapshots: whether to add to the snapshots of the history.
+        logged: whether to add the rows of this stage to the log of the history.
+        validation: chooses the epoch; None: the last epoch.
+        check: warns if the renders of this term's codes are useless; None: no check.
         rate_key: key of the learning rate in params.yaml, for that warning.
-        stream: names the random streams; empty: the name of the stage.
+        stream: name of the random streams; empty: the name of the stage.
     """
 
     name: str
@@ -80,7 +80,7 @@ class StageSpec:
 
     @property
     def ids(self) -> np.ndarray:
-        """(M,) the training images that the stage uses, in order."""
+        """(M,) int64, the sorted ids of all training images that the stage uses."""
         ids = [sampler.ids for sampler in self.sources.values()]
         return np.unique(np.concatenate([*ids, *([self.validation.ids] if self.validation else [])]))
 
@@ -96,9 +96,9 @@ class StageSpec:
 
 
 def images_per_epoch(terms: Sequence[tuple[float, RenderedTerm | DirectTerm]], sources: Mapping[str, IdSampler]) -> int:
-    """Images that the generator renders in an epoch: the rendered terms times the size of their sub-batches."""
+    """Counts the images that the generator renders in an epoch: for each rendered term, its sub-batch at every step."""
     steps = max(sampler.steps for sampler in sources.values())
-    return steps * sum(sources[term.source].filled for weight, term in terms if weight and hasattr(term, "codes"))
+    return steps * sum(sources[term.source].size for weight, term in terms if weight and hasattr(term, "codes"))
 
 
 class Trainer:
@@ -108,10 +108,10 @@ class Trainer:
         model: a GLOModel, or another network that the terms of the stages know.
         images: (N, H, W, C) uint8, the training images.
         history: receives log rows and snapshots; None: they are not kept.
-        params: of the run: the seed, the distance and the memory for its cache are used.
-        checkpoints: where a stage saves its state; None: nowhere.
-        make_callback: makes one more callback for each stage, from the generator that renders (the moving average, if
-            there is one) and the images seen in an epoch.
+        params: the seed and the section `loss` are used.
+        checkpoints: where a stage saves its state; None: it is not saved.
+        make_callback: makes one more callback for each stage, from the generator that renders (the EMA, if there is
+            one) and the number of images that it renders in an epoch.
     """
 
     def __init__(
@@ -130,11 +130,11 @@ class Trainer:
 
     @cached_property
     def distance(self) -> Distance:
-        """The distance between images that the params name. It is made when the first stage needs it."""
+        """The distance between images that the params name. It is made when a stage first needs it."""
         return make_distance(self.params, self.runtime)
 
     def inside(self, folder: str) -> "Trainer":
-        """This trainer with its checkpoints in a folder inside its own."""
+        """Returns this trainer with its checkpoints in a folder inside its own."""
         inner = copy.copy(self)
         inner.checkpoints = self.checkpoints and self.checkpoints.inside(folder)
         return inner
@@ -215,14 +215,14 @@ def _restore_best(name: str, state: RunState, best: Best) -> None:
     """Restores the best epoch, and adds the score of every epoch to its row of the log."""
     for row, score in zip(state.rows, best.scores, strict=True):
         if not math.isfinite(score):
-            raise lost(name, f"the loss on held-out images is no longer finite in epoch {row['epoch']}")
+            raise not_finite_error(name, f"the loss on held-out images is no longer finite in epoch {row['epoch']}")
         row["held_out"] = score
     best.restore()
 
 
 @torch.no_grad()
 def _mean_loss(objective: Objective, model: nn.Module, targets: Targets, ids: np.ndarray) -> float:
-    """The mean of the objective over the images `ids`. Each rank computes it for its own images."""
+    """Computes the mean of the objective over the images `ids` of all ranks. Each rank computes its own images."""
     runtime = targets.runtime
     pieces = torch.from_numpy(runtime.local_ids(ids, len(targets.images))).split(VALIDATION_BATCH)
     losses = [
