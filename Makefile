@@ -22,7 +22,7 @@ test: $(VENV)/installed  ## run the tests, on all cores
 	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 KERNELS ?= Haswell
-bits: $(VENV)/installed  ## run the tests of equal bits, with other kernels of BLAS
+bits: $(VENV)/installed  ## run the tests that compare results bit by bit, with other kernels of BLAS
 	for kernel in $(KERNELS); do OPENBLAS_CORETYPE=$$kernel python -m pytest -m bits || exit; done
 
 check: $(VENV)/installed  ## check lint, formatting, every dvc.yaml, the drawings, and the links of the site
@@ -50,10 +50,10 @@ lock: $(VENV)/installed  ## write constraints.txt: the newest versions that pypr
 experiments: $(VENV)/installed  ## print a table of the experiments: what each changed, and its numbers
 	@python -m tools.experiments
 
-compare: $(VENV)/installed  ## train all ways to learn with several seeds, and write comparison/report.md; about three hours
+compare: $(VENV)/installed  ## train all methods with several seeds, and write comparison/report.md; about three hours
 	cd comparison && dvc repro
 
-bench: $(VENV)/installed  ## measure how fast a training step is, beside a plain one
+bench: $(VENV)/installed  ## compare the speed of a training step with that of a plain step
 	python benchmarks/step.py
 
 clean:  ## remove what the pipeline made; your images and DVC's cache stay

@@ -109,7 +109,7 @@ def seconds_table(rows: Sequence[Row]) -> str:
     for stage, (x, y) in series(rows, "cpu_seconds").items():
         last = slope(x[-2:], y[-2:])
         lines.append([stage, *(f"{value:.2f}" for value in y), f"{slope(x, y):.2f}", _flagged(last, TARGET)])
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def memory_table(rows: Sequence[Row]) -> str:
@@ -119,7 +119,7 @@ def memory_table(rows: Sequence[Row]) -> str:
     for stage, (x, y) in series(rows, "peak_mib").items():
         pairs = [f"{whole:.0f} ({own:.0f})" for whole, own in zip(y, private[stage][1], strict=True)]
         lines.append([stage, *pairs, f"{slope(x, y):.2f}", f"{slope(x[-2:], y[-2:]):.2f}"])
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def hours_table(rows: Sequence[Row]) -> str:
@@ -129,7 +129,7 @@ def hours_table(rows: Sequence[Row]) -> str:
     rates["together"] = sum(rates.values())
     heads = ["stage", f"s per 1,000 images at {largest:,}", *(f"hours, {count:,}" for count in LARGE_RUNS)]
     lines = [[s, f"{1000 * r:.2f}", *(f"{r * n / 3600:,.1f}" for n in LARGE_RUNS)] for s, r in rates.items()]
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def ceiling_table(rows: Sequence[Row]) -> str:
@@ -145,7 +145,7 @@ def ceiling_table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    return f"{rows[0].images:,} images.\n\n" + markdown(heads, lines)
+    return f"{rows[0].images:,} images.\n\n" + markdown_table(heads, lines)
 
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
@@ -163,7 +163,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         figures.save_stacked(path, [np.asarray(Image.open(file).convert("RGB")) for file in files])
 
 
-def markdown(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     rule = ["---", *["---:"] * (len(heads) - 1)]
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in (heads, rule, *lines))
 
@@ -236,7 +236,7 @@ class Plan:
             ),
         ]
         heads = ["", "formula", *(f"{count:,} images" for count in LARGE_RUNS)]
-        table = markdown(heads, [[name, formula, *map(value, LARGE_RUNS)] for name, formula, value in lines])
+        table = markdown_table(heads, [[name, formula, *map(value, LARGE_RUNS)] for name, formula, value in lines])
         return f"{self._assumed(weights)}\n\n{table}"
 
     def _assumed(self, weights: int) -> str:

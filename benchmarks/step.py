@@ -143,15 +143,15 @@ class Library:
 def median_seconds(functions: Sequence[Callable[[], None]], rounds: int, times: int = 1) -> list[float]:
     """Returns the median seconds of each of several functions, which are called in turn, `times` times each.
 
-    In turn, so that a change of the machine's speed affects all of them.
+    They take turns, so that a change of the machine's speed affects all of them.
     """
     seconds: list[list[float]] = [[] for _ in functions]
     for round_ in range(rounds + 2):
-        for done, kept in zip(functions, seconds, strict=True):
+        for function, kept in zip(functions, seconds, strict=True):
             synchronize()
             started = time.perf_counter()
             for _ in range(times):
-                done()
+                function()
             synchronize()
             if round_ >= 2:
                 kept.append((time.perf_counter() - started) / times)
@@ -205,7 +205,7 @@ def main() -> None:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{where}, torch {torch.__version__}; {gflop:.1f} GFLOP an image; bf16 product: {peak / 1e12:.2f} TFLOP/s")
 
-    # many combinations in one process: each one compiles its network again
+    # each combination compiles its network again
     torch._dynamo.config.recompile_limit = 1000
     variants = [Variant(*each) for each in product(arguments.precision, arguments.batch, arguments.how)]
     trainings = [Library(images, variant) for variant in variants]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from iglo.data.prepare import write_store
 from iglo.data.sources import open_source
 from iglo.params.pipeline import Params
-from iglo.params.reading import check_counted
+from iglo.params.reading import check_image_count
 from stages.common import stage
 
 
@@ -13,9 +13,9 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Decodes, crops and splits the images, and writes them into one folder of arrays."""
     source = open_source(params.data, arguments.raw)
-    check_counted(arguments.params, len(source.names))
+    check_image_count(arguments.params, len(source.names))
     count = write_store(source, params.data, params.seed, arguments.out)
-    check_counted(arguments.params, count)  # again, because unreadable images may have been left out
+    check_image_count(arguments.params, count)  # again, because unreadable images may have been left out
     return count
 
 

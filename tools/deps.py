@@ -37,12 +37,12 @@ def with_modules(text: str, folder: Path) -> str:
 
 
 def _in_order(code: frozenset[str]) -> list[str]:
-    """Sorted: first the stages, then the library."""
+    """Sorts the paths: first the stages, then the library."""
     return sorted(code, key=lambda path: (path.startswith("src/"), path))
 
 
 def _written(indent: str, data: list[str], code: list[str]) -> str:
-    """The lines of a list."""
+    """Returns the lines of a list."""
     options = {"width": WIDTH, "subsequent_indent": f"{indent}  ", "break_long_words": False, "break_on_hyphens": False}
     first = fill(", ".join([f"{indent}deps: [{data[0]}", *data[1:], ""]).rstrip(), **options)
     return first + "\n" + fill(", ".join(code) + "]", initial_indent=f"{indent}  ", **options)

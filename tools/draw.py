@@ -21,21 +21,21 @@ Graph = dict[str, set[str]]  # stage → stages that it needs
 
 
 def graph(stages: dict[str, dict]) -> tuple[Graph, set[tuple[str, str]]]:
-    """The stages that each stage needs; and pairs (maker, user) in which a later item of a list needs the maker."""
+    """Returns the stages that each stage needs, and pairs (maker, user): the next item of the list needs the maker."""
     makers: dict[str, set[str]] = defaultdict(set)
     for name, stage in stages.items():
         for path in _outs(stage):
             makers[_place(path)].add(name)
     order = list(stages)
     needs: Graph = {name: set() for name in stages}
-    again = set()
+    next_item = set()
     for name, stage in stages.items():
         for maker in set().union(*(makers.get(_place(path), set()) for path in _body(stage).get("deps", []))):
             if order.index(maker) < order.index(name):
                 needs[name].add(maker)
             else:
-                again.add((maker, name))
-    return reduced(needs), again
+                next_item.add((maker, name))
+    return reduced(needs), next_item
 
 
 def _body(stage: dict) -> dict:
@@ -43,19 +43,19 @@ def _body(stage: dict) -> dict:
 
 
 def _outs(stage: dict) -> list[str]:
-    """Paths of the outputs of a stage, without times."""
+    """Returns the paths of the outputs of a stage, without times."""
     entries = [entry for key in ("outs", "metrics", "plots") for entry in _body(stage).get(key, [])]
     paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
     return [path for path in paths if not path.startswith("reports/timing")]
 
 
 def _place(path: str) -> str:
-    """A path without the item of a list: models/staged/0 and models/staged/${item.id} are both models/staged."""
+    """Returns a path without the item of a list: models/staged/0 and models/staged/${item.id} are models/staged."""
     return re.sub(r"/(\$\{[^}]*\}|\d+)$", "", path)
 
 
 def reduced(needs: Graph) -> Graph:
-    """The graph without needs that follow from others: if a needs b and b needs c, a → c is left out."""
+    """Returns the graph without needs that follow from others: if a needs b and b needs c, a → c is left out."""
 
     def reached(name: str) -> set[str]:
         return needs[name].union(*(reached(inner) for inner in needs[name]))
@@ -67,8 +67,8 @@ def reduced(needs: Graph) -> Graph:
 
 
 def picture(stages: dict[str, dict]) -> str:
-    """The picture as SVG."""
-    needs, again = graph(stages)
+    """Returns the picture as SVG."""
+    needs, next_item = graph(stages)
     layers: dict[str, int] = {}
     for name in stages:  # a stage is listed after the stages that it needs
         layers[name] = max((layers[each] + 1 for each in needs[name]), default=0)
@@ -78,12 +78,12 @@ def picture(stages: dict[str, dict]) -> str:
     height = max(y for _, y in places.values()) + HEIGHT + 10
     parts = [_box(name, stages[name], *places[name]) for name in stages]
     parts += [_arrow(places[maker], places[name]) for name in stages for maker in sorted(needs[name])]
-    parts += [_way_back(places[maker], places[name]) for maker, name in sorted(again)]
-    return frame(width, height, parts)
+    parts += [_way_back(places[maker], places[name]) for maker, name in sorted(next_item)]
+    return svg(width, height, parts)
 
 
-def frame(width: int, height: int, parts: list[str]) -> str:
-    """SVG parts on white, with the tip of the arrows."""
+def svg(width: int, height: int, parts: list[str]) -> str:
+    """Returns an SVG of the parts on white; it defines the tip of the arrows."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="15">\n'
@@ -107,7 +107,7 @@ def _box(name: str, stage: dict, x: int, y: int) -> str:
 
 
 def _shortened(paths: list[str]) -> list[str]:
-    """The paths, with a folder in place of several files in it."""
+    """Returns the paths, with a folder in place of several files in it."""
     folders = [path.rpartition("/")[0] if "." in path else "" for path in paths]
     short = [
         folder if folder and folders.count(folder) > 1 else path for path, folder in zip(paths, folders, strict=True)
@@ -116,14 +116,14 @@ def _shortened(paths: list[str]) -> list[str]:
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
-    """An arrow straight down from the first box, and then across to the second box."""
+    """Returns an arrow straight down from the first box, and then across to the second box."""
     (x, y), (to_x, to_y) = start, end
     points = [(x + WIDTH // 2, y + HEIGHT), (x + WIDTH // 2, to_y - DOWN), (to_x + WIDTH // 2, to_y)]
     return line(" L".join(f"{a} {b}" for a, b in dict.fromkeys(points)))
 
 
 def _way_back(start: tuple[int, int], end: tuple[int, int]) -> str:
-    """A dashed curve at the left, from a box up to itself or an earlier one: the next round."""
+    """Returns a dashed curve at the left, from a box up to itself or an earlier one: the next round."""
     (x, y), (to_x, to_y) = start, end
     low, high = y + HEIGHT * 3 // 4, to_y + HEIGHT // 4
     return line(f"{x} {low} C{x - 40} {low} {to_x - 40} {high} {to_x} {high}", ' stroke-dasharray="4 3"')

@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
 
 def rows(shown: list[dict]) -> list[Row]:
-    """The rows in the output of `dvc exp show --json`: the workspace, then each commit and its experiments."""
+    """Returns the rows in the output of `dvc exp show --json`: the workspace, then each commit and its experiments."""
     found = []
     for commit in shown:
         found.append(_row(commit.get("name") or commit["rev"], commit))
@@ -62,14 +62,14 @@ def _row(name: str, state: dict) -> Row:
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Every leaf of nested dicts by its dotted key."""
+    """Returns every leaf of nested dicts by its dotted key."""
     if not isinstance(value, dict):
         return {key: value}
     return {k: v for name, inner in value.items() for k, v in _flat(inner, f"{key}.{name}".lstrip(".")).items()}
 
 
 def table(found: list[Row], width: int = WIDTH) -> str:
-    """The text of the table: names, params that differ between the rows, then as many numbers as fit into `width`."""
+    """Returns the table: names, params that differ between rows, then as many numbers as fit into `width`."""
     keys = {key: None for row in found for key in row.params}
     changed = [key for key in keys if len({repr(row.params.get(key)) for row in found if row.params}) > 1]
     columns = [Column("", ["experiment"], [row.name for row in found])]
@@ -96,13 +96,13 @@ def _number(row: Row, pattern: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value of params in at most 16 characters."""
+    """Returns a value of params in at most 16 characters."""
     text = "-" if value is None else str(value)
     return text if len(text) <= 16 else f"{text[:15]}…"
 
 
 def _lines(columns: list[Column]) -> list[str]:
-    """Lines of the table: the sections above their columns, the headings, and the rows."""
+    """Returns the lines of the table: the sections above their columns, the headings, and the rows."""
     widths = [column.width for column in columns]
     sections, place = [], 0
     for section, group in groupby(columns, key=lambda column: column.section):
@@ -124,10 +124,10 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader such as `head` may stop early
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
-    print(table(rows(json.loads(done.stdout))))
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        sys.exit(result.returncode)
+    print(table(rows(json.loads(result.stdout))))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @cache
 def imports(path: Path) -> frozenset[Path]:
-    """Files of this project that a Python file imports, anywhere in it."""
+    """Returns the files of this project that a Python file imports, anywhere in it."""
     names = imported_names(path.read_text(encoding="utf-8"))
     return frozenset(file for name in names if (file := module_file(name)))
 
 
 def imported_names(code: str) -> set[str]:
-    """Dotted names that code imports, anywhere in it; `from a import b` gives a and a.b, which may be a module."""
+    """Returns the dotted names that code imports anywhere. `from a import b` gives a and a.b, which may be a module."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
@@ -27,7 +27,7 @@ def imported_names(code: str) -> set[str]:
 
 
 def module_file(name: str) -> Path | None:
-    """The file of a module or package of this project, by its dotted name; None for all others."""
+    """Returns the file of a module or package of this project, by its dotted name; None for all others."""
     base = ROOT / ("src" if name.startswith("iglo") else "") / name.replace(".", "/")
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():
@@ -52,6 +52,6 @@ def code_of(module: str) -> frozenset[str]:
 
 
 def has_code(text: str) -> bool:
-    """Whether a Python file holds more than a docstring."""
+    """Returns whether a Python file holds more than a docstring."""
     module = ast.parse(text)
     return len(module.body) > (ast.get_docstring(module) is not None)

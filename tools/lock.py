@@ -7,7 +7,7 @@
 
 - A package that needs a newer Python than iglo does is bound only there, by a marker. An older Python takes what pip
   finds.
-- What belongs to one platform (CUDA) is left out.
+- Packages for one platform (CUDA) are left out.
 - The local part of a version is left out: torch==2.14.1 allows 2.14.1+cpu.
 """
 
@@ -29,7 +29,7 @@ HEADER = """\
 
 
 def line(name: str, version: str, python: str | None) -> str:
-    """A line of the file: name==version, with a marker if the version does not exist for every Python that iglo allows.
+    """Returns a line: name==version, with a marker if that version does not exist for every Python that iglo allows.
 
     Args:
         python: the versions of Python that the package asks for.

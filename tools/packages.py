@@ -9,18 +9,18 @@ import sys
 from html import escape
 from pathlib import Path
 
-from tools.draw import Graph, frame, line, reduced, write_or_check
+from tools.draw import Graph, line, reduced, svg, write_or_check
 from tools.imports import ROOT, imports
 
 LIBRARY = ROOT / "src" / "iglo"
 PICTURE = ROOT / "docs" / "packages.svg"
 TOP = "top level"  # the modules that lie beside the packages
 WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 250, 58, 46, 44, 16  # px: size of boxes, space between them, and margin
-LETTERS = 40  # of a line of small text in a box
+LETTERS = 40  # most letters in a line of small text in a box
 
 
 def graph() -> Graph:
-    """The packages that each package imports. `iglo` itself and `__main__` are left out: they only lead to others."""
+    """Returns the packages that each package imports, without `iglo` and `__main__`, which only lead to others."""
     needs: Graph = {}
     for path in sorted(LIBRARY.rglob("*.py")):
         if path.relative_to(LIBRARY).as_posix() not in ("__init__.py", "__main__.py"):
@@ -33,13 +33,13 @@ def graph() -> Graph:
 
 
 def package_of(path: Path) -> str:
-    """The package of a module's file."""
+    """Returns the package of a module's file."""
     parts = path.relative_to(LIBRARY).parts
     return parts[0] if len(parts) > 1 else TOP
 
 
 def picture(needs: Graph) -> str:
-    """The picture as SVG: what nothing imports is at the top, what imports nothing at the bottom."""
+    """Returns the picture as SVG. A package is above the packages that it imports."""
     direct = reduced(needs)
     layers = {name: depth(name, direct) for name in direct}
     rows = [sorted(name for name in direct if layers[name] == layer) for layer in range(max(layers.values()), -1, -1)]
@@ -51,16 +51,16 @@ def picture(needs: Graph) -> str:
             places[name] = left + column * (WIDTH + ACROSS), MARGIN + index * (HEIGHT + DOWN)
     height = 2 * MARGIN + len(rows) * (HEIGHT + DOWN) - DOWN
     arrows = [_arrow(places[name], places[other]) for name in sorted(direct) for other in sorted(direct[name])]
-    return frame(width, height, arrows + [_box(name, *places[name]) for name in sorted(places)])
+    return svg(width, height, arrows + [_box(name, *places[name]) for name in sorted(places)])
 
 
 def depth(name: str, needs: Graph) -> int:
-    """How many imports the longest way from a package down to one that imports nothing has."""
+    """Returns the number of imports on the longest way from a package to one that imports nothing."""
     return max((depth(other, needs) + 1 for other in needs[name]), default=0)
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
-    """A curve from the lower edge of a box to the upper edge of a box below it."""
+    """Returns a curve from the lower edge of a box to the upper edge of a box below it."""
     (x, y), (to_x, to_y) = (start[0] + WIDTH // 2, start[1] + HEIGHT), (end[0] + WIDTH // 2, end[1])
     return line(f"{x} {y} C{x} {y + DOWN} {to_x} {to_y - DOWN} {to_x} {to_y}")
 
@@ -79,7 +79,7 @@ def _box(name: str, x: int, y: int) -> str:
 
 
 def _purpose(name: str) -> str:
-    """The first line of the docstring of a package; the names of the modules at the top level."""
+    """Returns the first line of a package's docstring; for the top level, the names of its modules."""
     if name == TOP:
         return ", ".join(sorted(path.stem for path in LIBRARY.glob("*.py") if not path.stem.startswith("_")))
     text = (LIBRARY / name / "__init__.py").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def _purpose(name: str) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """The text in lines of about equal length, one or two."""
+    """Returns the text in one line, or in two of about equal length."""
     if len(text) <= LETTERS:
         return [text]
     spaces = [place for place, letter in enumerate(text) if letter == " "]

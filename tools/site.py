@@ -62,7 +62,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def _reference() -> dict[str, str]:
-    """The Markdown of the pages of the API reference, by their place."""
+    """Returns the Markdown of the pages of the API reference, by their place."""
     packages = sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py"))
     modules = sorted(path.stem for path in LIBRARY.glob("*.py") if not path.stem.startswith("_"))
     pages = {"api/index.md": PUBLIC, "api/command.md": _command()}
@@ -80,7 +80,7 @@ def _title(place: str, text: str) -> str:
 
 
 def _command() -> str:
-    """The help of the command and of each of its commands."""
+    """Returns the help of the command and of each of its commands."""
     sys.path.insert(0, str(LIBRARY.parent))  # this checkout's library, wherever iglo is installed from
     from iglo.cli.main import main
 

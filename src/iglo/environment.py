@@ -42,7 +42,7 @@ def threads() -> int | None:
 
 
 def ranks() -> tuple[int, int]:
-    """Returns the number of this process and the number of processes: RANK and WORLD_SIZE, which torchrun sets."""
+    """Returns RANK and WORLD_SIZE, which torchrun sets: this process's number from 0, and the number of processes."""
     count = whole_number("WORLD_SIZE", 1, 1, MAX_RANKS)
     return (whole_number("RANK", 0, 0, count - 1) if count > 1 else 0), count
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from iglo.cli.main import main
-from iglo.params.run_record import data_record, folder_digest, without_place
+from iglo.params.run_record import data_record, folder_digest, public_address
 from tests import chain
 from tests.tiny import tiny_params
 
@@ -76,7 +76,7 @@ def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypa
         ),
     ],
 )
-def test_data_are_told_without_places_and_passwords(changes, said):
+def test_data_are_told_public_addresss_and_passwords(changes, said):
     params = tiny_params(**{f"data__{key}": value for key, value in changes.items()})
     assert data_record(params.data) == said
 
@@ -92,7 +92,7 @@ def test_data_are_told_without_places_and_passwords(changes, said):
     ],
 )
 def test_an_address_is_told_without_secrets(url, said):
-    assert without_place(url) == said
+    assert public_address(url) == said
 
 
 def test_a_digest_changes_with_every_name_and_every_byte(tmp_path):

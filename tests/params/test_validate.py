@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from iglo.errors import UserError
 from iglo.params.fields import Many, Number, PositiveInt, Rate, Text, section
-from iglo.params.validate import parse, shown, within
+from iglo.params.validate import parse, short_repr, within
 
 
 @section
@@ -68,10 +68,10 @@ def test_a_key_that_is_no_short_text_is_shown_in_one_line():
 
 
 def test_a_value_in_a_message_is_short_and_in_one_line():
-    assert shown("a\nb") == r"'a\nb'"
-    assert shown(16**5000) == "a value that has 20001 bits"
-    assert shown([{"a": ["b"]}]) == "[{'a': ['b']}]"
-    assert len(shown("x" * 500)) < 100
+    assert short_repr("a\nb") == r"'a\nb'"
+    assert short_repr(16**5000) == "a value that has 20001 bits"
+    assert short_repr([{"a": ["b"]}]) == "[{'a': ['b']}]"
+    assert len(short_repr("x" * 500)) < 100
 
 
 def test_a_section_is_frozen_and_checks_its_values():

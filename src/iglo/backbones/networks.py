@@ -4,7 +4,7 @@
 `.safetensors` file with torchvision's names of weights. The classification head is not used, so a file may have no head
 or one for other classes.
 
-Messages begin with the key `network` or `weights`. The caller puts the section before it, with `params.fields.within`.
+Messages begin with the key `network` or `weights`. The caller puts the section before it with `params.validate.within`.
 """
 
 import difflib
@@ -23,7 +23,7 @@ from iglo.runtime.process import building
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# The head of these is one module after the last pooling. Transformers and Inception are built in another way.
+# The head of these networks is one module after the last pooling. Transformers and Inception differ.
 FAMILIES = (
     "alexnet", "convnext", "densenet", "efficientnet", "mnasnet", "mobilenet", "regnet", "resnet", "resnext",
     "shufflenet", "squeezenet", "vgg", "wide_resnet",

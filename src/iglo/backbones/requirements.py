@@ -147,7 +147,7 @@ def _memory(params: Params | ClassContentParams) -> Iterator[tuple[tuple[str, ..
     yield (*dimensions, "encoder.width"), 20 * body_weights(dimension, side, channels, params.encoder.width) * (1 + two)
     if params.data.train is not None:
         yield ("data.train", *dimensions), 16 * params.data.train * dimension
-    # The maps of the last block before and after batch norm and ReLU, the same for all other blocks, and gradients.
+    # Feature maps of the last block before and after batch norm and ReLU, as much for all other blocks, and gradients.
     step = 12 * width * side**2
     if two:
         yield ("train.batch_size", "generator.width"), step * params.train.batch_size
@@ -158,7 +158,7 @@ def _memory(params: Params | ClassContentParams) -> Iterator[tuple[tuple[str, ..
     yield ("full.batch_size", "generator.width"), step * params.full.batch_size
     batch = params.staged.earlier_batch + params.staged.current_batch
     yield ("staged.earlier_batch", "staged.current_batch", "generator.width"), step * batch
-    if params.features.network != "pixels":  # the first maps of a VGG
+    if params.features.network != "pixels":  # the first feature maps of a VGG
         feature_size = params.features.image_size or 224
         yield ("features.batch_size", "features.image_size"), 256 * feature_size**2 * params.features.batch_size
     evaluate = params.evaluate
@@ -173,7 +173,7 @@ def body_weights(dimension: int, image_size: int, channels: int, width: int) -> 
 
 
 def param_warnings(params: AnyParams) -> list[str]:
-    """Returns warnings about values that are allowed: rates that are too high, and files that DVC does not watch."""
+    """Returns warnings about values that are allowed: rates that are too high, and files outside WEIGHTS_FOLDER."""
     rates = [f"{prefix}{text}" for prefix, run in runs(params).items() for text in _high_rates(run)]
     return rates + [
         f"{key}: `dvc repro` does not notice when {path} is replaced; put the file into {WEIGHTS_FOLDER}."

@@ -1,6 +1,6 @@
 """Finds and checks files of networks' weights, in torchvision's cache and as `.safetensors` files.
 
-Messages begin with the key `weights`. The caller puts the section before it, with `params.fields.within`.
+Messages begin with the key `weights`. The caller puts the section before it with `params.validate.within`.
 """
 
 import re

@@ -10,7 +10,7 @@ from iglo.cli.options import (
     CLASS_CONTENT,
     EXPORTED,
     PLAIN,
-    PRIORS,
+    PRIORS_FOLDER,
     ModelOptions,
     OutputOptions,
     model_options,
@@ -35,7 +35,7 @@ def info(model: ModelOptions) -> None:
 
 @click.command()
 @click.option("--model", metavar="FOLDER", help=f"A trained model with an encoder.  [default: {PLAIN.model}]")
-@click.option("--priors", default=PRIORS, show_default=True, metavar="FOLDER", help="Fitted priors.")
+@click.option("--priors", default=PRIORS_FOLDER, show_default=True, metavar="FOLDER", help="Fitted priors.")
 @click.option("--params", metavar="FILE", help="Params of the run; only needed for a model that an earlier iglo made.")
 @click.option(
     "--metrics", metavar="FILE", help=f"Metrics for the model card.  [default: {PLAIN.metrics} if it is of this model]"

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from iglo.export.api import LoadedModel
 
 EXPORTED = "models/export"
-PRIORS = "models/priors"
+PRIORS_FOLDER = "models/priors"
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
 
 class Left(NamedTuple):
-    """What a pipeline leaves: folder of the model, metrics file, and folder of prepared images."""
+    """Where a pipeline leaves its results: folder of the model, metrics file, and folder of prepared images."""
 
     model: str
     metrics: str

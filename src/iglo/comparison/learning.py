@@ -29,13 +29,13 @@ class Curve:
     their checkpoints. `earlier_seconds` were spent by earlier processes, before a checkpoint was loaded.
 
     Args:
-        probed: how many training images are measured; they are evenly spaced among all.
+        count: how many training images are measured; they are evenly spaced among all.
         every: the least number of images seen between two measurements.
     """
 
-    def __init__(self, model: GLOModel, images: np.ndarray, probed: int, every: int, runtime: Runtime):
+    def __init__(self, model: GLOModel, images: np.ndarray, count: int, every: int, runtime: Runtime):
         self.model, self.runtime, self.every = model, runtime, every
-        self.ids = np.linspace(0, len(images) - 1, min(probed, len(images))).astype(int)
+        self.ids = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
         self.targets = np.asarray(images[self.ids], np.float32) / 255
         self.images_seen, self.seconds, self.earlier_seconds, self.rows = 0, 0.0, 0.0, []
         self.measure(model.generator)

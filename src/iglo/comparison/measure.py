@@ -42,24 +42,24 @@ def measure_run(
     The seed of `base` draws the pairs, the samples and the shown images, so they are the same for every method and
     seed.
     """
-    params, own = comparison.params(method, seed), comparison.params()
+    params, base = comparison.params(method, seed), comparison.params()
     feature_networks = [FeatureNetwork.make(params, runtime)]
     if params.loss.name == "perceptual":
         feature_networks.append(network_of_the_loss(params, runtime))
-    feature_network, drawn = feature_networks[0], own.seed
+    feature_network = feature_networks[0]
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
     reconstructed = render(model.generator, model.codes.values, runtime)
     encoded = {
         part: through_encoder(model, images, runtime) for part, images in (("train", store.train), ("test", store.test))
     }
-    paths = interpolations(model, own.evaluate, drawn, runtime)
-    prior = fit_prior(params.prior, model.codes.values, model.config.geometry(), drawn)
-    samples = draw_samples(model, prior, own.evaluate.samples, drawn, runtime)
+    paths = interpolations(model, base.evaluate, base.seed, runtime)
+    prior = fit_prior(params.prior, model.codes.values, model.config.geometry(), base.seed)
+    samples = draw_samples(model, prior, base.evaluate.samples, base.seed, runtime)
     train_features, test_features, sample_features = (
         feature_network.features(images) for images in (train, test, samples)
     )
-    distance = make_distance(own, runtime)
-    shown = {part: shown_ids(len(images), drawn) for part, images in (("train", train), ("test", test))}
+    distance = make_distance(base, runtime)
+    shown = {part: shown_ids(len(images), base.seed) for part, images in (("train", train), ("test", test))}
     _, nearest = metrics.nearest(sample_features[:SHOWN], train_features, NEIGHBOURS)
     shown_images = {
         "reconstructions": reconstructed[shown["train"]],
@@ -78,7 +78,7 @@ def measure_run(
         },
         "test": {"encoder": _quality(encoded["test"], test, feature_networks)},
         "inversion": inversion(model, store.test, distance, comparison, feature_network, runtime),
-        "interpolation": continuity(model, paths, train_features, feature_network, drawn, runtime),
+        "interpolation": continuity(model, paths, train_features, feature_network, base.seed, runtime),
         "samples": _sample_quality(sample_features, train_features, test_features, feature_network),
     }
 

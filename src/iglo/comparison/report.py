@@ -105,7 +105,7 @@ TABLES = (
 def table_lines(
     table: Table, values: Values, titles: Mapping[str, str], bounds: Mapping[str, Mapping[str, float]]
 ) -> list[str]:
-    """Returns the lines of a Markdown table with the best mean of each column in bold, without columns of no row.
+    """Returns the lines of a Markdown table with the best mean of each column in bold, without empty columns.
 
     Args:
         bounds: title → metric → number, for lines below the rows; a bound without any of the columns is left out.

@@ -1,1 +1,1 @@
-"""Images: where they come from, how they are read, stored and varied."""
+"""Images: where they come from, how they are read, stored and augmented."""

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from textwrap import shorten
 
 LONGEST = 160  # characters of git's message within ours
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for one in Git LFS
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # the beginning of a file that points to one in Git LFS
 LARGEST_POINTER = 1024  # bytes, see git-lfs.com
 
 
@@ -78,7 +78,7 @@ def _check_folder(git: Callable[..., str], path: PurePosixPath, tree: str) -> No
 
 
 def _environment(place: Path, out: Path) -> dict[str, str]:
-    """The environment for a repository in `place` whose files are in `out`."""
+    """Returns git's environment variables for a repository in `place` whose files are in `out`."""
     ours = {"GIT_DIR": place, "GIT_INDEX_FILE": place / "index", "GIT_WORK_TREE": out, "GIT_TERMINAL_PROMPT": 0}
     return {**os.environ, **{name: str(value) for name, value in ours.items()}}
 
@@ -86,7 +86,7 @@ def _environment(place: Path, out: Path) -> dict[str, str]:
 def _git(environment: dict[str, str], *arguments: str) -> str:
     """Runs git and returns what it prints."""
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -97,9 +97,9 @@ def _git(environment: dict[str, str], *arguments: str) -> str:
         )
     except FileNotFoundError:
         raise GitError("git is not installed") from None
-    if done.returncode:
-        raise GitError(shorten(done.stderr, LONGEST, placeholder="…"))
-    return done.stdout.strip()
+    if result.returncode:
+        raise GitError(shorten(result.stderr, LONGEST, placeholder="…"))
+    return result.stdout.strip()
 
 
 def _is_pointer(file: Path) -> bool:

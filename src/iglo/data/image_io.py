@@ -245,7 +245,7 @@ def _flat(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _in_8_bits(band: Image.Image, image: Image.Image) -> Image.Image:
-    """Converts a band of an image of more than 8 bits as the tags of the file say: for example, 0 may be white."""
+    """Converts a band to 8 bits. The tags of a TIFF file say, for example, whether 0 is white."""
     if band.mode not in ("I", "F") and not band.mode.startswith("I;"):
         return band
     if band.mode == "I":

@@ -23,7 +23,7 @@ from iglo.params.sections import DataParams
 from iglo.progress import bar
 from iglo.randomness import numpy_generator
 
-LISTED = 10  # names in an error, groups and names in a report
+LISTED = 10  # most names in an error, and most groups and names in a report
 _WORKERS, _CHUNK = 4, 256  # threads, and images that they may hold at a time
 
 
@@ -56,7 +56,7 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
             writer.writerows(zip(range(len(kept)), names, labels, splits, strict=True))
         report = {
             "source": source.where,
-            "data": data_record(data),  # for the record of models that learn from them
+            "data": data_record(data),  # for the record of a model that learns from the images
             "images": dict(Counter(splits)),
             "labels": dict(sorted(Counter(labels).items(), key=lambda item: natural_key(item[0]))),
             "duplicates": _duplicates(digests, names, splits),

@@ -40,7 +40,7 @@ class Source:
 def fetch(data: DataParams, out: str | Path) -> None:
     """Downloads the images of a git repository or of a torchvision data set into the folder `out`.
 
-    The file `source.json` in it says what was downloaded. For the other sources that is nothing.
+    The file `source.json` in it says what was downloaded; null for the other sources, which need no download.
 
     Raises:
         UserError: there is no network, or the repository, folder or data set does not exist.

@@ -134,7 +134,7 @@ def _warn_converted(name: str, shapes: ShapeCounts, size: int, channels: int) ->
     odd = [shape for shape in shapes if shape != (size, size, channels)]
     if not odd:
         return
-    done = {
+    changes = {
         "laid over white": any(count == 4 for *_, count in odd),
         "made grey": channels == 1 and any(count != 1 for *_, count in odd),
         "repeated to three channels": channels == 3 and any(count == 1 for *_, count in odd),
@@ -145,6 +145,6 @@ def _warn_converted(name: str, shapes: ShapeCounts, size: int, channels: int) ->
     warn(
         f"{shown(name)}: {sum(shapes[shape] for shape in odd)} of {shapes.total()} images are not as the model takes "
         f"them (the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
-        f"{', '.join(words for words, holds in done.items() if holds)}.",
+        f"{', '.join(words for words, holds in changes.items() if holds)}.",
         ConversionWarning,
     )

@@ -262,7 +262,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
 
 def _seed(random_state: Any) -> int:
-    """Returns an int as it is, for the seed of the pipeline; else the next number of the generator, as scikit-learn."""
+    """Returns the seed of the pipeline: an int as it is, else the next number of the generator, as in scikit-learn."""
     generator = check_random_state(random_state)
     return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))
 

@@ -71,7 +71,7 @@ class ImageAdapter:
         """Converts samples (N, F) to images (N, side, side, C) uint8."""
         check_values(rows)
         filled = np.zeros((len(rows), math.prod(self.image_shape)), np.uint8)
-        for part in gen_batches(len(rows), CHUNK):  # 8-bit rows would be eight times as large as floats
+        for part in gen_batches(len(rows), CHUNK):  # float64 needs eight times the memory of 8-bit rows
             with np.errstate(over="ignore"):  # values far outside a narrow range are clipped
                 shares = (rows[part] - self.low) / (self.high - self.low)
             filled[part, : rows.shape[1]] = np.rint(255 * shares.clip(0, 1))

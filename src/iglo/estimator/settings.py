@@ -10,7 +10,7 @@ from iglo.params.fields import (
     Batch,
     Dimension,
     Epochs,
-    EpochsOrNone,
+    EpochsOrZero,
     LossName,
     PositiveInt,
     Rate,
@@ -33,7 +33,7 @@ from iglo.params.pipeline import (
 from iglo.params.sections import DataParams, EncoderParams, GeneratorParams, JointParams, LossParams
 from iglo.params.validate import parse
 
-CLUSTERS, PER_CLUSTER = 128, 4  # of the split, at most; of the first subset (Helman et al. 2019)
+CLUSTERS, PER_CLUSTER = 128, 4  # most clusters; images from each in the first round (Helman et al. 2019)
 
 
 @section
@@ -42,10 +42,10 @@ class Settings:
 
     n_components: Dimension
     n_subsets: PositiveInt
-    subset_epochs: EpochsOrNone
-    epochs: EpochsOrNone
+    subset_epochs: EpochsOrZero
+    epochs: EpochsOrZero
     encoder_epochs: Epochs
-    joint_epochs: EpochsOrNone
+    joint_epochs: EpochsOrZero
     sigma: Weight
     constraint: Literal["none", "ball", "sphere"]
     init: Literal["pca", "normal"]
@@ -61,7 +61,7 @@ class Settings:
 
     @classmethod
     def of(cls, estimator: Any) -> "Settings":
-        """Returns the attributes of these names; UserError if one of them has a value that it must not have."""
+        """Returns the settings in the attributes of an estimator; UserError if a value is not allowed."""
         values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
         return parse(plain, cls)
@@ -131,7 +131,7 @@ def growing_rounds(count: int, subsets: int, epochs: int) -> tuple[RoundParams, 
 
 
 def _data(count: int, side: int, channels: int) -> DataParams:
-    """Returns the section for images that are in memory already. None are held out; null says that as 0 is refused."""
+    """Returns the section for images in memory. None of them is held out: `test` is None, because 0 is not allowed."""
     return DataParams(
         source="folder",
         path="",

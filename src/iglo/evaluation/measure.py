@@ -44,10 +44,10 @@ def rendered_quality(
     means: dict[str, float] = {}
     for start in range(0, len(targets), size):
         block = targets[start : start + size]
-        done = start + len(block)
-        for name, value in quality(render(slice(start, done)), block, feature_network).items():
+        stop = start + len(block)
+        for name, value in quality(render(slice(start, stop)), block, feature_network).items():
             mean = means.get(name, 0.0)
-            means[name] = mean + (value - mean) * len(block) / done
+            means[name] = mean + (value - mean) * len(block) / stop
     return means
 
 
@@ -65,7 +65,7 @@ class Paths:
 
 
 def interpolations(model: GLOModel, params: EvaluateParams, seed: int, runtime: Runtime) -> Paths:
-    """Returns paths of 2K + 1 points between pairs of training codes, which are drawn by seed."""
+    """Returns paths of 2K + 1 points between pairs of training codes, which are drawn with `seed`."""
     ids, start, end = _pairs(model, params.pairs, seed)
     times = torch.linspace(0, 1, 2 * params.steps + 1, dtype=torch.float32)
     points = model.config.geometry().interpolate(start, end, times)
@@ -110,7 +110,7 @@ def _pairs(model: GLOModel, count: int, seed: int) -> tuple[np.ndarray, Tensor, 
 
 
 def _close_pairs(model: GLOModel, count: int, seed: int, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images at t and at t + ε on every path; t is drawn by seed."""
+    """Returns the images at t and at t + ε on every path; t is drawn with `seed`."""
     _, start, end = _pairs(model, count, seed)
     rng = torch_generator(seed, "interpolation/times")
     times = torch.rand(count, generator=rng, dtype=torch.float32) * (1 - EPSILON)

@@ -1,4 +1,4 @@
-"""Use of an exported model: `iglo.load`, and the methods of the model that it returns.
+"""Uses an exported model: `iglo.load`, and the methods of the model that it returns.
 
 - A method takes images as arrays (N, H, W, C) or tensors (N, C, H, W), uint8 or float in [0, 1]. It converts images of
   another size or number of channels, and a warning says how.
@@ -24,8 +24,7 @@ from iglo.export.inputs import batch_of_one, check_loss, check_memory, check_who
 from iglo.export.pretrained import BATCH, InversionDistance, image_features
 from iglo.latent import inversion
 from iglo.latent.priors import Prior
-from iglo.models.glo import encode
-from iglo.models.glo import render as render
+from iglo.models.glo import encode, render
 from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime, runtime_on

@@ -42,7 +42,6 @@ def model_card(
         train_count: number of training images.
         log: a row per stage and epoch; `images_seen` counts the images since the start of the stage.
         prior: name of the prior.
-        classes: names of the classes.
     """
     run, side = provenance.run, config.image_size
     colours = "grey" if config.channels == 1 else "colour"
@@ -65,7 +64,7 @@ def model_card(
         "",
         "| stage | epochs | images seen |",
         "|---|---|---|",
-        *(f"| {markdown(name)} | {epochs} | {images_seen} |" for name, epochs, images_seen in _budget(log)),
+        *(f"| {markdown(name)} | {epochs} | {images_seen} |" for name, epochs, images_seen in _stages(log)),
         "",
         "## Metrics",
         "",
@@ -97,7 +96,7 @@ def _source(data: Mapping[str, Any]) -> str:
     return "not recorded"
 
 
-def _budget(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
+def _stages(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
     """Yields each stage with its epochs and the images that it has seen."""
     for stage in dict.fromkeys(row["stage"] for row in log):
         rows = [row for row in log if row["stage"] == stage]

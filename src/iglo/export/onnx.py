@@ -36,7 +36,7 @@ def check_onnx_packages() -> None:
 
 
 def write_onnx(folder: Path, generator: nn.Module, encoder: nn.Module, config: ModelConfig) -> None:
-    """Writes two files, and checks them against torch.
+    """Writes generator and encoder as two files, and checks them against torch.
 
     - generator.onnx: codes (N, d) → images (N, C, H, W) in [0, 1].
     - encoder.onnx: images (N, C, H, W) in [0, 1] → codes (N, d), projected to where codes may lie.

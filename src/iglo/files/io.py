@@ -1,4 +1,4 @@
-"""Reads files, and writes files and folders as a whole: if writing fails, the earlier one stays."""
+"""Reads files, and writes files and folders as a whole: if writing fails, the old version stays."""
 
 import errno
 import hashlib
@@ -163,7 +163,8 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> None:
     """Writes rows `first`, `first` + 1, … of an .npy file of `count` rows. Several processes may write, in any order.
 
-    The file is complete when all its rows are written. With a writable memory map, a full disk would kill the process.
+    The file is complete when all its rows are written. It is not memory-mapped for writing, because then a full disk
+    would kill the process.
     """
     header = io.BytesIO()
     kind = np.lib.format.dtype_to_descr(rows.dtype)
@@ -233,7 +234,7 @@ def _replace_folder(place: Path, partial: Path, folder: Path) -> None:
 
 
 def _replace_members(place: Path, partial: Path, folder: Path, stale: Collection[str]) -> None:
-    """Moves what is in `partial` to `place`, and what had the same or a stale name into `folder`."""
+    """Moves the members of `partial` to `place`, and old members of the same or a stale name to `folder`."""
     old = folder / "old"
     old.mkdir()
     new = sorted(os.listdir(partial))

@@ -120,7 +120,7 @@ def optimise_codes(
 
 
 def _checked(model: GLOModel, method: str, search: Search) -> Search:
-    """Returns the search with a number of steps; UserError if it is not possible."""
+    """Returns the search with a number of steps; UserError if an argument is wrong."""
     if method not in STEPS:
         raise UserError(f"method: must be one of {', '.join(STEPS)}, got {method!r}.")
     if method != "optimize" and model.encoder is None:
@@ -135,7 +135,7 @@ def _checked(model: GLOModel, method: str, search: Search) -> Search:
 
 
 def _starts(model: GLOModel, images: np.ndarray, method: str, restarts: int, seed: int, runtime: Runtime) -> Tensor:
-    """(N, R, d) codes, R for each image."""
+    """Returns the codes to start from, (N, R, d): R for each image."""
     if method != "optimize":
         return encode(model.encoder, images, model.config, runtime)[:, None]
     geometry, dimension = model.config.geometry(), model.config.dimension
@@ -197,13 +197,13 @@ class _Batch:
                 rows, target = kept, self._target(kept)
 
     def best(self) -> Inverted:
-        """The best start of each image."""
+        """Returns the best code of each image."""
         rows = self._best_rows()
         codes, loss, steps = (each[rows].cpu() for each in (self.best_codes, self.best_loss, self.best_step))
         return Inverted(codes, loss, steps, self.recorded)
 
     def _best_rows(self) -> Tensor:
-        """(B,) the row of the best start of each image."""
+        """Returns the row of the best start of each image, (B,)."""
         best = self.best_loss.view(-1, self.starts).argmin(1)
         return torch.arange(len(best), device=best.device) * self.starts + best
 

@@ -26,8 +26,10 @@ JITTER = 1e-6  # added to variances; the variances of codes are about 1
 MIXTURES = (1, 2, 4, 8, 16, 32)  # numbers of components that are tried
 MIXTURE_CODES = 10_000  # largest number of codes to fit a mixture to
 MIXTURE_FLOOR = 1e-4  # added to a component's variances; unit: the mean variance of the codes
-IMLE_NOISE, IMLE_WIDTH = 8, 256  # dimensions; in more of them, the nearest noise is hardly nearer than others
-IMLE_ROUNDS, IMLE_STEPS, IMLE_BATCH, IMLE_RATE = 150, 12, 128, 1e-3  # IMLE_STEPS: least steps in a round
+# Dimensions of the noise and of the hidden layers. With more noise dimensions, the nearest noise is hardly nearer.
+IMLE_NOISE, IMLE_WIDTH = 8, 256
+# A round has as many passes over its codes as fit into IMLE_STEPS steps, and at least one.
+IMLE_ROUNDS, IMLE_STEPS, IMLE_BATCH, IMLE_RATE = 150, 12, 128, 1e-3
 IMLE_CODES, IMLE_POOL = 4096, 8  # largest number of codes in a round, and noises for each code
 
 Arrays = Mapping[str, Tensor]
@@ -57,15 +59,15 @@ class Prior:
 
     @classmethod
     def load(cls, path: str | Path, geometry: Euclidean) -> "Prior":
-        """Reads a file of `save`; UserError if it has no prior, or if draws of the prior are not finite."""
+        """Reads what `save` has written; UserError if it has no prior, or if codes drawn from it are not finite."""
         try:
             with safe_open(path, "pt") as file:
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
                 prior = cls(file.metadata()["prior"], arrays, geometry)
-            whole = bool(prior.draw(2, torch_generator(0, "samplers/load")).isfinite().all())
+            usable = bool(prior.draw(2, torch_generator(0, "samplers/load")).isfinite().all())
         except (OSError, SafetensorError, LookupError, TypeError, RuntimeError):
-            whole = False
-        if not whole:
+            usable = False
+        if not usable:
             raise UserError(f"{path}: this file has no usable prior; run the stage that writes it again.")
         return prior
 
@@ -111,7 +113,7 @@ class PriorChoice:
 
     @classmethod
     def load(cls, folder: str | Path, geometry: Euclidean) -> "PriorChoice":
-        """Reads a folder of `save`; UserError if it is damaged."""
+        """Reads what `save` has written; UserError if it is damaged."""
         path = Path(folder) / "priors.json"
         record = read_json(path)
         try:
@@ -129,7 +131,7 @@ class PriorChoice:
 
 
 def _fit_normal(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
-    """Returns the normal distribution whose root mean square length is the geometry's radius, whatever the codes."""
+    """Returns the normal distribution whose root mean square length is the geometry's radius; ignores the codes."""
     dimension = codes.shape[1]
     root = geometry.radius / dimension**0.5 * torch.eye(dimension, dtype=torch.float32)
     return _gaussian(codes.new_zeros(dimension), root)

@@ -9,7 +9,7 @@ from iglo.errors import UserError
 from iglo.models.geometry import Euclidean, make_geometry
 from iglo.models.networks import Encoder, Generator, ModulatedGenerator, PairEncoder
 from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate
-from iglo.params.validate import parse, shown
+from iglo.params.validate import parse, short_repr
 
 
 class TableConfig(NamedTuple):
@@ -131,8 +131,8 @@ def parse_config(record: Any, place: str = "config") -> ModelConfig:
         UserError: the record describes no model.
     """
     if not isinstance(record, dict):
-        raise UserError(f"{place}: must be a mapping of keys to values, got {shown(record)}.")
+        raise UserError(f"{place}: must be a mapping of keys to values, got {short_repr(record)}.")
     kind = record.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise UserError(f"{place}.kind: must be one of {', '.join(KINDS)}, got {shown(kind)}.")
+        raise UserError(f"{place}.kind: must be one of {', '.join(KINDS)}, got {short_repr(kind)}.")
     return parse({key: value for key, value in record.items() if key != "kind"}, KINDS[kind], place)

@@ -8,7 +8,7 @@ from pydantic import model_validator
 from iglo.errors import UserError
 from iglo.params.fields import Many, NonNegativeInt, PositiveInt, Rate, Text, Weight, section
 from iglo.params.pipeline import Params, parse_params
-from iglo.params.validate import check_different, shown, within
+from iglo.params.validate import check_different, short_repr, within
 
 
 @section
@@ -73,7 +73,7 @@ class Comparison:
         """Checks the requirements that bind several keys."""
         for name in self.methods:
             if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
-                raise UserError(f"methods: must have names of letters, digits, _ and -, got {shown(name)}.")
+                raise UserError(f"methods: must have names of letters, digits, _ and -, got {short_repr(name)}.")
         check_different("run", self.run)
         if self.joint:
             check_different("joint", self.joint)

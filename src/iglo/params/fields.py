@@ -68,7 +68,7 @@ Radius = Annotated[Rate, between(1e-6, 1e6)]  # far beyond, 32-bit codes are zer
 Batch = Annotated[PositiveInt, Field(le=65_536)]
 Dimension = Annotated[PositiveInt, Field(le=4096)]
 Epochs = Annotated[PositiveInt, Field(le=1_000_000)]
-EpochsOrNone = Annotated[NonNegativeInt, Field(le=1_000_000)]
+EpochsOrZero = Annotated[NonNegativeInt, Field(le=1_000_000)]
 Side = Annotated[PositiveInt, Field(le=1024)]  # in pixels
 Width = Annotated[PositiveInt, Field(le=1024)]
 

@@ -10,7 +10,7 @@ from iglo.params.fields import (
     Batch,
     Dimension,
     Epochs,
-    EpochsOrNone,
+    EpochsOrZero,
     Flag,
     Many,
     NonNegativeInt,
@@ -34,7 +34,7 @@ from iglo.params.sections import (
     check_shift,
     check_split,
 )
-from iglo.params.validate import parse, shown
+from iglo.params.validate import parse, short_repr
 
 
 @section
@@ -69,7 +69,7 @@ class RoundParams:
     """The number of clusters."""
     per_cluster: PositiveInt | None
     """How many images are taken from each cluster; null takes all."""
-    epochs: EpochsOrNone
+    epochs: EpochsOrZero
     """Passes over the subset of this round."""
 
 
@@ -108,7 +108,7 @@ class StagedParams:
     """Training that grows from subset to subset."""
 
     start: Literal["own", "encoder"]
-    """Codes of a later subset start as `latent.init` says, or as an encoder of the images learned so far reads them."""
+    """own: codes of a later subset start as `latent.init` says. encoder: an encoder of earlier images gives them."""
     start_epochs: Epochs
     """Passes of that encoder over the images learned so far."""
     alpha: Weight
@@ -125,7 +125,7 @@ class StagedParams:
 class FullParams:
     """The last stage, on all training images."""
 
-    epochs: EpochsOrNone
+    epochs: EpochsOrZero
     """Passes over the training images."""
     batch_size: Batch
     """Images per step."""
@@ -241,10 +241,10 @@ def parse_params(values: Any, kind: type = Params) -> Any:
 
 
 def _without_launch(values: Any) -> Any:
-    """`launch` is for dvc.yaml, the command that starts a stage, and does not change what the stage computes."""
+    """Returns the values without `launch`, the command with which dvc.yaml starts a stage: it changes no result."""
     if not isinstance(values, dict) or "launch" not in values:
         return values
     launch = values["launch"]
     if not isinstance(launch, str) or not launch.strip():
-        raise UserError(f"launch: must be the command that starts a stage, such as python, got {shown(launch)}.")
+        raise UserError(f"launch: must be the command that starts a stage, such as python, got {short_repr(launch)}.")
     return {key: value for key, value in values.items() if key != "launch"}

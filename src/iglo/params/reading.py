@@ -1,4 +1,4 @@
-"""Params files: YAML 1.2 as DVC reads it, and the params that a file holds."""
+"""Reads params files: YAML 1.2 as DVC reads it, and the params that a file holds."""
 
 import textwrap
 from dataclasses import fields
@@ -14,7 +14,7 @@ from iglo.errors import UserError
 from iglo.params.class_content import ClassContentParams
 from iglo.params.comparison import Comparison
 from iglo.params.pipeline import Params, parse_params
-from iglo.params.validate import shown, within
+from iglo.params.validate import short_repr, within
 
 LONGEST_FILE = 2**17  # characters of a params file; the reader takes a minute for a million
 DEEPEST = 100  # levels of a params file; the reader takes minutes for thousands
@@ -39,7 +39,7 @@ def load_params(path: str | Path, kind: type | None = None) -> Any:
 
 
 def _kind_of(values: Any) -> type:
-    """The kind whose keys are most like the file's, so that a key that is misspelt or missing is told as that."""
+    """Returns the kind that shares most keys with the file, so that a misspelt or missing key is reported as such."""
     keys = values.keys() if isinstance(values, dict) else ()
     kinds = (Params, Comparison, ClassContentParams)
     return max(kinds, key=lambda kind: len({field.name for field in fields(kind)}.intersection(keys)))
@@ -52,7 +52,7 @@ def runs(params: AnyParams) -> dict[str, Params | ClassContentParams]:
     return {"": params}
 
 
-def check_counted(path: str | Path, images: int) -> None:
+def check_image_count(path: str | Path, images: int) -> None:
     """Runs `check_counts` for every run of the params file at `path`, for this number of images."""
     for prefix, params in runs(load_params(path, object)).items():
         train, test = params.data.train, params.data.test
@@ -61,7 +61,7 @@ def check_counted(path: str | Path, images: int) -> None:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The values in the YAML file at `path`.
+    """Returns the values in the YAML file at `path`.
 
     Raises:
         UserError: no such file, or no YAML.
@@ -79,7 +79,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a text in YAML 1.2, read as DVC reads it.
+    """Returns the value of a text in YAML 1.2, as DVC reads it.
 
     Args:
         where: the beginning of messages.
@@ -101,12 +101,12 @@ def parse_yaml(text: str, where: str) -> Any:
         raise UserError(
             f"{where}: not valid YAML (line {mark.line + 1}, column {mark.column + 1}: {_in_one_line(error.problem)})."
         ) from None
-    except (YAMLError, ValueError, OverflowError) as error:  # the last two of "\\UFFFFFFFF", which is no character
+    except (YAMLError, ValueError, OverflowError) as error:  # the last two: "\\UFFFFFFFF" is no character
         raise UserError(f"{where}: not valid YAML ({_in_one_line(error)}).") from None
 
 
 class _Composer(Composer):
-    """Stops at what is nested too deep, instead of reading all of it."""
+    """Stops at a value that is nested too deep, before it reads the rest."""
 
     level = 0
 
@@ -127,12 +127,12 @@ class _Constructor(SafeConstructor):
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            problem = f"{shown(node.value)} cannot be read as a value: {error}"
+            problem = f"{short_repr(node.value)} cannot be read as a value: {error}"
             raise ConstructorError(None, None, problem, node.start_mark) from None
 
 
 def _values_in(node: Node | None, known: dict[int, float]) -> float:
-    """How many values a node stands for, with every alias counted in full; RecursionError if it contains itself."""
+    """Returns how many values a node stands for, with every alias in full. RecursionError: it contains itself."""
     if node is None or isinstance(node, ScalarNode):
         return 1
     if id(node) not in known:

@@ -1,4 +1,4 @@
-"""The record of a run: the values that a model was made with, and the model that metrics and priors belong to.
+"""Records how a model was made, and which model a file of metrics or priors belongs to.
 
 The stages write these records into their outputs. So an export describes its run, even if params.yaml has changed.
 """
@@ -70,7 +70,7 @@ class RunRecord:
 
 
 def parse_run(record: Mapping[str, Any]) -> RunRecord | None:
-    """The run in a model's record; None if an earlier iglo made the model; UserError if the record is damaged."""
+    """Returns the run in a model's record; None if an earlier iglo made the model. UserError: the record is damaged."""
     run = record.get("run")
     return None if run is None else parse(run, RunRecord, "run")
 
@@ -110,25 +110,25 @@ class Provenance:
 
 
 def data_record(data: DataParams) -> dict[str, Any]:
-    """The source of the images: the keys that it uses, without the place of a folder and the password in a URL."""
+    """Returns the keys that the source of the images uses, without the place of a folder or the password in a URL."""
     if data.source == "folder":
         return {"source": "folder", "folder": Path(data.path).name}
     if data.source == "git":
-        return {"source": "git", "url": without_place(data.url), "rev": data.rev, "subdir": data.subdir}
+        return {"source": "git", "url": public_address(data.url), "rev": data.rev, "subdir": data.subdir}
     if data.source == "torchvision":
         return {"source": "torchvision", "dataset": data.dataset, "classes": list(data.classes)}
     return {"source": data.source}
 
 
 def prepared_data(folder: str | Path) -> dict[str, Any]:
-    """The record in the folder of prepared images: `data_record`, and the counts `train` and `test`."""
+    """Reads the record in the folder of prepared images: `data_record`, and the counts `train` and `test`."""
     report = read_json(Path(folder) / "report.json")
     counts = report.get("images", {})
     return {**report.get("data", {}), **{split: counts.get(split, 0) for split in ("train", "test")}}
 
 
-def without_place(url: str) -> str:
-    """The address of a repository without user name, password or token; of a folder, only its name."""
+def public_address(url: str) -> str:
+    """Returns the address of a repository without user name, password or token. For a folder, it returns its name."""
     if Path(url).is_absolute():
         return Path(url).name
     try:
@@ -139,7 +139,7 @@ def without_place(url: str) -> str:
 
 
 def folder_digest(folder: str | Path) -> str:
-    """The first digits of a SHA-256 of the names and contents of a folder's files."""
+    """Returns the first 16 digits of a SHA-256 of the names and contents of a folder's files."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     whole = hashlib.sha256()
     for path in files:

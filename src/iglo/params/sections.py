@@ -8,7 +8,7 @@ from iglo.params.fields import (
     Blocks,
     Channels,
     Epochs,
-    EpochsOrNone,
+    EpochsOrZero,
     Flag,
     ImageSize,
     LossName,
@@ -65,10 +65,10 @@ class DataParams:
 
 @section
 class NetworkParams:
-    """A frozen network that looks at images."""
+    """A frozen network that takes images."""
 
     network: Text
-    """torchvision's name of the network; `pixels`, where features are asked for, is no network."""
+    """torchvision's name of the network. `features` also takes `pixels`: the pixels are the features."""
     weights: Text
     """imagenet, random, or the path of a .safetensors file."""
 
@@ -92,7 +92,7 @@ class LossParams(NetworkParams):
     blocks: Blocks
     """perceptual: the number of blocks of the VGG that are compared."""
     cache_gb: Weight
-    """Memory for the features of the targets, in GiB; without enough of it, each step computes them again."""
+    """Memory for the features of the targets, in GB (10⁹ bytes); if it is too small, each step computes them."""
 
 
 @section
@@ -127,7 +127,7 @@ class EncoderParams:
 class JointParams:
     """Generator and encoder learn together (Gabbay & Hoshen 2019, second stage)."""
 
-    epochs: EpochsOrNone
+    epochs: EpochsOrZero
     """Passes over the training images."""
     rate: Rate
     """The learning rate."""

@@ -1,4 +1,4 @@
-"""Plain values into models. A value that does not fit is a UserError: one sentence that begins with its dotted key."""
+"""Makes models from plain values. A wrong value is a UserError: one sentence that begins with the dotted key."""
 
 import difflib
 import functools
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from iglo.errors import UserError
 
-# What a value must be, by the type of pydantic's error.
+# Type of pydantic's error → what the value must be.
 WORDS = {
     "dataclass_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
@@ -31,7 +31,8 @@ WORDS = {
     "need": "{words}",
 }
 UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
-ORDER = {**dict.fromkeys(UNKNOWN, 0), "missing": 1}  # an unknown key is told before the missing key that it stands for
+# An unknown key is reported before a missing key, because it may be that key, misspelt.
+ORDER = {**dict.fromkeys(UNKNOWN, 0), "missing": 1}
 
 _SHORT = reprlib.Repr()
 _SHORT.maxdict = _SHORT.maxlist = _SHORT.maxset = 8
@@ -58,7 +59,7 @@ _adapter = functools.cache(TypeAdapter)
 
 
 def _sentence(error: dict[str, Any], kind: type, prefix: str) -> str:
-    """The sentence for one of pydantic's errors."""
+    """Returns the message for one of pydantic's errors."""
     *section, last = ("", *error["loc"]) if error["loc"] else ("", "")
     dot = "".join(f"{_named(part)}." for part in (prefix, *section) if part != "")
     if error["type"] in UNKNOWN:
@@ -76,11 +77,11 @@ def _sentence(error: dict[str, Any], kind: type, prefix: str) -> str:
         words = WORDS[error["type"]].format_map({name: limit or 0 for name, limit in context.items()})  # 0, not 0.0
     else:
         words = error["msg"].removeprefix("Input should be ")
-    return f"{key}: must be {words}, got {shown(context.get('value', error['input']))}."
+    return f"{key}: must be {words}, got {short_repr(context.get('value', error['input']))}."
 
 
 def _kind_at(kind: type, place: Sequence[str | int]) -> type:
-    """The dataclass at a place within `kind`. A list's index or a mapping's key leads to no further dataclass."""
+    """Returns the dataclass at a place within `kind`. Indices of lists and keys of mappings do not change it."""
     for part in place:
         hint = get_type_hints(kind).get(part)
         kind = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), kind)
@@ -88,13 +89,13 @@ def _kind_at(kind: type, place: Sequence[str | int]) -> type:
 
 
 def _named(key: Any) -> str:
-    """A key for a message: as it is, or as Python writes it if it is not one short line."""
+    """Returns a key for a message: as it is, or as Python writes it if it is not one short line."""
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)
-    return key if isinstance(key, str) and key.isprintable() and len(key) <= 80 else shown(key)
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= 80 else short_repr(key)
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """Returns a value for a message: as Python writes it, shortened if long."""
     try:
         return _SHORT.repr(value)
@@ -104,7 +105,7 @@ def shown(value: Any) -> str:
 
 @contextmanager
 def within(prefix: str) -> Iterator[None]:
-    """Puts a prefix, such as `loss.`, before the messages of UserErrors in the block, which begin with a key."""
+    """Puts a prefix, such as `loss.`, before the message of a UserError in the block. The message begins with a key."""
     try:
         yield
     except UserError as error:
@@ -114,4 +115,4 @@ def within(prefix: str) -> Iterator[None]:
 def check_different(key: str, values: Sequence[Any], words: str = "values") -> None:
     """Raises UserError if a list is empty or has a value twice."""
     if not values or len(set(values)) < len(values):
-        raise UserError(f"{key}: must be one or more different {words}, got {shown(list(values))}.")
+        raise UserError(f"{key}: must be one or more different {words}, got {short_repr(list(values))}.")

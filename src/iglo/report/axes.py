@@ -170,7 +170,7 @@ def name_at_right(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]
         )
 
 
-def alone(y: np.ndarray) -> list[int]:
+def isolated_points(y: np.ndarray) -> list[int]:
     """Returns the indices of points that can be drawn while their neighbours cannot."""
     drawable = np.pad(np.isfinite(np.asarray(y, dtype=np.float64)), 1)
     return np.flatnonzero(drawable[1:-1] & ~drawable[:-2] & ~drawable[2:]).tolist()

@@ -16,7 +16,7 @@ from iglo.report.fonts import BOLD, TEXT, font, text_size, wrapped
 PAGE = 900  # px, the largest width of a grid, if possible
 LARGEST = 96  # px, a small image is enlarged up to this side
 SMALLEST_TITLE = 420  # px, the least width at which a title wraps
-ANIMATED = 64  # px, the same as LARGEST, for animations
+ANIMATED = 64  # px, a small image in an animation is enlarged up to this side
 RESTS = 4  # frames of a pause in an animation
 PATHS = 8  # most paths in an animation
 ROOM = 2_500_000  # most pixels of images in all frames of an animation, about 2 MB of photographs

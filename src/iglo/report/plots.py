@@ -1,4 +1,7 @@
-"""Plots curves, points and histograms to PNG files, for a page about 900 px wide. Same input, same bytes."""
+"""Plots curves, points and histograms to PNG files, for a page about 900 px wide.
+
+The same input gives the same bytes.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +13,9 @@ from iglo.report.axes import (
     COLOURS,
     DASHES,
     Labels,
-    alone,
     draw_legend_above,
     draw_marks,
+    isolated_points,
     line_style,
     name_at_right,
     new_plot,
@@ -50,7 +53,7 @@ def save_curves(
     """
     figure, axes = new_plot(labels)
     for index, (x, y) in enumerate(curves.values()):
-        axes.plot(x, y, linewidth=1.8, marker="o", markersize=4, markevery=alone(y), **line_style(index))
+        axes.plot(x, y, linewidth=1.8, marker="o", markersize=4, markevery=isolated_points(y), **line_style(index))
     axes.margins(x=0.01)
     if log_x:
         set_log_x(axes)

@@ -70,7 +70,7 @@ def write_report(folder: Path, run: Run, feature_network: FeatureNetwork, runtim
     """Draws the figures of a run into `folder` and returns its metrics, nested as in metrics-all.json.
 
     A measure that needs more images is left out, and so is its figure. With several ranks, all ranks measure, and the
-    first rank draws. Memory has the features of all images, but only a block of images at a time.
+    first rank draws. Memory holds the features of all images, but only a block of images at a time.
     """
     train, test = UnitImages(run.store.train), UnitImages(run.store.test)
     paths = interpolations(run.model, run.params.evaluate, run.params.seed, runtime)

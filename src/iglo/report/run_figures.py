@@ -19,7 +19,7 @@ from iglo.report import figures, plots
 COLUMNS, BLOCKS = 12, 3  # images in a row of a grid, and number of rows of each kind
 PATHS, POINTS = 8, 11  # interpolations in a grid, and images of each
 MOMENTS = 21  # most frames of an animated interpolation
-PRIORS = {  # name → description
+PRIOR_DESCRIPTIONS = {
     "normal": "a normal distribution",
     "gaussian_diag": "a Gaussian fitted to the learned codes, coordinate by coordinate",
     "gaussian": "a Gaussian fitted to the learned codes",
@@ -101,7 +101,7 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
 
 def draw_samples_grid(folder: Path, samples: np.ndarray, prior: str) -> None:
     rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
-    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior}, {PRIORS[prior]}")
+    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior}, {PRIOR_DESCRIPTIONS[prior]}")
 
 
 def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorChoice) -> None:
@@ -114,7 +114,7 @@ def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorCh
 
 
 def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: Mapping[str, Nearness]) -> None:
-    """Draws samples and, below each, its nearest training images: first any samples, then the nearest samples."""
+    """Draws samples and, below each, its nearest training images: the first samples, then the nearest ones."""
     nearest = np.argsort(near["features"].samples, kind="stable")
     rows = []
     for title, ids in (("samples", np.arange(len(samples))), ("nearest samples", nearest)):
@@ -197,7 +197,7 @@ def _flattened(points: np.ndarray) -> np.ndarray:
 
 
 def _paired(*named: tuple[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Returns BLOCKS rows of each group, in turn."""
+    """Returns at most BLOCKS rows of each group: a row of the first group, one of the second, and so on."""
     count = min(len(images) for _, images in named)
     starts = range(0, min(count, BLOCKS * COLUMNS), COLUMNS)
     return [(name, images[start : start + COLUMNS]) for start in starts for name, images in named]

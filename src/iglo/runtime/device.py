@@ -55,7 +55,7 @@ class Runtime(Ranks):
         """Computes in bfloat16 within the block if that is the precision."""
         if self.precision != "bf16":
             return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)  # graphs hold their own casts
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)  # a CUDA graph cannot use it
 
     def to_device(self, module: nn.Module) -> nn.Module:
         """Moves a network to the device, in channels-last order, which is faster on CPU and GPU."""
@@ -87,7 +87,7 @@ def start(precision: str, distributed: bool = False) -> Runtime:
     torch.set_flush_denormal(True)
     set_threads(thread_count())
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
-    warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")  # is the one that recorded a graph
+    warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")  # CUDA graphs have their own
     runtime = runtime_on(None, precision)
     rank, ranks = environment.ranks()
     if ranks == 1:

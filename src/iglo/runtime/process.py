@@ -18,7 +18,7 @@ def use_exact_settings() -> None:
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Sets whether a GPU may round the factors of 32-bit products to 10 bits; torch's default does in convolutions."""
+    """Sets whether a GPU may round the inputs of 32-bit products to 10 bits. torch's default: in convolutions."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 

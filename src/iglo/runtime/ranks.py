@@ -124,7 +124,7 @@ class _FunctionModule(nn.Module):
 def _sum(_: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
     """Sums gradients; DistributedDataParallel would take the mean. Each rank's loss is its share of one loss."""
     work = distributed.all_reduce(bucket.buffer(), async_op=True)
-    return work.get_future().then(lambda done: done.value()[0])
+    return work.get_future().then(lambda future: future.value()[0])
 
 
 def join(device: torch.device, rank: int, ranks: int) -> torch.device:

@@ -71,7 +71,7 @@ class Selection:
 
 
 def everything(count: int) -> Selection:
-    """Returns the start of the first round: no image is chosen, and ids 0 to count - 1 are left."""
+    """Returns the selection before the first round: no image is chosen, and ids 0 to count - 1 are left."""
     return Selection(np.arange(0, dtype=np.int64), np.arange(count, dtype=np.int64))
 
 
