@@ -191,6 +191,8 @@ def test_every_pipeline_is_a_repository_in_which_dvc_tells_nobody_and_composes_n
 
 # --- Under DVC ---
 
+SIGMAS = {"more-noise": 0.5, "less-noise": 0.25}
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -281,8 +283,12 @@ def test_a_second_repro_runs_nothing(repository):
     assert git(repository, "status", "--porcelain") == ""
 
 
-def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
-    """In a copy of the tree, uncommitted edits included, though the library of another tree is installed."""
+@pytest.fixture(scope="module")
+def experiments(repository) -> dict[str, str]:
+    """The references of two experiments by name. Two workers of the queue run them side by side, a thread each.
+
+    `less-noise` ends with the stage `full`. `more-noise` runs the whole pipeline with an edited module.
+    """
     module = repository / "src" / "iglo" / "report" / "report.py"
     with open(module, "a", encoding="utf-8") as file:
         file.write(
@@ -290,41 +296,38 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository):
             "_without = write_report\n\n\ndef write_report(*given):\n"
             '    return {**_without(*given), "in_a_copy": float(".dvc/tmp/exps" in __file__)}\n'
         )
-    before = (repository / "metrics.json").read_bytes()
-    said = dvc(repository, "exp", "run", "--temp", "--name", "more-noise", "--set-param", "sigma=0.5")
+    dvc(repository, "exp", "run", "--queue", "--name", "more-noise", "--set-param", f"sigma={SIGMAS['more-noise']}")
     git(repository, "checkout", "--quiet", str(module))
-    assert [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")] == [
-        "full",
-        "encoder",
-        "joint",
-        "priors",
-        "evaluate",
-    ]
-    assert (repository / "metrics.json").read_bytes() == before
+    less = f"sigma={SIGMAS['less-noise']}"
+    dvc(repository, "exp", "run", "--queue", "--name", "less-noise", "--set-param", less, "full")
+    try:
+        dvc(repository, "queue", "start", "--jobs", "2")
+        return {name: finished(repository, name) for name in SIGMAS}
+    finally:
+        dvc(repository, "queue", "stop", "--kill")
+
+
+def test_an_experiment_runs_its_own_code_with_its_own_params(repository, experiments):
+    """In a copy of the tree, uncommitted edits included, though the library of another tree is installed."""
+    said = dvc(repository, "queue", "logs", "more-noise")
+    ran = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+    assert ran == ["full", "encoder", "joint", "priors", "evaluate"]
+    assert git(repository, "status", "--porcelain") == ""
     changed = json.loads(dvc(repository, "metrics", "diff", "HEAD", "more-noise", "--json"))["metrics.json"]
     assert changed["in_a_copy"]["new"] == 1
     assert changed["interpolation.ppl_random_squeeze"]["diff"] != 0
     table = list(csv.DictReader(io.StringIO(dvc(repository, "exp", "show", "--csv"))))
-    assert [row["sigma"] for row in table if row["Experiment"] == "more-noise"] == ["0.5"]
-    assert [row["in_a_copy"] for row in table if row["Experiment"] == "more-noise"] == ["1.0"]
+    (row,) = [row for row in table if row["Experiment"] == "more-noise"]
+    assert (row["sigma"], row["in_a_copy"]) == (str(SIGMAS["more-noise"]), "1.0")
 
 
 @pytest.mark.bits
-def test_experiments_side_by_side_end_with_the_bits_of_one_alone(repository, tiny_run, tmp_path):
-    """Two workers of the queue, a thread each, and the same stage in this process."""
-    sigmas = {"less-noise": 0.25, "yet-more-noise": 0.75}
-    for name, sigma in sigmas.items():
-        dvc(repository, "exp", "run", "--queue", "--name", name, "--set-param", f"sigma={sigma}", "full")
-    try:
-        dvc(repository, "queue", "start", "--jobs", "2")
-        refs = [finished(repository, name) for name in sigmas]
-    finally:
-        dvc(repository, "queue", "stop", "--kill")
-    for name, sigma, ref in zip(sigmas, sigmas.values(), refs, strict=True):
+def test_experiments_side_by_side_end_with_the_bits_of_one_alone(repository, experiments, tiny_run, tmp_path):
+    for name, sigma in SIGMAS.items():
         run = tiny_run.copy(tmp_path / name, sigma=sigma)
         chain.run(run.folder, run.stage("full"))
         files = [file for file in (run.folder / "models" / "full").iterdir() if file.is_file()]
-        assert cached(repository, ref, "full", "models/full") == {
+        assert cached(repository, experiments[name], "full", "models/full") == {
             file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in files
         }
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -185,6 +184,8 @@ def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torc
     Returns:
         (N, d) float32. The root mean square length is the radius of the geometry.
     """
+    from sklearn.decomposition import PCA  # here, because its import takes a second and only the first stage needs it
+
     spread = np.linspace(0, len(images) - 1, min(len(images), PCA_IMAGES)).astype(int)
     flat = _thumbnails(images[spread])
     rank = min(dimension, *flat.shape)
