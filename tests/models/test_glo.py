@@ -108,6 +108,7 @@ def test_a_record_that_describes_no_model_is_refused(model, tmp_path):
         record | {"config": None},
         record | {"config": config | {"kind": "gan"}},
         record | {"config": config | {"width": "wide"}},
+        *(record | {"encoder_width": width} for width in (0, -1, 1.5, True, "4", [4], 10**400)),
     ):
         path.write_text(json.dumps(damaged))
         for read in (lambda: GLOModel.load(tmp_path, RUNTIME), lambda: kind_of(tmp_path)):
@@ -115,6 +116,30 @@ def test_a_record_that_describes_no_model_is_refused(model, tmp_path):
                 UserError, match=r"model\.json: describes no model; run the stage that makes it again\.$"
             ):
                 read()
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("content_codes", np.zeros((20, 5), np.float32)),
+        ("content_codes", np.zeros(20, np.float32)),
+        ("content_codes", np.zeros((), np.float32)),
+        ("content_codes", np.zeros((20, 4))),
+        ("content_codes", np.zeros((20, 4), np.int8)),
+        ("content_codes", np.zeros((20, 4), ">f4")),
+        ("class_codes", np.zeros((2, 4), np.float32)),
+        ("class_codes", np.full((2, 3), "x")),
+        ("class_keys", np.zeros((20, 1), np.int64)),
+        ("class_keys", np.zeros(20, np.float32)),
+        ("class_keys", np.full(20, 2)),
+        ("class_keys", np.full(20, -1)),
+    ],
+)
+def test_codes_that_do_not_fit_the_model_are_refused(file, values, tmp_path):
+    make(CONFIGS["concat"]).save(tmp_path)
+    np.save(tmp_path / f"{file}.npy", values)
+    with pytest.raises(UserError, match=rf"{file}\.npy: [^\n]*run the stage that makes it again\.$"):
+        GLOModel.load(tmp_path, RUNTIME)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

@@ -18,6 +18,8 @@ from iglo.models.codes import Codes
 from iglo.models.config import ModelConfig, config_record, parse_config
 from iglo.runtime.device import Runtime
 
+WIDEST = 1024  # width of an encoder, as in params.yaml
+
 
 class GLOModel(nn.Module):
     """A generator, the codes of its training images and, once trained, an encoder.
@@ -84,7 +86,10 @@ def _read_config(folder: Path) -> tuple[ModelConfig, int | None]:
     path = folder / "model.json"
     record = read_json(path)
     try:
-        return parse_config(record["config"]), record["encoder_width"]
+        config, width = parse_config(record["config"]), record["encoder_width"]
+        if width is not None and not (type(width) is int and 1 <= width <= WIDEST):
+            raise TypeError
+        return config, width
     except (KeyError, TypeError, UserError):
         raise UserError(f"{path}: describes no model; run the stage that makes it again.") from None
 
