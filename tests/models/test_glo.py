@@ -147,6 +147,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         kind_of(tmp_path)
 
 
+@pytest.mark.parametrize(("kind", "other"), [("glo", "class_content"), ("concat", "glo")])
+def test_a_model_of_another_kind_is_refused(kind, other, tmp_path):
+    make(CONFIGS[kind]).save(tmp_path)
+    config = GLOModel.load(tmp_path, RUNTIME, CONFIGS[kind].kind).config
+    with pytest.raises(UserError, match=rf"holds a model of kind {config.kind}, not {other}; name another folder\.$"):
+        GLOModel.load(tmp_path, RUNTIME, other)
+
+
 def test_weights_of_another_network_are_refused(model, tmp_path):
     save_network(model.generator, tmp_path / "generator.safetensors")
     other = GLOConfig(6, 16, 1, 8, "sphere", None).generator()

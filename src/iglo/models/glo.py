@@ -47,14 +47,19 @@ class GLOModel(nn.Module):
         write_json(folder / "model.json", {"config": config_record(self.config), "encoder_width": width})
 
     @classmethod
-    def load(cls, folder: str | Path, runtime: Runtime) -> "GLOModel":
+    def load(cls, folder: str | Path, runtime: Runtime, kind: str | None = None) -> "GLOModel":
         """Reads the model in a folder that `save` wrote, with this rank's rows of the codes.
 
+        Args:
+            kind: the kind that the model must have; None: any.
+
         Raises:
-            UserError: the folder holds no model.
+            UserError: the folder holds no model of this kind.
         """
         folder = Path(folder)
         config, width = _read_config(folder)
+        if kind not in (None, config.kind):
+            raise UserError(f"{folder}: holds a model of kind {config.kind}, not {kind}; name another folder.")
         generator = runtime.to_device(load_network(config.generator(), folder / "generator.safetensors"))
         codes = Codes.load(folder, config.tables(), runtime).to(runtime.device)
         encoder = None
