@@ -19,7 +19,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> int:
     """Renders reconstructions, conversions and random content, and measures them."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
-    model = GLOModel.load(arguments.model, runtime)
+    model = GLOModel.load(arguments.model, runtime, "class_content")
     classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
     renders = make_renders(model, store, params, runtime)
     values = measure(renders, model, store, classifier, params, runtime)

@@ -24,7 +24,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures reconstruction, inversion, continuity, samples, memorisation and the split, and draws them."""
     runtime = start(params.precision, distributed=True)
     store = ImageStore.open(arguments.images)
-    model = GLOModel.load(arguments.model, runtime.single_process)
+    model = GLOModel.load(arguments.model, runtime.single_process, "glo")
     known = read_json(Path(arguments.features) / "features.json")
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     choice = PriorChoice.load(arguments.priors, model.config.geometry())

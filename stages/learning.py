@@ -52,7 +52,8 @@ def open_trainer(
         inputs: paths of the other files and folders that the stage reads.
     """
     images = ImageStore.open(arguments.images).train
-    model, history = GLOModel.load(arguments.model, runtime), History.load(arguments.model)
+    kind = "class_content" if isinstance(params, ClassContentParams) else "glo"
+    model, history = GLOModel.load(arguments.model, runtime, kind), History.load(arguments.model)
     read = (arguments.images, arguments.model, *inputs)
     with checkpoint_folder(name, params, *read, runtime=runtime) as checkpoints:
         yield Trainer(model, images, history, params, runtime, checkpoints)

@@ -82,7 +82,12 @@ def run(folder: Path, stage: pipeline.Stage) -> None:
 
 def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
     """A running `python …` in `folder` that finds the stages."""
-    environment = {**os.environ, "PYTHONPATH": str(pipeline.ROOT), "OMP_NUM_THREADS": "1", "IGLO_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (pipeline.ROOT / "src", pipeline.ROOT))),
+        "OMP_NUM_THREADS": "1",
+        "IGLO_THREADS": "1",
+    }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment | variables, text=True, **pipes)
 

@@ -83,6 +83,9 @@ def test_a_whole_repository(repository, tmp_path):
     [
         (None, "v9", "frogs", "no such branch, tag or whole commit hash: .*v9"),
         (None, "--all", "frogs", "no such branch, tag or whole commit hash"),
+        (None, "master:frogs", ".", "no such branch, tag or whole commit hash"),
+        (None, "+master", "frogs", "no such branch, tag or whole commit hash"),
+        (None, "^master", "frogs", "no such branch, tag or whole commit hash"),
         (None, "master", "toads", "no such folder at that revision"),
         (None, "master", "../frogs", "no such folder at that revision"),
         (None, "master", "frogs/1.txt", "not a folder"),
@@ -98,6 +101,7 @@ def test_a_failure_has_its_reason(repository, tmp_path, url, rev, subdir, reason
 
 
 def test_without_git(repository, tmp_path, monkeypatch):
+    (tmp_path / "git").mkdir()  # cannot be run
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(GitError, match=r"^git is not installed$"):
         fetch_folder(str(repository), "master", "frogs", tmp_path / "out")

@@ -108,6 +108,7 @@ def test_a_record_that_describes_no_model_is_refused(model, tmp_path):
         record | {"config": None},
         record | {"config": config | {"kind": "gan"}},
         record | {"config": config | {"width": "wide"}},
+        *(record | {"encoder_width": width} for width in (0, -1, 1.5, True, "4", [4], 10**400)),
     ):
         path.write_text(json.dumps(damaged))
         for read in (lambda: GLOModel.load(tmp_path, RUNTIME), lambda: kind_of(tmp_path)):
@@ -117,9 +118,41 @@ def test_a_record_that_describes_no_model_is_refused(model, tmp_path):
                 read()
 
 
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("content_codes", np.zeros((20, 5), np.float32)),
+        ("content_codes", np.zeros(20, np.float32)),
+        ("content_codes", np.zeros((), np.float32)),
+        ("content_codes", np.zeros((20, 4))),
+        ("content_codes", np.zeros((20, 4), np.int8)),
+        ("content_codes", np.zeros((20, 4), ">f4")),
+        ("class_codes", np.zeros((2, 4), np.float32)),
+        ("class_codes", np.full((2, 3), "x")),
+        ("class_keys", np.zeros((20, 1), np.int64)),
+        ("class_keys", np.zeros(20, np.float32)),
+        ("class_keys", np.full(20, 2)),
+        ("class_keys", np.full(20, -1)),
+    ],
+)
+def test_codes_that_do_not_fit_the_model_are_refused(file, values, tmp_path):
+    make(CONFIGS["concat"]).save(tmp_path)
+    np.save(tmp_path / f"{file}.npy", values)
+    with pytest.raises(UserError, match=rf"{file}\.npy: [^\n]*run the stage that makes it again\.$"):
+        GLOModel.load(tmp_path, RUNTIME)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"holds no trained model \(there is no model\.json\); run `dvc repro`"):
         kind_of(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("glo", "class_content"), ("concat", "glo")])
+def test_a_model_of_another_kind_is_refused(kind, other, tmp_path):
+    make(CONFIGS[kind]).save(tmp_path)
+    config = GLOModel.load(tmp_path, RUNTIME, CONFIGS[kind].kind).config
+    with pytest.raises(UserError, match=rf"holds a model of kind {config.kind}, not {other}; name another folder\.$"):
+        GLOModel.load(tmp_path, RUNTIME, other)
 
 
 def test_weights_of_another_network_are_refused(model, tmp_path):

@@ -59,7 +59,47 @@ def test_a_record_that_describes_no_training_is_refused(history, tmp_path):
     history.save(tmp_path)
     path = tmp_path / "history.json"
     record = json.loads(path.read_text())
-    for damaged in ([], {}, record | {"run": record["run"] | {"seed": "x"}}):
+    run = record["run"] | {"seed": "x"}
+    for damaged in ([], {}, "x", record | {"log": None}, record | {"log": [1]}, record | {"run": run}):
         path.write_text(json.dumps(damaged))
         with pytest.raises(UserError, match=r"history\.json: describes no training; run the stage that makes it again"):
             History.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        None,
+        [],
+        {"ids": [0]},
+        {"ids": 0, "places": []},
+        {"ids": ["a"], "places": []},
+        {"ids": [10**400], "places": []},
+        {"ids": [[0], 1], "places": []},
+        {"ids": [0], "places": 1},
+        {"ids": [0], "places": [1]},
+        {"ids": [0], "places": [["full", 1, 2]]},
+    ],
+)
+def test_a_record_that_describes_no_snapshots_is_refused(history, tmp_path, damaged):
+    history.save(tmp_path)
+    (tmp_path / "snapshots.json").write_text(json.dumps(damaged))
+    with pytest.raises(UserError, match=r"snapshots\.json: describes no snapshots; run the stage that makes it again"):
+        History.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("subset_id", np.zeros((20, 1), np.int32)),
+        ("subset_id", np.zeros(20)),
+        ("snapshots", np.zeros((), np.uint8)),
+        ("snapshots", np.zeros((2, 2, 16, 16, 1), np.uint8)),
+        ("snapshots", np.zeros((1, 2, 16, 16, 1), np.float32)),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(history, tmp_path, file, values):
+    history.save(tmp_path)
+    np.save(tmp_path / f"{file}.npy", values)
+    with pytest.raises(UserError, match=rf"{file}\.npy: holds no array \([^\n]*run the stage that makes it again\.$"):
+        History.load(tmp_path)

@@ -46,6 +46,8 @@ def test_a_mistake_is_named_with_its_key_its_requirement_and_its_value():
         named = changed(VALUES, "methods", {**VALUES["methods"], name: VALUES["methods"]["glo"]})
         expected = f"methods: must have names of letters, digits, _ and -, got {name!r}."
         assert message_of(named, Comparison) == expected
+    for key, value in (("run", ["x" * 10_000]), ("measure.steps", [1] * 1000)):
+        assert message_of(changed(VALUES, key, value), Comparison).startswith(f"{key}: must ")  # and is short
     renamed = copy.deepcopy(VALUES)
     renamed["bases"] = renamed.pop("base")
     assert message_of(renamed, Comparison) == "bases: unknown key; did you mean base?"

@@ -157,6 +157,16 @@ def test_a_value_in_a_message_is_short_and_in_one_line(tmp_path):
         assert message.startswith(f"seed: must be {need}") and len(message) < 200
 
 
+def test_an_integer_that_python_cannot_write_is_refused_in_silence(tmp_path, monkeypatch):
+    """pydantic reports a value that it cannot write, with a traceback that the user would see."""
+    reported = []
+    monkeypatch.setattr("sys.unraisablehook", reported.append)
+    for key in ("image_size", "channels"):
+        lines = re.sub(rf"  {key}: \d+", f"  {key}: 0x{'f' * 5000}", FILES[0].read_text(encoding="utf-8"), count=1)
+        assert refusal(tmp_path / "params.yaml", lines).startswith(f"data.{key}: must be ")
+    assert not reported
+
+
 def test_an_unknown_key_is_shown_in_one_line(tmp_path):
     for key, shown in (('"a\\nb"', r"'a\nb'"), ("k" * 300, "'kkk"), ("[1, 2]", "(1, 2)"), ("2001-01-01", "datetime")):
         message = refusal(tmp_path / "params.yaml", f"? {key}\n: 1")

@@ -285,3 +285,9 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(learn, kill_at
     state = learn(resumed)
     assert len(steps) - kill_at == state.step - (kill_at - 1)  # it did not begin anew
     assert same_bits(state_of(resumed), state_of(whole))
+
+
+def test_generator_and_encoder_cannot_learn_together_without_an_encoder():
+    trainer = tiny_trainer(tiny_images(), tiny_params())
+    with pytest.raises(UserError, match=r"^joint: the model has no encoder yet; run the encoder stage first\.$"):
+        learn_jointly(trainer)

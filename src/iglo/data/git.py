@@ -47,6 +47,8 @@ def fetch_folder(url: str, rev: str, subdir: str, out: Path) -> None:
 
 
 def _fetch(git: Callable[..., str], rev: str) -> None:
+    if rev.startswith(("+", "^")) or ":" in rev:  # git would fetch something, but not a revision of this name
+        raise GitError("no such branch, tag or whole commit hash")
     try:
         git("fetch", "--quiet", "--depth", "1", "--filter=blob:none", "--", "origin", rev)
     except GitError as reason:
@@ -95,7 +97,7 @@ def _git(environment: dict[str, str], *arguments: str) -> str:
             errors="replace",
             check=False,
         )
-    except FileNotFoundError:
+    except OSError:  # no such file, or a folder of PATH that this user may not read
         raise GitError("git is not installed") from None
     if result.returncode:
         raise GitError(shorten(result.stderr, LONGEST, placeholder="…"))

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -132,25 +132,37 @@ def disk_full_is_a_user_error(path: str | Path) -> Iterator[None]:
         raise
 
 
-def read_array(path: str | Path, mmap: Literal["r", "c"] | None = None) -> np.ndarray:
+def read_array(
+    path: str | Path, mmap: Literal["r", "c"] | None = None, dtype: type | None = None, shape: Sequence[int | None] = ()
+) -> np.ndarray:
     """Reads the array in a .npy file.
 
     It maps the file first. This fails before memory is allocated if the file is shorter than its header says.
 
     Args:
         mmap: r: mapped, read-only; c: mapped, changes stay in memory; None: read into memory.
+        dtype: the type that the array must have, if given.
+        shape: the sizes that the array must have, if given; None stands for any size.
 
     Raises:
-        UserError: there is no such file, or it is not a valid .npy file.
+        UserError: there is no such file, it is not a valid .npy file, or the array is of another type or shape.
     """
     try:
         with np.errstate(over="ignore"):
             array = np.lib.format.open_memmap(path, mode=mmap or "r")
         if not array.itemsize:  # an empty file could hold any number of such items
             raise ValueError("its items have no bytes")
+        if dtype is not None and array.dtype != dtype:
+            raise ValueError(f"its type is {array.dtype}, not {np.dtype(dtype)}")
+        if shape and not _fits(array.shape, shape):
+            raise ValueError(f"its shape is {array.shape}")
     except Exception as error:  # numpy parses the header as Python, so a damaged one raises many types
         raise UserError(f"{path}: holds no array ({error}); run the stage that makes it again.") from None
     return array if mmap else np.array(array)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return len(shape) == len(wanted) and all(size in (one, None) for one, size in zip(shape, wanted, strict=True))
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:

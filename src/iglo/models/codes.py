@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iglo.errors import UserError
 from iglo.files.io import read_array, write_array, write_rows
 from iglo.models.config import TableConfig
 from iglo.models.geometry import Euclidean
@@ -87,12 +88,19 @@ class CodeTable(nn.Module):
         """Reads what `save` wrote. If each image has its own row, reads only the rows of this rank.
 
         These codes are mapped into memory, so other rows stay on disk.
+
+        Raises:
+            UserError: a file is missing, or holds no codes of this table.
         """
         path = folder / f"{name}_codes.npy"
         if config.shared:
-            codes, keys = (torch.from_numpy(read_array(folder / f"{name}_{part}.npy")) for part in ("codes", "keys"))
-            return cls(codes, config.geometry, keys, config.noisy)
-        whole = read_array(path, mmap="c")
+            codes = read_array(path, dtype=np.float32, shape=(None, config.dimension))
+            path = folder / f"{name}_keys.npy"
+            keys = read_array(path, dtype=np.int64, shape=(None,))
+            if len(keys) and not 0 <= keys.min() <= keys.max() < len(codes):
+                raise UserError(f"{path}: names codes that are not there; run the stage that makes it again.")
+            return cls(torch.from_numpy(codes), config.geometry, torch.from_numpy(keys), config.noisy)
+        whole = read_array(path, mmap="c", dtype=np.float32, shape=(None, config.dimension))
         block = runtime.local_slice(len(whole))
         codes = torch.from_numpy(np.asarray(whole[block]))
         return cls(codes, config.geometry, noisy=config.noisy, shard=Shard(block.start, len(whole)))

@@ -18,6 +18,8 @@ from iglo.models.codes import Codes
 from iglo.models.config import ModelConfig, config_record, parse_config
 from iglo.runtime.device import Runtime
 
+WIDEST = 1024  # width of an encoder, as in params.yaml
+
 
 class GLOModel(nn.Module):
     """A generator, the codes of its training images and, once trained, an encoder.
@@ -45,14 +47,19 @@ class GLOModel(nn.Module):
         write_json(folder / "model.json", {"config": config_record(self.config), "encoder_width": width})
 
     @classmethod
-    def load(cls, folder: str | Path, runtime: Runtime) -> "GLOModel":
+    def load(cls, folder: str | Path, runtime: Runtime, kind: str | None = None) -> "GLOModel":
         """Reads the model that `save` wrote, with this rank's rows of the codes.
 
+        Args:
+            kind: the kind that the model must have; None: any.
+
         Raises:
-            UserError: the folder holds no model.
+            UserError: the folder holds no model of this kind.
         """
         folder = Path(folder)
         config, width = _read_config(folder)
+        if kind not in (None, config.kind):
+            raise UserError(f"{folder}: holds a model of kind {config.kind}, not {kind}; name another folder.")
         generator = runtime.to_device(load_network(config.generator(), folder / "generator.safetensors"))
         codes = Codes.load(folder, config.tables(), runtime).to(runtime.device)
         encoder = None
@@ -84,7 +91,10 @@ def _read_config(folder: Path) -> tuple[ModelConfig, int | None]:
     path = folder / "model.json"
     record = read_json(path)
     try:
-        return parse_config(record["config"]), record["encoder_width"]
+        config, width = parse_config(record["config"]), record["encoder_width"]
+        if width is not None and not (type(width) is int and 1 <= width <= WIDEST):
+            raise TypeError
+        return config, width
     except (KeyError, TypeError, UserError):
         raise UserError(f"{path}: describes no model; run the stage that makes it again.") from None
 

@@ -46,6 +46,9 @@ class History:
         record = read_json(path)
         try:
             log, run = record["log"], parse_run(record)
-        except (KeyError, TypeError, UserError):
+            if not isinstance(log, list) or not all(isinstance(row, dict) for row in log):
+                raise TypeError
+        except (KeyError, TypeError, AttributeError, UserError):
             raise UserError(f"{path}: describes no training; run the stage that makes it again.") from None
-        return cls(Snapshots.load(folder), read_array(folder / "subset_id.npy"), log, run)
+        subset_id = read_array(folder / "subset_id.npy", dtype=np.int32, shape=(None,))
+        return cls(Snapshots.load(folder), subset_id, log, run)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iglo.errors import UserError
 from iglo.files.io import read_array, read_json, write_array, write_json
 from iglo.randomness import numpy_generator
 
@@ -59,8 +60,21 @@ class Snapshots:
 
     @classmethod
     def load(cls, folder: Path) -> "Snapshots":
-        record = read_json(folder / "snapshots.json")
-        snapshots = cls(torch.tensor(record["ids"], dtype=torch.int64))
-        snapshots.places = [(stage, epoch) for stage, epoch in record["places"]]
-        snapshots.frames = list(torch.from_numpy(read_array(folder / "snapshots.npy")))
+        """Reads what `save` wrote.
+
+        Raises:
+            UserError: the folder holds no snapshots.
+        """
+        path = folder / "snapshots.json"
+        record = read_json(path)
+        try:
+            snapshots = cls(torch.tensor(record["ids"], dtype=torch.int64))
+            if snapshots.ids.dim() != 1:
+                raise TypeError
+            snapshots.places = [(stage, epoch) for stage, epoch in record["places"]]
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise UserError(f"{path}: describes no snapshots; run the stage that makes it again.") from None
+        count = len(snapshots.places)
+        shape = (count, len(snapshots.ids), None, None, None) if count else (0,)
+        snapshots.frames = list(torch.from_numpy(read_array(folder / "snapshots.npy", dtype=np.uint8, shape=shape)))
         return snapshots

@@ -39,7 +39,8 @@ def need(words: str, holds: Callable[[Any], bool], validator: type = AfterValida
 
     def check(value: Any) -> Any:
         if not holds(value):
-            raise PydanticCustomError("need", "must be {words}", {"words": words, "value": value})
+            told = {"value": value} if isinstance(value, float) else {}  # pydantic cannot write huge integers
+            raise PydanticCustomError("need", "must be {words}", {"words": words, **told})
         return value
 
     return validator(check)

@@ -71,6 +71,8 @@ def learn_jointly(trainer: Trainer) -> RunState:
     section, codes = params.joint, params.encoder
     if codes.mode == "codes" or not section.epochs:
         return RunState()
+    if model.encoder is None:
+        raise UserError("joint: the model has no encoder yet; run the encoder stage first.")
     held_out, kept = _split_held_out(len(trainer.images), params)
     # The source "varied" has the augmented images; its name is in a random stream.
     both = nn.ModuleList([model.generator, model.encoder])
