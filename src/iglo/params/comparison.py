@@ -80,11 +80,11 @@ class Comparison:
         for key, names, known in (("run", self.run, self.methods), ("joint", self.joint, self.run)):
             for name in names:
                 if name not in known:
-                    raise UserError(f"{key}: must name methods among {', '.join(known)}, got {shown(name)}.")
+                    raise UserError(f"{key}: must name methods among {', '.join(known)}, got {short_repr(name)}.")
         check_different("seeds", self.seeds, "numbers")
         steps, points = self.measure.steps, self.measure.points
         if not steps or steps[0] != 0 or list(steps) != sorted(set(steps)):
-            raise UserError(f"measure.steps: must start with 0 and increase, got {shown(list(steps))}.")
+            raise UserError(f"measure.steps: must start with 0 and increase, got {short_repr(list(steps))}.")
         if points > self.budget:
             raise UserError(f"measure.points: must be at most budget, {self.budget}, got {points}.")
         self._check_methods()
