@@ -50,14 +50,7 @@ def params_of_run(params: ClassContentParams, study: str, value: Any) -> ClassCo
     for section in sections:
         place = place[section]
     place[key] = value
-    return parse_params(_lists(values), ClassContentParams)
-
-
-def _lists(values: Any) -> Any:
-    """Returns plain values, with lists instead of tuples."""
-    if isinstance(values, dict):
-        return {key: _lists(value) for key, value in values.items()}
-    return [_lists(value) for value in values] if isinstance(values, (list, tuple)) else values
+    return parse_params(values, ClassContentParams)
 
 
 def save_run(folder: Path, renders: Renders, values: dict, rows: Sequence[dict]) -> None:
