@@ -30,7 +30,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     choice = PriorChoice.load(arguments.priors, model.config.geometry())
     run = Run(params, model, History.load(arguments.model), store, Split(points, labels, known["name"]), choice)
     with whole_folder(arguments.figures, runtime) as folder:
-        values = write_report(folder, run, FeatureNetwork.make(params, runtime), runtime)
+        values = write_report(folder, run, FeatureNetwork.make(params.evaluate, params.loss, runtime), runtime)
     if runtime.is_main:
         write_json(arguments.headline, headline(values))
         clustered_in = {key: known[key] for key in ("network", "weights")}

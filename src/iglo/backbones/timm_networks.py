@@ -58,16 +58,16 @@ def load_timm(network: str, weights: str, seed: int) -> TimmBackbone:
     check_timm(network)
     transform = _transform(network)
     if weights == "random":
-        return TimmBackbone(network, _build(network, seed), _any_size(network), has_head=False)
+        return TimmBackbone(network, _build(network, seed), _any_size(network), classes=None)
     if weights == "imagenet":
-        return TimmBackbone(network, _pretrained(network), transform, has_head=_settings(network)["num_classes"] > 0)
+        return TimmBackbone(network, _pretrained(network), transform, classes=_settings(network)["num_classes"] or None)
     state = file_state(network, weights)
     body, classes = _build_for(network, shapes_of(state))
     _check(network, body, shapes_of(state), weights)
     body.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
     if classes != _settings(network)["num_classes"]:
         transform = _any_size(network)
-    return TimmBackbone(network, body, transform, has_head=classes is not None)
+    return TimmBackbone(network, body, transform, classes=classes)
 
 
 def check_timm(network: str) -> None:
