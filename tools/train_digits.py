@@ -19,6 +19,7 @@ import argparse
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -28,17 +29,17 @@ from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
 
 from iglo.backbones.networks import load_backbone
-from iglo.backbones.small_cnn import DIGITS, SIDE, SmallCNN, load_small_cnn
-from iglo.data.image_io import load_image
+from iglo.backbones.small_cnn import DIGITS, SmallCNN, load_small_cnn
+from iglo.data.prepare import write_store
 from iglo.data.sources import open_source
+from iglo.data.store import PARTS, ImageStore
 from iglo.evaluation import metrics
 from iglo.params.reading import load_params
-from iglo.randomness import numpy_generator, torch_generator
+from iglo.randomness import torch_generator
 from iglo.runtime.process import building, use_exact_settings
 from iglo.runtime.threads import set_threads
 from tools.imports import ROOT
 
-TRAIN, VALIDATION = 1500, 147  # images; all others are for the test
 CLASSES = 10
 
 
@@ -57,19 +58,16 @@ class Recipe:
     seed: int = 0
 
 
-def digits(split_seed: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
-    """Returns images (N, 1, 32, 32) in [0, 1] and classes (N,) of the parts train, validation and test."""
-    source = open_source(load_params(ROOT / "presets" / "digits.yaml").data, "")
-    order = numpy_generator(split_seed, "split").permutation(len(source.names))
-    pixels = np.stack([load_image(source.items[index], SIDE, 1) for index in order])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    labels = torch.tensor([int(source.labels[index]) for index in order])
-    ends = {
-        "train": slice(TRAIN),
-        "validation": slice(TRAIN, TRAIN + VALIDATION),
-        "test": slice(TRAIN + VALIDATION, None),
-    }
-    return {name: (images[rows], labels[rows]) for name, rows in ends.items()}
+def digits() -> dict[str, tuple[Tensor, Tensor]]:
+    """Returns images (N, 1, 32, 32) in [0, 1] and classes (N,) of the parts train, validation and test, as prepared."""
+    data = load_params(ROOT / "presets" / "digits.yaml").data
+    with TemporaryDirectory() as folder:
+        write_store(open_source(data, ""), data, f"{folder}/prepared")
+        store = ImageStore.open(f"{folder}/prepared")
+        images = torch.from_numpy(np.array(store.images)).permute(0, 3, 1, 2).contiguous().float() / 255
+        labels = torch.from_numpy(store.label_ids)
+    pieces = zip(images.split(store.parts), labels.split(store.parts), strict=True)
+    return dict(zip(PARTS, pieces, strict=True))
 
 
 # --- Images that are no digits ---
