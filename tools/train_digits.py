@@ -79,11 +79,14 @@ def blurred(images: Tensor, sigma: float = 1.5) -> Tensor:
 
 
 def shuffled_patches(images: Tensor, rng: torch.Generator, side: int = 8) -> Tensor:
-    """Cuts each image (B, 1, H, W) into patches of `side` pixels, and puts them together in a random order."""
+    """Cuts each image (B, 1, H, W) into patches of `side` pixels, and joins them in another order, at random."""
     count, _, height, width = images.shape
     patches = functional.unfold(images, side, stride=side)
-    order = torch.rand(count, 1, patches.shape[2], generator=rng, dtype=torch.float32).argsort(2)
-    return functional.fold(patches.gather(2, order.expand_as(patches)), (height, width), side, stride=side)
+    order = torch.rand(count, patches.shape[2], generator=rng, dtype=torch.float32).argsort(1)
+    unchanged = (order == torch.arange(patches.shape[2])).all(1, keepdim=True)
+    order = torch.where(unchanged, order.flip(1), order)[:, None]
+    patches = patches.gather(2, order.expand_as(patches))
+    return functional.fold(patches, (height, width), side, stride=side)
 
 
 def noise(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -122,7 +125,8 @@ def moved(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
 
 def loss_of(network: SmallCNN, images: Tensor, labels: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
     """Returns the mean cross-entropy on a batch of digits, plus that on images that are no digits, weighted."""
-    digits, others = moved(images, recipe, rng), outliers(images, rng)
+    digits = moved(images, recipe, rng)
+    others = outliers(digits, rng)  # of the moved images: else the network would take sharp pixels for no digit
     logits = network(torch.cat([digits, others]))
     uniform = torch.full((len(others), CLASSES), 1 / CLASSES, dtype=torch.float32)
     of_digits = functional.cross_entropy(logits[: len(digits)], labels)
@@ -130,7 +134,10 @@ def loss_of(network: SmallCNN, images: Tensor, labels: Tensor, recipe: Recipe, r
 
 
 def train(parts: dict[str, tuple[Tensor, Tensor]], recipe: Recipe) -> SmallCNN:
-    """Returns the network of the epoch with the highest accuracy on validation images; of equals, the least loss."""
+    """Returns the network of the epoch with the least loss on validation images.
+
+    The accuracy would choose by one image: in most epochs it is 146 or 147 of 147.
+    """
     with building():
         torch.default_generator.manual_seed(recipe.seed)
         network = SmallCNN(CLASSES)
@@ -138,7 +145,7 @@ def train(parts: dict[str, tuple[Tensor, Tensor]], recipe: Recipe) -> SmallCNN:
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     steps = recipe.epochs * (len(images) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=max(steps, 2))
-    best, kept = (-1.0, 0.0), {}
+    least, kept = math.inf, {}
     for epoch in range(recipe.epochs):
         rng = torch_generator(recipe.seed, "digits", epoch)
         network.train()
@@ -150,20 +157,19 @@ def train(parts: dict[str, tuple[Tensor, Tensor]], recipe: Recipe) -> SmallCNN:
             loss.backward()
             optimizer.step()
             schedule.step()
-        score = scores(network, *parts["validation"])
-        if score > best:
-            best = score
-            kept = {name: value.clone() for name, value in network.state_dict().items()}
-            print(f"epoch {epoch + 1}: validation accuracy {score[0]:.4f}, loss {-score[1]:.4f}", flush=True)
+        accuracy, loss = scores(network, *parts["validation"])
+        print(f"epoch {epoch + 1}: validation accuracy {accuracy:.4f}, loss {loss:.4f}", flush=True)
+        if loss < least:
+            least, kept = loss, {name: value.clone() for name, value in network.state_dict().items()}
     network.load_state_dict(kept)
     return network.eval()
 
 
 @torch.no_grad()
 def scores(network: SmallCNN, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Returns the accuracy in [0, 1], and minus the mean cross-entropy."""
+    """Returns the accuracy in [0, 1], and the mean cross-entropy."""
     logits = network.eval()(images)
-    return float((logits.argmax(1) == labels).float().mean()), -float(functional.cross_entropy(logits, labels))
+    return float((logits.argmax(1) == labels).float().mean()), float(functional.cross_entropy(logits, labels))
 
 
 def write(network: SmallCNN, path: str | Path) -> None:
@@ -214,8 +220,8 @@ def main() -> None:
     network = load_small_cnn("digits", seed=0)
     held_out = [torch.cat(pair) for pair in zip(parts["validation"], parts["test"], strict=True)]
     for name, part in {**parts, "all held-out": held_out}.items():
-        accuracy, minus_loss = scores(network, *part)
-        print(f"{name}: accuracy {accuracy:.4f} on {len(part[0])} images, loss {-minus_loss:.4f}")
+        accuracy, loss = scores(network, *part)
+        print(f"{name}: accuracy {accuracy:.4f} on {len(part[0])} images, loss {loss:.4f}")
     check(network, parts)
 
 

@@ -45,8 +45,8 @@ def test_its_kernel_distance_ranks_images_as_a_person_does(judge, parts):
     found = {name: kernel_distance(judge.forward_features(images).numpy(), test) for name, images in sets.items()}
     assert abs(found["real"]) < 0.05
     order = [found[name] for name in ("real", "slight blur", "crossfades")]
-    assert all(3 * better < worse for better, worse in pairwise(order))
-    assert min(found["shuffled patches"], found["noise"]) > 3 * found["crossfades"]
+    assert all(2 * better < worse for better, worse in pairwise(order))
+    assert min(found["shuffled patches"], found["noise"]) > 4 * found["crossfades"]
 
 
 def test_it_is_not_sure_of_what_is_no_digit(judge, parts):
