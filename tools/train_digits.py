@@ -10,9 +10,10 @@ from two kinds of images, so that the judge is not fooled by what is no digit:
 - noise, and digits cut into patches that are shuffled; the target gives all classes the same probability (outlier
   exposure, Hendrycks et al. 2019).
 
-It never sees a crossfade of two digits, so the check with crossfades is fair. Two other networks were compared with it
-on training and validation images. One that learned from crossfades too, with both classes as the target, took slight
-blur for as bad as a crossfade. One that learned from digits alone took shuffled patches for better than a crossfade.
+It never sees a crossfade of two digits, so the check with crossfades is fair. Two other recipes were tried before, and
+judged on training and validation images. A network that learned from crossfades too, with both classes as the target,
+took slight blur for nearly as bad as a crossfade. One that learned from digits alone took shuffled patches for better
+than a crossfade.
 """
 
 import argparse
