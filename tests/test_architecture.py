@@ -314,7 +314,7 @@ def test_modules_functions_and_lists_of_parameters_are_short():
 
 
 def test_packages_have_few_modules_at_the_top_and_say_what_they_are_for():
-    """A package has no code of its own. Users import the estimator's package; the metrics' package is a list of names."""
+    """A package has no code of its own. Users import the estimator's package, and the metrics' is a list of names."""
     assert len([*PACKAGE.glob("*.py")]) <= MOST_MODULES_AT_THE_TOP
     packages = [path for path in LIBRARY if path.name == "__init__.py" and path.parent != PACKAGE]
     assert {path.parent for path in LIBRARY} == {PACKAGE, *(path.parent for path in packages)}
