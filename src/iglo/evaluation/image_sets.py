@@ -111,6 +111,11 @@ class Reference:
         """
         return metrics.nearest(images.features, self.train, NEIGHBOURS)
 
+    def named(self, values: Mapping[str, float], errors: Mapping[str, float]) -> Values:
+        """Returns values and, in `se`, their standard errors, by keys that end in the name of the feature network."""
+        values, errors = ({f"{key}_{self.name}": value for key, value in each.items()} for each in (values, errors))
+        return {**values, "se": errors}
+
 
 def measure_set(images: ImageSet, reference: Reference, distances: np.ndarray | None = None) -> Values:
     """Compares a set of images with the test images.
@@ -127,12 +132,12 @@ def measure_set(images: ImageSet, reference: Reference, distances: np.ndarray | 
     """
     distances = reference.nearest(images)[0] if distances is None else distances
     values, errors = _compared(images, reference, distances)
-    for more in (_copied(distances), seen_classes(images, reference.classes)):
+    for more in (copied(distances), seen_classes(images, reference.classes)):
         values |= more[0]
         errors |= more[1]
-    named = [{f"{key}_{reference.name}": value for key, value in each.items()} for each in (values, errors)]
     inception, inception_errors = _inception(images, reference)
-    return {**named[0], **inception, "se": {**named[1], **inception_errors}}
+    named = reference.named(values, errors)
+    return {**named, **inception, "se": {**named["se"], **inception_errors}}
 
 
 def seen_classes(images: ImageSet, classes: np.ndarray | None) -> tuple[dict[str, float], dict[str, float]]:
@@ -144,7 +149,24 @@ def seen_classes(images: ImageSet, classes: np.ndarray | None) -> tuple[dict[str
         return {}, {}
     per_image = {} if classes is None else {"recognised": metrics.recognised(images.probabilities, classes)}
     per_image["confidence"] = metrics.confidence(images.probabilities)
-    return _means(per_image)
+    return means_of(per_image)
+
+
+def copied(distances: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns the copy rate, and its standard error; it needs two training images.
+
+    Args:
+        distances: (M, 2) those of `Reference.nearest`.
+    """
+    if not len(distances) or distances.shape[1] < NEIGHBOURS:
+        return {}, {}
+    return means_of({"copy_rate": metrics.copies(distances).astype(np.float64)})
+
+
+def means_of(per_image: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns the mean of each measure over the images, and its standard error, which needs two images."""
+    values = {key: float(np.mean(each, dtype=np.float64)) for key, each in per_image.items()}
+    return values, {key: metrics.mean_error(each) for key, each in per_image.items() if len(each) > 1}
 
 
 def off_code(sets: Mapping[str, Values], name: str) -> Values:
@@ -216,19 +238,6 @@ def _statistics(fake: np.ndarray, real: np.ndarray) -> dict[str, float]:
 
 def _novelty(near: np.ndarray, unseen: np.ndarray) -> dict[str, float]:
     return {"novelty": metrics.novelty(near, unseen)} if len(near) and len(unseen) else {}
-
-
-def _copied(distances: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the copy rate; it needs two training images."""
-    if not len(distances) or distances.shape[1] < NEIGHBOURS:
-        return {}, {}
-    return _means({"copy_rate": metrics.copies(distances).astype(np.float64)})
-
-
-def _means(per_image: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the mean of each measure over the images, and its standard error, which needs two images."""
-    values = {key: float(np.mean(each, dtype=np.float64)) for key, each in per_image.items()}
-    return values, {key: metrics.mean_error(each) for key, each in per_image.items() if len(each) > 1}
 
 
 def _inception(images: ImageSet, reference: Reference) -> tuple[dict[str, float], dict[str, float]]:

@@ -13,11 +13,11 @@ Statistics = Callable[..., Mapping[str, float]]
 def subsampling_errors(
     statistics: Statistics, counts: Sequence[int], rng: np.random.Generator, repeats: int = REPEATS
 ) -> dict[str, float]:
-    """Returns the standard errors of several statistics of some sets (Politis & Romano 1994).
+    """Returns the standard errors of several statistics of some sets, by the jackknife that leaves out many images.
 
     They are computed again on subsamples of a share f of each set, drawn without replacement. The variance of a mean
     over such a subsample is (1 - f) / f times the variance of the mean of the whole set, so standard deviations are
-    multiplied by √(f / (1 - f)); f is 1/2, or less for large sets. A bootstrap draws images twice, and every measure
+    multiplied by √(f / (1 - f)); f is 1/2, or less for large sets. A bootstrap would draw images twice, and a measure
     that looks for the nearest images would find their copies.
 
     Args:
