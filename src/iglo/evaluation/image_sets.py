@@ -9,8 +9,11 @@ import numpy as np
 from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
-from iglo.evaluation.subsampling import subsampling_errors
+from iglo.evaluation.subsampling import half_sample_errors
+from iglo.params.pipeline import EvaluateParams
+from iglo.params.sections import LossParams
 from iglo.randomness import numpy_generator
+from iglo.runtime.device import Runtime
 
 MOST_CLASSES = 0.25  # share of a network's classes; images spread over more of them do not tell what is recognised
 NEIGHBOURS = 2  # training images that are looked for near each image
@@ -63,6 +66,12 @@ class Judge:
     network: FeatureNetwork
     inception: Inception | None = None
 
+    @classmethod
+    def make(cls, evaluate: EvaluateParams, loss: LossParams, runtime: Runtime) -> "Judge":
+        """Loads the feature network, and Inception if `evaluate.fid_weights` names its weights."""
+        network = FeatureNetwork.make(evaluate, loss, runtime)
+        return cls(network, InceptionFID.make(evaluate, runtime) if evaluate.fid_weights else None)
+
     @property
     def name(self) -> str:
         """The name of the feature network in the keys of metrics."""
@@ -84,7 +93,7 @@ class Reference:
         test: the test images.
         unseen: (T, 2) distances from test images to the nearest and second nearest training images.
         classes: the classes that count as recognised; None if there are none.
-        seed: `evaluate.seed`, for the subsamples of standard errors.
+        seed: `evaluate.seed`, for standard errors.
     """
 
     name: str
@@ -188,11 +197,8 @@ def off_code(sets: Mapping[str, Values], name: str) -> Values:
     for each in ("samples", "midpoints"):
         if each in known:
             above, above_error = known[each]
-            ratio = metrics.off_code_ratio(above, below)
-            values[f"{each}_{name}"] = ratio
-            # by error propagation, as if both distances were independent
-            error = (above_error**2 + (ratio * below_error) ** 2) ** 0.5 / below
-            values["se"][f"{each}_{name}"] = float(error)
+            values[f"{each}_{name}"] = metrics.off_code_ratio(above, below)
+            values["se"][f"{each}_{name}"] = metrics.ratio_error(above, above_error, below, below_error)
     return values
 
 
@@ -217,11 +223,11 @@ def _compared(
     values, errors = {}, {}
     if min(len(fake), len(real)) >= metrics.FEWEST_FOR_DISTANCE:
         values["kd"] = metrics.kernel_distance(fake, real)
-    if min(len(fake), len(real)) > metrics.FEWEST_FOR_DISTANCE:
+    if min(len(fake), len(real)) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
         errors["kd"] = metrics.kernel_distance_error(fake, real)
-    rng = numpy_generator(reference.seed, "evaluation/subsamples")
+    rng = numpy_generator(reference.seed, "evaluation/errors")
     values |= statistics(slice(None), slice(None))
-    errors |= subsampling_errors(statistics, (len(fake), len(real)), rng)
+    errors |= half_sample_errors(statistics, (len(fake), len(real)), rng)
     return values, errors
 
 
@@ -242,15 +248,14 @@ def _novelty(near: np.ndarray, unseen: np.ndarray) -> dict[str, float]:
 
 def _inception(images: ImageSet, reference: Reference) -> tuple[dict[str, float], dict[str, float]]:
     fake, real = images.inception, reference.test.inception
-    if fake is None or real is None or min(len(fake), len(real)) <= metrics.FEWEST_FOR_DISTANCE:
+    if fake is None or real is None or min(len(fake), len(real)) < metrics.FEWEST_FOR_DISTANCE_ERROR:
         return {}, {}
     rng = numpy_generator(reference.seed, "evaluation/inception")
 
     def distance(chosen: np.ndarray, known: np.ndarray) -> dict[str, float]:
-        few = min(len(chosen), len(known)) < metrics.FEWEST_FOR_DISTANCE
-        return {} if few else {"fid_inception": metrics.frechet_distance(fake[chosen], real[known])}
+        return {"fid_inception": metrics.frechet_distance(fake[chosen], real[known])}
 
     kernel, _ = metrics.subset_kernel_distance(fake, real, rng)
     values = {"fid_inception": metrics.frechet_distance(fake, real), "kid_inception": kernel}
-    errors = subsampling_errors(distance, (len(fake), len(real)), rng)
+    errors = half_sample_errors(distance, (len(fake), len(real)), rng)
     return values, {**errors, "kid_inception": metrics.kernel_distance_error(fake, real)}

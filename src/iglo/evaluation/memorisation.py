@@ -7,7 +7,7 @@ import numpy as np
 
 from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
-from iglo.evaluation.subsampling import subsampling_errors
+from iglo.evaluation.subsampling import half_sample_errors
 from iglo.randomness import numpy_generator
 
 NEIGHBOURS = 2  # training images that figures show with each sample, in each space
@@ -41,13 +41,13 @@ class Nearness:
         """Returns `novelty` and `share_closer`, as `metrics` defines them, and `se`, their standard errors.
 
         Args:
-            seed: `evaluate.seed`, for the subsamples of standard errors.
+            seed: `evaluate.seed`, for standard errors.
         """
 
         def statistics(samples: slice | np.ndarray, unseen: slice | np.ndarray) -> dict[str, float]:
             near, known = self.samples[samples], self.unseen[unseen]
             return {"novelty": metrics.novelty(near, known), "share_closer": metrics.share_closer(near, known)}
 
-        rng = numpy_generator(seed, "memorisation/subsamples")
-        errors = subsampling_errors(statistics, (len(self.samples), len(self.unseen)), rng)
+        rng = numpy_generator(seed, "memorisation/errors")
+        errors = half_sample_errors(statistics, (len(self.samples), len(self.unseen)), rng)
         return {**statistics(slice(None), slice(None)), "se": errors}

@@ -16,6 +16,7 @@ from iglo.runtime.device import Runtime
 
 EPSILON = 1e-2  # step of t for the perceptual path length
 REPEATS = 100  # of a bootstrap over paths
+SMALLEST = 1e-12  # distance that is divided by
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _midpoint_realism(features: np.ndarray, train: np.ndarray, seed: int) -> tup
     distances = metrics.nearest(features[:, [middle, 0, -1]].reshape(-1, features.shape[-1]), train)[0].reshape(-1, 3)
 
     def ratio(rows: np.ndarray) -> float:
-        return float(rows[:, 0].mean() / max(rows[:, 1:].mean(), metrics.RATIO_FLOOR))
+        return float(rows[:, 0].mean() / max(rows[:, 1:].mean(), SMALLEST))
 
     rng = numpy_generator(seed, "interpolation/bootstrap")
     return realism, metrics.bootstrap_error(ratio, (distances,), rng, REPEATS)

@@ -51,7 +51,8 @@ def choose_prior(
     for name, prior in priors.items() if comparable else ():
         samples = network.features(draw_samples(model, prior, asked.samples, asked.seed, runtime, COMPARED))
         distances[name] = metrics.kernel_distance(samples, real)
-        errors[name] = metrics.kernel_distance_error(samples, real)
+        if min(len(real), len(samples)) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
+            errors[name] = metrics.kernel_distance_error(samples, real)
     chosen = params.prior
     if chosen == "best":
         chosen = min(distances, key=distances.get, default=FALLBACK)

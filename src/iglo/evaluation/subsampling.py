@@ -1,37 +1,33 @@
-"""Standard errors of numbers that compare two sets of images."""
+"""Standard errors of several numbers of two sets of images at once, at a cost that does not grow with the images."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-REPEATS = 24  # subsamples; the standard error is then known to about 15 %
-MOST = 1000  # images of the larger set in a subsample, so that the cost does not grow with the images
+from iglo.evaluation import metrics
+
+REPEATS = 24  # halves; a standard error is then known to about 15 %
+MOST = 2000  # images of the larger set that are halved
 
 Statistics = Callable[..., Mapping[str, float]]
 
 
-def subsampling_errors(
-    statistics: Statistics, counts: Sequence[int], rng: np.random.Generator, repeats: int = REPEATS
-) -> dict[str, float]:
-    """Returns the standard errors of several statistics of some sets, by the jackknife that leaves out many images.
+def half_sample_errors(statistics: Statistics, counts: Sequence[int], rng: np.random.Generator) -> dict[str, float]:
+    """Returns the standard errors of several statistics of some sets, each by `metrics.half_sample_error`.
 
-    They are computed again on subsamples of a share f of each set, drawn without replacement. The variance of a mean
-    over such a subsample is (1 - f) / f times the variance of the mean of the whole set, so standard deviations are
-    multiplied by √(f / (1 - f)); f is 1/2, or less for large sets. A bootstrap would draw images twice, and a measure
-    that looks for the nearest images would find their copies.
+    Of larger sets, it halves a random share, and multiplies the deviation by the root of the share.
 
     Args:
-        statistics: takes the chosen rows of each set, (M,) each, and returns numbers by name. A number that is missing
-            for a subsample has no standard error.
+        statistics: takes the chosen rows of each set, (M,) each, and returns numbers by name. A number that needs more
+            images than the halves have is missing, and has no standard error.
         counts: the number of images of each set.
     """
-    share = min(0.5, MOST / max(*counts, 1))
-    sizes = [int(share * count) for count in counts]
-    if not all(sizes):
+    if min(counts) < 2:
         return {}
-    drawn = [
-        statistics(*(rng.permutation(count)[:size] for count, size in zip(counts, sizes, strict=True)))
-        for _ in range(repeats)
-    ]
-    scale = (share / (1 - share)) ** 0.5
-    return {name: scale * float(np.std([each[name] for each in drawn], ddof=1)) for name in drawn[0]}
+    share = min(1.0, MOST / max(counts))
+    rows = [rng.permutation(count)[: max(2, round(share * count))] for count in counts]
+    names = list(statistics(*(some[: (len(some) + 1) // 2] for some in rows)))
+    if not names:
+        return {}
+    deviations = metrics.half_sample_error(lambda *halves: [*statistics(*halves).values()], rows, rng, REPEATS)
+    return {name: share**0.5 * deviation for name, deviation in zip(names, deviations, strict=True)}
