@@ -168,7 +168,10 @@ class _Measuring:
                 "recon": recon | self._classes(reconstructions),
                 "encoder": quality["train"] | self._encoded_classes(store.train, rows),
             },
-            "test": {"encoder": quality["test"] | self._encoded_classes(store.test, some)},
+            "test": {
+                "encoder": quality["test"] | self._encoded_classes(store.test, some),
+                "images": self._classes(self.reference.test),  # the classes were chosen on validation images
+            },
         }
 
     def _encoded_classes(self, images: np.ndarray, rows: np.ndarray) -> Values:
@@ -226,11 +229,15 @@ class _Measuring:
         """Returns how near samples are to training images; novelty in features is among the numbers of samples."""
         seed = self.reference.seed
         in_features = near["features"].values(seed)
-        in_features["se"].pop("novelty", None)
-        del in_features["novelty"]
         held_out, errors = copied(self.reference.unseen)
-        in_features |= {f"{key}_test": value for key, value in held_out.items()}
-        in_features["se"] |= {f"{key}_test": value for key, value in errors.items()}
+        in_features = {
+            "share_closer": in_features["share_closer"],
+            **{f"{key}_test": value for key, value in held_out.items()},
+            "se": {
+                **{key: value for key, value in in_features["se"].items() if key != "novelty"},
+                **{f"{key}_test": value for key, value in errors.items()},
+            },
+        }
         return {"pixels": near["pixels"].values(seed), f"features_{self.reference.name}": in_features}
 
     def _split(self) -> Values:

@@ -72,6 +72,7 @@ def _tables(values: Values) -> Iterator[Table]:
             "training images from their own codes, G(z)": train.get("recon", {}),
             "training images through the encoder, G(E(x))": train.get("encoder", {}),
             "test images through the encoder, G(E(x))": test.get("encoder", {}),
+            "test images themselves": test.get("images", {}),
         },
     )
     yield _table("Sets of images, each compared with the test images", _sets(values, counts), _note(counts))
