@@ -12,15 +12,9 @@ from safetensors.torch import save_file
 from torchvision import models
 from torchvision.transforms.functional import normalize
 
-from iglo.backbones.networks import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    backbone_name,
-    blocks_of,
-    check_file,
-    load_backbone,
-    vgg_blocks,
-)
+from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
+from iglo.backbones.networks import backbone_name, check_weights, load_backbone, vgg_blocks
+from iglo.backbones.torchvision_networks import blocks_of
 from iglo.backbones.weights import find_imagenet
 from iglo.errors import UserError
 
@@ -146,10 +140,10 @@ def test_wrong_files_are_named_in_one_sentence(tmp_path):
     assert str(file) in message("resnet18", file) and "resnet18" in message("resnet18", file)
     state = models.squeezenet1_1(weights=None).state_dict()
     save_file(state, file)
-    check_file("squeezenet1_1", str(file))
+    check_weights("squeezenet1_1", str(file))
     assert "not the weights of resnet18" in message("resnet18", file)
     with pytest.raises(UserError, match="not the weights of resnet18"):
-        check_file("resnet18", str(file))
+        check_weights("resnet18", str(file))
     name = "features.3.squeeze.weight"
     save_file({**state, name: state[name][:5].clone()}, file)
     text = message("squeezenet1_1", file)

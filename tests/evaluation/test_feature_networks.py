@@ -8,7 +8,8 @@ import pytest
 import torch
 from torchvision import models
 
-from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, load_backbone
+from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
+from iglo.backbones.networks import load_backbone
 from iglo.errors import UserError
 from iglo.evaluation.feature_networks import load_feature_network, lpips_distance
 

@@ -43,7 +43,7 @@ def measure_run(
     seed.
     """
     params, base = comparison.params(method, seed), comparison.params()
-    feature_networks = [FeatureNetwork.make(params, runtime)]
+    feature_networks = [FeatureNetwork.make(params.evaluate, params.loss, runtime)]
     if params.loss.name == "perceptual":
         feature_networks.append(network_of_the_loss(params, runtime))
     feature_network = feature_networks[0]
@@ -86,7 +86,7 @@ def measure_run(
 def network_of_the_loss(params: Params, runtime: Runtime) -> FeatureNetwork:
     """Returns the network of the perceptual loss as a feature network; its metric keys end in `_trained_on`."""
     section = replace(params.evaluate, network=params.loss.network, weights=params.loss.weights)
-    return FeatureNetwork.make(replace(params, evaluate=section), runtime)
+    return FeatureNetwork.make(section, params.loss, runtime)
 
 
 def _quality(images: np.ndarray, targets: np.ndarray, feature_networks: Sequence[FeatureNetwork]) -> dict[str, float]:
@@ -170,7 +170,7 @@ def measure_reference(
         chosen: (M,) ids of the first subset.
     """
     params = comparison.params()
-    feature_network = FeatureNetwork.make(params, runtime)
+    feature_network = FeatureNetwork.make(params.evaluate, params.loss, runtime)
     train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
     rng = numpy_generator(params.seed, "comparison/reference")
     real, others = np.split(rng.permutation(len(train)), [min(params.evaluate.samples, len(train) // 2)])

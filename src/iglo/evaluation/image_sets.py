@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
-from iglo.evaluation.feature_networks import FeatureNetwork
+from iglo.evaluation.feature_networks import FeatureNetwork, InceptionFID
 from iglo.evaluation.subsampling import half_sample_errors
 from iglo.params.pipeline import EvaluateParams
 from iglo.params.sections import LossParams
@@ -18,12 +18,6 @@ from iglo.runtime.device import Runtime
 MOST_CLASSES = 0.25  # share of a network's classes; images spread over more of them do not tell what is recognised
 NEIGHBOURS = 2  # training images that are looked for near each image
 Values = dict[str, Any]
-
-
-class Inception(Protocol):
-    """Computes the features of Inception v3 that the FID is defined on."""
-
-    def features(self, images: np.ndarray | UnitImages) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -64,13 +58,12 @@ class Judge:
     """
 
     network: FeatureNetwork
-    inception: Inception | None = None
+    inception: InceptionFID | None = None
 
     @classmethod
     def make(cls, evaluate: EvaluateParams, loss: LossParams, runtime: Runtime) -> "Judge":
         """Loads the feature network, and Inception if `evaluate.fid_weights` names its weights."""
-        network = FeatureNetwork.make(evaluate, loss, runtime)
-        return cls(network, InceptionFID.make(evaluate, runtime) if evaluate.fid_weights else None)
+        return cls(FeatureNetwork.make(evaluate, loss, runtime), InceptionFID.make(evaluate, runtime))
 
     @property
     def name(self) -> str:
