@@ -51,15 +51,13 @@ def test_midpoints_of_a_crossfade_are_less_real_than_their_ends():
     assert values["midpoint_realism_squares"] - 2 * values["se"]["midpoint_realism_squares"] > 1
 
 
-def test_a_crossfade_is_a_ghost_and_a_third_image_is_none():
-    fade = paths_of(np.array([0, 0.5, 1]))
-    third = Paths(fade.ids, fade.images.copy())
-    third.images[:, 1] = tiny_images(6, seed=2) / np.float32(255)
-    assert ghosts(fade)["ghost_index"] == pytest.approx(1, abs=1e-3)
-    assert ghosts(third)["ghost_index"] < 0.3
-    both = ghosts(fade, third)
-    assert both["ghost_index"] == pytest.approx((ghosts(fade)["ghost_index"] + ghosts(third)["ghost_index"]) / 2)
-    assert both["se"]["ghost_index"] > ghosts(fade)["se"]["ghost_index"]
+def test_a_crossfade_is_a_ghost_and_a_real_image_is_none():
+    real = tiny_images(4, seed=2) / np.float32(255)
+    fade, third = (paths_of(np.array([0, 0.5, 1]), pairs) for pairs in (6, 4))
+    third.images[:, 1] = real
+    of_fades, of_both = ghosts([fade], real), ghosts([fade, third], real)
+    assert of_fades["ghost_index"] == pytest.approx(1, abs=1e-3) and of_fades["ghost_index_real"] < 0.3
+    assert 0.6 < of_both["ghost_index"] < 0.75 and of_both["se"]["ghost_index"] > of_fades["se"]["ghost_index"]
 
 
 def test_one_training_image_has_no_path():
@@ -68,4 +66,8 @@ def test_one_training_image_has_no_path():
     paths = interpolations(model, params.evaluate, RUNTIME)
     close = close_pairs(model, params.evaluate, RUNTIME)
     assert len(paths.ids) == len(paths.images) == len(close) == 0
-    assert continuity(paths, close, np.zeros((0, 3, 5)), np.zeros((1, 5)), network(), 0) == {} == ghosts(paths)
+    assert (
+        continuity(paths, close, np.zeros((0, 3, 5)), np.zeros((1, 5)), network(), 0)
+        == {}
+        == ghosts([paths], tiny_images(1))
+    )

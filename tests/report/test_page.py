@@ -27,7 +27,7 @@ VALUES = {
     "reconstructions": of_set(0.1234),
     "real": of_set(-0.0011),
     "noise": of_set(7.891),
-    "interpolation": {f"ppl_{J}": 5.6511, "ghost_index": 0.4321, "se": {f"ppl_{J}": 0.123, "ghost_index": 0.0456}},
+    "interpolation": {f"ppl_{J}": 5.6511, "ghost_index": 0.4321, f"jerkiness_{J}": 2.5, "se": {f"ppl_{J}": 0.123, "ghost_index": 0.0456}},
     "off_code": {f"samples_{J}": 1.9, f"midpoints_{J}": 2.8, "se": {f"samples_{J}": 0.21, f"midpoints_{J}": 0.31}},
     "priors": {
         "normal": of_set(0.6789) | {"validation": {f"kd_{J}": 0.5678, "se": {f"kd_{J}": 0.034}}},
@@ -142,7 +142,7 @@ def test_the_page_has_every_figure_number_parameter_and_time(folder):
 def test_the_page_names_counts_who_chose_and_who_measured(folder):
     text = page_of(folder, tiny_params(prior="best"))
     assert "1,500 training images" in text and "147 validation images" in text and "150 test images" in text
-    assert "The prior imle was chosen by its kernel distance to 147 validation images" in text
+    assert "The prior imle was chosen by the kernel distance of its samples to 147 validation images" in text
     assert "The prior is imle." in page_of(folder, tiny_params(prior="imle"))
     cells = [cell.strip() for cell in Page(text).cells]
     for row in ("real images (validation), the floor, 147 images", "midpoints of random pairs, 250 images"):

@@ -86,7 +86,7 @@ def test_priors_without_kernel_distances_are_shown_in_their_order(grids, tmp_pat
     assert grids["priors.png"].title == "Samples of every prior; chosen: gaussian"
     distances = dict.fromkeys(PRIORS, 1.0) | {"gmm": 0.5}
     run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gmm", distances, dict.fromkeys(PRIORS, 0.025)))
-    assert grids["priors.png"].labels[0] == "gmm, 0.500 ± 0.025" and "its kernel distance" in grids["priors.png"].title
+    assert grids["priors.png"].labels[0] == "gmm\n0.500 ± 0.025" and "its kernel distance" in grids["priors.png"].title
 
 
 def test_a_single_training_image_is_the_neighbour_of_every_sample(grids, tmp_path):

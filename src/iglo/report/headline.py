@@ -34,6 +34,7 @@ HEADLINE = (
     "interpolation.jerkiness_*",
     "interpolation.midpoint_realism_*",
     "interpolation.ghost_index",
+    "interpolation.ghost_index_real",
     "memorisation.pixels.share_closer",
     "memorisation.features_*.copy_rate_test",
     "lines.*",
