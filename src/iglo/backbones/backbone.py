@@ -18,7 +18,7 @@ class Transform:
 
     Attributes:
         mean, std: of the three channels; they normalise images in [0, 1].
-        interpolation: how images are resized; if they get smaller, with antialiasing, as Parmar, Zhang and Zhu 2022 ask.
+        interpolation: how images are resized. If they get smaller, it is with antialiasing (Parmar, Zhang & Zhu 2022).
         side: the side of the images that the weights were trained for, in pixels; None: images keep their size.
         resize: before a square of `side` pixels is cropped from the middle, the shorter side is resized to this.
     """

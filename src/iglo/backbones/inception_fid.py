@@ -1,7 +1,7 @@
 """The Inception network of the FID, built by the package torch-fidelity, which is an extra of iglo.
 
-Heusel et al. 2017 compute the FID with TensorFlow's Inception of 2015-12-05. torch-fidelity has its weights as a file for
-torch, and resizes images as TensorFlow did. torchvision's `inception_v3` is another network.
+The FID (Heusel et al. 2017) is computed with TensorFlow's Inception of 2015-12-05. torch-fidelity has its weights as a
+file for torch, and resizes images as TensorFlow did. torchvision's `inception_v3` is another network.
 
 Messages begin with the key `fid_weights`. The caller puts the section before it with `params.validate.within`.
 """

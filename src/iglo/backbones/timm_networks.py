@@ -141,7 +141,7 @@ def _build(network: str, seed: int = 0, **options: Any) -> nn.Module:
 
 
 def _build_for(network: str, given: Shapes) -> tuple[nn.Module, int | None]:
-    """Builds the network for weights of these shapes, and returns the number of their classes; None: they have no head."""
+    """Builds the network for weights of these shapes; also returns the number of their classes, None without a head."""
     rows = {given[key][0] if given.get(key) else None for key in (f"{head}.weight" for head in _heads(network))}
     classes = rows.pop() if len(rows) == 1 else None
     return _build(network, **({"num_classes": classes} if classes else {})), classes
@@ -167,8 +167,8 @@ def _pretrained(network: str) -> nn.Module:
             return _build(network, pretrained=True)
     except Exception as error:  # the hub's errors are of many kinds
         raise UserError(
-            f"weights: the pretrained weights of {network} cannot be downloaded ({short_reason(error)}); connect to the "
-            "network, name the path of a .safetensors file, or set random."
+            f"weights: the pretrained weights of {network} cannot be downloaded ({short_reason(error)}); connect to "
+            "the network, name the path of a .safetensors file, or set random."
         ) from None
 
 

@@ -20,8 +20,8 @@ from iglo.runtime.process import building
 
 # The head of these networks is one module after the last pooling. Those of transformers differ; timm has them.
 FAMILIES = (
-    "alexnet", "convnext", "densenet", "efficientnet", "inception", "mnasnet", "mobilenet", "regnet", "resnet", "resnext",
-    "shufflenet", "squeezenet", "vgg", "wide_resnet",
+    "alexnet", "convnext", "densenet", "efficientnet", "inception", "mnasnet", "mobilenet", "regnet", "resnet",
+    "resnext", "shufflenet", "squeezenet", "vgg", "wide_resnet",
 )  # fmt: skip
 WITH_POOLING_IN_THE_HEAD = ("alexnet", "squeezenet", "vgg")  # the features are the mean of the maps before the head
 SMALLEST_SIDES = {"alexnet": 64, "inception": 75}  # what their poolings need, in pixels; that of the others is 32

@@ -1,13 +1,16 @@
 """Feature networks measure distances between images, compute features of images, and name what they show.
 
-A network sees the whole image, resized to the size that its weights were trained for (with antialiasing, as Parmar, Zhang
-and Zhu 2022 ask). It crops nothing, because the edges of an image count too. With weights that were trained for an
-unknown size it sees images at their own size; `backbones.networks` says which weights these are.
+For features and probabilities a network sees the whole image, resized to the size that its weights were trained for,
+with antialiasing (Parmar, Zhang & Zhu 2022). Nothing is cropped, because the edges of an image count too. With weights
+that were trained for an unknown size it sees images at their own size; `backbones.networks` says which these are.
+
+For LPIPS every network sees images at their own size, as in the lpips package, or enlarged to the least that it needs.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import lpips
@@ -64,7 +67,7 @@ class FeatureNetwork:
 
     def distance(self, a: Images, b: Images) -> np.ndarray:
         """Computes LPIPS: images (N, H, W, C) and (N, H, W, C), float in [0, 1], to distances (N,)."""
-        return self._over(self._distance, a, b)
+        return _in_batches(self._distance, BATCH, self.runtime, a, b)
 
     def features(self, images: Images) -> np.ndarray:
         """Computes pooled features: images (N, H, W, C), float in [0, 1], to (N, D)."""
@@ -85,9 +88,9 @@ class FeatureNetwork:
         features, probabilities = np.split(both, [both.shape[1] - self._backbone.classes], axis=1)
         return features, probabilities
 
-    def _over(self, function: Callable[..., Tensor], *images: Images) -> np.ndarray:
+    def _over(self, function: Features, images: Images) -> np.ndarray:
         large = (self._backbone.transform.side or 0) > LARGE
-        return _in_batches(function, LARGE_BATCH if large else BATCH, self.runtime, *images)
+        return _in_batches(function, LARGE_BATCH if large else BATCH, self.runtime, images)
 
 
 @dataclass(frozen=True)
@@ -126,18 +129,18 @@ def _in_batches(function: Callable[..., Tensor], size: int, runtime: Runtime, *i
 def lpips_distance(network: str, weights: str, seed: int, device: torch.device | str = "cpu") -> tuple[str, Distance]:
     """Returns the key of LPIPS and the distance itself (Zhang et al. 2018), computed by the lpips package.
 
-    The distance takes two batches of images (B, 1 or 3, H, W) in [0, 1] and returns (B,).
+    The distance takes two batches of images (B, 1 or 3, H, W) in [0, 1] and returns (B,). Images are compared at their
+    own size. Those below 32 pixels are enlarged to 32, as are others to the size that a network cannot do without.
 
-    For AlexNet, VGG-16 and SqueezeNet 1.1 it uses the package's layers, on images at their own size, or enlarged to 32
-    pixels. With ImageNet weights it is calibrated, with a key such as `lpips_alex`.
+    It is calibrated for ImageNet weights of AlexNet, VGG-16 and SqueezeNet 1.1, with a key such as `lpips_alex`. For
+    other weights, and for all other networks, it is uncalibrated, with a key such as `lpips_random_alex` or
+    `lpips_efficientnet_b0_imagenet`: `lpips_` and the name of the backbone.
 
-    With other weights, and for all other networks, it is uncalibrated, with a key such as `lpips_random_alex` or
-    `lpips_efficientnet_b0_imagenet`: `lpips_` and the name of the backbone. For all other networks it uses the ends of the
-    blocks, on images as `load_feature_network` prepares them. A block ends where the next layer halves the resolution;
-    for timm, timm's `forward_intermediates` says where.
+    For these three networks it uses the package's layers, and for others the ends of the blocks. A block ends where the
+    next layer halves the resolution. For a network of timm, its `forward_intermediates` says where.
 
     Raises:
-        UserError: the network has no blocks.
+        UserError: as `load_backbone`.
     """
     backbone = _load(network, weights, seed).to(device)
     return _lpips(backbone, weights, device)
@@ -192,7 +195,7 @@ def _lpips(backbone: Backbone, weights: str, device: torch.device | str) -> tupl
     else:
         metric = _package_metric("squeeze", calibrated=False)  # the smallest network; it is replaced
         metric.net, metric.scaling_layer = _Outputs(backbone), nn.Identity()
-        prepare = backbone.prepare_whole
+        prepare = partial(_at_own_size, backbone)
         with torch.no_grad():
             metric.L = len(
                 metric.net(prepare(torch.zeros(1, 3, SMALLEST_SIDE, SMALLEST_SIDE, dtype=torch.float32, device=device)))
@@ -231,6 +234,10 @@ def _copy_trunk(backbone: Backbone, net: nn.Module) -> None:
     for part in net.children():
         for number, layer in part.named_children():
             layer.load_state_dict(backbone.body.features[int(number)].state_dict())
+
+
+def _at_own_size(backbone: Backbone, images: Tensor) -> Tensor:
+    return backbone.prepare(images, min(images.shape[-2:]))
 
 
 def _prepared(images: Tensor) -> Tensor:
