@@ -30,13 +30,13 @@ FILE, SWEEP = FOLDER / "dvc.yaml", FOLDER / "sweep" / "dvc.yaml"
 CLASSES = 10
 CHANGES = {
     "precision": "fp32",
-    "data": {"image_size": 16, "train": 100, "test": 150, "shuffle": False},
+    "data": {"image_size": 16, "train": 100, "validation": 90, "test": 60, "shuffle": False},
     "latent": {"class_dimension": 6, "content_dimension": 5},
     "generator": {"width": 4},
     "train": {"epochs": 2},
     "encoder": {"width": 4, "epochs": 1},
     "joint": {"epochs": 1},
-    "classifier": {"width": 4, "epochs": 4, "held_out": 40},
+    "classifier": {"width": 4, "epochs": 4},
     "renders": {"unseen": 20, "converted": 12, "samples": 12},
     # whole numbers are written without a point
     "sweep": {"sigma": [0, 0.4], "decay": [0.1], "loss": ["l2"], "content_init": ["pca"]},
@@ -137,12 +137,12 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
 
 
 def test_the_parts_of_the_split_are_kept_apart(run):
-    """What was never seen is shown from the encoder's codes, and none of it is the classifier's."""
+    """What was never seen is shown from the encoder's codes: test images, which the classifier does not learn from."""
     store, drawn = ImageStore.open(run / "disentangle/work/images"), Renders.load(run / "disentangle/work/renders")
     model = GLOModel.load(run / "disentangle/work/encoded", RUNTIME)
-    assert store.classes == tuple("0123456789") == model.config.classes and store.train_count == 100
+    assert store.classes == tuple("0123456789") == model.config.classes and store.parts == (100, 90, 60)
     np.testing.assert_array_equal(labels_of(model), store.label_ids[:100])
-    assert set(drawn.unseen) == set(range(100, 120)) and set(drawn.chosen) <= set(range(100))
+    assert set(drawn.unseen) == set(range(190, 210)) and set(drawn.chosen) <= set(range(100))
     assert drawn.converted.shape == (12, CLASSES, 16, 16, 1) and drawn.converted.dtype == np.uint8
     assert {name: images.shape[:2] for name, images in drawn.scratch.items()} == {
         "normal": (CLASSES, 12),
