@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from iglo.data.lines import draw_lines
-from iglo.evaluation.lines import line_metrics, nearest_lines, smoothness
+from iglo.evaluation.lines import line_values, nearest_lines, smoothness
 
 POINTS = 17
 STARTS, TURNS = np.array([0.1, 3.0, 6.0]), np.array([1.5, -2.0, 1.0])  # the third path crosses the angle 0
@@ -22,19 +22,19 @@ def true() -> np.ndarray:
 
 
 def test_the_true_interpolation_has_zero_and_zero(true):
-    values = line_metrics(true)
+    values = line_values(true)
     assert 0 <= values["mean_distance"] < 1e-5 and 0 <= values["smoothness"] < 2e-3
 
 
 def test_a_crossfade_is_far_from_lines_and_jumps(true):
     times = TIMES[None, :, None, None, None]
-    values = line_metrics((1 - times) * true[:, :1] + times * true[:, -1:])
+    values = line_values((1 - times) * true[:, :1] + times * true[:, -1:])
     assert values["mean_distance"] > 5e-3 and values["smoothness"] > 0.5
 
 
 def test_an_abrupt_switch_is_near_to_lines_and_not_smooth(true):
     switched = np.where(TIMES[None, :, None, None, None] < 0.5, true[:, :1], true[:, -1:])
-    values = line_metrics(switched)
+    values = line_values(switched)
     assert values["mean_distance"] < 1e-5 and values["smoothness"] == pytest.approx(1 - 1 / (POINTS - 1))
 
 

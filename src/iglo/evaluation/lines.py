@@ -14,14 +14,21 @@ SMALLEST_TURN = 1e-4  # radians between the ends of a path; a smaller turn has n
 _CHUNK = 512  # images that are compared at a time
 
 
-def line_metrics(images: np.ndarray) -> dict[str, float]:
-    """Returns `mean_distance` and `smoothness` of paths (P, T, H, H, C) in [0, 1]; a value that is not defined is nan.
+def line_values(images: np.ndarray) -> dict[str, float]:
+    """Returns `mean_distance` and `smoothness` of paths; a value that is not defined is left out.
 
-    0 is best for both. The true interpolation has 0 and 0.
+    `mean_distance` is the mean of the distances of all images to their nearest true lines. 0 is best for both values.
+    The true interpolation has 0 and 0.
+
+    Args:
+        images: (P, T, H, H, C) in [0, 1]: P paths of T images.
     """
     paths, points = images.shape[:2]
+    if not paths:
+        return {}
     distances, angles = nearest_lines(images.reshape(-1, *images.shape[2:]))
-    return {"mean_distance": float(distances.mean()), "smoothness": smoothness(angles.reshape(paths, points))}
+    values = {"mean_distance": float(distances.mean()), "smoothness": smoothness(angles.reshape(paths, points))}
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def nearest_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +60,8 @@ def smoothness(angles: np.ndarray) -> float:
 
     θ are the angles along a path, unwrapped so that no step is larger than π. 0 is best: all steps are equal. A path
     that does all of its turn in one step has 1 - 1 / (T - 1), and one that turns forth and back has more. A path whose
-    ends have the same angle has no value and is left out. (The released code adds such a path as 0.)
+    ends have the same angle has no value and is left out. (The released code adds such a path as 0.) If no path has a
+    value, the mean is nan.
 
     Args:
         angles: (P, T) in radians.
