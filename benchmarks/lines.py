@@ -9,7 +9,7 @@ deviation over the seeds.
     python benchmarks/lines.py [--dimensions 2 100] [--sigmas 0 0.1 0.5 1] [--seeds 3] [--images 60000]
         [--constraint sphere] [--init pca] [--figure reports/lines.png]
 
-The figure has a path of every dimension and sigma, between the same lines, under the true path.
+The table also has the true paths and crossfades of pixels between the same lines. The figure has paths of all of them.
 """
 
 import argparse
@@ -48,10 +48,6 @@ COLUMNS = {  # name, factor, digits
     "smoothness": ("smoothness", 1, 3),
     "psnr": ("PSNR, dB", 1, 1),
 }
-    "mean_distance": ("mean distance, 10⁻³", 1e3, 2),
-    "smoothness": ("smoothness", 1, 3),
-    "psnr": ("PSNR, dB", 1, 1),
-}
 
 
 class Task(NamedTuple):
@@ -68,9 +64,14 @@ class Result(NamedTuple):
     paths: np.ndarray
 
 
+def load_base() -> Params:
+    """Returns the params of which every run changes some."""
+    return load_params(ROOT / "presets" / "lines.yaml")
+
+
 def tasks(options: argparse.Namespace) -> list[Task]:
     """Returns the trainings: for every dimension and sigma, one for each seed."""
-    base, made = load_params(ROOT / "presets" / "lines.yaml"), []
+    base, made = load_base(), []
     for dimension, sigma, seed in product(options.dimensions, options.sigmas, range(options.seeds)):
         latent = dataclasses.replace(base.latent, dimension=dimension, constraint=options.constraint, init=options.init)
         made.append(Task(dataclasses.replace(base, seed=seed, sigma=sigma, latent=latent), options.images))
@@ -110,6 +111,17 @@ def run_all(todo: list[Task]) -> list[Result]:
         return list(bar(pool.map(run, todo), total=len(todo), unit="run"))
 
 
+def references(params: Params) -> dict[str, np.ndarray]:
+    """Returns the true paths and the crossfades of pixels, both (P, POINTS, H, W, 1) in [0, 1]."""
+    size, times = params.data.image_size, np.linspace(0, 1, POINTS)
+    first, last = training_angles(params)[ends(params)].T
+    turns = (last - first + np.pi) % (2 * np.pi) - np.pi
+    angles = first[:, None] + turns[:, None] * times
+    true = draw_lines(angles.ravel(), size).reshape(*angles.shape, size, size, 1) / np.float32(255)
+    times = times.astype(np.float32)[:, None, None, None]
+    return {"true path": true, "crossfade": (1 - times) * true[:, :1] + times * true[:, -1:]}
+
+
 def cell(values: np.ndarray, scale: float, digits: int, sign: str = "") -> str:
     """Returns mean ± standard deviation of the values of all seeds."""
     spread = f" ± {values.std(ddof=1) * scale:.{digits}f}" if len(values) > 1 else ""
@@ -123,6 +135,10 @@ def table(options: argparse.Namespace, results: list[Result]) -> str:
     lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
     shape = len(options.dimensions), len(options.sigmas), options.seeds
     values = {key: np.reshape([result.values[key] for result in results], shape) for key in COLUMNS}
+    for name, paths in references(load_base()).items():
+        known = line_values(paths)
+        cells = [f"{known[key] * scale:.{digits}f}" for key, (_, scale, digits) in COLUMNS.items() if key in known]
+        lines.append(f"| {name} | | {' | '.join(cells)} | | | |")
     for (row, dimension), (column, sigma) in product(enumerate(options.dimensions), enumerate(options.sigmas)):
         cells = [f"d = {dimension}", f"{sigma:g}"]
         cells += [cell(values[key][row, column], scale, digits) for key, (_, scale, digits) in COLUMNS.items()]
@@ -134,14 +150,12 @@ def table(options: argparse.Namespace, results: list[Result]) -> str:
 
 
 def draw(path: Path, options: argparse.Namespace, todo: list[Task], results: list[Result]) -> None:
-    """Draws, for the first pairs, the true path and the path of every dimension and sigma with seed 0."""
-    params, rows, labels = todo[0].params, [], []
-    angles = training_angles(params)[ends(params)]
+    """Draws, for the first pairs, the known paths and the path of every dimension and sigma with seed 0."""
+    rows, labels = [], []
     for index in range(SHOWN):
-        turn = (angles[index, 1] - angles[index, 0] + np.pi) % (2 * np.pi) - np.pi
-        true = draw_lines(angles[index, 0] + np.linspace(0, turn, POINTS), params.data.image_size)
-        rows.append(true[..., None] / np.float32(255))
-        labels.append("true")
+        for name, paths in references(load_base()).items():
+            rows.append(paths[index])
+            labels.append(name)
         for task, result in zip(todo[:: options.seeds], results[:: options.seeds], strict=True):
             rows.append(result.paths[index])
             labels.append(f"d = {task.params.latent.dimension}, σ {task.params.sigma:g}")
