@@ -93,6 +93,8 @@ def _source(data: Mapping[str, Any]) -> str:
     match data.get("source"):
         case "digits":
             return "scikit-learn's handwritten digits"
+        case "lines":
+            return "lines from the centre of the image, at random angles"
         case "folder":
             return f"a folder of images, {known['folder']}" if known.get("folder") else "images in memory"
         case "git":
