@@ -15,7 +15,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     features = read_array(Path(arguments.features) / "features.npy", mmap="r")
     ids = read_array(Path(arguments.left) / "rest.npy")
     item = params.rounds[int(arguments.round) - 1]
-    clusters = cluster_images(features, ids, item, params.clustering, params.seed)
+    clusters = cluster_images(features, ids, item, params.clustering, params.data.seed)
     with whole_folder(arguments.out) as folder:
         clusters.save(folder)
     return len(ids)

@@ -24,7 +24,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     params = params_of_run(params, arguments.study, parse_yaml(arguments.value, "--value"))
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
-    images, labels = store.train, store.label_ids[: store.train_count]
+    images, labels = store.train, store.label_ids[: store.parts.train]
     classifier = Classifier.load(arguments.classifier, params.data.image_size, params.data.channels, runtime)
     model, history = start_class_content(images, labels, store.classes, params, runtime)
     with checkpoint_folder("class-content-sweep", params, arguments.images) as checkpoints:

@@ -17,7 +17,7 @@ def main(arguments: SimpleNamespace, params: ClassContentParams) -> Work:
     """Trains one code per class, one code per image, and a generator of both."""
     runtime = start(params.precision)
     store = ImageStore.open(arguments.images)
-    images, labels = store.train, store.label_ids[: store.train_count]
+    images, labels = store.train, store.label_ids[: store.parts.train]
     model, history = start_class_content(images, labels, store.classes, params, runtime)
     with checkpoint_folder("class-content", params, arguments.images) as checkpoints:
         trainer = Trainer(model, images, history, params, runtime, checkpoints)

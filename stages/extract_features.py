@@ -19,14 +19,14 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     runtime = start("fp32", distributed=True)
     with whole_folder(arguments.out, runtime) as folder:
         file = folder / "features.npy"
-        name, features = extract_features(store.images, params.features, params.seed, runtime, out=file)
+        name, features = extract_features(store.images, params.features, params.data.seed, runtime, out=file)
         if runtime.is_main:
-            record = {"name": name, "dimension": features.shape[1], "train": store.train_count}
+            record = {"name": name, "dimension": features.shape[1], "train": store.parts.train}
             record |= {"network": params.features.network, "weights": Path(params.features.weights).name}
             write_json(folder / "features.json", record)
     if runtime.is_main:
         with whole_folder(arguments.everything) as folder:
-            everything(store.train_count).save(folder)
+            everything(store.parts.train).save(folder)
     return len(store.images)
 
 

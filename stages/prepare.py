@@ -14,7 +14,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     """Decodes, crops and splits the images, and writes them into one folder of arrays."""
     source = open_source(params.data, arguments.raw)
     check_image_count(arguments.params, len(source.names))
-    count = write_store(source, params.data, params.seed, arguments.out)
+    count = write_store(source, params.data, arguments.out)
     check_image_count(arguments.params, count)  # again, because unreadable images may have been left out
     return count
 

@@ -24,7 +24,7 @@ from tests import pipeline
 
 IMAGES = "data/my-images"
 CHANGES = {
-    "data": {"source": "folder", "path": IMAGES, "image_size": 16, "channels": 1, "train": 48, "test": None},
+    "data": {"source": "folder", "path": IMAGES, "image_size": 16, "channels": 1, "train": 48, "validation": 6},
     "features": {"network": "pixels"},
     "rounds": [
         {"id": 1, "after": 0, "clusters": 4, "per_cluster": 4, "epochs": 2},

@@ -34,7 +34,7 @@ def truncated(path: Path) -> None:
     path.write_bytes(kept[: len(kept) // 2])
 
 
-def prepare(data: DataParams, tmp_path: Path, seed: int = 0) -> tuple[ImageStore, dict]:
+def prepare(data: DataParams, tmp_path: Path) -> tuple[ImageStore, dict]:
     out = tmp_path / "prepared"
-    write_store(open_source(data, tmp_path / "raw"), data, seed, out)
+    write_store(open_source(data, tmp_path / "raw"), data, out)
     return ImageStore.open(out), json.loads((out / "report.json").read_text())

@@ -33,18 +33,19 @@ def test_images_are_padded_with_fit_pad(data, tmp_path):
 
 def test_split_by_count(data, tmp_path):
     save_many(data, 12)
-    store, report = prepare(dataclasses.replace(data, train=9, test=2), tmp_path)
+    store, report = prepare(dataclasses.replace(data, train=7, validation=2, test=2), tmp_path)
     assert store.names == tuple(f"frog-{number}.png" for number in range(1, 12))
-    assert store.train.shape == (9, 16, 16, 3) and store.test.shape == (2, 16, 16, 3)
+    assert [len(part) for part in (store.train, store.validation, store.test)] == [7, 2, 2] == list(store.parts)
+    np.testing.assert_array_equal(store.validation[0], noise(16, 16, 3, seed=8))
     np.testing.assert_array_equal(store.test[0], noise(16, 16, 3, seed=10))
     assert isinstance(store.train, np.memmap) and not store.train.flags.writeable
-    assert store.images.dtype == np.uint8 and report["images"] == {"train": 9, "test": 2}
+    assert store.images.dtype == np.uint8 and report["images"] == {"train": 7, "validation": 2, "test": 2}
 
 
 def test_split_by_shuffle_follows_the_seed(data, tmp_path):
     save_many(data, 12)
     shuffled = dataclasses.replace(data, train=9, shuffle=True)
-    first, again, other = (prepare(shuffled, tmp_path, seed)[0] for seed in (0, 0, 1))
+    first, again, other = (prepare(dataclasses.replace(shuffled, seed=seed), tmp_path)[0] for seed in (0, 0, 1))
     assert first.names == again.names != other.names
     assert set(first.names) == set(other.names) and len(set(first.names)) == 12
     number = int(first.names[3].removeprefix("frog-").removesuffix(".png"))
@@ -52,13 +53,19 @@ def test_split_by_shuffle_follows_the_seed(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "words"),
-    [(3, 2, "3 and 2 images,"), (4, None, "at least 1 images,"), (None, 4, "at least 1 and 4")],
+    ("train", "validation", "test", "words"),
+    [
+        (3, 0, 2, "3, 0 and 2 images,"),
+        (2, 1, 2, "2, 1 and 2 images,"),
+        (4, 0, None, "and at least 1 images,"),
+        (None, 1, 3, "at least 1, 1 and 3 images,"),
+        (3, None, None, "3, at least 1 and at least 1 images,"),
+    ],
 )
-def test_too_few_images_are_one_sentence(data, tmp_path, train, test, words):
+def test_too_few_images_are_one_sentence(data, tmp_path, train, validation, test, words):
     save_many(data, 4)
     with pytest.raises(UserError, match=rf"data\.train.*{words}.* has 4;"):
-        prepare(dataclasses.replace(data, train=train, test=test), tmp_path)
+        prepare(dataclasses.replace(data, train=train, validation=validation, test=test), tmp_path)
 
 
 def test_duplicates_are_counted(data, tmp_path):

@@ -1,4 +1,6 @@
-"""The classifier learns classes that are easy to see, and from its own images only."""
+"""The classifier learns classes that are easy to see, and from the validation images only."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,12 +8,12 @@ import pytest
 from iglo.data.store import ImageStore
 from iglo.disentangle.classifier import Classifier, learn_classifier
 from iglo.errors import UserError
-from tests.tiny import RUNTIME, tiny_class_params
+from iglo.params.sections import Parts
+from tests.tiny import RUNTIME, same_bits, tiny_class_params
 
-TRAIN, UNSEEN, OWN, HELD = 10, 6, 40, 20
-LABELS = np.arange(TRAIN + UNSEEN + OWN + HELD) % 2
-SMALL = {"renders__unseen": UNSEEN, "classifier__held_out": HELD}
-PARAMS = tiny_class_params(**SMALL, classifier__epochs=8, classifier__rate=0.01)
+PARTS = Parts(train=10, validation=40, test=20)
+LABELS = np.arange(sum(PARTS)) % 2
+PARAMS = tiny_class_params(classifier__epochs=8, classifier__rate=0.01)
 
 
 def store(labels=LABELS) -> ImageStore:
@@ -19,7 +21,7 @@ def store(labels=LABELS) -> ImageStore:
     images = np.random.default_rng(0).integers(0, 100, (len(LABELS), 16, 16, 1), dtype=np.uint8)
     for image, label in zip(images, LABELS, strict=True):
         image[:, 8 * label : 8 * label + 8] += 150
-    return ImageStore(images, ("",) * len(images), tuple("ab"[label] for label in labels), TRAIN)
+    return ImageStore(images, ("",) * len(images), tuple("ab"[label] for label in labels), PARTS)
 
 
 def pictures(images: np.ndarray) -> np.ndarray:
@@ -36,17 +38,17 @@ def test_it_learns_classes_that_are_easy_to_see(classifier):
     np.testing.assert_array_equal(classifier.predict(pictures(store().images)), LABELS)
 
 
-def test_its_accuracy_is_measured_on_the_held_out_images_alone():
-    """Most held-out images have wrong labels, and all images of the rest of the pipeline."""
+def test_its_accuracy_is_measured_on_the_test_images_alone():
+    """Most test images have wrong labels, and all training images."""
     labels = LABELS.copy()
     labels[-15:] = 1 - labels[-15:]
-    labels[: TRAIN + UNSEEN] = 1 - labels[: TRAIN + UNSEEN]
+    labels[: PARTS.train] = 1 - labels[: PARTS.train]
     misled, progress = learn_classifier(store(labels), PARAMS, RUNTIME)
-    assert misled.accuracy == 0.25 and progress.images_seen == 8 * OWN
+    assert misled.accuracy == 0.25 and progress.images_seen == 8 * PARTS.validation
     np.testing.assert_array_equal(misled.predict(pictures(store().images)), LABELS)
 
 
-def test_it_learns_from_no_image_of_the_pipeline_and_no_held_out_image(monkeypatch):
+def test_it_learns_from_the_validation_images_alone(monkeypatch):
     seen = []
 
     def stop(network, objective, batches, *_, **__):
@@ -56,7 +58,12 @@ def test_it_learns_from_no_image_of_the_pipeline_and_no_held_out_image(monkeypat
     monkeypatch.setattr("iglo.training.trainer.fit", stop)
     with pytest.raises(InterruptedError):
         learn_classifier(store(), PARAMS, RUNTIME)
-    np.testing.assert_array_equal(np.unique(np.concatenate(seen)), np.arange(TRAIN + UNSEEN, TRAIN + UNSEEN + OWN))
+    np.testing.assert_array_equal(np.unique(np.concatenate(seen)), np.arange(PARTS.train, store().first_test))
+
+
+def test_the_seed_of_the_training_does_not_move_it(classifier):
+    other = learn_classifier(store(), dataclasses.replace(PARAMS, seed=1), RUNTIME)[0]
+    assert same_bits(dict(other.network.state_dict()), dict(classifier.network.state_dict()))
 
 
 def test_a_saved_classifier_is_loaded_unchanged(classifier, tmp_path):
@@ -78,27 +85,19 @@ def test_a_folder_without_a_classifier_is_refused(classifier, tmp_path):
         Classifier.load(tmp_path, 16, 1, RUNTIME)
 
 
-NONE_LEFT = "classifier.held_out: must leave images to learn from; 66 test images minus .* leave none; raise data.test."
-
-
 @pytest.mark.parametrize(
-    ("labels", "changes", "said"),
+    ("labels", "said"),
     [
-        (LABELS, {"classifier__held_out": OWN + HELD}, NONE_LEFT),
-        (LABELS, {"renders__unseen": 100}, NONE_LEFT),
         (
-            np.repeat([0, 1, 0, 1], [TRAIN // 2, TRAIN // 2 + UNSEEN, OWN, HELD]),
-            {},
-            "data.test: no image of class 'b' is left for the classifier; raise data.test.",
+            np.repeat([0, 1, 0, 1], [5, 5, 40, 20]),
+            "data.validation: the classifier learns from .* none of them is of class 'b'; raise data.validation.",
         ),
         (
-            np.where(np.arange(len(LABELS)) < len(LABELS) - HELD, LABELS, 1 - LABELS),
-            {},
-            "classifier: recognises none of its 20 held-out images; .*",
+            np.where(np.arange(len(LABELS)) < len(LABELS) - PARTS.test, LABELS, 1 - LABELS),
+            "classifier: recognises none of the 20 test images; .*",
         ),
     ],
 )
-def test_images_that_cannot_train_a_classifier_are_refused(labels, changes, said):
-    params = tiny_class_params(**{**SMALL, "classifier__epochs": 8, "classifier__rate": 0.01, **changes})
+def test_images_that_cannot_train_a_classifier_are_refused(labels, said):
     with pytest.raises(UserError, match=f"^{said}$"):
-        learn_classifier(store(labels), params, RUNTIME)
+        learn_classifier(store(labels), PARAMS, RUNTIME)

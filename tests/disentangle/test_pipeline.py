@@ -30,13 +30,13 @@ FILE, SWEEP = FOLDER / "dvc.yaml", FOLDER / "sweep" / "dvc.yaml"
 CLASSES = 10
 CHANGES = {
     "precision": "fp32",
-    "data": {"image_size": 16, "train": 100, "test": 150, "shuffle": False},
+    "data": {"image_size": 16, "train": 100, "validation": 90, "test": 60, "shuffle": False},
     "latent": {"class_dimension": 6, "content_dimension": 5},
     "generator": {"width": 4},
     "train": {"epochs": 2},
     "encoder": {"width": 4, "epochs": 1},
     "joint": {"epochs": 1},
-    "classifier": {"width": 4, "epochs": 4, "held_out": 40},
+    "classifier": {"width": 4, "epochs": 4},
     "renders": {"unseen": 20, "converted": 12, "samples": 12},
     # whole numbers are written without a point
     "sweep": {"sigma": [0, 0.4], "decay": [0.1], "loss": ["l2"], "content_init": ["pca"]},

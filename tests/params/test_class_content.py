@@ -24,15 +24,9 @@ WRONG = [  # key, value, message; … is the key and "must be"
     ("sweep.loss", ["l1", "l3"], "sweep.loss.1: must be one of perceptual, l1, l2, l1_l2, lap_l1, got 'l3'."),
     ("joint.shift", 32, "joint.shift: must be less than data.image_size, got 32."),
     (
-        "data",
-        VALUES["data"] | {"train": None, "test": None},
-        "data.train, data.test: at most one may be null, got null and null.",
-    ),
-    (
-        "data.test",
-        400,
-        "data.test: must be more than renders.unseen + classifier.held_out, 400 images, because the classifier "
-        "learns from the rest, got 400.",
+        "data.validation",
+        0,
+        "data.validation: must be at least 1, because the classifier learns from them, got 0.",
     ),
 ]
 

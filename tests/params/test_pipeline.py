@@ -108,7 +108,6 @@ TOGETHER = [  # requirements that bind several keys
         "images.",
     ),
     ("joint.shift", 32, "joint.shift: must be less than data.image_size, got 32."),
-    ("data.train", None, "data.train, data.test: at most one may be null, got null and null."),
 ]
 UNKNOWN = [
     ("sed", 1, "sed: unknown key; did you mean seed?"),

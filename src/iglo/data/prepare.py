@@ -19,7 +19,7 @@ from iglo.errors import UserError, shown
 from iglo.files.folders import natural_key
 from iglo.files.io import whole_folder, write_json
 from iglo.params.run_record import data_record
-from iglo.params.sections import DataParams
+from iglo.params.sections import DataParams, Parts, part_sizes
 from iglo.progress import bar
 from iglo.randomness import numpy_generator
 
@@ -27,11 +27,12 @@ LISTED = 10  # most names in an error, and most groups and names in a report
 _WORKERS, _CHUNK = 4, 256  # threads, and images that they may hold at a time
 
 
-def write_store(source: Source, data: DataParams, seed: int, out: str | Path) -> int:
+def write_store(source: Source, data: DataParams, out: str | Path) -> int:
     """Decodes as many images as `data` asks for and writes them into the folder `out`; returns their number.
 
-    `images.npy` is (N, H, W, C) uint8, training images first. `index.csv` has a row for each image (id, name, label,
-    split). `report.json` counts splits, labels, exact duplicates and images that were left out.
+    `images.npy` is (N, H, W, C) uint8: training images, then validation images, then test images. `index.csv` has a row
+    for each image (id, name, label, split). `report.json` counts splits, labels, exact duplicates and images that were
+    left out.
 
     Raises:
         UserError: there are fewer images than the split asks for; there are bad images, unless `data.on_error` is skip;
@@ -39,7 +40,7 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
             not depend on free memory.
     """
     count = len(source.names)
-    order = numpy_generator(seed, "split").permutation(count) if data.shuffle else np.arange(count)
+    order = numpy_generator(data.seed, "split").permutation(count) if data.shuffle else np.arange(count)
     _check_enough(count, source, data, {})
     with whole_folder(out) as folder:
         with open(folder / "images.npy", "wb") as file:
@@ -48,8 +49,8 @@ def write_store(source: Source, data: DataParams, seed: int, out: str | Path) ->
             raise UserError(_bad_images(source, bad))
         _check_enough(len(kept), source, data, bad)
         names, labels = ([column[index] for index in kept] for column in (source.names, source.labels))
-        train = len(kept) - data.test if data.train is None else data.train
-        splits = ["train" if row < train else "test" for row in range(len(kept))]
+        parts = part_sizes(data, len(kept))
+        splits = [name for name, size in parts._asdict().items() for _ in range(size)]
         with open(folder / "index.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
@@ -75,7 +76,8 @@ def _write_images(
     Returns:
         The positions of the images written, the reason for each bad image by its name, and digests of the pixels.
     """
-    wanted = len(order) if data.train is None or data.test is None else data.train + data.test
+    sizes = data.train, data.validation, data.test
+    wanted = len(order) if None in sizes else sum(sizes)
     shape = (data.image_size, data.image_size, data.channels)
     kept, bad, digests = [], {}, []
     _write_header(file, (0, *shape))
@@ -126,13 +128,15 @@ def _load_all(
 
 
 def _check_enough(count: int, source: Source, data: DataParams, bad: dict[str, str]) -> None:
-    if count >= (data.train or 1) + (data.test or 1):
+    parts = part_sizes(data, count)
+    fewest = Parts(1, 0 if data.validation == 0 else 1, 1)
+    if sum(parts) <= count and all(size >= least for size, least in zip(parts, fewest, strict=True)):
         return
-    train, test = data.train or "at least 1", data.test or "at least 1"
+    asked = [size if size is not None else "at least 1" for size in (data.train, data.validation, data.test)]
     skipped = f", beside {_listed(bad)} that cannot be used" if bad else ""
     raise UserError(
-        f"data.train, data.test: ask for {train} and {test} images, but {shown(source.where)} has {count}{skipped}; "
-        "ask for fewer or add images."
+        f"data.train, data.validation, data.test: ask for {asked[0]}, {asked[1]} and {asked[2]} images, but "
+        f"{shown(source.where)} has {count}{skipped}; ask for fewer or add images."
     )
 
 

@@ -1,10 +1,11 @@
 """Reads the prepared images of a run: one memory-mapped array, with ids, names and labels.
 
-The id of an image is its row. Training images are rows 0 to n - 1, and test images follow.
+The id of an image is its row. Training images come first, then validation images, then test images.
 """
 
 import csv
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 
 from iglo.errors import UserError
 from iglo.files.folders import natural_key
+from iglo.params.sections import Parts
 
 COLUMNS = ("id", "name", "label", "split")
+PARTS = Parts._fields  # the values of the column `split`, in the order of the rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,20 +28,20 @@ class ImageStore:
         images: (N, H, W, C) uint8, memory-mapped, read-only.
         names: N names.
         labels: N names of classes; "" for an image without a class.
-        train_count: number of training images, which come first.
+        parts: the numbers of images for training, validation and test, which come in this order.
     """
 
     images: np.ndarray
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    train_count: int
+    parts: Parts
 
     @classmethod
     def open(cls, folder: str | Path) -> "ImageStore":
         """Opens the folder that `prepare.write_store` made. Raises UserError if it is not such a folder."""
         try:
             images = np.load(Path(folder) / "images.npy", mmap_mode="r", allow_pickle=False)
-            names, labels, train_count = _read_index(Path(folder) / "index.csv")
+            names, labels, parts = _read_index(Path(folder) / "index.csv")
             if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names):
                 raise ValueError("images.npy and index.csv do not agree")
         except PermissionError:
@@ -46,17 +49,27 @@ class ImageStore:
         except (OSError, ValueError, EOFError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{folder}: no folder of prepared images ({reason}); run the prepare stage.") from None
-        return cls(images, names, labels, train_count)
+        return cls(images, names, labels, parts)
 
     @property
     def train(self) -> np.ndarray:
-        """The training images, a view (train_count, H, W, C) uint8. Row i is the image with id i."""
-        return self.images[: self.train_count]
+        """The training images, a view (parts.train, H, W, C) uint8. Row i is the image with id i."""
+        return self.images[: self.parts.train]
+
+    @property
+    def validation(self) -> np.ndarray:
+        """The images on which everything is chosen, a view (parts.validation, H, W, C) uint8."""
+        return self.images[self.parts.train : self.first_test]
 
     @property
     def test(self) -> np.ndarray:
-        """The test images, a view (N - train_count, H, W, C) uint8."""
-        return self.images[self.train_count :]
+        """The images on which everything is reported, a view (parts.test, H, W, C) uint8."""
+        return self.images[self.first_test :]
+
+    @property
+    def first_test(self) -> int:
+        """The id of the first test image."""
+        return self.parts.train + self.parts.validation
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -88,13 +101,13 @@ class UnitImages:
         return np.asarray(self.pixels[rows], np.float32) / 255
 
 
-def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-    """Reads names, labels and the number of training images. Equal labels are one string, to need less memory.
+def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Parts]:
+    """Reads names, labels and the numbers of images in the parts. Equal labels are one string, to need less memory.
 
     Raises:
         ValueError: the file is not the table that `write_store` writes.
     """
-    names, labels, train_count = [], [], 0
+    names, labels, counts = [], [], Counter()
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file)
         if tuple(next(rows, ())) != COLUMNS:
@@ -102,5 +115,5 @@ def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], int]:
         for _, name, label, split in rows:
             names.append(name)
             labels.append(sys.intern(label))
-            train_count += split == "train"
-    return tuple(names), tuple(labels), train_count
+            counts[split] += 1
+    return tuple(names), tuple(labels), Parts(*(counts[part] for part in PARTS))

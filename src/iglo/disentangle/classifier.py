@@ -1,6 +1,6 @@
 """The small classifier that measures conversions. Its training images are used nowhere else in the pipeline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,25 +88,20 @@ class Classifier:
 def learn_classifier(
     store: ImageStore, params: ClassContentParams, runtime: Runtime, checkpoints: CheckpointFolder | None = None
 ) -> tuple[Classifier, RunState]:
-    """Trains the classifier on test images, and measures its accuracy on others.
+    """Trains the classifier on the validation images, and measures its accuracy on the test images.
 
-    It does not see the first `renders.unseen` test images. The last `classifier.held_out` ones measure the accuracy.
+    So it knows neither the images that the generator learned nor those that are converted.
 
     Raises:
-        UserError: there are too few images, a class has no images, or the accuracy is 0.
+        UserError: a class has no validation images, or the accuracy is 0.
     """
-    section, count = params.classifier, len(store.images)
-    first, last = store.train_count + params.renders.unseen, count - section.held_out
-    if last <= first:
-        raise UserError(
-            f"classifier.held_out: must leave images to learn from; {len(store.test)} test images minus renders.unseen "
-            f"{params.renders.unseen} and classifier.held_out {section.held_out} leave none; raise data.test."
-        )
-    own, labels = np.arange(first, last), store.label_ids
-    missing = np.setdiff1d(labels[: store.train_count], labels[own])
+    section, params = params.classifier, replace(params, seed=params.renders.seed)
+    own, labels = np.arange(store.parts.train, store.first_test), store.label_ids
+    missing = np.setdiff1d(labels[: store.parts.train], labels[own])
     if len(missing):
         raise UserError(
-            f"data.test: no image of class {store.classes[missing[0]]!r} is left for the classifier; raise data.test."
+            f"data.validation: the classifier learns from these images, but none of them is of class "
+            f"{store.classes[missing[0]]!r}; raise data.validation."
         )
     network = Encoder(len(store.classes), params.data.image_size, params.data.channels, section.width)
     network = runtime.to_device(initialise(network, torch_generator(params.seed, "judge")))
@@ -120,11 +115,10 @@ def learn_classifier(
     )
     state = Trainer(network, store.images, None, params, runtime, checkpoints).run(stage)
     classifier = Classifier(network, 0.0, runtime)
-    held = np.asarray(store.images[last:], np.float32) / 255
-    classifier.accuracy = float((classifier.predict(held) == labels[last:]).mean())
+    test = np.asarray(store.test, np.float32) / 255
+    classifier.accuracy = float((classifier.predict(test) == labels[store.first_test :]).mean())
     if not classifier.accuracy:
         raise UserError(
-            f"classifier: recognises none of its {len(held)} held-out images; raise classifier.epochs or "
-            "classifier.held_out."
+            f"classifier: recognises none of the {len(test)} test images; raise classifier.epochs or data.validation."
         )
     return classifier, state

@@ -40,7 +40,7 @@ def measure(
     train, labels = np.asarray(store.train, np.float32) / 255, labels_of(model)
     values = {
         "train": reconstruction(renders.reconstructed, train) | {"spread": spread(renders.reconstructed, labels)},
-        "leakage": leakage(content_codes(model).cpu().numpy(), labels, params.seed),
+        "leakage": leakage(content_codes(model).cpu().numpy(), labels, params.renders.seed),
         "conversion": conversion(renders.converted, labels[renders.chosen], classifier),
         "scratch": {name: recognised(images.swapaxes(0, 1), classifier) for name, images in renders.scratch.items()},
         "real": {"accuracy": classifier.accuracy, "spread": spread(train, labels)},

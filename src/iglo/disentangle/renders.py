@@ -112,9 +112,9 @@ def morph(model: GLOModel, content: Tensor, runtime: Runtime) -> np.ndarray:
 def make_renders(model: GLOModel, store: ImageStore, params: ClassContentParams, runtime: Runtime) -> Renders:
     """Renders everything. Without an encoder, `unseen_converted` and `unseen_encoded` are None."""
     section = params.renders
-    rng = numpy_generator(params.seed, "probe")  # an old name; another name would choose other images
-    chosen = rng.permutation(store.train_count)[: section.converted]
-    unseen = store.train_count + rng.permutation(min(section.unseen, len(store.test)))
+    rng = numpy_generator(section.seed, "probe")  # an old name; another name would choose other images
+    chosen = rng.permutation(store.parts.train)[: section.converted]
+    unseen = store.first_test + rng.permutation(min(section.unseen, len(store.test)))
     unseen_converted = unseen_encoded = None
     if model.encoder is not None:
         images = np.asarray(store.images[unseen])
@@ -128,6 +128,6 @@ def make_renders(model: GLOModel, store: ImageStore, params: ClassContentParams,
         convert(model, content_codes(model)[torch.from_numpy(chosen)], runtime),
         unseen_converted,
         unseen_encoded,
-        scratch(model, section.samples, params.seed, runtime),
+        scratch(model, section.samples, section.seed, runtime),
         morph(model, content_codes(model)[torch.from_numpy(chosen[:MORPHED])], runtime),
     )

@@ -116,7 +116,7 @@ def write_sweep_report(
     lines = [
         "# Class and content: the effect of each value",
         "",
-        f"{store.train_count:,} training images, {params.train.epochs} epochs for each value, seed {params.seed}, "
+        f"{store.parts.train:,} training images, {params.train.epochs} epochs for each value, seed {params.seed}, "
         f"{params.combine}. Loss while training: the mean over the last epoch, with noise. L1 + L2: of reconstructions "
         "from the codes without noise, images in [0, 1]. Spread: the variance of a pixel over the reconstructions of a "
         "class. Leakage: the share of images whose class is predicted from their content code. Content kept: R² of the "

@@ -47,9 +47,9 @@ def subsets_of(images: np.ndarray, params: Params, runtime: Runtime) -> Iterator
 
     A round clusters the images that the rounds before have left, and takes the images nearest to the centroids.
     """
-    _, features = extract_features(images, params.features, params.seed, runtime)
+    _, features = extract_features(images, params.features, params.data.seed, runtime)
     left = everything(len(images)).rest
     for item in params.rounds:
-        selection = select_images(cluster_images(features, left, item, params.clustering, params.seed), item)
+        selection = select_images(cluster_images(features, left, item, params.clustering, params.data.seed), item)
         yield selection.chosen
         left = selection.rest

@@ -78,7 +78,7 @@ class Settings:
             sigma=self.sigma,
             sigma_end=None,
             prior=self.prior,
-            data=_data(count, side, channels),
+            data=_data(count, side, channels, seed),
             features=FeatureParams("pixels", "random", image_size=None, batch_size=256),
             clustering=ClusterParams(components=100, minibatch_above=20_000),
             rounds=growing_rounds(count, self.n_subsets, self.subset_epochs),
@@ -113,7 +113,7 @@ class Settings:
                 shift=2,
                 gain=0.0,
             ),
-            evaluate=EvaluateParams("alex", "random", pairs=32, steps=10, samples=256),
+            evaluate=EvaluateParams("alex", "random", seed=0, fid_weights=None, pairs=32, steps=10, samples=256),
         )
 
 
@@ -130,7 +130,7 @@ def growing_rounds(count: int, subsets: int, epochs: int) -> tuple[RoundParams, 
     return *rounds, RoundParams(growing + 1, growing, 1, None, epochs)
 
 
-def _data(count: int, side: int, channels: int) -> DataParams:
+def _data(count: int, side: int, channels: int, seed: int) -> DataParams:
     """Returns the section for images in memory. None of them is held out: `test` is None, because 0 is not allowed."""
     return DataParams(
         source="folder",
@@ -143,7 +143,9 @@ def _data(count: int, side: int, channels: int) -> DataParams:
         subdir="",
         image_size=side,
         channels=channels,
+        seed=seed,
         train=count,
+        validation=0,
         test=None,
         shuffle=False,
         fit="resize",

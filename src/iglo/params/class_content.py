@@ -27,8 +27,9 @@ from iglo.params.sections import (
     GeneratorParams,
     JointParams,
     LossParams,
+    Parts,
+    check_encoder,
     check_shift,
-    check_split,
 )
 from iglo.params.validate import check_different
 
@@ -73,7 +74,7 @@ class TrainParams:
 
 @section
 class ClassifierParams:
-    """The classifier that says which class an image shows. It learns from test images that no other stage uses."""
+    """The classifier that says which class an image shows. It learns from the validation images."""
 
     width: Width
     """Channels after the first layer."""
@@ -83,16 +84,16 @@ class ClassifierParams:
     """Images per step."""
     rate: Rate
     """The learning rate."""
-    held_out: PositiveInt
-    """The number of its images on which its own accuracy is measured."""
 
 
 @section
 class RendersParams:
     """The images that are rendered for figures and metrics."""
 
+    seed: NonNegativeInt
+    """Draws the images that are converted and the random contents, and trains the classifier."""
     unseen: PositiveInt
-    """The number of test images that are converted to every class; the classifier learns from the other test images."""
+    """The number of test images that are converted to every class, at most."""
     converted: Annotated[PositiveInt, Field(ge=2)]
     """The number of training images that are converted to every class."""
     samples: Annotated[PositiveInt, Field(le=100_000)]
@@ -118,7 +119,7 @@ class ClassContentParams:
     """A run of the class/content pipeline."""
 
     seed: NonNegativeInt
-    """All random numbers depend on it."""
+    """Moves the training: first weights and codes, batches and noise."""
     precision: Precision
     """tf32: the faster products of a GPU. bf16: mixed precision."""
     sigma: Weight
@@ -148,17 +149,17 @@ class ClassContentParams:
     def _check_together(self) -> "ClassContentParams":
         """Checks the requirements that bind several keys."""
         check_shift(self.joint, self.data)
-        self.check_counts(self.data.train, self.data.test)
+        check_encoder(self.data.train, self.encoder.held_out)
+        self._check_validation(self.data.validation)
         for field in fields(self.sweep):
             check_different(f"sweep.{field.name}", getattr(self.sweep, field.name))
         return self
 
-    def check_counts(self, train: int | None, test: int | None) -> None:
-        """Raises UserError if there are too few training or test images; None: the number is not known yet."""
-        check_split(train, test, self.encoder.held_out)
-        taken = self.renders.unseen + self.classifier.held_out
-        if test is not None and test <= taken:
-            raise UserError(
-                f"data.test: must be more than renders.unseen + classifier.held_out, {taken} images, because the "
-                f"classifier learns from the rest, got {test}."
-            )
+    def check_parts(self, parts: Parts) -> None:
+        """Raises UserError if a part has too few images."""
+        check_encoder(parts.train, self.encoder.held_out)
+        self._check_validation(parts.validation)
+
+    def _check_validation(self, count: int | None) -> None:
+        if count == 0:
+            raise UserError("data.validation: must be at least 1, because the classifier learns from them, got 0.")

@@ -20,6 +20,7 @@ from iglo.params.fields import (
     Rate,
     Schedule,
     Side,
+    Text,
     Weight,
     number,
     section,
@@ -31,8 +32,9 @@ from iglo.params.sections import (
     JointParams,
     LossParams,
     NetworkParams,
+    Parts,
+    check_encoder,
     check_shift,
-    check_split,
 )
 from iglo.params.validate import parse, short_repr
 
@@ -135,6 +137,10 @@ class FullParams:
 class EvaluateParams(NetworkParams):
     """The feature network of the metrics: another network than the one of the loss."""
 
+    seed: NonNegativeInt
+    """Draws the pairs, the samples, the noise and the shown images, and the weights of a random network."""
+    fid_weights: Text | None
+    """The weights of the Inception of the FID: null for none, `download`, or the path of their file."""
     pairs: Annotated[PositiveInt, Field(le=100_000)]
     """Pairs of training codes, for interpolation."""
     steps: Annotated[PositiveInt, Field(le=1000)]
@@ -148,7 +154,7 @@ class Params:
     """A run of the pipeline."""
 
     seed: NonNegativeInt
-    """All random numbers depend on it."""
+    """Moves the training: first weights and codes, batches and noise, and the fits of priors."""
     method: Literal["glo", "incremental"]
     """glo: one stage on all images, with the same number of images seen."""
     precision: Precision
@@ -162,7 +168,7 @@ class Params:
     sigma_end: Weight | None
     """The last stage: sigma falls to this value in a straight line; null: it does not fall."""
     prior: Literal["best", "normal", "gaussian_diag", "gaussian", "gmm", "imle"]
-    """The distribution of new codes; best: the one with the least kernel distance."""
+    """The distribution of new codes; best: the one with the least kernel distance to validation images."""
     data: DataParams
     features: FeatureParams
     clustering: ClusterParams
@@ -193,14 +199,17 @@ class Params:
         check_shift(self.joint, self.data)
         if self.encoder.l1 == 0 and self.encoder.l2 == 0:
             raise UserError("encoder.l1, encoder.l2: at least one must be greater than 0, got 0 and 0.")
-        self.check_counts(self.data.train, self.data.test)
+        self._check_train(self.data.train)
         return self
 
-    def check_counts(self, train: int | None, test: int | None) -> None:
-        """Raises UserError if there are too few training or test images; None: the number is not known yet."""
+    def check_parts(self, parts: Parts) -> None:
+        """Raises UserError if a part has too few images."""
+        self._check_train(parts.train)
+
+    def _check_train(self, train: int | None) -> None:
         if train is not None:
             check_rounds(self.rounds, train)
-        check_split(train, test, self.encoder.held_out)
+        check_encoder(train, self.encoder.held_out)
 
 
 def _check_order(rounds: Sequence[RoundParams]) -> None:

@@ -14,6 +14,7 @@ from iglo.errors import UserError
 from iglo.params.class_content import ClassContentParams
 from iglo.params.comparison import Comparison
 from iglo.params.pipeline import Params, parse_params
+from iglo.params.sections import part_sizes
 from iglo.params.validate import short_repr, within
 
 LONGEST_FILE = 2**17  # characters of a params file; the reader takes a minute for a million
@@ -53,11 +54,10 @@ def runs(params: AnyParams) -> dict[str, Params | ClassContentParams]:
 
 
 def check_image_count(path: str | Path, images: int) -> None:
-    """Runs `check_counts` for every run of the params file at `path`, for this number of images."""
+    """Runs `check_parts` for every run of the params file at `path`, for this number of images."""
     for prefix, params in runs(load_params(path, object)).items():
-        train, test = params.data.train, params.data.test
         with within(prefix):
-            params.check_counts(images - test if train is None else train, images - train if test is None else test)
+            params.check_parts(part_sizes(params.data, images))
 
 
 def read_yaml(path: str | Path) -> Any:

@@ -14,7 +14,7 @@ from iglo.files.io import file_digest, read_json
 from iglo.params.class_content import ClassContentParams
 from iglo.params.fields import Blocks, LossName, NonNegativeInt, Precision, Text, Weight, section
 from iglo.params.pipeline import Params
-from iglo.params.sections import DataParams
+from iglo.params.sections import DataParams, Parts
 from iglo.params.validate import parse
 
 OF = "of"  # the key in a metrics or priors file that names its model
@@ -54,7 +54,7 @@ class RunRecord:
     """Standard deviation of the noise on codes at the end of that stage, per coordinate."""
     loss: Loss
     data: dict[str, Any]
-    """The source of the images, as in `data_record`, and the counts `train` and `test`."""
+    """The source of the images, as in `data_record`, and the counts `train`, `validation` and `test`."""
 
     @classmethod
     def of(cls, params: Params | ClassContentParams, data: Mapping[str, Any]) -> "RunRecord":
@@ -121,10 +121,10 @@ def data_record(data: DataParams) -> dict[str, Any]:
 
 
 def prepared_data(folder: str | Path) -> dict[str, Any]:
-    """Reads the record in the folder of prepared images: `data_record`, and the counts `train` and `test`."""
+    """Reads the record in the folder of prepared images: `data_record`, and the counts of the parts."""
     report = read_json(Path(folder) / "report.json")
     counts = report.get("images", {})
-    return {**report.get("data", {}), **{split: counts.get(split, 0) for split in ("train", "test")}}
+    return {**report.get("data", {}), **{split: counts.get(split, 0) for split in Parts._fields}}
 
 
 def public_address(url: str) -> str:

@@ -1,6 +1,6 @@
 """The sections that the params of every pipeline have."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from iglo.errors import UserError
 from iglo.params.fields import (
@@ -51,12 +51,17 @@ class DataParams:
     """Height and width of the images, in pixels."""
     channels: Channels
     """1: grey images. 3: colour images."""
+    seed: NonNegativeInt
+    """Decides which images belong to which part, and the clusters and subsets of the training images."""
     train: PositiveInt | None
-    """The number of images for training; null takes all but the test images."""
+    """The number of images for training; null: all that the other parts leave."""
+    validation: NonNegativeInt | None
+    """The number of images on which everything is chosen; null: see `part_sizes`."""
     test: PositiveInt | None
-    """The number of images held out; null takes all the rest."""
+    """The number of images on which everything is reported, and which nothing else sees; null: see `part_sizes`."""
     shuffle: Flag
-    """true: a seeded shuffle comes before the split. false: the first images are for training, as in the paper."""
+    """true: a seeded shuffle comes before the split. false: the first images are for training, as in the paper, the
+    next ones for validation."""
     fit: Literal["resize", "pad"]
     """pad: an image that is smaller than `image_size` keeps its pixels, in the middle of black."""
     on_error: Literal["fail", "skip"]
@@ -145,18 +150,38 @@ class JointParams:
     """The encoder sees images with each channel brightened or darkened by at most this share."""
 
 
-def check_split(train: int | None, test: int | None, held_out: float) -> None:
-    """Checks the numbers of training and test images.
+class Parts(NamedTuple):
+    """The numbers of images in the three parts of the data."""
+
+    train: int
+    validation: int
+    test: int
+
+
+def part_sizes(data: DataParams, count: int) -> Parts:
+    """Returns the sizes of the parts of `count` images; a size is below 1 if there are too few images.
+
+    If `train` is null, a null `validation` or `test` is a tenth of all images, and `train` takes the rest. If `train`
+    is given, a null `validation` or `test` takes the rest; if both are null, each takes half of the rest.
+    """
+    train, validation, test = data.train, data.validation, data.test
+    if train is None:
+        tenth = max(1, round(count / 10))
+        validation, test = (tenth if size is None else size for size in (validation, test))
+        return Parts(count - validation - test, validation, test)
+    if validation is None:
+        rest = count - train - (test or 0)
+        validation = rest if test is not None else rest // 2
+    return Parts(train, validation, count - train - validation if test is None else test)
+
+
+def check_encoder(train: int | None, held_out: float) -> None:
+    """Raises UserError if too few training images are left for the encoder.
 
     Args:
-        train, test: None: not known yet.
+        train: number of training images; None: not known yet.
         held_out: `encoder.held_out`.
-
-    Raises:
-        UserError: both are None, or too few training images are left for the encoder.
     """
-    if train is None and test is None:
-        raise UserError("data.train, data.test: at most one may be null, got null and null.")
     if train is not None and max(1, round(held_out * train)) >= train:
         raise UserError(
             f"encoder.held_out: must leave at least one of the {train} training images, got {held_out}; lower it, or "
