@@ -24,7 +24,15 @@ from tests import pipeline
 
 IMAGES = "data/my-images"
 CHANGES = {
-    "data": {"source": "folder", "path": IMAGES, "image_size": 16, "channels": 1, "train": 48, "validation": 6},
+    "data": {
+        "source": "folder",
+        "path": IMAGES,
+        "image_size": 16,
+        "channels": 1,
+        "train": 48,
+        "validation": 6,
+        "test": None,
+    },
     "features": {"network": "pixels"},
     "rounds": [
         {"id": 1, "after": 0, "clusters": 4, "per_cluster": 4, "epochs": 2},

@@ -137,12 +137,12 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
 
 
 def test_the_parts_of_the_split_are_kept_apart(run):
-    """What was never seen is shown from the encoder's codes, and none of it is the classifier's."""
+    """What was never seen is shown from the encoder's codes: test images, which the classifier does not learn from."""
     store, drawn = ImageStore.open(run / "disentangle/work/images"), Renders.load(run / "disentangle/work/renders")
     model = GLOModel.load(run / "disentangle/work/encoded", RUNTIME)
-    assert store.classes == tuple("0123456789") == model.config.classes and store.train_count == 100
+    assert store.classes == tuple("0123456789") == model.config.classes and store.parts == (100, 90, 60)
     np.testing.assert_array_equal(labels_of(model), store.label_ids[:100])
-    assert set(drawn.unseen) == set(range(100, 120)) and set(drawn.chosen) <= set(range(100))
+    assert set(drawn.unseen) == set(range(190, 210)) and set(drawn.chosen) <= set(range(100))
     assert drawn.converted.shape == (12, CLASSES, 16, 16, 1) and drawn.converted.dtype == np.uint8
     assert {name: images.shape[:2] for name, images in drawn.scratch.items()} == {
         "normal": (CLASSES, 12),

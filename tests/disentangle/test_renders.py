@@ -14,9 +14,10 @@ from iglo.disentangle.renders import MORPH_STEPS, MORPHED, convert, make_renders
 from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import ClassContentConfig
 from iglo.models.glo import GLOModel
+from iglo.params.sections import Parts
 from tests.tiny import RUNTIME, generator, tiny_class_params
 
-K, N, UNSEEN = 3, 12, 9
+K, N, VALIDATION, UNSEEN = 3, 12, 3, 9
 LABELS = np.arange(N) % K
 
 
@@ -60,8 +61,8 @@ def model():
 
 @pytest.fixture
 def store():
-    images = np.random.default_rng(0).integers(0, 256, (N + UNSEEN, 4, 2, 1), dtype=np.uint8)
-    return ImageStore(images, ("",) * len(images), ("x", "y", "z") * 7, N)
+    images = np.random.default_rng(0).integers(0, 256, (N + VALIDATION + UNSEEN, 4, 2, 1), dtype=np.uint8)
+    return ImageStore(images, ("",) * len(images), ("x", "y", "z") * 8, Parts(N, VALIDATION, UNSEEN))
 
 
 def small(**changes):
@@ -103,20 +104,21 @@ def test_morphing_goes_through_every_class_and_back_in_even_steps(model):
     np.testing.assert_allclose(steps, np.repeat([[1], [1], [-2]], MORPH_STEPS, axis=1), rtol=1e-4)
 
 
-def test_renders_show_training_images_and_the_test_images_that_are_not_the_classifiers(model, store):
+def test_renders_show_training_images_and_test_images(model, store):
     without = make_renders(model, store, small(), RUNTIME)
     assert without.unseen_converted is None and without.unseen_encoded is None
     model.encoder = Reader()
     drawn = make_renders(model, store, small(), RUNTIME)
     assert len({*drawn.chosen}) == 10 and set(drawn.chosen) <= set(range(N))
-    assert sorted(drawn.unseen) == list(range(N, N + 5))
+    assert sorted(drawn.unseen) == list(range(N + VALIDATION, N + VALIDATION + 5))
     np.testing.assert_array_equal(drawn.chosen, without.chosen)
     np.testing.assert_array_equal(drawn.converted[:, 1, 2, :, 0], content_codes(model)[drawn.chosen].cpu())
     assert drawn.morphing.shape[1] == MORPHED
     unseen = store.images[drawn.unseen] / 255
     np.testing.assert_allclose(drawn.unseen_converted[:, 2, 2], unseen[:, 2], rtol=1e-6)
     np.testing.assert_allclose(drawn.unseen_encoded[:, 2], unseen[:, 2], rtol=1e-6)
-    other = make_renders(model, store, small(seed=1), RUNTIME)
+    same, other = (make_renders(model, store, small(**{key: 1}), RUNTIME) for key in ("seed", "renders__seed"))
+    np.testing.assert_array_equal(same.chosen, drawn.chosen)
     assert not np.array_equal(other.chosen, drawn.chosen)
 
 

@@ -152,7 +152,7 @@ SEEDS = [
 
 def test_a_value_in_a_message_is_short_and_in_one_line(tmp_path):
     for text, need in SEEDS:
-        lines = FILES[0].read_text(encoding="utf-8").replace("\nseed: 0\n", f"\nseed: {text}\n")
+        lines = FILES[0].read_text(encoding="utf-8").replace("\nseed: 0 ", f"\nseed: {text} ", 1)
         message = refusal(tmp_path / "params.yaml", lines)
         assert message.startswith(f"seed: must be {need}") and len(message) < 200
 

@@ -20,7 +20,7 @@ def written(path: Path) -> dict:
 def test_the_outputs_of_a_run_say_what_they_are_of(tiny_run):
     folder, digest = tiny_run.folder, folder_digest(tiny_run.folder / "models/joint")
     loss = {"network": "vgg16", "weights": "random", "name": "l1", "blocks": 4}
-    data = {"source": "folder", "folder": "my-images", "train": 48, "test": 12}
+    data = {"source": "folder", "folder": "my-images", "train": 48, "validation": 6, "test": 6}
     values = {"method": "incremental", "seed": 0, "precision": "bf16", "noise": 1.0, "loss": loss, "data": data}
     for name in ("full", "encoder", "joint"):
         assert written(folder / "models" / name / "history.json")["run"] == values
@@ -36,7 +36,11 @@ def test_an_export_tells_the_run_and_not_the_params(tiny_run, tmp_path, monkeypa
     monkeypatch.chdir(run.folder)
     assert CliRunner().invoke(main, ["export"]).stderr == ""
     card = Path("models/export/README.md").read_text(encoding="utf-8")
-    for fact in ("Seed 0, precision bf16, loss l1.", "noise on codes: 1.", "48 images for training; held out: 12."):
+    for fact in (
+        "Seed 0, precision bf16, loss l1.",
+        "noise on codes: 1.",
+        "48 images for training; held out: 6 for validation, 6 for tests.",
+    ):
         assert fact in card
     assert "a folder of images, my-images." in card and "Feature network of the metrics: squeeze," in card
     assert "Features for clustering: pixels, no pretrained weights." in card and "| train.recon.psnr |" in card

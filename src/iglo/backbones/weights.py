@@ -49,13 +49,18 @@ def _cannot_get(files: dict[str, tuple[Path, str]], error: Exception) -> str:
     """Returns the message for missing files, with their keys and everything that the user can do."""
     missing = {key: file for key, file in files.items() if not _exists(file[0])} or files
     urls, folder = dict.fromkeys(url for _, url in missing.values()), next(iter(files.values()))[0].parent
-    reason = textwrap.shorten(str(getattr(error, "reason", error)), 160, placeholder="…").rstrip(".")
+    reason = short_reason(error)
     what, them = "files" if len(urls) > 1 else "file", "each of these keys to " if len(missing) > 1 else ""
     return (
         f"{', '.join(missing)}: torchvision's ImageNet weights cannot be read in {folder} and cannot be downloaded "
         f"({reason}); connect to the network, put the {what} {', '.join(urls)} there, name the path of a .safetensors "
         f"file, or set {them}random."
     )
+
+
+def short_reason(error: Exception) -> str:
+    """Returns the text of an error of another package, short enough for a message."""
+    return textwrap.shorten(str(getattr(error, "reason", error)), 160, placeholder="…").rstrip(".")
 
 
 def _exists(path: Path) -> bool:

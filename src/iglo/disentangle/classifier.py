@@ -1,6 +1,6 @@
 """The small classifier that measures conversions. Its training images are used nowhere else in the pipeline."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,7 @@ def learn_classifier(
     Raises:
         UserError: a class has no validation images, or the accuracy is 0.
     """
-    section, params = params.classifier, replace(params, seed=params.renders.seed)
+    section, seed = params.classifier, params.renders.seed
     own, labels = np.arange(store.parts.train, store.first_test), store.label_ids
     missing = np.setdiff1d(labels[: store.parts.train], labels[own])
     if len(missing):
@@ -104,7 +104,7 @@ def learn_classifier(
             f"{store.classes[missing[0]]!r}; raise data.validation."
         )
     network = Encoder(len(store.classes), params.data.image_size, params.data.channels, section.width)
-    network = runtime.to_device(initialise(network, torch_generator(params.seed, "judge")))
+    network = runtime.to_device(initialise(network, torch_generator(seed, "judge")))
     stage = StageSpec(
         "classifier",
         [(1.0, Classification(torch.from_numpy(labels).to(runtime.device)))],
@@ -112,6 +112,7 @@ def learn_classifier(
         [network_optimizer("adam", network, section.rate)],
         LRSchedule(section.epochs, "cosine"),
         stream="judge",  # an earlier name of the stage; another name would draw other random numbers
+        seed=seed,
     )
     state = Trainer(network, store.images, None, params, runtime, checkpoints).run(stage)
     classifier = Classifier(network, 0.0, runtime)

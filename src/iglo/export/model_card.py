@@ -53,7 +53,7 @@ def model_card(
         "## Data",
         "",
         f"- Source: {_source(run.data)}.",
-        f"- {train_count} images for training; held out: {run.data.get('test', 'not recorded')}.",
+        f"- {train_count} images for training; held out: {_held_out(run.data)}.",
         *([f"- Classes: {', '.join(map(markdown, config.classes))}."] if config.classes else []),
         "",
         "## Training",
@@ -79,6 +79,13 @@ def model_card(
         USE,
     ]
     return "\n".join(lines)
+
+
+def _held_out(data: Mapping[str, Any]) -> str:
+    """Returns how many images were held out, and for what."""
+    if not data.get("test"):
+        return str(data.get("test", "not recorded"))
+    return f"{data.get('validation', 0)} for validation, {data['test']} for tests"
 
 
 def _source(data: Mapping[str, Any]) -> str:

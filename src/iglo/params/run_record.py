@@ -98,7 +98,9 @@ class Provenance:
             test: number of images held out, if `data.test` is None; None: not known.
         """
         test = test if params.data.test is None else params.data.test
-        record = RunRecord.of(params, data_record(params.data) | ({} if test is None else {"test": test}))
+        counts = {"validation": params.data.validation, "test": test}
+        known = {part: count for part, count in counts.items() if count is not None}
+        record = RunRecord.of(params, data_record(params.data) | known)
         if isinstance(params, ClassContentParams):
             return cls(record)
         feature_network, features = params.evaluate, params.features

@@ -62,6 +62,7 @@ class StageSpec:
         check: warns if the renders of this term's codes are useless; None: no check.
         rate_key: key of the learning rate in params.yaml, for that warning.
         stream: name of the random streams; empty: the name of the stage.
+        seed: of the random streams; None: the seed of the params.
     """
 
     name: str
@@ -77,6 +78,7 @@ class StageSpec:
     check: RenderedTerm | None = None
     rate_key: str = ""
     stream: str = ""
+    seed: int | None = None
 
     @property
     def ids(self) -> np.ndarray:
@@ -154,10 +156,11 @@ class Trainer:
         generator = ema.network if ema else getattr(model, "generator", None)
         snapshots = self._snapshots(stage, generator)
         best = self._best(stage, targets)
+        seed = self.params.seed if stage.seed is None else stage.seed
         state = fit(
             model,
             Objective(stage.terms, distance, runtime),
-            Batches(targets, stage.sources, self.params.seed, stage.name, stage.reshuffle, stage.stream),
+            Batches(targets, stage.sources, seed, stage.name, stage.reshuffle, stage.stream),
             stage.optimizers,
             stage.schedule,
             [each for each in (ema, snapshots, best, self._callback(stage, generator)) if each is not None],
