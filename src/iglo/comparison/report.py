@@ -67,7 +67,7 @@ def _introduction(measured: Measured) -> list[str]:
         f"{over} ({', '.join(map(str, seeds))}). A seed moves the training only: images, subsets, and all random draws "
         f"of the measurement are the same for all runs. Machine: {about['machine']}.",
         "",
-        f"What is chosen, is chosen on {counts['validation']:,} validation images. All other numbers are measured on "
+        f"Priors are chosen on {counts['validation']:,} validation images. All other numbers are measured on "
         f"{counts['test']:,} test images, which nothing else sees, with {counts['samples']:,} samples, "
         f"{counts['midpoints']:,} midpoints and {counts['reconstructions']:,} reconstructions. The feature network of "
         f"LPIPS and of all other distances between images, the judge, is {about['feature_network']}. The perceptual "
@@ -120,7 +120,11 @@ def _errors_of_a_run(measured: Measured) -> list[str]:
             parts.append(f"{words} has a standard error of {format_of(name).pair(float(np.mean(known)), None)}")
     if not parts:
         return []
-    return [f"With so many images, in one run {' and '.join(parts)}. It is common to all rows in part.", ""]
+    return [
+        f"With so many images, in one run {' and '.join(parts)}. All rows are "
+        "compared with the same test images, so their differences move less.",
+        "",
+    ]
 
 
 def _differences_section(measured: Measured) -> list[str]:

@@ -1,7 +1,8 @@
 """The tables of the comparison: rows × metrics, and differences to one row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -23,11 +24,13 @@ class Table:
     Attributes:
         columns: metric → head of its column. `prior` is no number, but the prior that drew the samples.
         legend: how to read it; `{target}` stands for the title of the row TARGET.
+        best_of: what the best number is searched in, each column or each row.
     """
 
     title: str
     columns: Mapping[str, str]
     legend: str
+    best_of: Literal["column", "row"] = "column"
 
 
 TABLES = (
@@ -135,12 +138,16 @@ TABLES = (
     Table(
         "The kernel distance of each prior",
         {f"priors.{name}.kd": f"`{name}`" for name in PRIORS},
-        "Samples of each prior, fitted to the codes of the row, compared with test images.",
+        "Samples of each prior, fitted to the codes of the row, compared with test images. The best prior of a row is in "
+        "bold.",
+        "row",
     ),
     Table(
         "What is recognised in the samples of each prior",
         {f"priors.{name}.recognised": f"`{name}`" for name in PRIORS},
-        "The mean probability that the judge gives to the classes that it sees in validation images.",
+        "The same samples: the mean probability of the classes that the judge sees in validation images. The best prior "
+        "of a row is in bold.",
+        "row",
     ),
     Table(
         "Cost",
@@ -176,7 +183,7 @@ def table_lines(
     bounds: Mapping[str, Mapping[str, float]],
     words: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[str]:
-    """Returns the lines of a Markdown table with the best mean of each column in bold, without empty columns.
+    """Returns the lines of a Markdown table with the best means in bold, without empty columns.
 
     Args:
         bounds: title → metric → number, for lines below the rows; a bound without any of the columns is left out.
@@ -186,13 +193,12 @@ def table_lines(
     names = [name for name in table.columns if name in words or any(name in of_row for of_row in values.values())]
     if not any(name not in words for name in names):
         return []
-    best = {name: best_rows(values, name) for name in names}
+    best = {name: best_rows(values, name) for name in names if table.best_of == "column"}
     heads = ["", *(table.columns[name] + ARROWS[format_of(name).better] for name in names)]
     lines = []
     for row, of_row in values.items():
-        cells = [
-            words[name].get(row, "–") if name in words else _cell(name, of_row, row in best[name]) for name in names
-        ]
+        bold = {name for name in best if row in best[name]} if best else _best_columns(of_row, names)
+        cells = [words[name].get(row, "–") if name in words else _cell(name, of_row, name in bold) for name in names]
         lines.append([titles[row], *cells])
     for title, bound in bounds.items():
         known = {name: bound[_bound_name(name)] for name in names if _bound_name(name) in bound}
@@ -200,6 +206,12 @@ def table_lines(
             cells = [format_of(name).shown(np.array([known[name]])) if name in known else "–" for name in names]
             lines.append([f"*{title}*", *cells])
     return markdown_table(heads, lines)
+
+
+def _best_columns(of_row: Mapping[str, np.ndarray], names: Sequence[str]) -> set[str]:
+    """Returns the columns with the best mean of a row; all of them hold the same kind of number."""
+    kind = names[0].rsplit(".", 1)[-1]
+    return best_rows({name: {kind: of_row[name]} for name in names if name in of_row}, kind)
 
 
 def _cell(name: str, of_row: Mapping[str, np.ndarray], best: bool) -> str:
