@@ -138,15 +138,15 @@ TABLES = (
     Table(
         "The kernel distance of each prior",
         {f"priors.{name}.kd": f"`{name}`" for name in PRIORS},
-        "Samples of each prior, fitted to the codes of the row, compared with test images. The best prior of a row is in "
-        "bold.",
+        "Samples of each prior, fitted to the codes of the row, compared with test images. The best prior of a row is "
+        "in bold.",
         "row",
     ),
     Table(
         "What is recognised in the samples of each prior",
         {f"priors.{name}.recognised": f"`{name}`" for name in PRIORS},
-        "The same samples: the mean probability of the classes that the judge sees in validation images. The best prior "
-        "of a row is in bold.",
+        "The same samples: the mean probability of the classes that the judge sees in validation images. The best "
+        "prior of a row is in bold.",
         "row",
     ),
     Table(
