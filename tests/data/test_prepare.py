@@ -206,16 +206,16 @@ def test_a_failure_with_too_little_memory_is_not_a_bad_image(data, tmp_path, mon
 
 
 def test_stages(params, tmp_path, capsys):
-    for number in range(3):
+    for number in range(4):
         save(tmp_path / "images" / f"{number}.png", noise(16, 16, 3, seed=number))
     params["data"] |= {"source": "folder", "path": str(tmp_path / "images"), "image_size": 16}
-    params["data"] |= {"train": 1, "validation": 1, "test": 1}
+    params["data"] |= {"train": 2, "validation": 1, "test": None}
     params["rounds"] = [{"id": 1, "after": 0, "clusters": 1, "per_cluster": None, "epochs": 1}]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     common = ["--params", f"{tmp_path}/params.yaml", "--timing", f"{tmp_path}/timing.json"]
     fetch_main(["--out", f"{tmp_path}/raw", *common])
     prepare_main(["--raw", f"{tmp_path}/raw", "--out", f"{tmp_path}/prepared", *common])
-    assert ImageStore.open(tmp_path / "prepared").parts == (1, 1, 1)
+    assert ImageStore.open(tmp_path / "prepared").parts == (2, 1, 1)
     assert "images_per_s" in json.loads((tmp_path / "timing.json").read_text())
 
     (tmp_path / "images" / "0.png").write_text("no image")

@@ -66,7 +66,7 @@ def card_of(folder: Path, tmp_path: Path, **options) -> str:
 
 def test_the_card_has_the_facts_of_the_run(exported):
     card = (exported / "README.md").read_text(encoding="utf-8")
-    for fact in ("16×16 pixels, grey", "12 images for training; held out: 5", "handwritten digits", "Seed 0"):
+    for fact in ("16×16 pixels, grey", "held out: 147 for validation, 5 for tests", "handwritten digits", "Seed 0"):
         assert fact in card
     assert "| full | 2 | 24 |" in card and "| train.recon.psnr | 21.75 |" in card and "loss l1" in card
     assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
@@ -74,14 +74,20 @@ def test_the_card_has_the_facts_of_the_run(exported):
 
 
 def test_the_card_tells_the_run_whatever_the_params_say_now(tmp_path):
-    run = RunRecord.of(exports.PARAMS, {"source": "folder", "folder": "cats", "train": 12, "test": 3})
+    run = RunRecord.of(exports.PARAMS, {"source": "folder", "folder": "cats", "train": 12, "validation": 2, "test": 3})
     loss = Loss("vgg16", "/home/me/v.safetensors", "perceptual", 4)
     folder = exports.trained(tmp_path / "model")
     history = History.load(folder)
     history.run = dataclasses.replace(run, seed=77, noise=0.25, loss=loss)
     history.save(folder)
     card = card_of(folder, tmp_path, params=exports.tiny_params(seed=1, evaluate__weights="imagenet"))
-    for fact in ("Seed 77", "loss perceptual", "noise on codes: 0.25", "a folder of images, cats", "held out: 3"):
+    for fact in (
+        "Seed 77",
+        "loss perceptual",
+        "noise on codes: 0.25",
+        "a folder of images, cats",
+        "held out: 2 for validation",
+    ):
         assert fact in card
     assert "Loss: vgg16, weights of v.safetensors (the licence of that file)." in card
     assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
