@@ -30,7 +30,7 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
     else:
         model, history = start_model(IMAGES, params, RUNTIME)
     if record:
-        history.run = RunRecord.of(params, {**data_record(params.data), "train": 12, "test": 5})
+        history.run = RunRecord.of(params, {**data_record(params.data), "train": 12, "validation": 4, "test": 5})
     history.log = [
         {"stage": "full", "epoch": epoch, "images_seen": 12 * epoch, "reconstruction": 0.1} for epoch in (1, 2)
     ]

@@ -1,14 +1,18 @@
 """The judge of digits: its shipped weights, what it can see, and the script that trains it."""
 
 from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_digits
 
-from iglo.backbones.small_cnn import DIGITS, SIDE, SmallCNN, load_small_cnn
+from iglo.backbones.small_cnn import DIGITS, SmallCNN, load_small_cnn
 from iglo.errors import UserError
 from iglo.evaluation.metrics import kernel_distance
+from iglo.randomness import derived_seed
 from tools import train_digits
 
 
@@ -22,9 +26,16 @@ def parts() -> dict:
     return train_digits.digits()
 
 
+def test_the_script_takes_the_parts_of_the_default_run(parts):
+    order = np.random.default_rng(derived_seed(0, "split")).permutation(1797)
+    labels = load_digits().target[order]
+    for name, rows in {"train": slice(1500), "validation": slice(1500, 1647), "test": slice(1647, None)}.items():
+        images, classes = parts[name]
+        assert images.shape == (len(labels[rows]), 1, 32, 32) and classes.tolist() == labels[rows].tolist()
+
+
 def test_it_knows_the_digits_of_the_test_part(judge, parts):
     assert DIGITS.stat().st_size < 300_000
-    assert [len(images) for images, _ in parts.values()] == [1500, 147, 150]
     assert train_digits.scores(judge, *parts["test"])[0] >= 0.97
 
 
@@ -34,8 +45,8 @@ def test_its_kernel_distance_ranks_images_as_a_person_does(judge, parts):
     found = {name: kernel_distance(judge.forward_features(images).numpy(), test) for name, images in sets.items()}
     assert abs(found["real"]) < 0.05
     order = [found[name] for name in ("real", "slight blur", "crossfades")]
-    assert all(3 * better < worse for better, worse in zip(order, order[1:], strict=False))
-    assert min(found["shuffled patches"], found["noise"]) > 3 * found["crossfades"]
+    assert all(2 * better < worse for better, worse in pairwise(order))
+    assert min(found["shuffled patches"], found["noise"]) > 4 * found["crossfades"]
 
 
 def test_it_is_not_sure_of_what_is_no_digit(judge, parts):
@@ -71,7 +82,7 @@ def test_a_file_must_hold_its_weights(tmp_path, judge):
     assert torch.equal(load_small_cnn(str(path), 0).head.weight, judge.head.weight)
     save_file({name: value for name, value in state.items() if not name.startswith("head")}, path)
     for weights in (str(path), "imagenet", "letters"):
-        with pytest.raises(UserError, match="^weights: "):
+        with pytest.raises(UserError, match=r"^weights: "):
             load_small_cnn(weights, 0)
 
 
@@ -84,7 +95,6 @@ def test_the_script_trains_the_same_network_twice(parts, tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
     shapes = [{name: value.shape for name, value in load_file(file).items()} for file in (files[0], DIGITS)]
     assert shapes[0] == shapes[1]
-    assert few["train"][0].shape[-1] == SIDE
 
 
 def test_outliers_keep_the_pixels_or_the_range(parts):

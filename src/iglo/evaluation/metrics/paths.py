@@ -59,7 +59,7 @@ def ghost_index(midpoints: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> 
     32×32 and of Tiny ImageNet at 64×64. Real third images have a mean of 0.008 and 0.002. A blurred crossfade (σ = 1)
     still has 0.93 and 0.91, and one with noise of 0.05 has 0.89. The Laplacian loses these (blurred: 0.47 and 0.22;
     noise: 0.28 and 0.60). Pixels without a filter give third images 0.04 and 0.02, and some of them above 0.18. Images
-    that share a layout have more in common: real third digits have 0.15. So compare with real third images.
+    that share a layout have more in common: real third digits have 0.14. So compare with real third images.
 
     Args:
         midpoints, starts, ends: `(P, H, W, C)` floats in [0, 1].
