@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test bits check deps docs lock experiments compare bench clean
+.PHONY: help repro test bits check deps docs lock experiments compare lines bench clean
 PYTHON ?= python3
 # The build of torch. Empty: PyPI's, which on Linux includes CUDA. `make repro TORCH=cpu` installs a far smaller one.
 TORCH ?=
@@ -52,6 +52,9 @@ experiments: $(VENV)/installed  ## print a table of the experiments: what each c
 
 compare: $(VENV)/installed  ## train all methods with several seeds, and write comparison/report.md; about three hours
 	cd comparison && dvc repro
+
+lines: $(VENV)/installed  ## interpolate between drawn lines, with and without noise, and print a table; about five minutes
+	python benchmarks/lines.py
 
 bench: $(VENV)/installed  ## compare the speed of a training step with that of a plain step
 	python benchmarks/step.py

@@ -58,7 +58,7 @@ def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Pat
     gaussian = fit_model_prior("gaussian", model, 0)
     feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
     about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
-    PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about).save(folder)
+    PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about=about).save(folder)
     return folder
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
-from iglo.backbones import requirements
+from iglo.backbones import inception_fid, requirements, small_cnn
 from iglo.backbones.requirements import (
     body_weights,
     check_memory,
@@ -67,6 +67,8 @@ def test_only_networks_that_a_run_uses_are_needed(weights):
     ]
     evaluated = tiny_params(evaluate__weights=weights)
     assert {key: str(path) for key, path in weight_files(evaluated).items()} == {"evaluate.weights": weights}
+    assert weight_files(tiny_params(evaluate__fid_weights="download")) == {}
+    assert [*weight_files(tiny_params(evaluate__fid_weights=weights))] == ["evaluate.fid_weights"]
     assert networks(tiny_class_params()) == {}
     swept = tiny_class_params()
     swept = dataclasses.replace(swept, sweep=dataclasses.replace(swept.sweep, loss=("l1", "perceptual")))
@@ -99,21 +101,38 @@ def test_the_folder_preset_without_network_names_all_its_weights(offline):
         ("features.network", "resnt18", "torchvision has no network 'resnt18'; did you mean resnet18?"),
         ("loss.network", "vg16", "torchvision has no network 'vg16'; did you mean vgg16?"),
         ("loss.network", "resnet18", "must be one of torchvision's VGGs (e.g. vgg16), got 'resnet18'."),
-        ("evaluate.network", "densenet121", "must be a VGG or a ResNet (e.g. vgg16, resnet50), got 'densenet121'."),
+        ("evaluate.network", "vit_b_16", "'vit_b_16' has no pooled features here; supported are alexnet, "),
+        ("evaluate.weights", "digits", "digits are the weights of small_cnn, got network 'alexnet'; set network to "),
+        ("evaluate.fid_weights", "x.pth", "there is no file 'x.pth'; set download, or null for no FID, or name "),
         ("evaluate.weights", "x.pth", "must be imagenet, random or a .safetensors file for alexnet, got 'x.pth'."),
         ("loss.weights", "x.safetensors", "there is no file 'x.safetensors' of vgg16; name another file, or set "),
     ],
 )
 def test_a_mistake_is_named_with_its_section(key, value, message):
     used = {"loss__name": "perceptual", "features__network": "resnet18"}
+    if "fid" in key:
+        pytest.importorskip("torch_fidelity")
     params = tiny_params(**used | {key.replace(".", "__"): value})
     assert refusal(params).startswith(f"{key}: {message}")
+
+
+def test_packages_that_are_not_installed_are_named(monkeypatch):
+    for package in ("timm", "torch_fidelity.feature_extractor_inceptionv3"):
+        monkeypatch.setitem(sys.modules, package, None)
+    message = refusal(tiny_params(evaluate__network="timm/resnet18"))
+    assert message.startswith("evaluate.network: 'timm/resnet18' needs the package timm") and "iglo[timm]" in message
+    message = refusal(tiny_params(evaluate__fid_weights="download"))
+    assert message.startswith("evaluate.fid_weights: needs the package torch-fidelity") and "iglo[fid]" in message
 
 
 def test_weights_of_another_network_are_found_at_once(weights):
     assert "not the weights of squeezenet1_1" in refusal(
         tiny_params(evaluate__network="squeeze", evaluate__weights=weights)
     )
+
+
+def test_names_that_are_checked_without_torch_are_those_of_the_modules():
+    assert (requirements.SMALL_CNN, requirements.DOWNLOAD) == (small_cnn.NETWORK, inception_fid.DOWNLOAD)
 
 
 def test_the_defaults_are_checked_without_torch():

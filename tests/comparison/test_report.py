@@ -167,7 +167,8 @@ def test_two_judges_stand_side_by_side(written):
     assert "| `gaussian` | 0.200 ± 0.000 | 3.0 | 3.00 ± 0.00 | 3.0 |" in report
     assert "| `imle` | 0.400 ± 0.000 | 5.0 | 1.00 ± 0.00 | 1.0 |" in report
     kept = "| ours against the paper, `samples.kd`: difference at most 0 | holds (-0.150 ± 0.050) | does not hold (4.00"
-    assert kept in report
+    assert kept in report and "| prior | judge: ours | judge: mean rank | other judge: ours |" in report
+    assert "(judge: net_ab12; other judge: poor_net)" in report
 
 
 def test_metrics_are_finite_means_and_sample_deviations(written):

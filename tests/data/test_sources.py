@@ -15,8 +15,10 @@ from PIL import Image
 from torchvision import datasets
 
 from iglo.data.image_io import FORMATS
+from iglo.data.lines import draw_lines
 from iglo.data.sources import EXTENSIONS, fetch, folder_source, open_source
 from iglo.errors import UserError
+from iglo.evaluation.lines import nearest_lines
 from iglo.files.folders import natural_key
 from tests.data.images import noise, prepare, save
 
@@ -164,6 +166,26 @@ def test_digits(data, tmp_path):
     np.testing.assert_array_equal(first.images, second.images)
     assert first.images.shape == (1797, 16, 16, 1) and first.classes == tuple("0123456789")
     assert first.images.min() == 0 and first.images.max() == 255 and first.labels[:3] == ("0", "1", "2")
+
+
+def test_lines(data, tmp_path):
+    lines = dataclasses.replace(data, source="lines", channels=1, image_size=32, train=30, validation=4, test=6)
+    store, again = (prepare(lines, tmp_path)[0] for _ in range(2))
+    np.testing.assert_array_equal(store.images, again.images)
+    assert store.images.shape == (40, 32, 32, 1)
+    degrees = np.array([float(name.rpartition("-")[2]) for name in store.names])  # the name has the true angle
+    _, angles = nearest_lines(store.images / 255)
+    assert np.abs((np.degrees(angles) - degrees + 180) % 360 - 180).max() < 0.5
+    other, _ = prepare(dataclasses.replace(lines, seed=1), tmp_path)
+    assert set(other.names).isdisjoint(store.names)
+
+
+@pytest.mark.parametrize(("angle", "row", "column"), [(0, 16, 28), (90, 3, 16), (180, 16, 3), (270, 28, 16)])
+def test_a_line_goes_from_the_centre_to_the_border(angle, row, column):
+    image = draw_lines(np.radians([angle]), 32)[0]
+    assert image[row, column] == 255 and image[15, 15] > 0  # angle 0 to the right, 90 up
+    opposite = image[::-1, ::-1]
+    assert opposite[row, column] == 0
 
 
 def write_mnist(root: Path) -> None:

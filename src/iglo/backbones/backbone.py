@@ -18,7 +18,7 @@ class Transform:
 
     Attributes:
         mean, std: of the three channels; they normalise images in [0, 1].
-        interpolation: how images are resized; if they get smaller, with antialiasing, as Parmar, Zhang and Zhu 2022 ask.
+        interpolation: how images are resized. If they get smaller, it is with antialiasing (Parmar, Zhang & Zhu 2022).
         side: the side of the images that the weights were trained for, in pixels; None: images keep their size.
         resize: before a square of `side` pixels is cropped from the middle, the shorter side is resized to this.
     """
@@ -45,15 +45,15 @@ class Backbone(nn.Module):
         name: its name in the keys of metrics, such as `vgg16_imagenet`.
         network: its name in params.
         body: the network.
-        has_head: whether it has trained class scores.
+        classes: how many it was trained to tell apart; None: it has random weights, or weights without a head.
         transform: of its weights.
         smallest_side: of images, in pixels; smaller images are enlarged.
     """
 
-    def __init__(self, network: str, body: nn.Module, transform: Transform, has_head: bool):
+    def __init__(self, network: str, body: nn.Module, transform: Transform, classes: int | None):
         super().__init__()
         self.name = self.network = network
-        self.body, self.transform, self.has_head = body, transform, has_head
+        self.body, self.transform, self.classes = body, transform, classes
         self.smallest_side = 32
         freeze(self)
 
@@ -88,7 +88,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def score(self, maps: Tensor) -> Tensor:
-        """Computes class scores (logits) (B, K) of the last maps; only for a network that `has_head`."""
+        """Computes class scores (logits) (B, K) of the last maps; only for a network with `classes`."""
         raise NotImplementedError
 
     def block_outputs(self, prepared: Tensor) -> list[Tensor]:

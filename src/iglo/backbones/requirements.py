@@ -17,7 +17,8 @@ from iglo.params.reading import AnyParams, runs
 from iglo.params.sections import NetworkParams
 from iglo.params.validate import within
 
-BUILT_IN = ("imagenet", "random")  # values of `weights` that do not name a file
+BUILT_IN = ("imagenet", "random", "digits")  # values of `weights` that do not name a file
+SMALL_CNN, DOWNLOAD = "small_cnn", "download"  # the same as in `small_cnn` and `inception_fid`, which import torch
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 MAX_COMPONENTS = 32  # of a mixture of Gaussians; the same as in `latent.priors`, which imports torch
@@ -43,35 +44,43 @@ def networks(params: AnyParams) -> dict[str, NetworkParams]:
 
 
 def check_networks(params: AnyParams) -> None:
-    """Downloads torchvision's weights; raises UserError if a network or its weights are missing."""
+    """Downloads weights; raises UserError if a network, its weights or its package are missing."""
     downloads = {}
     for name, section in networks(params).items():
-        if section.weights == "random" and name.endswith("evaluate") and section.network in LPIPS_NETWORKS:
-            continue  # valid, and found without importing torch
-        with within(f"{name}."):
-            _check_network(name, section)
-        if section.weights == "imagenet":
+        if not _is_sure(name, section):
+            with within(f"{name}."):
+                _check_network(name, section)
+        if section.weights == "imagenet" and "/" not in section.network:
             downloads[f"{name}.weights"] = LPIPS_NETWORKS.get(section.network, section.network)
     if downloads:
         from iglo.backbones.weights import find_imagenet
 
         find_imagenet(downloads)
+    for name, section in networks(params).items():
+        if getattr(section, "fid_weights", None) is not None:
+            from iglo.backbones.inception_fid import load_inception_fid
+
+            with within(f"{name}."):
+                load_inception_fid(section.fid_weights)
+
+
+def _is_sure(name: str, section: NetworkParams) -> bool:
+    """Tells whether the network is sure to be there, so that torch need not be imported to check it."""
+    ours = section.network == SMALL_CNN and section.weights in ("random", "digits")
+    return name.endswith("evaluate") and (ours or (section.network in LPIPS_NETWORKS and section.weights == "random"))
 
 
 def _check_network(name: str, section: NetworkParams) -> None:
     from iglo.backbones import networks
 
     network = section.network
+    if name.endswith("evaluate"):
+        network = LPIPS_NETWORKS.get(network, network)
     if name.endswith("loss"):
         networks.check_vgg(network)
-    elif name.endswith("features"):
-        networks.check_network(network)
     else:
-        network = LPIPS_NETWORKS.get(network, network)
-        if network not in LPIPS_NETWORKS.values():
-            networks.check_blocks(network)
-    if section.weights not in BUILT_IN:
-        networks.check_file(network, section.weights)
+        networks.check_network(network)
+    networks.check_weights(network, section.weights)
 
 
 def check_folder(params: AnyParams) -> None:
@@ -92,8 +101,14 @@ def _is_folder(path: str) -> bool:
 
 def weight_files(params: AnyParams) -> dict[str, Path]:
     """Returns the files of weights that the runs of a params file read, by key: {"loss.weights": Path(…)}."""
-    used = networks(params).items()
-    return {f"{name}.weights": Path(one.weights) for name, one in used if one.weights not in BUILT_IN}
+    found = {}
+    for name, section in networks(params).items():
+        if section.weights not in BUILT_IN:
+            found[f"{name}.weights"] = Path(section.weights)
+        fid_weights = getattr(section, "fid_weights", None)
+        if fid_weights not in (None, DOWNLOAD):
+            found[f"{name}.fid_weights"] = Path(fid_weights)
+    return found
 
 
 def _sections(params: Params | ClassContentParams) -> dict[str, NetworkParams]:

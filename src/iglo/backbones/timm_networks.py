@@ -58,16 +58,16 @@ def load_timm(network: str, weights: str, seed: int) -> TimmBackbone:
     check_timm(network)
     transform = _transform(network)
     if weights == "random":
-        return TimmBackbone(network, _build(network, seed), _any_size(network), has_head=False)
+        return TimmBackbone(network, _build(network, seed), _any_size(network), classes=None)
     if weights == "imagenet":
-        return TimmBackbone(network, _pretrained(network), transform, has_head=_settings(network)["num_classes"] > 0)
+        return TimmBackbone(network, _pretrained(network), transform, classes=_settings(network)["num_classes"] or None)
     state = file_state(network, weights)
     body, classes = _build_for(network, shapes_of(state))
     _check(network, body, shapes_of(state), weights)
     body.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
     if classes != _settings(network)["num_classes"]:
         transform = _any_size(network)
-    return TimmBackbone(network, body, transform, has_head=classes is not None)
+    return TimmBackbone(network, body, transform, classes=classes)
 
 
 def check_timm(network: str) -> None:
@@ -141,7 +141,7 @@ def _build(network: str, seed: int = 0, **options: Any) -> nn.Module:
 
 
 def _build_for(network: str, given: Shapes) -> tuple[nn.Module, int | None]:
-    """Builds the network for weights of these shapes, and returns the number of their classes; None: they have no head."""
+    """Builds the network for weights of these shapes; also returns the number of their classes, None without a head."""
     rows = {given[key][0] if given.get(key) else None for key in (f"{head}.weight" for head in _heads(network))}
     classes = rows.pop() if len(rows) == 1 else None
     return _build(network, **({"num_classes": classes} if classes else {})), classes
@@ -167,8 +167,8 @@ def _pretrained(network: str) -> nn.Module:
             return _build(network, pretrained=True)
     except Exception as error:  # the hub's errors are of many kinds
         raise UserError(
-            f"weights: the pretrained weights of {network} cannot be downloaded ({short_reason(error)}); connect to the "
-            "network, name the path of a .safetensors file, or set random."
+            f"weights: the pretrained weights of {network} cannot be downloaded ({short_reason(error)}); connect to "
+            "the network, name the path of a .safetensors file, or set random."
         ) from None
 
 

@@ -6,6 +6,7 @@ Messages begin with the key `network` or `weights`. The caller puts the section 
 import difflib
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,8 @@ from iglo.runtime.process import building
 
 # The head of these networks is one module after the last pooling. Those of transformers differ; timm has them.
 FAMILIES = (
-    "alexnet", "convnext", "densenet", "efficientnet", "inception", "mnasnet", "mobilenet", "regnet", "resnet", "resnext",
-    "shufflenet", "squeezenet", "vgg", "wide_resnet",
+    "alexnet", "convnext", "densenet", "efficientnet", "inception", "mnasnet", "mobilenet", "regnet", "resnet",
+    "resnext", "shufflenet", "squeezenet", "vgg", "wide_resnet",
 )  # fmt: skip
 WITH_POOLING_IN_THE_HEAD = ("alexnet", "squeezenet", "vgg")  # the features are the mean of the maps before the head
 SMALLEST_SIDES = {"alexnet": 64, "inception": 75}  # what their poolings need, in pixels; that of the others is 32
@@ -35,10 +36,10 @@ class TorchvisionBackbone(Backbone):
         head: the layers after the last pooling (VGG, AlexNet, SqueezeNet: after `features`).
     """
 
-    def __init__(self, network: str, body: nn.Module, head: nn.Module, transform: Transform, has_head: bool):
-        super().__init__(network, body, transform, has_head)
+    def __init__(self, network: str, body: nn.Module, head: nn.Module, transform: Transform, classes: int | None):
+        super().__init__(network, body, transform, classes)
         # A head that is not used would take memory: that of a VGG has 120 million weights.
-        self.head = freeze(head) if has_head else None
+        self.head = freeze(head) if classes else None
         sides = [side for family, side in SMALLEST_SIDES.items() if network.startswith(family)]
         self.smallest_side = sides[0] if sides else 32
 
@@ -55,7 +56,11 @@ class TorchvisionBackbone(Backbone):
         return self.head(maps).flatten(1)
 
     def block_outputs(self, prepared: Tensor) -> list[Tensor]:
-        return run_blocks(blocks_of(self), prepared)
+        return run_blocks(self._blocks, prepared)
+
+    @cached_property
+    def _blocks(self) -> nn.ModuleList:
+        return blocks_of(self)
 
 
 def load_torchvision(network: str, weights: str, seed: int) -> TorchvisionBackbone:
@@ -73,7 +78,7 @@ def load_torchvision(network: str, weights: str, seed: int) -> TorchvisionBackbo
     transform = _transform(network)
     if weights == "random":
         body, name = _build(network, seed, random=True)
-        return TorchvisionBackbone(network, body, _cut(network, body, name), transform.any_size(), has_head=False)
+        return TorchvisionBackbone(network, body, _cut(network, body, name), transform.any_size(), classes=None)
     state, source = _imagenet(network) if weights == "imagenet" else (file_state(network, weights), weights)
     given = _without_auxiliary(shapes_of(state))
     body, name, classes = _build_for(network, given)
@@ -83,7 +88,7 @@ def load_torchvision(network: str, weights: str, seed: int) -> TorchvisionBackbo
     body.load_state_dict({key: state[key].float() for key in wanted}, strict=False)
     if weights != "imagenet" and classes != _classes(network):
         transform = transform.any_size()
-    return TorchvisionBackbone(network, body, _cut(network, body, name), transform, has_head=classes is not None)
+    return TorchvisionBackbone(network, body, _cut(network, body, name), transform, classes=classes)
 
 
 def _imagenet(network: str) -> tuple[dict[str, Tensor], str]:

@@ -148,12 +148,13 @@ def _judges_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
     others = about.get("other_judges", [])
     if not others:
         return []
-    judges = {"": about["feature_network"], **{name: name for name in others}}
+    names = ["other judge"] if len(others) == 1 else [f"other judge {number}" for number in range(1, len(others) + 1)]
+    judges = {"": "judge", **dict(zip(others, names, strict=True))}
+    who = [f"{title}: {name or about['feature_network']}" for name, title in judges.items()]
     return [
         "## Two judges" if len(judges) == 2 else f"## {len(judges)} judges",
         "",
-        f"The same images, seen by another feature network: {', '.join(others)}. All choices are those of "
-        f"{about['feature_network']}.",
+        f"The same images, seen by another feature network ({'; '.join(who)}). All choices are those of the judge.",
         "",
         *prior_judge_lines(values, titles, judges),
         "",

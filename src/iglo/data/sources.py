@@ -8,6 +8,7 @@ from textwrap import shorten
 import numpy as np
 
 from iglo.data.git import GitError, fetch_folder
+from iglo.data.lines import COUNT, draw_lines, random_angles
 from iglo.errors import UserError, shown
 from iglo.files.folders import all_files, is_folder, natural_key
 from iglo.files.io import disk_full_is_a_user_error, whole_folder, write_json
@@ -67,6 +68,8 @@ def open_source(data: DataParams, raw: str | Path) -> Source:
     """
     if data.source == "digits":
         return _digits()
+    if data.source == "lines":
+        return _lines(data)
     if data.source == "folder":
         return folder_source(Path(data.path), "data.path")
     if data.source == "git":
@@ -108,6 +111,12 @@ def _digits() -> Source:
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
     names = tuple(f"digit-{index}" for index in range(len(images)))
     return Source("digits", names, tuple(map(str, digits.target)), images)
+
+
+def _lines(data: DataParams) -> Source:
+    angles = random_angles(COUNT, data.seed)
+    names = tuple(f"line-{index}-{angle:.2f}" for index, angle in enumerate(np.degrees(angles)))
+    return Source("lines", names, ("",) * COUNT, draw_lines(angles, data.image_size))
 
 
 def folder_source(root: Path, key: str) -> Source:

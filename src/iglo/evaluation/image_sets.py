@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
-from iglo.evaluation.feature_networks import FeatureNetwork
+from iglo.evaluation.feature_networks import FeatureNetwork, InceptionFID
 from iglo.evaluation.subsampling import half_sample_errors
 from iglo.params.pipeline import EvaluateParams
 from iglo.params.sections import LossParams
@@ -18,12 +18,6 @@ from iglo.runtime.device import Runtime
 MOST_CLASSES = 0.25  # share of a network's classes; images spread over more of them do not tell what is recognised
 NEIGHBOURS = 2  # training images that are looked for near each image
 Values = dict[str, Any]
-
-
-class Inception(Protocol):
-    """Computes the features of Inception v3 that the FID is defined on."""
-
-    def features(self, images: np.ndarray | UnitImages) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -64,13 +58,12 @@ class Judge:
     """
 
     network: FeatureNetwork
-    inception: Inception | None = None
+    inception: InceptionFID | None = None
 
     @classmethod
     def make(cls, evaluate: EvaluateParams, loss: LossParams, runtime: Runtime) -> "Judge":
         """Loads the feature network, and Inception if `evaluate.fid_weights` names its weights."""
-        network = FeatureNetwork.make(evaluate, loss, runtime)
-        return cls(network, InceptionFID.make(evaluate, runtime) if evaluate.fid_weights else None)
+        return cls(FeatureNetwork.make(evaluate, loss, runtime), InceptionFID.make(evaluate, runtime))
 
     @property
     def name(self) -> str:
@@ -104,14 +97,15 @@ class Reference:
     seed: int
 
     @classmethod
-    def make(cls, name: str, train: np.ndarray, validation: ImageSet, test: ImageSet, seed: int) -> "Reference":
+    def make(cls, name: str, train: np.ndarray, validation: ImageSet | None, test: ImageSet, seed: int) -> "Reference":
         """Finds the classes on the validation images, and measures the distances of test images.
 
         Args:
             train: (N, D) features.
+            validation: None if there are no such images; then no class counts as recognised.
         """
         unseen = metrics.nearest(test.features, train, NEIGHBOURS)[0]
-        return cls(name, train, test, unseen, _classes(validation.probabilities), seed)
+        return cls(name, train, test, unseen, _classes(validation.probabilities) if validation else None, seed)
 
     def nearest(self, images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
         """Returns distances (M, 2) to the nearest training images and their ids, the nearest first.
@@ -193,18 +187,18 @@ def off_code(sets: Mapping[str, Values], name: str) -> Values:
     below, below_error = known.get("reconstructions", (0.0, 0.0))
     if below <= below_error:
         return {}
-    values: Values = {"se": {}}
+    values, errors = {}, {}
     for each in ("samples", "midpoints"):
         if each in known:
             above, above_error = known[each]
             values[f"{each}_{name}"] = metrics.off_code_ratio(above, below)
-            values["se"][f"{each}_{name}"] = metrics.ratio_error(above, above_error, below, below_error)
-    return values
+            errors[f"{each}_{name}"] = metrics.ratio_error(above, above_error, below, below_error)
+    return {**values, "se": errors}
 
 
 def _classes(probabilities: np.ndarray | None) -> np.ndarray | None:
     """Returns the classes that hold half of the probability of the validation images; None if they are too many."""
-    if probabilities is None or not len(probabilities):
+    if probabilities is None:
         return None
     classes = np.asarray(metrics.top_classes(probabilities))
     return classes if len(classes) <= MOST_CLASSES * probabilities.shape[1] else None

@@ -1,5 +1,6 @@
 """Measures interpolations between training codes: how evenly images change, and whether midpoints look real."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,16 +122,28 @@ def continuity(
     return {**values, "se": {**errors, f"midpoint_realism_{feature_name}": error}}
 
 
-def ghosts(*parts: Paths) -> Values:
-    """Returns the mean `ghost_index` of the midpoints of some paths, and `se`; empty if there is no path."""
-    indices = [
-        metrics.ghost_index(part.images[:, part.middle], part.images[:, 0], part.images[:, -1])
-        for part in parts
-        if len(part.ids)
-    ]
-    if not indices:
+def ghosts(parts: Sequence[Paths], real: np.ndarray) -> Values:
+    """Returns the mean `ghost_index` of the midpoints of some paths, and `se`; empty if there is no path.
+
+    `ghost_index_real` is the same with a real image in the place of each midpoint: images that are alike share some
+    detail, so this is the least that can be expected.
+
+    Args:
+        real: (T, H, W, C) float in [0, 1], images that are no ends of the paths; they are used in turn.
+    """
+    parts = [part for part in parts if len(part.ids)]
+    if not parts:
         return {}
-    values, errors = means_of({"ghost_index": np.concatenate(indices)})
+    starts, midpoints, ends = (
+        np.concatenate([part.images[:, place(part)] for part in parts])
+        for place in (lambda part: 0, lambda part: part.middle, lambda part: -1)
+    )
+    third = real[np.arange(len(midpoints)) % len(real)]
+    indices = {
+        "ghost_index": metrics.ghost_index(midpoints, starts, ends),
+        "ghost_index_real": metrics.ghost_index(third, starts, ends),
+    }
+    values, errors = means_of(indices)
     return {**values, "se": errors}
 
 

@@ -168,7 +168,10 @@ class _Measuring:
                 "recon": recon | self._classes(reconstructions),
                 "encoder": quality["train"] | self._encoded_classes(store.train, rows),
             },
-            "test": {"encoder": quality["test"] | self._encoded_classes(store.test, some)},
+            "test": {
+                "encoder": quality["test"] | self._encoded_classes(store.test, some),
+                "images": self._classes(self.reference.test),  # the classes were chosen on validation images
+            },
         }
 
     def _encoded_classes(self, images: np.ndarray, rows: np.ndarray) -> Values:
@@ -218,7 +221,8 @@ class _Measuring:
         features = seen.features.reshape(count, points, -1)
         close = between.close_pairs(model, asked, self.runtime)
         values = between.continuity(paths, close, features, self.reference.train, self.judge.network, asked.seed)
-        ghosts = between.ghosts(paths, more)
+        test = UnitImages(self.run.store.test)[some_rows(len(self.run.store.test), len(midpoints), asked.seed, "test")]
+        ghosts = between.ghosts((paths, more), test)
         errors = values.pop("se") | ghosts.pop("se")
         return paths, midpoints[: max(asked.samples, 1)], {**values, **ghosts, "se": errors}
 
@@ -226,11 +230,15 @@ class _Measuring:
         """Returns how near samples are to training images; novelty in features is among the numbers of samples."""
         seed = self.reference.seed
         in_features = near["features"].values(seed)
-        in_features["se"].pop("novelty", None)
-        del in_features["novelty"]
         held_out, errors = copied(self.reference.unseen)
-        in_features |= {f"{key}_test": value for key, value in held_out.items()}
-        in_features["se"] |= {f"{key}_test": value for key, value in errors.items()}
+        in_features = {
+            "share_closer": in_features["share_closer"],
+            **{f"{key}_test": value for key, value in held_out.items()},
+            "se": {
+                **{key: value for key, value in in_features["se"].items() if key != "novelty"},
+                **{f"{key}_test": value for key, value in errors.items()},
+            },
+        }
         return {"pixels": near["pixels"].values(seed), f"features_{self.reference.name}": in_features}
 
     def _split(self) -> Values:

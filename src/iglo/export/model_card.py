@@ -93,6 +93,8 @@ def _source(data: Mapping[str, Any]) -> str:
     match data.get("source"):
         case "digits":
             return "scikit-learn's handwritten digits"
+        case "lines":
+            return "lines from the centre of the image, at random angles"
         case "folder":
             return f"a folder of images, {known['folder']}" if known.get("folder") else "images in memory"
         case "git":
@@ -143,13 +145,18 @@ def _licences(provenance: Provenance) -> Iterator[str]:
             "Feature network of the metrics": provenance.feature_network,
         }
     for use, network in uses.items():
-        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
+        words = f"{markdown(network.network)}, {_licence(network)}" if network else "not recorded."
         yield f"- {use}: {words}"
 
 
-def _licence(weights: str) -> str:
+def _licence(network: Network) -> str:
+    weights = network.weights
     if weights == "random":
         return "no pretrained weights."
+    if weights == "digits":
+        return "iglo's weights, trained on scikit-learn's digits (the licence of iglo)."
+    if weights == "imagenet" and network.network.startswith("timm/"):
+        return "timm's pretrained weights (its code: Apache 2.0; the weights have their own licence)."
     if weights == "imagenet":
         return (
             "torchvision's ImageNet weights (its code: BSD-3-Clause; trained on ImageNet, whose terms allow "

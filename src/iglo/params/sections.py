@@ -31,7 +31,7 @@ from iglo.params.fields import (
 class DataParams:
     """Where the images come from, and how they are cut to shape."""
 
-    source: Literal["digits", "folder", "torchvision", "git"]
+    source: Literal["digits", "lines", "folder", "torchvision", "git"]
     """Where the images come from; each source uses its own keys below."""
     path: Text
     """folder: the folder of images."""

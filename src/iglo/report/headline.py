@@ -10,8 +10,8 @@ HEADLINE = (
     "test.encoder.psnr",
     "test.encoder.ssim",
     "test.encoder.lpips_*",
+    "test.images.recognised_*",
     "real.kd_*",
-    "real.recognised_*",
     "noise.kd_*",
     "reconstructions.kd_*",
     "reconstructions.recognised_*",
@@ -34,12 +34,13 @@ HEADLINE = (
     "interpolation.jerkiness_*",
     "interpolation.midpoint_realism_*",
     "interpolation.ghost_index",
+    "interpolation.ghost_index_real",
     "memorisation.pixels.share_closer",
     "memorisation.features_*.copy_rate_test",
     "lines.*",
     "counts.*",
 )
-"""Dotted keys; * is the name of the network that measured, or any name."""
+"""Dotted keys; * is the name of the network that measured, or any name without a dot."""
 
 
 def headline(values: dict, prefix: str = "") -> dict:
@@ -53,6 +54,11 @@ def headline(values: dict, prefix: str = "") -> dict:
         if isinstance(value, dict):
             if inner := headline(value, f"{prefix}{key}."):
                 chosen[key] = inner
-        elif any(fnmatchcase(prefix + key, name) for name in HEADLINE):
+        elif any(_matches(prefix + key, name) for name in HEADLINE):
             chosen[key] = value
     return chosen
+
+
+def _matches(key: str, name: str) -> bool:
+    parts, wanted = key.split("."), name.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))

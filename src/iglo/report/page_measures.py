@@ -88,13 +88,17 @@ MEASURES = {
         "1",
         ".2f",
     ),
+    "ghost_index_real": Measure(
+        "ghost index of real images",
+        "The same for a test image in the place of the midpoint: images that are alike share some detail.",
+        form=".3f",
+    ),
     "ghost_index": Measure(
         "ghost index",
         "How much of the fine detail of a midpoint is the mixed detail of its two ends. 1: one image lies on top of "
         "the other. 0: the midpoint has detail of its own.",
-        "lower is better",
-        "0",
-        ".3f",
+        "nearer to that of real images is better",
+        form=".3f",
     ),
     "validation_kd": Measure(
         "kernel distance, validation",

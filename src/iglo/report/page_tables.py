@@ -7,7 +7,7 @@ from typing import Any
 from iglo.report.page_measures import MEASURES, Measure
 
 FEWEST_FOR_FRECHET = 2048  # images on each side; with fewer, the Fréchet distance in 2048 features is biased
-OF_PRIORS = ("validation_kd", "kd", "recognised", "precision", "recall", "density", "coverage", "copy_rate")
+OF_PRIORS = ("kd", "precision", "recall", "density", "coverage", "copy_rate", "recognised", "confidence")
 Values = Mapping[str, Any]
 
 
@@ -47,12 +47,12 @@ def counts_in_words(values: Values, asked: str) -> str:
     images = f"The model learned from {counts['train']:,} training images."
     if name and asked == "best" and any("validation" in each for _, each in _of(values, "priors")):
         images += (
-            f" The prior {name} was chosen by its kernel distance to {counts['validation']:,} validation images, which "
-            "nothing else saw."
+            f" The prior {name} was chosen by the kernel distance of its samples to {counts['validation']:,} "
+            "validation images."
         )
     elif name:
         images += f" The prior is {name}."
-    return f"{images} All other numbers are measured on {counts['test']:,} test images, which chose nothing."
+    return f"{images} Samples and midpoints are compared with {counts['test']:,} test images, which chose nothing."
 
 
 def chosen_prior(values: Values) -> str | None:
@@ -72,16 +72,18 @@ def _tables(values: Values) -> Iterator[Table]:
             "training images from their own codes, G(z)": train.get("recon", {}),
             "training images through the encoder, G(E(x))": train.get("encoder", {}),
             "test images through the encoder, G(E(x))": test.get("encoder", {}),
+            "test images themselves": test.get("images", {}),
         },
     )
     yield _table("Sets of images, each compared with the test images", _sets(values, counts), _note(counts))
-    yield _table("Samples of every prior", _priors(values), "The numbers but the first are measured on test images.")
+    yield _table(
+        "Samples of every prior",
+        _priors(values),
+        "The first number is measured on validation images, the others on test images.",
+    )
     yield _table("Interpolations between training codes", {"this run": values.get("interpolation", {})})
     yield _table("Interpolations between lines", {"this run": values.get("lines", {})})
-    yield _table(
-        "Are samples copies of training images?",
-        {f"in {name.partition('_')[0]}": each | _novelty(values, name) for name, each in _of(values, "memorisation")},
-    )
+    yield _table("Are samples copies of training images?", _memorisation(values))
     yield _table("The first subset, compared with random subsets of the same size", _split(values.get("split", {})))
 
 
@@ -155,16 +157,18 @@ def _of(values: Values, section: str) -> list[tuple[str, Values]]:
     return list(values.get(section, {}).items())
 
 
-def _novelty(values: Values, space: str) -> Values:
-    """Returns the novelty in the space `features_<feature_network>`; it is among the numbers of the samples."""
-    if not space.startswith("features_"):
-        return {}
-    samples, own = values.get("samples", {}), values["memorisation"][space]
-    network = _after(space)
-    moved = {key: f"{key}_{network}" for key in ("novelty", "copy_rate")}
-    found = {key: samples[source] for key, source in moved.items() if source in samples}
-    errors = {key: samples["se"][source] for key, source in moved.items() if source in samples.get("se", {})}
-    return {**found, "se": {**own.get("se", {}), **errors}}
+def _memorisation(values: Values) -> dict[str, Values]:
+    """Returns a row for each space; some numbers in the features are among those of the samples."""
+    rows, samples = {}, values.get("samples", {})
+    for space, own in _of(values, "memorisation"):
+        name, _, network = space.partition("_")
+        moved = {key: f"{key}_{network}" for key in ("novelty", "copy_rate") if network}
+        found, errors = (
+            {key: source[theirs] for key, theirs in moved.items() if theirs in source}
+            for source in (samples, samples.get("se", {}))
+        )
+        rows[f"in {name}"] = {**found, **own, "se": {**errors, **own.get("se", {})}}
+    return rows
 
 
 def _table(title: str, named: Mapping[str, Values], note: str = "") -> Table:

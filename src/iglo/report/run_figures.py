@@ -104,7 +104,7 @@ def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorCh
     """Draws a row of samples for each prior, the smallest kernel distance first if it was measured."""
     distance, error, chosen = choice.kernel_distance, choice.standard_error, f"chosen: {choice.chosen}"
     names = {
-        name: f"{name}, {with_error(distance[name], error.get(name), '.3g')}"
+        name: f"{name}\n{with_error(distance[name], error.get(name), '.3g')}"
         for name in sorted(distance, key=distance.get)
     }
     rows = [(label, samples[name][:COLUMNS]) for name, label in (names or {name: name for name in samples}).items()]
