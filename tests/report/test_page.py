@@ -27,7 +27,12 @@ VALUES = {
     "reconstructions": of_set(0.1234),
     "real": of_set(-0.0011),
     "noise": of_set(7.891),
-    "interpolation": {f"ppl_{J}": 5.6511, "ghost_index": 0.4321, f"jerkiness_{J}": 2.5, "se": {f"ppl_{J}": 0.123, "ghost_index": 0.0456}},
+    "interpolation": {
+        f"ppl_{J}": 5.6511,
+        "ghost_index": 0.4321,
+        f"jerkiness_{J}": 2.5,
+        "se": {f"ppl_{J}": 0.123, "ghost_index": 0.0456},
+    },
     "off_code": {f"samples_{J}": 1.9, f"midpoints_{J}": 2.8, "se": {f"samples_{J}": 0.21, f"midpoints_{J}": 0.31}},
     "priors": {
         "normal": of_set(0.6789) | {"validation": {f"kd_{J}": 0.5678, "se": {f"kd_{J}": 0.034}}},
