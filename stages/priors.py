@@ -22,11 +22,7 @@ def main(arguments: SimpleNamespace, params: Params) -> None:
     model = GLOModel.load(arguments.model, runtime, "glo")
     network = FeatureNetwork.make(params.evaluate, params.loss, runtime)
     choice = choose_prior(model, validation, network, params, runtime)
-    feature_network = {
-        "network": params.evaluate.network,
-        "weights": params.evaluate.weights,
-        "seed": params.evaluate.seed,
-    }
+    feature_network = {key: getattr(params.evaluate, key) for key in ("network", "weights", "seed")}
     choice = replace(choice, about={"model": folder_digest(arguments.model), "feature_network": feature_network})
     with whole_folder(arguments.out) as folder:
         choice.save(folder)

@@ -56,7 +56,7 @@ def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Pat
     model, _ = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
     gaussian = fit_model_prior("gaussian", model, 0)
-    feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
+    feature_network = {key: getattr(params.evaluate, key) for key in ("network", "weights", "seed")}
     about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
     PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about=about).save(folder)
     return folder

@@ -110,7 +110,7 @@ class Listed(torch.utils.data.Dataset):
 
 def cross_check(weights: Path, fid: bool) -> None:
     """Compares the distances with those of torch-fidelity, which reads the images and the weights by itself."""
-    sides = [pictures(6, seed) for seed in (1, 2)]
+    sides = [pictures(4, seed) for seed in (1, 2)]
     ours = [features(side, weights) for side in sides]
     theirs = torch_fidelity.calculate_metrics(
         input1=Listed(sides[0]),
@@ -118,7 +118,7 @@ def cross_check(weights: Path, fid: bool) -> None:
         fid=fid,
         kid=True,
         kid_subsets=1,
-        kid_subset_size=6,
+        kid_subset_size=4,
         cuda=False,
         save_cpu_ram=True,  # no processes for so few images
         verbose=False,

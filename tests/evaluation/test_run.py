@@ -119,6 +119,11 @@ def test_few_images_have_fewer_numbers(parts):
     assert "validation" not in values["priors"]["gmm"]
 
 
+def test_lines_are_compared_with_true_lines():
+    values = measured(untrained(data__source="lines")).values["lines"]
+    assert values["mean_distance"] > 0.01 and values["se"].keys() <= {"mean_distance", "smoothness"}
+
+
 def test_a_network_without_classes_recognises_nothing():
     values = measured(untrained(), classes=None).values
     assert values["test"]["images"] == {} and "confidence_squares" not in values["samples"]

@@ -29,8 +29,8 @@ VALUES = {
     "noise": of_set(7.891),
     "interpolation": {
         f"ppl_{J}": 5.6511,
-        "ghost_index": 0.4321,
         f"jerkiness_{J}": 2.5,
+        "ghost_index": 0.4321,
         "se": {f"ppl_{J}": 0.123, "ghost_index": 0.0456},
     },
     "off_code": {f"samples_{J}": 1.9, f"midpoints_{J}": 2.8, "se": {f"samples_{J}": 0.21, f"midpoints_{J}": 0.31}},

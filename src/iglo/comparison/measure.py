@@ -90,7 +90,8 @@ def measure_run(folder: Path, run: ComparedRun) -> dict[str, Any]:
     seen = _seen_by(judge, reference, made)
     for name, values in seen["priors"].items():
         values |= _choice(choice, name, judge.name)
-    seen["interpolation"] = _merged(seen["interpolation"], between.ghosts(made.paths, made.more))
+    real = test[some_rows(len(test), len(made.paths.ids) + len(made.more.ids), asked.seed, "test")]
+    seen["interpolation"] = _merged(seen["interpolation"], between.ghosts((made.paths, made.more), real))
     return {
         "train": {
             "recon": _quality(recon, train, rows, judge, reference),

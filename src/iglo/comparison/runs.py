@@ -33,7 +33,6 @@ NETWORK_METRICS = (
     "midpoint_realism",
     "feature_path_length",
     "feature_jerkiness",
-    "ghost_index",
     "kd",
     "fd",
     "precision",

@@ -104,10 +104,12 @@ TABLES = (
             "off_code.midpoints": "off-code ratio",
             "midpoints.recognised": "recognised",
             "interpolation.ghost_index": "ghost index",
+            "interpolation.ghost_index_real": "ghost index, real",
         },
         "Images half-way between two training codes, compared with test images. Off-code ratio: their kernel distance "
         "divided by that of reconstructions; at 1, they are as good as images on the codes. Ghost index: how much of a "
-        "midpoint is a sum of the images at the two ends; 1 is a crossfade, 0 an image of its own.",
+        "midpoint is a sum of the images at the two ends; 1 is a crossfade. Ghost index, real: "
+        "the same with a real image in the place of the midpoint, which is the least to expect.",
     ),
     Table(
         "Samples",

@@ -8,7 +8,18 @@ import torch
 
 from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation import paths as between
-from iglo.evaluation.image_sets import ImageSet, Judge, Reference, Values, copied, measure_set, off_code, seen_classes
+from iglo.evaluation.image_sets import (
+    ImageSet,
+    Judge,
+    Reference,
+    Values,
+    copied,
+    means_of,
+    measure_set,
+    off_code,
+    seen_classes,
+)
+from iglo.evaluation.lines import values_of_paths
 from iglo.evaluation.measure import rendered_quality, split_quality, through_encoder
 from iglo.evaluation.memorisation import Nearness
 from iglo.evaluation.paths import Paths
@@ -19,11 +30,6 @@ from iglo.models.history import History
 from iglo.params.pipeline import Params
 from iglo.randomness import numpy_generator
 from iglo.runtime.device import Runtime
-
-try:
-    from iglo.evaluation.lines import line_values
-except ImportError:
-    line_values = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,8 @@ class _Measuring:
             },
         }
         if run.params.data.source == "lines":
-            values["lines"] = line_values(paths.images)
+            means, errors = means_of(values_of_paths(paths.images))
+            values["lines"] = {**means, "se": errors}
         return Measured(values, paths, samples, near)
 
     def _compared(self, images: ImageSet | None) -> Values:
