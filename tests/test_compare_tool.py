@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests import pipeline
-from tools.compare import Runner, longest_chains, module_and_argv
+from tools.compare import Runner, in_order, longest_chains, module_and_argv
 from tools.dvc_stages import Stage, prerequisites, read_stages
 
 FILE = pipeline.ROOT / "comparison" / "dvc.yaml"
@@ -29,7 +29,15 @@ def test_a_stage_waits_for_those_that_make_its_dependencies():
     stages = [Stage("a", "", (), ("runs/x",)), Stage("b", "", ("runs/x/1",), ("y",)), Stage("c", "", ("runs", "y"), ())]
     before = prerequisites(stages)
     assert before == {"a": set(), "b": {"a"}, "c": {"a", "b"}}
-    assert longest_chains(before) == {"a": 3, "b": 2, "c": 1}
+    assert longest_chains(before) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_run_that_has_begun_is_finished_first():
+    params = yaml.safe_load((FILE.parent / "params.yaml").read_text(encoding="utf-8"))
+    stages = read_stages(FILE, params)
+    names = [stage.name for stage in in_order(stages, prerequisites(stages))]
+    place = {name: names.index(name) for name in names}
+    assert place["measure@continuity-2"] < place["encode@glo-0"] < place["learn@glo-0"] < place["learn@paper_as_run-0"]
 
 
 SCRIPT = """

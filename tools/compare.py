@@ -61,9 +61,7 @@ class Runner:
         self.before = prerequisites(stages)
         done = {stage.name for stage in stages if all((folder / out).exists() for out in stage.outs)}
         self.done = {name for name in done if name != "report"}  # the report is always written again
-        length = longest_chains(self.before)
-        missing = [stage for stage in stages if stage.name not in self.done]
-        self.waiting = sorted(missing, key=lambda stage: -length[stage.name])
+        self.waiting = in_order([stage for stage in stages if stage.name not in self.done], self.before)
         self.running: dict[Stage, tuple[multiprocessing.Process, float]] = {}
         self.failed = 0
 
@@ -114,17 +112,27 @@ class Runner:
         print(f"{seconds:7.1f} s  {stage.name} has FAILED; {log} ends:", *lines, sep="\n    ", flush=True)
 
 
-def longest_chains(before: Mapping[str, set[str]]) -> dict[str, int]:
-    """Returns, for each stage, the number of stages in the longest chain that begins with it and waits for it."""
-    after = {name: [other for other, needed in before.items() if name in needed] for name in before}
+def in_order(stages: Sequence[Stage], before: Mapping[str, set[str]]) -> list[Stage]:
+    """Returns the stages in the order in which they are started when they are ready.
+
+    A run that has begun is finished first, so that training, which needs the GPU, goes on beside measuring, which needs
+    the CPU too. Among the rest, those come first that the longest chain waits for.
+    """
+    after = {name: {other for other, needed in before.items() if name in needed} for name in before}
+    done, left = longest_chains(before), longest_chains(after)
+    return sorted(stages, key=lambda stage: (-done[stage.name], -left[stage.name]))
+
+
+def longest_chains(following: Mapping[str, set[str]]) -> dict[str, int]:
+    """Returns the number of names in the longest chain from each name to one that follows it, and so on."""
     length: dict[str, int] = {}
 
     def measured(name: str) -> int:
         if name not in length:
-            length[name] = 1 + max(map(measured, after[name]), default=0)
+            length[name] = 1 + max(map(measured, following[name]), default=0)
         return length[name]
 
-    return {name: measured(name) for name in before}
+    return {name: measured(name) for name in following}
 
 
 def module_and_argv(stage: Stage) -> tuple[str, list[str]]:
