@@ -146,6 +146,6 @@ def brief(images: ImageSet, reference: Reference, real: np.ndarray | None = None
     fewest = min(len(images), len(real))
     if fewest >= metrics.FEWEST_FOR_DISTANCE:
         values["kd"] = metrics.kernel_distance(images.features, real)
-    if fewest > metrics.FEWEST_FOR_DISTANCE:
+    if fewest >= metrics.FEWEST_FOR_DISTANCE_ERROR:
         errors["kd"] = metrics.kernel_distance_error(images.features, real)
     return reference.named(values, errors)
