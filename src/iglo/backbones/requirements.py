@@ -29,7 +29,8 @@ WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder
 def networks(params: AnyParams) -> dict[str, NetworkParams]:
     """Returns the networks that the runs of a params file use, by section, such as `loss`.
 
-    In a comparison the name of a section begins with `base: `, or with `methods.NAME.changes: ` if a method changes it.
+    In a comparison the name of a section begins with `base: `, or with `methods.NAME.changes: ` if a method changes it,
+    or with `measure.other_judges.0: ` for a judge of that list.
     """
     if not isinstance(params, Comparison):
         return {name: section for name, section in _sections(params).items() if _is_used(name, params)}
@@ -38,7 +39,8 @@ def networks(params: AnyParams) -> dict[str, NetworkParams]:
         for name, section in networks(params.params(method)).items():
             changed = section != _sections(base)[name]
             found[f"methods.{method}.changes: {name}" if changed else f"base: {name}"] = section
-    return found
+    judges = enumerate(params.measure.other_judges)
+    return found | {f"measure.other_judges.{index}: evaluate": section for index, section in judges}
 
 
 def check_networks(params: AnyParams) -> None:
