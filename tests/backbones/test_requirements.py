@@ -15,6 +15,7 @@ from iglo.backbones.requirements import (
     body_weights,
     check_memory,
     check_networks,
+    check_watched,
     networks,
     param_warnings,
     weight_digests,
@@ -82,14 +83,14 @@ def test_networks_of_every_method_of_a_comparison_are_needed():
     files = {key: path.name for key, path in weight_files(changed).items()}
     assert files.keys() - weight_files(comparison).keys() == {"methods.glo.changes: loss.weights"}
     assert files["methods.glo.changes: loss.weights"] == "other.safetensors"
-    assert files["base: loss.weights"] == "vgg11_tiny-imagenet_32px.safetensors"
+    assert files["base: loss.weights"] == "vgg16_imagenet.safetensors"
     assert refusal(comparison).startswith("base: features.weights: there is no file ")
 
 
 def test_the_folder_preset_without_network_names_all_its_weights(offline):
     message = refusal(load_params(ROOT / "presets" / "folder.yaml"))
     assert message.startswith("features.weights, loss.weights, evaluate.weights: ")
-    for network in (models.ResNet50_Weights, models.VGG16_Weights, models.AlexNet_Weights):
+    for network in (models.ResNet50_Weights, models.VGG16_Weights, models.EfficientNet_B0_Weights):
         assert network.DEFAULT.url in message
     assert "connect to the network" in message and ".safetensors" in message and "random" in message
 
@@ -110,6 +111,8 @@ def test_the_folder_preset_without_network_names_all_its_weights(offline):
 )
 def test_a_mistake_is_named_with_its_section(key, value, message):
     used = {"loss__name": "perceptual", "features__network": "resnet18"}
+    if key == "evaluate.weights":
+        used["evaluate__network"] = "alexnet"
     if "fid" in key:
         pytest.importorskip("torch_fidelity")
     params = tiny_params(**used | {key.replace(".", "__"): value})
@@ -146,14 +149,22 @@ def test_the_defaults_are_checked_without_torch():
     assert done.stdout == "False\n"
 
 
-def test_a_file_of_weights_that_dvc_does_not_watch_gives_a_warning(tmp_path, monkeypatch):
+def test_a_file_that_dvc_does_not_watch_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = {"loss__name": "perceptual", "evaluate__weights": "data/weights/network.safetensors"}
-    assert param_warnings(tiny_params(**values, loss__weights="data/weights/deep/vgg.safetensors")) == []
-    (said,) = param_warnings(tiny_params(**values, loss__weights="vgg.safetensors"))
-    assert said.startswith(
-        "loss.weights: `dvc repro` does not notice when vgg.safetensors is replaced; put the file into "
-    )
+    watched = {"loss__name": "perceptual", "evaluate__weights": "data/weights/network.safetensors"}
+    check_watched(tiny_params(**watched, loss__weights="data/weights/deep/vgg.safetensors"))
+    (tmp_path / "data/weights").mkdir(parents=True)
+    (tmp_path / "data/weights/link").symlink_to(tmp_path)
+    check_watched(tiny_params(**watched, loss__weights=f"{tmp_path}/data/weights/link/vgg.safetensors"))
+    check_watched(tiny_params(data__source="torchvision", data__root="data/torchvision"))
+    wrong = {
+        "loss.weights": tiny_params(**watched, loss__weights="vgg.safetensors"),
+        "evaluate.fid_weights": tiny_params(evaluate__fid_weights="data/weights/../inception.pth"),
+        "data.root": tiny_params(data__source="torchvision", data__root="/data/sets"),
+    }
+    for key, params in wrong.items():
+        with pytest.raises(UserError, match=rf"^{key}: must be in data/\w+, or `dvc repro` would not notice"):
+            check_watched(params)
 
 
 def test_a_file_replaced_in_place_is_another_input(weights, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 The first stage checks this before anything is trained. The module imports torch only to check weights.
 """
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,8 @@ SMALL_CNN, DOWNLOAD = "small_cnn", "download"  # the same as in `small_cnn` and 
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 MAX_COMPONENTS = 32  # of a mixture of Gaussians; the same as in `latent.priors`, which imports torch
 GIB = 2**30
-WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder
+WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder,
+TORCHVISION_FOLDER = Path("data/torchvision")  # and the stage that prepares the images on this one
 
 
 def networks(params: AnyParams) -> dict[str, NetworkParams]:
@@ -90,6 +92,24 @@ def check_folder(params: AnyParams) -> None:
     if data.source == "folder" and not _is_folder(data.path):
         key = "base.data.path" if compared else "data.path"
         raise UserError(f"{key}: no folder {data.path!r}; make it and put images into it, or name another.")
+
+
+def check_watched(params: AnyParams) -> None:
+    """Raises UserError if a file that the params name is where DVC does not watch it.
+
+    DVC watches WEIGHTS_FOLDER, TORCHVISION_FOLDER and the folder of `data.path`. A link in them may lead elsewhere.
+    """
+    compared = isinstance(params, Comparison)
+    data = (params.params() if compared else params).data
+    named = {key: (path, WEIGHTS_FOLDER) for key, path in weight_files(params).items()}
+    if data.source == "torchvision" and data.root is not None:
+        named["base.data.root" if compared else "data.root"] = Path(data.root), TORCHVISION_FOLDER
+    for key, (path, folder) in named.items():
+        if not Path(os.path.abspath(path)).is_relative_to(folder.absolute()):
+            raise UserError(
+                f"{key}: must be in {folder}, or `dvc repro` would not notice when it is replaced, got {str(path)!r}; "
+                "move it there, or put a link to it there."
+            )
 
 
 def _is_folder(path: str) -> bool:
@@ -190,13 +210,8 @@ def body_weights(dimension: int, image_size: int, channels: int, width: int) -> 
 
 
 def param_warnings(params: AnyParams) -> list[str]:
-    """Returns warnings about values that are allowed: rates that are too high, and files outside WEIGHTS_FOLDER."""
-    rates = [f"{prefix}{text}" for prefix, run in runs(params).items() for text in _high_rates(run)]
-    return rates + [
-        f"{key}: `dvc repro` does not notice when {path} is replaced; put the file into {WEIGHTS_FOLDER}."
-        for key, path in weight_files(params).items()
-        if WEIGHTS_FOLDER.resolve() not in path.resolve().parents
-    ]
+    """Returns warnings about values that are allowed: rates that are too high."""
+    return [f"{prefix}{text}" for prefix, run in runs(params).items() for text in _high_rates(run)]
 
 
 def _high_rates(run: Params | ClassContentParams) -> Iterator[str]:
