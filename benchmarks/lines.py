@@ -1,10 +1,11 @@
 """Measures what the noise of the continuity term does to interpolations, where the true interpolation is known: lines.
 
 It learns images of lines (`presets/lines.yaml`) with every dimension of the codes, every sigma and every seed, on the
-stage `full` alone. Sigma 0 trains without noise. Every run sees the same number of images. Then it interpolates between
-pairs of training codes and prints a Markdown table: mean distance and smoothness (Berthelot et al. 2018; 0 is best for
-both), the PSNR of the training images, and the differences to sigma 0 with the same seed. Each cell has mean ± standard
-deviation over the seeds.
+stage `full` alone. Sigma 0 trains without noise. A step with noise renders every image of its batch twice, so the
+batches without noise are twice as large: all runs see the same number of images in the same number of steps. Then it
+interpolates between pairs of training codes and prints a Markdown table: mean distance and smoothness (Berthelot et al.
+2018; 0 is best for both), the PSNR of the training images, and the differences to sigma 0 with the same seed. Each cell
+has mean ± standard deviation over the seeds.
 
     python benchmarks/lines.py [--dimensions 2 100] [--sigmas 0 0.1 0.5 1] [--seeds 3] [--images 60000]
         [--constraint sphere] [--init pca] [--figure reports/lines.png]
@@ -74,7 +75,8 @@ def tasks(options: argparse.Namespace) -> list[Task]:
     base, made = load_base(), []
     for dimension, sigma, seed in product(options.dimensions, options.sigmas, range(options.seeds)):
         latent = dataclasses.replace(base.latent, dimension=dimension, constraint=options.constraint, init=options.init)
-        made.append(Task(dataclasses.replace(base, seed=seed, sigma=sigma, latent=latent), options.images))
+        full = dataclasses.replace(base.full, batch_size=base.full.batch_size * (1 if sigma else 2))
+        made.append(Task(dataclasses.replace(base, seed=seed, sigma=sigma, latent=latent, full=full), options.images))
     return made
 
 

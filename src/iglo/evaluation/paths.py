@@ -1,12 +1,13 @@
 """Measures interpolations between training codes: how evenly images change, and whether midpoints look real."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.image_sets import Values, means_of
@@ -17,6 +18,7 @@ from iglo.runtime.device import Runtime
 
 EPSILON = 1e-2  # step of t for the perceptual path length
 REPEATS = 100  # of a bootstrap over paths
+BLOCK = 64  # paths whose ghost index is computed at a time, in float64
 SMALLEST = 1e-12  # distance that is divided by
 
 
@@ -122,7 +124,7 @@ def continuity(
     return {**values, "se": {**errors, f"midpoint_realism_{feature_name}": error}}
 
 
-def ghosts(parts: Sequence[Paths], real: np.ndarray) -> Values:
+def ghosts(parts: Sequence[Paths], real: np.ndarray | UnitImages) -> Values:
     """Returns the mean `ghost_index` of the midpoints of some paths, and `se`; empty if there is no path.
 
     `ghost_index_real` is the same with a real image in the place of each midpoint: images that are alike share some
@@ -131,20 +133,21 @@ def ghosts(parts: Sequence[Paths], real: np.ndarray) -> Values:
     Args:
         real: (T, H, W, C) float in [0, 1], images that are no ends of the paths; they are used in turn.
     """
-    parts = [part for part in parts if len(part.ids)]
-    if not parts:
+    indices = [each for part in parts for each in _ghosts_of(part, real)]
+    if not indices:
         return {}
-    starts, midpoints, ends = (
-        np.concatenate([part.images[:, place(part)] for part in parts])
-        for place in (lambda part: 0, lambda part: part.middle, lambda part: -1)
-    )
-    third = real[np.arange(len(midpoints)) % len(real)]
-    indices = {
-        "ghost_index": metrics.ghost_index(midpoints, starts, ends),
-        "ghost_index_real": metrics.ghost_index(third, starts, ends),
-    }
-    values, errors = means_of(indices)
+    of_midpoints, of_real = np.concatenate(indices, axis=1)
+    values, errors = means_of({"ghost_index": of_midpoints, "ghost_index_real": of_real})
     return {**values, "se": errors}
+
+
+def _ghosts_of(paths: Paths, real: np.ndarray | UnitImages) -> Iterator[np.ndarray]:
+    """Yields the ghost indices of midpoints and of real images (2, BLOCK) of some paths at a time."""
+    for start in range(0, len(paths.ids), BLOCK):
+        images = paths.images[start : start + BLOCK]
+        third = real[np.arange(start, start + len(images)) % len(real)]
+        middles = (images[:, paths.middle], third)
+        yield np.stack([metrics.ghost_index(each, images[:, 0], images[:, -1]) for each in middles])
 
 
 def _midpoint_realism(features: np.ndarray, train: np.ndarray, seed: int) -> tuple[float, float]:

@@ -228,8 +228,7 @@ class _Measuring:
         features = seen.features.reshape(count, points, -1)
         close = between.close_pairs(model, asked, self.runtime)
         values = between.continuity(paths, close, features, self.reference.train, self.judge.network, asked.seed)
-        test = UnitImages(self.run.store.test)[some_rows(len(self.run.store.test), len(midpoints), asked.seed, "test")]
-        ghosts = between.ghosts((paths, more), test)
+        ghosts = between.ghosts((paths, more), UnitImages(self.run.store.test))
         errors = values.pop("se") | ghosts.pop("se")
         return paths, midpoints[: max(asked.samples, 1)], {**values, **ghosts, "se": errors}
 
