@@ -20,7 +20,11 @@ IMAGES, LABELS, CLASSES = tiny_images(12), np.arange(12) % 3, ("ant", "bee", "ca
 PARAMS = tiny_params(evaluate__network="squeezenet1_1", evaluate__weights="random")
 CLASS_PARAMS = tiny_class_params()
 GLO_FILES = {"generator.safetensors", "encoder.safetensors", "prior.safetensors", "model.json", "README.md"}
-METRICS = {"train": {"recon": {"psnr": 21.75}}, "samples": {"kd": 0.5}}
+METRICS = {
+    "train": {"recon": {"psnr": 21.75}},
+    "samples": {"kd": 0.5, "se": {"kd": 0.0123}},
+    "priors": {"gmm": {"kd": 0.7}},
+}
 
 
 def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = True, classes=CLASSES) -> Path:

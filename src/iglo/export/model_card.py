@@ -113,22 +113,27 @@ def _stages(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
 
 
 def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
+    """Returns the table of the metrics, without those of every prior: `samples` has those of the exported one."""
     if not metrics:
         return ["None were given for this model."]
+    shown = {key: value for key, value in metrics.items() if key != "priors"}
     return [
-        "| metric | value |",
+        "| metric | value ± standard error |",
         "|---|---|",
-        *(f"| {markdown(key)} | {_value(value)} |" for key, value in _flat(metrics)),
+        *(f"| {markdown(key)} | {value} |" for key, value in _flat(shown)),
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the values of nested mappings with their dotted keys."""
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the values of nested mappings with their dotted keys; `se` holds the standard errors of its neighbours."""
+    errors = values.get("se", {})
+    errors = errors if isinstance(errors, Mapping) else {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            if value is not errors:
+                yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield prefix + key, _value(value) + (f" ± {errors[key]:.2g}" if isinstance(errors.get(key), float) else "")
 
 
 def _value(value: Any) -> str:
