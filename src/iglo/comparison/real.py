@@ -113,12 +113,18 @@ def measure_reference(
         "feature_network": judges[0].name,
         "other_judges": [judge.name for judge in judges[1:]],
         "recognised_classes": [] if reference.classes is None else reference.classes.tolist(),
-        "trained_on": backbone_name(params.loss.network, params.loss.weights),
+        "trained_on": _trained_on(comparison),
         "machine": runtime.machine,
         "budget": comparison.budget,
         "counts": _counts(store, samples, seed),
         "image_size": store.train.shape[1],
     }
+
+
+def _trained_on(comparison: Comparison) -> str | None:
+    """Returns the network of the perceptual loss; None if no method uses it."""
+    losses = [comparison.params(method).loss for method in comparison.run]
+    return next((backbone_name(loss.network, loss.weights) for loss in losses if loss.name == "perceptual"), None)
 
 
 def _counts(store: ImageStore, samples: int, seed: int) -> dict[str, int]:

@@ -70,8 +70,8 @@ def _introduction(measured: Measured) -> list[str]:
         f"Priors are chosen on {counts['validation']:,} validation images. All other numbers are measured on "
         f"{counts['test']:,} test images, which nothing else sees, with {counts['samples']:,} samples, "
         f"{counts['midpoints']:,} midpoints and {counts['reconstructions']:,} reconstructions. The feature network of "
-        f"LPIPS and of all other distances between images, the judge, is {about['feature_network']}. The perceptual "
-        f"methods were trained with {about['trained_on']}.",
+        f"LPIPS and of all other distances between images, the judge, is {about['feature_network']}."
+        + (f" The perceptual methods were trained with {about['trained_on']}." if about["trained_on"] else ""),
         "",
         *(f"- **{row.title}**: {row.about}" for row in measured.rows),
         "",

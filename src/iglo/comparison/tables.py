@@ -74,14 +74,15 @@ TABLES = (
     Table(
         "Test images, inverted, as the judge sees them",
         {
-            "inversion.encoder.0.kd": "kernel distance: encoder",
-            "inversion.encoder.50.kd": "encoder + 50 steps",
-            "inversion.random.500.kd": "random + 500 steps",
+            "inversion.encoder.0.kd": "distance: encoder",
+            "inversion.encoder.50.kd": "distance: encoder + 50",
+            "inversion.random.500.kd": "distance: random + 500",
             "inversion.encoder.0.recognised": "recognised: encoder",
-            "inversion.encoder.50.recognised": "encoder + 50 steps",
-            "inversion.random.500.recognised": "random + 500 steps",
+            "inversion.encoder.50.recognised": "recognised: encoder + 50",
+            "inversion.random.500.recognised": "recognised: random + 500",
         },
-        "The same images. The kernel distance is to the test images that are not inverted.",
+        "The same images, after the same steps: their kernel distance to the test images that are not inverted, and "
+        "what is recognised in them.",
     ),
     Table(
         "Paths between training codes",
