@@ -53,7 +53,8 @@ class Curve:
         if self.model.encoder is None:
             return self.model.codes.values[torch.from_numpy(self.ids)]
         images = (self.targets * 255).round().astype(np.uint8)
-        return encode(copy.deepcopy(self.model.encoder), images, self.model.config, self.runtime)
+        codes = encode(copy.deepcopy(self.model.encoder), images, self.model.config, self.runtime)
+        return codes.to(self.runtime.device)
 
     def make_callback(self, network: nn.Module, images_seen: int) -> "_CurveCallback":
         """Returns a callback for a stage in which the network sees `images_seen` images per epoch."""
