@@ -9,7 +9,7 @@ from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, draw_figures
 from iglo.comparison.formats import format_of
 from iglo.comparison.judges import claim_judge_lines, prior_judge_lines
-from iglo.comparison.runs import BOUNDS, TARGET, Measured, summary
+from iglo.comparison.runs import BOUNDS, TARGET, Measured, Values, summary
 from iglo.comparison.tables import BASE, TABLES, difference_lines, table_lines
 from iglo.files.io import whole_file
 from iglo.files.markdown import markdown_table
@@ -79,14 +79,21 @@ def _introduction(measured: Measured) -> list[str]:
 
 
 def _claims_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
+    values = measured.values
     return [
         "## What holds, and what does not",
         "",
         "Differences and ratios are computed for each seed, then averaged; their ± is the standard error of this mean.",
         "",
-        *(f"- {claim_line(claim, measured.values, measured.titles)}" for claim in claims),
+        *(f"- {claim_line(claim, values, measured.titles)}" for claim in claims if _has_metrics(claim, values)),
         "",
     ]
+
+
+def _has_metrics(claim: Claim, values: Values) -> bool:
+    """Returns whether some row has the metrics of a claim: a judge without classes recognises nothing, for example."""
+    asked = {side[1] for side in (claim.left, claim.right) if isinstance(side, tuple)}
+    return asked <= {metric for of_row in values.values() for metric in of_row}
 
 
 def _numbers_section(measured: Measured) -> list[str]:
@@ -96,8 +103,8 @@ def _numbers_section(measured: Measured) -> list[str]:
         "## Numbers",
         "",
         "↑: higher is better; ↓: lower is better; →1: nearest to 1 is best. The best mean of a column is in bold. The "
-        "lines *floor* and *ceiling* compare the validation images, and noise, with the test images. Recognised: the "
-        "mean probability that the judge gives to the classes that it sees in the validation images.",
+        "lines *floor* and *ceiling* compare the validation images, and noise, with the test images. "
+        + _recognised(measured),
         "",
         *_errors_of_a_run(measured),
     ]
@@ -105,6 +112,16 @@ def _numbers_section(measured: Measured) -> list[str]:
         if rows := table_lines(table, measured.values, titles, bounds, {"prior": measured.priors}):
             lines += [f"### {table.title}", "", *rows, "", table.legend.format(target=titles.get(TARGET, TARGET)), ""]
     return lines
+
+
+def _recognised(measured: Measured) -> str:
+    """Returns a sentence on what is recognised, or why nothing is."""
+    if any(name.endswith(".recognised") for of_row in measured.values.values() for name in of_row):
+        return "Recognised: the mean probability that the judge gives to the classes of the validation images."
+    return (
+        "The judge has no classes for these images: it spreads the validation images over too many. So what is "
+        "recognised is not measured."
+    )
 
 
 def _errors_of_a_run(measured: Measured) -> list[str]:

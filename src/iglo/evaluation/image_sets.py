@@ -15,7 +15,8 @@ from iglo.params.sections import LossParams
 from iglo.randomness import numpy_generator
 from iglo.runtime.device import Runtime
 
-MOST_CLASSES = 0.25  # share of a network's classes; images spread over more of them do not tell what is recognised
+MOST_CLASSES = 20  # a network that spreads real images over more classes does not recognise what they show,
+MOST_SHARE = 0.25  # nor one that spreads them over a larger share of its classes
 NEIGHBOURS = 2  # training images that are looked for near each image
 Values = dict[str, Any]
 
@@ -201,7 +202,7 @@ def _classes(probabilities: np.ndarray | None) -> np.ndarray | None:
     if probabilities is None:
         return None
     classes = np.asarray(metrics.top_classes(probabilities))
-    return classes if len(classes) <= MOST_CLASSES * probabilities.shape[1] else None
+    return classes if len(classes) <= min(MOST_CLASSES, MOST_SHARE * probabilities.shape[1]) else None
 
 
 def _compared(
