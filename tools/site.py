@@ -1,7 +1,7 @@
 """Adds the pages of the site that are made from other files: a hook of MkDocs, named in mkdocs.yml.
 
 - api/NAME.md for every package of iglo, and api/command.md with the help of every command
-- the report of the comparison with its figures
+- the reports of the comparison with their figures
 - CHANGELOG.md and CONTRIBUTING.md
 """
 
@@ -39,6 +39,7 @@ COPIED = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "comparison/report.md": "comparison/report.md",
+    "comparison/frogs-64/report.md": "comparison/frogs-64/report.md",
 }
 
 
@@ -56,8 +57,9 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, place, content=text))
     for path, place in COPIED.items():
         files.append(File.generated(config, place, content=(ROOT / path).read_text(encoding="utf-8")))
-    for path in sorted((ROOT / "comparison" / "figures").glob("*.png")):
-        files.append(File.generated(config, f"comparison/figures/{path.name}", abs_src_path=str(path)))
+    for folder in ("comparison/figures", "comparison/frogs-64/figures"):
+        for path in sorted((ROOT / folder).glob("*.png")):
+            files.append(File.generated(config, f"{folder}/{path.name}", abs_src_path=str(path)))
     return files
 
 

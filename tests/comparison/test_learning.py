@@ -2,11 +2,14 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from iglo.comparison import learning
 from iglo.comparison.claims import CLAIMS
 from iglo.comparison.learning import random_subsets
 from iglo.comparison.real import RealImages, load_real, make_judges
@@ -86,6 +89,15 @@ def test_every_method_has_the_same_budget(compared):
         numbers = json.loads((compared / RUNS / "measured" / path.stem / "numbers.json").read_text())
         assert numbers["images_seen"] == int(last["images_seen"])
         assert abs(numbers["images_seen"] - 300) <= 48
+
+
+def test_the_curve_of_an_autoencoder_renders_codes_on_the_device(monkeypatch):
+    """The encoder gives codes on the CPU, wherever the generator is."""
+    monkeypatch.setattr(learning, "encode", lambda encoder, images, config, runtime: torch.zeros(len(images), 2))
+    curve = object.__new__(learning.Curve)
+    curve.model, curve.targets = SimpleNamespace(encoder=torch.nn.Identity(), config=None), np.zeros((3, 4, 4, 1))
+    curve.runtime = SimpleNamespace(device=torch.device("meta"))
+    assert curve._codes().device == curve.runtime.device
 
 
 def test_an_autoencoder_keeps_its_own_encoder(compared):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from iglo.comparison.formats import NumberFormat, format_of
+from iglo.comparison.formats import NumberFormat, format_of, words_of
 from iglo.comparison.runs import OTHER_JUDGES, TARGET, Values, mean_std
 
 Side = tuple[str, str] | float  # (row, metric), or a constant
@@ -48,45 +48,89 @@ PSNR, ENCODED = "train.recon.psnr", "test.encoder.psnr"
 
 CLAIMS = (
     _more("Our GLO reconstructs 3 dB better than the paper's run", PSNR, "glo", TARGET, 3),
-    _more("… and 1.5 dB better than the paper's run, mended", PSNR, "glo", "paper_fixed", 1.5),
+    _more("Our GLO reconstructs 1.5 dB better than the paper's run, mended", PSNR, "glo", "paper_fixed", 1.5),
     Claim(
-        "It reaches the final PSNR of the paper's run with a fifth of the images seen",
+        "Our GLO reaches the final PSNR of the paper's run with a fifth of the images seen",
         ("glo", "images_seen_to_target"),
         "ratio at most",
         (TARGET, "images_seen"),
         0.2,
     ),
     _more(
-        "Incremental learning is more effective: it reconstructs better than GLO at equal budget",
+        "Incremental learning reconstructs better than GLO at equal budget",
         PSNR,
         "incremental",
         "glo",
     ),
-    _more("… also when an encoder gives the first codes of later subsets", PSNR, "incremental_encoder", "glo"),
-    _less("… its samples are nearer to test images", "samples.kd", "incremental", "glo"),
-    _more("… more of what the samples show is recognised", "samples.recognised", "incremental", "glo"),
-    _less("… its midpoints are nearer to test images", "midpoints.kd", "incremental", "glo"),
     _more(
-        "Clustered subsets are worth their cost: they reconstruct better than random subsets",
+        "Incremental learning reconstructs better than GLO also when an encoder gives the first codes of later subsets",
+        PSNR,
+        "incremental_encoder",
+        "glo",
+    ),
+    _less("Samples of incremental learning are nearer to test images than GLO's", "samples.kd", "incremental", "glo"),
+    _more(
+        "More is recognised in samples of incremental learning than in GLO's",
+        "samples.recognised",
+        "incremental",
+        "glo",
+    ),
+    _less(
+        "Midpoints of incremental learning are nearer to test images than GLO's", "midpoints.kd", "incremental", "glo"
+    ),
+    _more(
+        "Clustered subsets reconstruct better than random subsets",
         PSNR,
         "incremental",
         "incremental_random",
     ),
-    _less("… samples are nearer to test images", "samples.kd", "incremental", "incremental_random"),
-    _less("… midpoints are nearer to test images", "midpoints.kd", "incremental", "incremental_random"),
-    _share("Continuity shortens paths by 30 % against GLO", "interpolation.ppl", "continuity", "glo", 0.7),
-    _less("… makes them less jerky", "interpolation.jerkiness", "continuity", "glo"),
-    _share(
-        "… brings their midpoints nearer to training images", "interpolation.midpoint_realism", "continuity", "glo", 1
+    _less(
+        "Clustered subsets give samples nearer to test images than random subsets",
+        "samples.kd",
+        "incremental",
+        "incremental_random",
     ),
-    _less("… brings their midpoints nearer to test images", "midpoints.kd", "continuity", "glo"),
-    _more("… more of what the midpoints show is recognised", "midpoints.recognised", "continuity", "glo"),
-    _less("… makes midpoints less of a crossfade", "interpolation.ghost_index", "continuity", "glo"),
-    _less("… closes the gap between midpoints and reconstructions", "off_code.midpoints", "continuity", "glo"),
-    _less("… closes the gap between samples and reconstructions", "off_code.samples", "continuity", "glo"),
-    Claim("… costs at most 0.5 dB of reconstruction", ("glo", PSNR), "difference at most", ("continuity", PSNR), 0.5),
-    _share("… and brings samples 25 % nearer to test images", "samples.kd", "continuity", "glo", 0.75),
-    _more("… more of what the samples show is recognised", "samples.recognised", "continuity", "glo"),
+    _less(
+        "Clustered subsets give midpoints nearer to test images than random subsets",
+        "midpoints.kd",
+        "incremental",
+        "incremental_random",
+    ),
+    _share("Continuity makes paths 30 % shorter than GLO's", "interpolation.ppl", "continuity", "glo", 0.7),
+    _less("Continuity makes paths less jerky than GLO's", "interpolation.jerkiness", "continuity", "glo"),
+    _share(
+        "Continuity brings midpoints nearer to training images than GLO's",
+        "interpolation.midpoint_realism",
+        "continuity",
+        "glo",
+        1,
+    ),
+    _less("Continuity brings midpoints nearer to test images than GLO's", "midpoints.kd", "continuity", "glo"),
+    _more("More is recognised in midpoints with continuity than in GLO's", "midpoints.recognised", "continuity", "glo"),
+    _less(
+        "Continuity makes midpoints less of a crossfade than GLO's", "interpolation.ghost_index", "continuity", "glo"
+    ),
+    _less(
+        "Continuity makes the gap between midpoints and reconstructions smaller than GLO's",
+        "off_code.midpoints",
+        "continuity",
+        "glo",
+    ),
+    _less(
+        "Continuity makes the gap between samples and reconstructions smaller than GLO's",
+        "off_code.samples",
+        "continuity",
+        "glo",
+    ),
+    Claim(
+        "Continuity costs at most 0.5 dB of GLO's reconstruction",
+        ("glo", PSNR),
+        "difference at most",
+        ("continuity", PSNR),
+        0.5,
+    ),
+    _share("Continuity brings samples 25 % nearer to test images than GLO's", "samples.kd", "continuity", "glo", 0.75),
+    _more("More is recognised in samples with continuity than in GLO's", "samples.recognised", "continuity", "glo"),
     Claim(
         "An IMLE mapping, fitted to GLO's codes, draws samples nearer to test images than N(0, I)",
         ("glo", "priors.imle.kd"),
@@ -95,14 +139,14 @@ CLAIMS = (
         0,
     ),
     Claim(
-        "… and nearer than a Gaussian fitted to the codes",
+        "An IMLE mapping, fitted to GLO's codes, draws samples nearer to test images than a Gaussian fitted to them",
         ("glo", "priors.imle.kd"),
         "difference at most",
         ("glo", "priors.gaussian.kd"),
         0,
     ),
     Claim(
-        "The encoder trained on codes reconstructs test images with at least 19.7 dB",
+        "The encoder trained on GLO's codes reconstructs test images with at least 19.7 dB",
         ("glo", ENCODED),
         "difference at least",
         0.0,
@@ -151,7 +195,7 @@ def claim_line(claim: Claim, values: Values, titles: Mapping[str, str]) -> str:
         return f"**not measured**: {claim.statement} (missing: {', '.join(dict.fromkeys(missing))})."
     quantity, limit = claim.operator.split(" ", 1)
     written = format_of(claim.left[1]) if quantity == "difference" and isinstance(claim.left, tuple) else NumberFormat()
-    evidence = [_shown(side, values, titles) for side in sides if side != 0]
+    evidence = _evidence(claim, values, titles)
     if claim.right != 0:
         evidence.append(f"{quantity} {_with_error(compared(claim, values), written)}")
     asked = f"asked for: {limit} {claim.threshold:g} {written.unit}".rstrip()
@@ -197,12 +241,21 @@ def _numbers(side: Side, values: Values) -> np.ndarray | None:
 
 
 def _named(side: Side, titles: Mapping[str, str]) -> str:
-    return f"{titles.get(side[0], side[0])} `{side[1]}`" if isinstance(side, tuple) else f"{side:g}"
+    return f"{titles.get(side[0], side[0])} {words_of(side[1])}" if isinstance(side, tuple) else f"{side:g}"
 
 
-def _shown(side: Side, values: Values, titles: Mapping[str, str]) -> str:
-    number = f" {format_of(side[1]).shown(_numbers(side, values))}" if isinstance(side, tuple) else ""
-    return _named(side, titles) + number
+def _evidence(claim: Claim, values: Values, titles: Mapping[str, str]) -> list[str]:
+    """Returns the two sides with their numbers; the second does not repeat the metric of the first."""
+    parts, known = [], None
+    for side in (claim.left, claim.right):
+        if isinstance(side, tuple):
+            row, metric = side
+            words = "" if metric == known else f"{words_of(metric)}: "
+            parts.append(f"{words}{titles.get(row, row)} {format_of(metric).shown(_numbers(side, values))}")
+            known = metric
+        elif side:
+            parts.append(f"{side:g}")
+    return parts
 
 
 def _with_error(by_seed: np.ndarray, written: NumberFormat) -> str:

@@ -16,16 +16,17 @@ PROMINENT = ("paper_as_run", "paper_fixed", "glo", "incremental", "continuity") 
 STEPS = (0, 10, 50, 200, 500)  # of inversion
 
 CAPTIONS = {
-    "main": "Training images, their reconstructions by some of the rows, and the same interpolation by each of them.",
-    "reconstructions": "Twelve training images and their reconstructions G(z), from each row's own codes.",
-    "interpolations": "Interpolations between the codes of the same two pairs of training images, by every row.",
-    "encoder-train": "Twelve training images through each row's encoder, G(E(x)).",
-    "encoder-test": "Twelve test images through each row's encoder, G(E(x)).",
-    "samples": "Twelve samples of each row, drawn by its prior. None was chosen by hand.",
-    "priors": "Samples that each prior draws from the codes of one row. None was chosen by hand.",
-    "neighbours": "Samples of the row with the smallest kernel distance. Below each sample: the three training images "
-    "nearest to it in the features of the feature network.",
-    "psnr-images-seen": "PSNR of training images over images seen, on a logarithmic axis. At most `measure.images` "
+    "main": "Training images, their reconstructions by some of the methods, and the same interpolation by "
+    "each of them.",
+    "reconstructions": "Twelve training images and their reconstructions G(z), from each method's own codes z.",
+    "interpolations": "Interpolations between the codes of the same two pairs of training images, by every method.",
+    "encoder-train": "Twelve training images x through each method's encoder, G(E(x)).",
+    "encoder-test": "Twelve test images x through each method's encoder, G(E(x)).",
+    "samples": "Twelve samples of each method, drawn by its prior. None was chosen by hand.",
+    "priors": "Samples of each prior, fitted to the codes of one method. None was chosen by hand.",
+    "neighbours": "Samples of the method with the smallest kernel distance. Below each sample: the three training "
+    "images nearest to it in the features of the judge.",
+    "psnr-images-seen": "PSNR of training images over images seen, on a logarithmic axis. Some of the "
     "training images are measured, evenly spaced among all. Line: mean over the seeds; band: ± one standard deviation.",
     "psnr-seconds": "The same PSNR over the seconds since training began.",
     "inversion-psnr": "PSNR of test images over steps of optimising the code, from the encoder's code (solid) and "

@@ -66,6 +66,28 @@ FORMATS = {  # by the last part of a metric's name
     "images_per_s": NumberFormat("1/s"),
     "peak_mib": NumberFormat("MiB"),
 }
+WORDS = {  # metrics of claims
+    "train.recon.psnr": "PSNR of training images",
+    "test.encoder.psnr": "PSNR of test images through the encoder",
+    "images_seen": "images seen",
+    "images_seen_to_target": "images seen until the target",
+    "samples.kd": "kernel distance of samples",
+    "samples.recognised": "recognised in samples",
+    "midpoints.kd": "kernel distance of midpoints",
+    "midpoints.recognised": "recognised in midpoints",
+    "off_code.samples": "off-code ratio of samples",
+    "off_code.midpoints": "off-code ratio of midpoints",
+    "interpolation.ppl": "path length",
+    "interpolation.jerkiness": "jerkiness",
+    "interpolation.midpoint_realism": "midpoint realism",
+    "interpolation.ghost_index": "ghost index",
+    "priors.imle.kd": "kernel distance of samples by IMLE",
+    "priors.normal.kd": "kernel distance of samples from N(0, I)",
+    "priors.gaussian.kd": "kernel distance of samples from the Gaussian",
+    "inversion.encoder.0.psnr": "PSNR of inverted test images, encoder alone",
+    "inversion.encoder.50.psnr": "PSNR of inverted test images, encoder + 50 steps",
+    "inversion.random.500.psnr": "PSNR of inverted test images, random code + 500 steps",
+}
 RANKS = {"higher": lambda mean: -mean, "lower": lambda mean: mean, "one": lambda mean: abs(mean - 1)}
 ARROWS = {"higher": " ↑", "lower": " ↓", "one": " →1", "": ""}
 
@@ -73,6 +95,11 @@ ARROWS = {"higher": " ↑", "lower": " ↓", "one": " →1", "": ""}
 def format_of(metric: str) -> NumberFormat:
     """Returns the format of a metric by the last part of its dotted name."""
     return FORMATS.get(metric.rsplit(".", 1)[-1], NumberFormat())
+
+
+def words_of(metric: str) -> str:
+    """Returns a metric in words, or its name as code if it has none."""
+    return WORDS.get(metric, f"`{metric}`")
 
 
 def _decimals(size: float) -> int:

@@ -45,25 +45,14 @@ def prior_judge_lines(values: Values, titles: Mapping[str, str], judges: Mapping
     return markdown_table(heads, lines)
 
 
-def claim_judge_lines(
-    claims: Sequence[Claim], values: Values, titles: Mapping[str, str], judges: Mapping[str, str]
-) -> list[str]:
+def claim_judge_lines(claims: Sequence[Claim], values: Values, judges: Mapping[str, str]) -> list[str]:
     """Returns the lines of a table of claims × judges, for the claims whose numbers each judge has measured."""
     lines = []
     for claim in claims:
         versions = [by_judge(claim, judge) if judge else claim for judge in judges]
         if isinstance(claim.right, tuple) and all(is_measured(each, values) for each in versions):
-            lines.append([_asked(claim, titles), *(outcome(each, values) for each in versions)])
+            lines.append([claim.statement, *(outcome(each, values) for each in versions)])
     return markdown_table(["claim", *judges.values()], lines) if lines else []
-
-
-def _asked(claim: Claim, titles: Mapping[str, str]) -> str:
-    """Returns the two sides of a claim in words: “GLO against paper, as run, `samples.kd`: ratio at most 0.7”."""
-    (left, metric), (right, other) = claim.left, claim.right
-    sides = f"{titles.get(left, left)} against {titles.get(right, right)}, `{metric}`"
-    if left == right:
-        sides = f"{titles.get(left, left)}, `{metric}` against `{other}`"
-    return f"{sides}: {claim.operator} {claim.threshold:g}"
 
 
 def _prior_metric(prior: str, judge: str) -> str:

@@ -9,8 +9,8 @@ from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, draw_figures
 from iglo.comparison.formats import format_of
 from iglo.comparison.judges import claim_judge_lines, prior_judge_lines
-from iglo.comparison.runs import BOUNDS, TARGET, Measured, Values, summary
-from iglo.comparison.tables import BASE, TABLES, difference_lines, table_lines
+from iglo.comparison.runs import BOUNDS, Measured, Values, summary
+from iglo.comparison.tables import BASE, TABLES, difference_lines, table_legend, table_lines
 from iglo.files.io import whole_file
 from iglo.files.markdown import markdown_table
 
@@ -62,16 +62,27 @@ def _introduction(measured: Measured) -> list[str]:
     return [
         "# Comparison of methods",
         "",
-        f"{len(measured.rows)} methods of training an image generator. Each has the same budget of "
-        f"{about['budget']:,} images seen and the same {counts['train']:,} training images of {side}×{side} pixels. "
-        f"{over} ({', '.join(map(str, seeds))}). A seed moves the training only: images, subsets, and all random draws "
+        f"{len(measured.rows)} methods of training an image generator without a GAN: every training image gets a "
+        "*code*, a vector of numbers, and the generator learns to make the image of this code. Each method has the "
+        f"same budget, {about['budget']:,} images seen (an image counts each time that the generator is trained on "
+        f"it), and the same {counts['train']:,} training images of {side}×{side} pixels. {over} "
+        f"({', '.join(map(str, seeds))}). A seed moves the training only: images, subsets, and all random draws "
         f"of the measurement are the same for all runs. Machine: {about['machine']}.",
         "",
-        f"Priors are chosen on {counts['validation']:,} validation images. All other numbers are measured on "
-        f"{counts['test']:,} test images, which nothing else sees, with {counts['samples']:,} samples, "
-        f"{counts['midpoints']:,} midpoints and {counts['reconstructions']:,} reconstructions. The feature network of "
-        f"LPIPS and of all other distances between images, the judge, is {about['feature_network']}."
-        + (f" The perceptual methods were trained with {about['trained_on']}." if about["trained_on"] else ""),
+        "A *reconstruction* is the image of a training image's code. An *encoder*, trained after the generator, reads "
+        "the code of any image. A *midpoint* is the image half-way between two training codes on the path between "
+        "them. A *prior* draws new codes; their images are *samples*.",
+        "",
+        f"Priors are chosen on {counts['validation']:,} validation images. Sets of images are compared with "
+        f"{counts['test']:,} test images, which nothing else sees: {counts['samples']:,} samples, "
+        f"{counts['midpoints']:,} midpoints and {counts['reconstructions']:,} reconstructions. LPIPS and all other "
+        "distances between images are taken in the features of one network, the *judge*: "
+        f"{about['feature_network']}."
+        + (
+            f" Methods with a perceptual loss were trained with another network, {about['trained_on']}."
+            if about["trained_on"]
+            else ""
+        ),
         "",
         *(f"- **{row.title}**: {row.about}" for row in measured.rows),
         "",
@@ -83,17 +94,23 @@ def _claims_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
     return [
         "## What holds, and what does not",
         "",
-        "Differences and ratios are computed for each seed, then averaged; their ± is the standard error of this mean.",
+        "Each claim asks for a least or a greatest difference or ratio of two numbers, the first to the second. These "
+        "are computed for each seed, then averaged; their ± is the standard error of this mean. The tables below "
+        "explain the numbers.",
         "",
-        *(f"- {claim_line(claim, values, measured.titles)}" for claim in claims if _has_metrics(claim, values)),
+        *(f"- {claim_line(claim, values, measured.titles)}" for claim in claims if _is_asked(claim, values)),
         "",
     ]
 
 
-def _has_metrics(claim: Claim, values: Values) -> bool:
-    """Returns whether some row has the metrics of a claim: a judge without classes recognises nothing, for example."""
-    asked = {side[1] for side in (claim.left, claim.right) if isinstance(side, tuple)}
-    return asked <= {metric for of_row in values.values() for metric in of_row}
+def _is_asked(claim: Claim, values: Values) -> bool:
+    """Returns whether a claim is about methods that were run, and metrics that some of them have.
+
+    A judge without classes, for example, recognises nothing.
+    """
+    sides = [side for side in (claim.left, claim.right) if isinstance(side, tuple)]
+    metrics = {metric for of_row in values.values() for metric in of_row}
+    return all(row in values and metric in metrics for row, metric in sides)
 
 
 def _numbers_section(measured: Measured) -> list[str]:
@@ -102,15 +119,16 @@ def _numbers_section(measured: Measured) -> list[str]:
     lines = [
         "## Numbers",
         "",
-        "↑: higher is better; ↓: lower is better; →1: nearest to 1 is best. The best mean of a column is in bold. The "
-        "lines *floor* and *ceiling* compare the validation images, and noise, with the test images. "
-        + _recognised(measured),
+        "↑: higher is better; ↓: lower is better; →1: nearest to 1 is best. The best mean of a column is in bold. "
+        "Kernel distance: how far a set of images is from the test images in the judge's features (as KID); 0: not to "
+        "be told apart. The lines *floor* and *ceiling* compare the validation images, and noise, with the test "
+        "images. " + _recognised(measured),
         "",
         *_errors_of_a_run(measured),
     ]
     for table in TABLES:
         if rows := table_lines(table, measured.values, titles, bounds, {"prior": measured.priors}):
-            lines += [f"### {table.title}", "", *rows, "", table.legend.format(target=titles.get(TARGET, TARGET)), ""]
+            lines += [f"### {table.title}", "", *rows, "", table_legend(table, measured.values, titles), ""]
     return lines
 
 
@@ -119,8 +137,8 @@ def _recognised(measured: Measured) -> str:
     if any(name.endswith(".recognised") for of_row in measured.values.values() for name in of_row):
         return "Recognised: the mean probability that the judge gives to the classes of the validation images."
     return (
-        "The judge has no classes for these images: it spreads the validation images over too many. So what is "
-        "recognised is not measured."
+        "What is recognised in images is not measured here: the judge spreads the validation images over too many of "
+        "its classes."
     )
 
 
@@ -171,16 +189,18 @@ def _judges_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
     return [
         "## Two judges" if len(judges) == 2 else f"## {len(judges)} judges",
         "",
-        f"The same images, seen by another feature network ({'; '.join(who)}). All choices are those of the judge.",
+        f"The same images, seen by another feature network ({'; '.join(who)}). Priors were chosen by the judge, so "
+        "that all see the same samples.",
         "",
         *prior_judge_lines(values, titles, judges),
         "",
-        "The kernel distance of samples of each prior to the test images, and the mean rank of the prior over all "
-        "rows; 1 is the nearest. Kernel distances of two judges have different units.",
+        "The kernel distance of samples of each prior to the test images, and the rank of the prior, 1 for the "
+        "nearest, averaged over all methods. Kernel distances of two judges have different units.",
         "",
-        *claim_judge_lines(claims, values, titles, judges),
+        *claim_judge_lines(claims, values, judges),
         "",
-        "Claims that depend on the judge, with the mean difference or ratio ± its standard error.",
+        "The claims whose numbers come from a judge, with the mean difference or ratio of the two methods ± its "
+        "standard error; “on the mean”: not with every seed.",
         "",
     ]
 
@@ -193,9 +213,10 @@ def _split_section(split: Mapping[str, float]) -> list[str]:
     return [
         "## The split",
         "",
-        *markdown_table(["subset", "coverage ↑", "mean distance ↓"], lines),
+        *markdown_table(["first subset", "coverage ↑", "mean distance ↓"], lines),
         "",
-        "How well the first subset (the images nearest to the clusters' centroids) represents all training images, "
+        "Incremental methods learn subset after subset. How well the first subset (the images nearest to the centroids "
+        "of clusters of features) represents all training images, "
         "compared with a random subset of the same size. Coverage: the share of clusters with an image in the subset. "
         "Mean distance: from every training image to the nearest image of the subset.",
         "",
@@ -203,7 +224,7 @@ def _split_section(split: Mapping[str, float]) -> list[str]:
 
 
 def _figures_section(drawn: Sequence[str], seed: int) -> list[str]:
-    lines = ["## Figures", "", f"All images are of seed {seed}. Every row shows the same originals.", ""]
+    lines = ["## Figures", "", f"All images are of seed {seed}. Every row of a figure shows the same originals.", ""]
     for name in drawn:
         lines += [f"![{name}](figures/{name}.png)", "", CAPTIONS[name], ""]
     return lines

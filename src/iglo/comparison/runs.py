@@ -71,8 +71,12 @@ def rows_of(comparison: Comparison) -> list[Row]:
     """Returns the methods in `run`, then the methods in `joint` with their joint stage."""
     methods = comparison.methods
     rows = [Row(name, methods[name].title, methods[name].about, name) for name in comparison.run]
-    joint = "… and then generator and encoder together"
-    return rows + [Row(f"{name}_joint", f"{methods[name].title}, joint", joint, name) for name in comparison.joint]
+    for name in comparison.joint:
+        title = methods[name].title
+        rows.append(
+            Row(f"{name}_joint", f"{title}, joint", f"as {title}, then generator and encoder trained together", name)
+        )
+    return rows
 
 
 @dataclass(frozen=True)

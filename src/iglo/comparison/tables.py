@@ -1,13 +1,13 @@
 """The tables of the comparison: rows × metrics, and differences to one row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from iglo.comparison.formats import ARROWS, best_rows, format_of
-from iglo.comparison.runs import Values, paired_difference
+from iglo.comparison.runs import TARGET, Values, paired_difference
 from iglo.files.markdown import markdown_table
 
 BASE = "glo"  # the row that all others are subtracted from
@@ -23,14 +23,16 @@ class Table:
 
     Attributes:
         columns: metric → head of its column. `prior` is no number, but the prior that drew the samples.
-        legend: how to read it; `{target}` stands for the title of the row TARGET.
+        legend: how to read it.
         best_of: what the best number is searched in, each column or each row.
+        notes: metric → what the legend adds if its column is there; `{target}` stands for the title of the row TARGET.
     """
 
     title: str
     columns: Mapping[str, str]
     legend: str
     best_of: Literal["column", "row"] = "column"
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 TABLES = (
@@ -42,13 +44,17 @@ TABLES = (
             "train.recon.lpips": "LPIPS",
             "reconstructions.kd": "kernel distance",
             "train.recon.recognised": "recognised",
-            "images_seen_to_target": "images seen to the target",
-            "seconds_to_target": "seconds to the target",
+            "images_seen_to_target": "images seen until the target",
+            "seconds_to_target": "seconds until the target",
         },
         "All training images, reconstructed from their own codes at the end of the budget; the kernel distance is of "
-        "some of them to the test images. The target is the final PSNR of the curve of “{target}” with the same seed. "
-        "A row reaches the target where its own curve, linear between measuring points, first reaches this PSNR. A "
-        "curve is measured on at most `measure.images` training images, evenly spaced among all.",
+        "some of them to the test images.",
+        notes={
+            "images_seen_to_target": "The target is the PSNR that “{target}” has with the same seed at the end of the "
+            "budget. The last two columns say when a method reaches it, by its curve of PSNR (below, under Figures), "
+            "linear between the measuring points; “never”: not within the budget. A curve is measured on some of the "
+            "training images, evenly spaced among all."
+        },
     ),
     Table(
         "Test images through the encoder",
@@ -58,7 +64,7 @@ TABLES = (
             "test.encoder.lpips": "LPIPS",
             "test.encoder.recognised": "recognised",
         },
-        "All test images through the encoder alone, G(E(x)). No row was trained on them.",
+        "All test images x through encoder E and generator G, G(E(x)). No method was trained on them.",
     ),
     Table(
         "Test images, inverted",
@@ -66,23 +72,23 @@ TABLES = (
             "inversion.encoder.0.psnr": "encoder, dB",
             "inversion.encoder.50.psnr": "encoder + 50 steps, dB",
             "inversion.encoder.500.psnr": "encoder + 500 steps, dB",
-            "inversion.random.500.psnr": "random + 500 steps, dB",
+            "inversion.random.500.psnr": "random code + 500 steps, dB",
         },
-        "The first `measure.inverted` test images, the same for all rows, after so many steps of optimising the code, "
-        "from the encoder's code or from a random code.",
+        "To invert an image is to search its code. The search starts at the encoder's code or at a random code, and "
+        "then takes so many gradient steps on the code; the numbers are the PSNR of the image of the code that it "
+        "finds. The first `measure.inverted` test images of the params, the same for all methods.",
     ),
     Table(
         "Test images, inverted, as the judge sees them",
         {
-            "inversion.encoder.0.kd": "distance: encoder",
-            "inversion.encoder.50.kd": "distance: encoder + 50",
-            "inversion.random.500.kd": "distance: random + 500",
+            "inversion.encoder.0.kd": "kernel distance: encoder",
+            "inversion.encoder.50.kd": "kernel distance: encoder + 50 steps",
+            "inversion.random.500.kd": "kernel distance: random code + 500 steps",
             "inversion.encoder.0.recognised": "recognised: encoder",
-            "inversion.encoder.50.recognised": "recognised: encoder + 50",
-            "inversion.random.500.recognised": "recognised: random + 500",
+            "inversion.encoder.50.recognised": "recognised: encoder + 50 steps",
+            "inversion.random.500.recognised": "recognised: random code + 500 steps",
         },
-        "The same images, after the same steps: their kernel distance to the test images that are not inverted, and "
-        "what is recognised in them.",
+        "The same images after the same steps, compared with the test images that are not inverted.",
     ),
     Table(
         "Paths between training codes",
@@ -90,13 +96,16 @@ TABLES = (
             "interpolation.ppl": "path length",
             "interpolation.jerkiness": "jerkiness",
             "interpolation.midpoint_realism": "midpoint realism",
-            "interpolation.feature_path_length": "length in features",
+            "interpolation.feature_path_length": "path length in features",
             "interpolation.feature_jerkiness": "jerkiness in features",
         },
         "Path length: how fast images change along a path, by LPIPS. Jerkiness: the largest step divided by the mean "
         "step; 1 is perfectly even. Midpoint realism: the distance of midpoints to the nearest training image, divided "
-        "by the same distance of the paths' ends; at 1, midpoints are as near as reconstructions. The last two "
-        "columns: the path as the judge's features see it.",
+        "by the same distance of the paths' ends; at 1, midpoints are as near as reconstructions.",
+        notes={
+            "interpolation.feature_path_length": "In features: the same by the distance between the judge's features, "
+            "in place of LPIPS."
+        },
     ),
     Table(
         "Midpoints of paths",
@@ -105,12 +114,17 @@ TABLES = (
             "off_code.midpoints": "off-code ratio",
             "midpoints.recognised": "recognised",
             "interpolation.ghost_index": "ghost index",
-            "interpolation.ghost_index_real": "ghost index, real",
+            "interpolation.ghost_index_real": "ghost index of a real image",
         },
-        "Images half-way between two training codes, compared with test images. Off-code ratio: their kernel distance "
-        "divided by that of reconstructions; at 1, they are as good as images on the codes. Ghost index: how much of a "
-        "midpoint is a sum of the images at the two ends; 1 is a crossfade. Ghost index, real: "
-        "the same with a real image in the place of the midpoint, which is the least to expect.",
+        "Images half-way between two training codes, compared with test images.",
+        notes={
+            "off_code.midpoints": "Off-code ratio: their kernel distance divided by that of reconstructions; at 1, "
+            "they are as good as the images of the codes that were trained.",
+            "interpolation.ghost_index": "Ghost index: the share of a midpoint's fine detail that is a sum of the "
+            "detail of the images at the two ends; 1 is a crossfade, in which both shine through like ghosts.",
+            "interpolation.ghost_index_real": "The last column has a real image in the place of the midpoint, which "
+            "is the least to expect.",
+        },
     ),
     Table(
         "Samples",
@@ -122,8 +136,14 @@ TABLES = (
             "samples.precision": "precision",
             "samples.recall": "recall",
         },
-        "Images of codes that a prior draws, compared with test images. The prior is the one that the method names, or "
-        "the one whose samples have the least kernel distance to the *validation* images.",
+        "Images of codes that a prior draws, compared with test images. The prior is the one that belongs to the "
+        "method (GLANN: `imle`), or else, for each seed, the one whose samples have the least kernel distance to the "
+        "*validation* images.",
+        notes={
+            "off_code.samples": "Off-code ratio: their kernel distance divided by that of reconstructions.",
+            "samples.precision": "Precision: the share of samples that lie among the test images, in the judge's "
+            "features; recall: the share of test images that lie among the samples.",
+        },
     ),
     Table(
         "Samples, more numbers",
@@ -134,15 +154,18 @@ TABLES = (
             "samples.novelty": "novelty",
             "samples.copy_rate": "copy rate",
         },
-        "Novelty: the distance to the nearest training image, divided by the same distance of test images; near 0, "
-        "samples are copies. Copy rate: the share of samples whose nearest training image is less than a third as far "
-        "as the second nearest.",
+        "Fréchet distance: as FID, but in the judge's features. Density and coverage: variants of precision and recall "
+        "that single odd images move less. Novelty: the distance to the nearest training image, divided by the same "
+        "distance of test images; near 0, samples are copies. Copy rate: the share of samples whose nearest training "
+        "image is less than a third as far as the second nearest.",
     ),
     Table(
         "The kernel distance of each prior",
         {f"priors.{name}.kd": f"`{name}`" for name in PRIORS},
-        "Samples of each prior, fitted to the codes of the row, compared with test images. The best prior of a row is "
-        "in bold.",
+        "Samples of each prior, fitted to the codes of the method, compared with test images. `normal`: N(0, I), put "
+        "on the sphere if the codes lie on one; `gaussian_diag`, `gaussian`: a Gaussian with their variances, or with "
+        "their covariance; `gmm`: a mixture of Gaussians; `imle`: a small network that maps noise to codes. The best "
+        "prior of a row is in bold.",
         "row",
     ),
     Table(
@@ -156,21 +179,22 @@ TABLES = (
         "Cost",
         {
             "images_seen": "images seen",
-            "timing.learn.seconds": "learn, s",
-            "timing.encoder.seconds": "encoder, s",
-            "timing.joint.seconds": "joint, s",
-            "timing.measure.seconds": "measure, s",
-            "timing.learn.images_per_s": "learn, images/s",
-            "timing.learn.peak_mib": "learn, peak MiB",
+            "timing.learn.seconds": "training generator and codes, s",
+            "timing.encoder.seconds": "training the encoder, s",
+            "timing.joint.seconds": "training both together, s",
+            "timing.measure.seconds": "measuring, s",
+            "timing.learn.images_per_s": "training images per s",
+            "timing.learn.peak_mib": "largest memory, MiB",
         },
-        "Seconds of each stage, training images per second, and the largest memory. The seconds of “learn” include "
-        "the training of an encoder for later subsets; the generator sees no images in that training.",
+        "Images seen differ a little because training ends with an epoch. Speed and memory are those of training "
+        "generator and codes; its seconds include the training of an encoder for later subsets, in which the generator "
+        "sees no images. Runs that share a machine are slower than one alone.",
     ),
 )
 
 DIFFERENCES = {
-    "train.recon.psnr": "train PSNR, dB",
-    "test.encoder.psnr": "encoder PSNR, dB",
+    "train.recon.psnr": "PSNR of training images, dB",
+    "test.encoder.psnr": "PSNR of test images through the encoder, dB",
     "samples.kd": "samples: kernel distance",
     "samples.recognised": "samples: recognised",
     "midpoints.kd": "midpoints: kernel distance",
@@ -209,6 +233,12 @@ def table_lines(
             cells = [format_of(name).shown(np.array([known[name]])) if name in known else "–" for name in names]
             lines.append([f"*{title}*", *cells])
     return markdown_table(heads, lines)
+
+
+def table_legend(table: Table, values: Values, titles: Mapping[str, str]) -> str:
+    """Returns how to read a table, without the notes on columns that no row has."""
+    shown = [note for name, note in table.notes.items() if any(name in of_row for of_row in values.values())]
+    return " ".join([table.legend, *shown]).format(target=titles.get(TARGET, TARGET))
 
 
 def _best_columns(of_row: Mapping[str, np.ndarray], names: Sequence[str]) -> set[str]:
