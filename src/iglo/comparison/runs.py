@@ -19,7 +19,6 @@ from iglo.files.io import read_array, read_json
 from iglo.params.comparison import Comparison
 
 TARGET = "paper_as_run"  # the row whose final PSNR is the target of all curves
-
 LEARNING = ("learn", "encoder")  # the timed stages of every method
 CURVE = ("images_seen", "seconds", "psnr")
 ARRAYS = ("reconstructions", "paths", "encoder_train", "encoder_test", "samples", "prior_samples", "neighbours")
