@@ -31,7 +31,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
+from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
+from iglo.backbones.networks import vgg_blocks
 from iglo.evaluation.metrics import psnr
 from iglo.losses.distances import L1, Distance, Perceptual
 from iglo.losses.terms import Objective, Reconstruction

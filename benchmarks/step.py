@@ -33,7 +33,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
+from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
+from iglo.backbones.networks import vgg_blocks
 from iglo.losses.distances import Perceptual
 from iglo.losses.terms import Objective, Reconstruction
 from iglo.models.codes import Codes, CodeTable, normal_codes

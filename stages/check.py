@@ -3,7 +3,14 @@
 import sys
 from types import SimpleNamespace
 
-from iglo.backbones.requirements import check_folder, check_memory, check_networks, param_warnings, weight_digests
+from iglo.backbones.requirements import (
+    check_folder,
+    check_memory,
+    check_networks,
+    check_watched,
+    param_warnings,
+    weight_digests,
+)
 from iglo.errors import UserError
 from iglo.files.io import write_json
 from iglo.params.comparison import Comparison
@@ -22,6 +29,7 @@ def main(arguments: SimpleNamespace, params: AnyParams) -> None:
     try:
         check_networks(params)
         check_folder(params)
+        check_watched(params)
     except UserError as error:
         if not isinstance(params, Comparison):
             raise

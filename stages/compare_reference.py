@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from iglo.comparison.measure import measure_reference
+from iglo.comparison.real import measure_reference
 from iglo.data.store import ImageStore
 from iglo.files.io import read_array, whole_folder, write_json
 from iglo.params.comparison import Comparison
@@ -19,7 +19,8 @@ def main(arguments: SimpleNamespace, comparison: Comparison) -> int:
     points, labels = (read_array(Path(arguments.clusters) / f"{name}.npy") for name in ("points", "labels"))
     chosen = read_array(Path(arguments.subset) / "chosen.npy")
     with whole_folder(arguments.out) as out:
-        write_json(out / "numbers.json", measure_reference(out, store, points, labels, chosen, comparison, runtime))
+        numbers = measure_reference(out, store, (points, labels, chosen), comparison, runtime)
+        write_json(out / "numbers.json", numbers)
     return len(store.images)
 
 

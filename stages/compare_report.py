@@ -16,11 +16,12 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, comparison: Comparison) -> None:
     """Writes the report of all methods and seeds."""
     folders = Folders(Path(arguments.measured), Path(arguments.curves), Path(arguments.times))
-    discussion = Path(arguments.discussion).read_text(encoding="utf-8")
+    discussion = Path(arguments.discussion)
+    text = discussion.read_text(encoding="utf-8") if discussion.exists() else ""
     measured = Measured.load(folders, rows_of(comparison), comparison.seeds)
     images = ImageStore.open(arguments.images).train
     with whole_folder(arguments.figures) as figures:
-        values = write_report(Path(arguments.report), figures, measured, images, CLAIMS, discussion)
+        values = write_report(Path(arguments.report), figures, measured, images, CLAIMS, text)
     write_json(arguments.metrics, values)
 
 

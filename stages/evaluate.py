@@ -4,7 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.evaluation.feature_networks import FeatureNetwork
+from iglo.evaluation.image_sets import Judge
+from iglo.evaluation.run import Run, Split
 from iglo.files.io import read_array, read_json, whole_folder, write_json
 from iglo.latent.priors import PriorChoice
 from iglo.models.glo import GLOModel
@@ -13,8 +14,7 @@ from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, folder_digest
 from iglo.report.headline import headline
 from iglo.report.page import write_page
-from iglo.report.report import Run, write_report
-from iglo.report.run_figures import Split
+from iglo.report.report import write_report
 from iglo.runtime.device import start
 from stages.common import stage, times_of_stages
 
@@ -30,7 +30,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     choice = PriorChoice.load(arguments.priors, model.config.geometry())
     run = Run(params, model, History.load(arguments.model), store, Split(points, labels, known["name"]), choice)
     with whole_folder(arguments.figures, runtime) as folder:
-        values = write_report(folder, run, FeatureNetwork.make(params, runtime), runtime)
+        values = write_report(folder, run, Judge.make(params.evaluate, params.loss, runtime), runtime)
     if runtime.is_main:
         write_json(arguments.headline, headline(values))
         clustered_in = {key: known[key] for key in ("network", "weights")}

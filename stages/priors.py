@@ -3,11 +3,9 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
-
-from iglo.data.store import ImageStore
+from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation.feature_networks import FeatureNetwork
-from iglo.evaluation.measure import choose_prior
+from iglo.evaluation.prior_choice import choose_prior
 from iglo.files.io import whole_folder
 from iglo.models.glo import GLOModel
 from iglo.params.pipeline import Params
@@ -20,10 +18,11 @@ from stages.common import stage
 def main(arguments: SimpleNamespace, params: Params) -> None:
     """Fits every prior to the learned codes and chooses one."""
     runtime = start(params.precision)
-    test = np.asarray(ImageStore.open(arguments.images).test, np.float32) / 255
+    validation = UnitImages(ImageStore.open(arguments.images).validation)
     model = GLOModel.load(arguments.model, runtime, "glo")
-    choice = choose_prior(model, test, FeatureNetwork.make(params, runtime), params, runtime)
-    feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
+    network = FeatureNetwork.make(params.evaluate, params.loss, runtime)
+    choice = choose_prior(model, validation, network, params, runtime)
+    feature_network = {key: getattr(params.evaluate, key) for key in ("network", "weights", "seed")}
     choice = replace(choice, about={"model": folder_digest(arguments.model), "feature_network": feature_network})
     with whole_folder(arguments.out) as folder:
         choice.save(folder)

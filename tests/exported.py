@@ -20,7 +20,11 @@ IMAGES, LABELS, CLASSES = tiny_images(12), np.arange(12) % 3, ("ant", "bee", "ca
 PARAMS = tiny_params(evaluate__network="squeezenet1_1", evaluate__weights="random")
 CLASS_PARAMS = tiny_class_params()
 GLO_FILES = {"generator.safetensors", "encoder.safetensors", "prior.safetensors", "model.json", "README.md"}
-METRICS = {"train": {"recon": {"psnr": 21.75}}, "samples": {"kd": 0.5}}
+METRICS = {
+    "train": {"recon": {"psnr": 21.75}},
+    "samples": {"kd": 0.5, "se": {"kd": 0.0123}},
+    "priors": {"gmm": {"kd": 0.7}},
+}
 
 
 def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = True, classes=CLASSES) -> Path:
@@ -56,9 +60,9 @@ def fitted(folder: Path, params=PARAMS, model_folder: Path | None = None) -> Pat
     model, _ = start_model(IMAGES, params, RUNTIME)
     folder.mkdir(parents=True)
     gaussian = fit_model_prior("gaussian", model, 0)
-    feature_network = {"network": params.evaluate.network, "weights": params.evaluate.weights}
+    feature_network = {key: getattr(params.evaluate, key) for key in ("network", "weights", "seed")}
     about = {"model": folder_digest(model_folder), "feature_network": feature_network} if model_folder else {}
-    PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about).save(folder)
+    PriorChoice(dict.fromkeys(PRIORS, gaussian), "gaussian", dict.fromkeys(PRIORS, 0.5), about=about).save(folder)
     return folder
 
 

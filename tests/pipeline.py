@@ -50,7 +50,7 @@ class Stage:
 
     @property
     def code(self) -> set[str]:
-        return {path for path in self.deps if path.endswith(".py")}
+        return {path for path in self.deps if path.endswith((".py", ".safetensors"))}
 
 
 def stages(file: Path = ROOT / "dvc.yaml", params: dict | None = None) -> list[Stage]:

@@ -17,7 +17,7 @@ FILES = [ROOT / folder / "dvc.yaml" for folder in ("", "comparison", "disentangl
 WIDTH = 120
 MODULE = re.compile(r" -m (stages\.\w+)")
 DEPS = re.compile(r"^( +)deps: \[(.*?)\]$", re.MULTILINE | re.DOTALL)
-CODE = re.compile(r"(\.\./)*(src/iglo|stages)/\S+\.py")
+CODE = re.compile(r"(\.\./)*(src/iglo|stages)/\S+\.(py|safetensors)")
 
 
 def with_modules(text: str, folder: Path) -> str:

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = ".safetensors"  # the ending of the files of weights that iglo ships
 
 
 @cache
@@ -39,7 +40,8 @@ def module_file(name: str) -> Path | None:
 def code_of(module: str) -> frozenset[str]:
     """Returns a module, all its direct and indirect imports, and their packages, as paths from the root.
 
-    An `__init__.py` that holds a docstring alone has no code, so it is left out.
+    The weights that iglo ships belong to the module beside them that names their file. An `__init__.py` that holds a
+    docstring alone has no code, so it is left out.
     """
     seen, queue = set(), [module_file(module)]
     while queue:
@@ -48,7 +50,10 @@ def code_of(module: str) -> frozenset[str]:
             seen.add(file)
             queue += imports(file)
             queue += [package] if (package := file.parent / "__init__.py").is_file() else []
-    return frozenset(file.relative_to(ROOT).as_posix() for file in seen if has_code(file.read_text(encoding="utf-8")))
+    texts = {file: file.read_text(encoding="utf-8") for file in seen}
+    files = {file for file, text in texts.items() if has_code(text)}
+    files |= {data for file, text in texts.items() for data in file.parent.glob(f"*{WEIGHTS}") if data.name in text}
+    return frozenset(file.relative_to(ROOT).as_posix() for file in files)
 
 
 def has_code(text: str) -> bool:

@@ -1,5 +1,6 @@
 """Networks and weights: names, files, torchvision's cache, and the message for each mistake."""
 
+import copy
 import hashlib
 import os
 from pathlib import Path
@@ -12,15 +13,10 @@ from safetensors.torch import save_file
 from torchvision import models
 from torchvision.transforms.functional import normalize
 
-from iglo.backbones.networks import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    backbone_name,
-    blocks_of,
-    check_file,
-    load_backbone,
-    vgg_blocks,
-)
+from iglo.backbones import torchvision_networks
+from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, freeze
+from iglo.backbones.networks import backbone_name, check_weights, load_backbone, vgg_blocks
+from iglo.backbones.torchvision_networks import TorchvisionBackbone, blocks_of
 from iglo.backbones.weights import find_imagenet
 from iglo.errors import UserError
 
@@ -78,7 +74,8 @@ def test_random_weights_depend_on_the_seed_only():
 @pytest.mark.parametrize(
     ("network", "dimension"),
     [
-        ("alexnet", 256), ("densenet121", 1024), ("efficientnet_b0", 1280), ("mobilenet_v3_small", 576),
+        ("alexnet", 256), ("densenet121", 1024), ("efficientnet_b0", 1280), ("inception_v3", 2048),
+        ("mobilenet_v3_small", 576),
         ("regnet_x_400mf", 400), ("resnet18", 512), ("shufflenet_v2_x0_5", 1024), ("squeezenet1_1", 512),
     ],
 )  # fmt: skip
@@ -100,6 +97,64 @@ def test_pooled_features_are_the_mean_of_the_last_map(images):
         assert vgg.prepare(images, 64).shape == (2, 3, 64, 64)
 
 
+# --- Heads and blocks of all families ---
+
+
+@pytest.mark.parametrize(
+    ("network", "sides"),
+    [
+        ("alexnet", [15, 7, 3]), ("convnext_tiny", [16, 8, 4, 2]), ("densenet121", [32, 16, 8, 4, 2]),
+        ("efficientnet_b0", [32, 16, 8, 4, 2]), ("inception_v3", [45, 20, 9, 4, 1]),
+        ("mnasnet0_5", [32, 16, 8, 4, 2]), ("mobilenet_v3_small", [32, 16, 8, 4, 2]),
+        ("regnet_x_400mf", [32, 16, 8, 4, 2]), ("resnet18", [32, 16, 8, 4, 2]),
+        ("shufflenet_v2_x0_5", [32, 16, 8, 4, 2]), ("squeezenet1_1", [31, 15, 7, 3]), ("vgg11", [64, 32, 16, 8, 4]),
+    ],
+)  # fmt: skip
+def test_scores_are_those_of_the_whole_network_and_blocks_end_where_the_resolution_halves(network, sides):
+    inception = network == "inception_v3"
+    options = {"init_weights": False, "aux_logits": False} if inception else {}
+    whole = freeze(models.get_model(network, weights=None, **options))
+    body, name = copy.deepcopy(whole), "fc" if hasattr(whole, "fc") else "classifier"
+    whole.transform_input = inception  # as with ImageNet weights
+    transform = torchvision_networks._transform(network)
+    backbone = TorchvisionBackbone(network, body, torchvision_networks._cut(network, body, name), transform, 1000)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    if inception:
+        images = torch.nn.functional.interpolate(images, size=96)
+    with torch.no_grad():
+        prepared = backbone.prepare(images, images.shape[-1])
+        maps = backbone.maps(prepared)
+        scores = whole(normalize(images, IMAGENET_MEAN, IMAGENET_STD))
+        torch.testing.assert_close(backbone.score(maps), scores, rtol=1e-3, atol=1e-4)
+        assert backbone.pool(maps).dim() == 2
+        assert [maps.shape[-1] for maps in backbone.block_outputs(prepared)] == sides
+
+
+@pytest.mark.parametrize(("rows", "classes", "side"), [(1000, 1000, 224), (7, 7, 48), (None, None, 48)])
+def test_the_head_of_a_file_says_for_which_size_it_was_trained(tmp_path, rows, classes, side):
+    state = models.mobilenet_v3_small(weights=None, num_classes=rows or 5).state_dict()
+    file = tmp_path / "mobilenet_v3_small_own.safetensors"
+    save_file({name: value for name, value in state.items() if rows or not name.startswith("classifier.")}, file)
+    check_weights("mobilenet_v3_small", str(file))
+    backbone = load_backbone("mobilenet_v3_small", str(file), seed=0)
+    assert (backbone.name, backbone.classes) == ("mobilenet_v3_small_own", classes)
+    images = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    assert backbone.prepare(images).shape == backbone.prepare_whole(images).shape == (2, 3, side, side)
+    assert backbone.prepare(images, 64).shape == (2, 3, 64, 64)
+
+
+def test_the_whole_image_is_seen_or_its_middle_as_the_weights_ask_for():
+    """A white edge of 4 of 64 pixels is cropped (256 pixels, then the middle 224), unless the whole image is wanted."""
+    transform = torchvision_networks._transform("resnet18")
+    backbone = TorchvisionBackbone("resnet18", models.resnet18(weights=None), torch.nn.Identity(), transform, 1000)
+    images = torch.ones(1, 3, 64, 64)
+    images[..., 2:-2, 2:-2] = 0
+    black = normalize(torch.zeros(1, 3, 224, 224), IMAGENET_MEAN, IMAGENET_STD)
+    torch.testing.assert_close(backbone.prepare(images), black)
+    whole = backbone.prepare_whole(images)
+    assert whole.shape == black.shape and torch.all(whole[..., 0, :] > black[..., 0, :] + 1)
+
+
 # --- Names ---
 
 
@@ -108,6 +163,10 @@ def test_names_in_metric_keys():
     assert backbone_name("alexnet", "random") == "random_alexnet"
     assert backbone_name("vgg11", "some/vgg11_tiny.safetensors") == "vgg11_tiny"
     assert backbone_name("vgg11", "some/tiny.safetensors") == "vgg11_tiny"
+    assert backbone_name("small_cnn", "digits") == "small_cnn_digits"
+    assert backbone_name("timm/test_vit.r160_in1k", "imagenet") == "timm_test_vit_r160_in1k_imagenet"
+    assert backbone_name("timm/test_vit", "random") == "random_timm_test_vit"
+    assert backbone_name("timm/test_vit", "test_vit_own.safetensors") == "timm_test_vit_own"
 
 
 @pytest.mark.parametrize(
@@ -146,10 +205,10 @@ def test_wrong_files_are_named_in_one_sentence(tmp_path):
     assert str(file) in message("resnet18", file) and "resnet18" in message("resnet18", file)
     state = models.squeezenet1_1(weights=None).state_dict()
     save_file(state, file)
-    check_file("squeezenet1_1", str(file))
+    check_weights("squeezenet1_1", str(file))
     assert "not the weights of resnet18" in message("resnet18", file)
     with pytest.raises(UserError, match="not the weights of resnet18"):
-        check_file("resnet18", str(file))
+        check_weights("resnet18", str(file))
     name = "features.3.squeeze.weight"
     save_file({**state, name: state[name][:5].clone()}, file)
     text = message("squeezenet1_1", file)

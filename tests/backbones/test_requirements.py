@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
-from iglo.backbones import requirements
+from iglo.backbones import inception_fid, requirements, small_cnn
 from iglo.backbones.requirements import (
     body_weights,
     check_memory,
     check_networks,
+    check_watched,
     networks,
     param_warnings,
     weight_digests,
@@ -67,6 +68,8 @@ def test_only_networks_that_a_run_uses_are_needed(weights):
     ]
     evaluated = tiny_params(evaluate__weights=weights)
     assert {key: str(path) for key, path in weight_files(evaluated).items()} == {"evaluate.weights": weights}
+    assert weight_files(tiny_params(evaluate__fid_weights="download")) == {}
+    assert [*weight_files(tiny_params(evaluate__fid_weights=weights))] == ["evaluate.fid_weights"]
     assert networks(tiny_class_params()) == {}
     swept = tiny_class_params()
     swept = dataclasses.replace(swept, sweep=dataclasses.replace(swept.sweep, loss=("l1", "perceptual")))
@@ -80,14 +83,14 @@ def test_networks_of_every_method_of_a_comparison_are_needed():
     files = {key: path.name for key, path in weight_files(changed).items()}
     assert files.keys() - weight_files(comparison).keys() == {"methods.glo.changes: loss.weights"}
     assert files["methods.glo.changes: loss.weights"] == "other.safetensors"
-    assert files["base: loss.weights"] == "vgg11_tiny-imagenet_32px.safetensors"
+    assert files["base: loss.weights"] == "vgg16_imagenet.safetensors"
     assert refusal(comparison).startswith("base: features.weights: there is no file ")
 
 
 def test_the_folder_preset_without_network_names_all_its_weights(offline):
     message = refusal(load_params(ROOT / "presets" / "folder.yaml"))
     assert message.startswith("features.weights, loss.weights, evaluate.weights: ")
-    for network in (models.ResNet50_Weights, models.VGG16_Weights, models.AlexNet_Weights):
+    for network in (models.ResNet50_Weights, models.VGG16_Weights, models.EfficientNet_B0_Weights):
         assert network.DEFAULT.url in message
     assert "connect to the network" in message and ".safetensors" in message and "random" in message
 
@@ -99,21 +102,40 @@ def test_the_folder_preset_without_network_names_all_its_weights(offline):
         ("features.network", "resnt18", "torchvision has no network 'resnt18'; did you mean resnet18?"),
         ("loss.network", "vg16", "torchvision has no network 'vg16'; did you mean vgg16?"),
         ("loss.network", "resnet18", "must be one of torchvision's VGGs (e.g. vgg16), got 'resnet18'."),
-        ("evaluate.network", "densenet121", "must be a VGG or a ResNet (e.g. vgg16, resnet50), got 'densenet121'."),
+        ("evaluate.network", "vit_b_16", "'vit_b_16' has no pooled features here; supported are alexnet, "),
+        ("evaluate.weights", "digits", "digits are the weights of small_cnn, got network 'alexnet'; set network to "),
+        ("evaluate.fid_weights", "x.pth", "there is no file 'x.pth'; set download, or null for no FID, or name "),
         ("evaluate.weights", "x.pth", "must be imagenet, random or a .safetensors file for alexnet, got 'x.pth'."),
         ("loss.weights", "x.safetensors", "there is no file 'x.safetensors' of vgg16; name another file, or set "),
     ],
 )
 def test_a_mistake_is_named_with_its_section(key, value, message):
     used = {"loss__name": "perceptual", "features__network": "resnet18"}
+    if key == "evaluate.weights":
+        used["evaluate__network"] = "alexnet"
+    if "fid" in key:
+        pytest.importorskip("torch_fidelity")
     params = tiny_params(**used | {key.replace(".", "__"): value})
     assert refusal(params).startswith(f"{key}: {message}")
+
+
+def test_packages_that_are_not_installed_are_named(monkeypatch):
+    for package in ("timm", "torch_fidelity.feature_extractor_inceptionv3"):
+        monkeypatch.setitem(sys.modules, package, None)
+    message = refusal(tiny_params(evaluate__network="timm/resnet18"))
+    assert message.startswith("evaluate.network: 'timm/resnet18' needs the package timm") and "iglo[timm]" in message
+    message = refusal(tiny_params(evaluate__fid_weights="download"))
+    assert message.startswith("evaluate.fid_weights: needs the package torch-fidelity") and "iglo[fid]" in message
 
 
 def test_weights_of_another_network_are_found_at_once(weights):
     assert "not the weights of squeezenet1_1" in refusal(
         tiny_params(evaluate__network="squeeze", evaluate__weights=weights)
     )
+
+
+def test_names_that_are_checked_without_torch_are_those_of_the_modules():
+    assert (requirements.SMALL_CNN, requirements.DOWNLOAD) == (small_cnn.NETWORK, inception_fid.DOWNLOAD)
 
 
 def test_the_defaults_are_checked_without_torch():
@@ -127,14 +149,22 @@ def test_the_defaults_are_checked_without_torch():
     assert done.stdout == "False\n"
 
 
-def test_a_file_of_weights_that_dvc_does_not_watch_gives_a_warning(tmp_path, monkeypatch):
+def test_a_file_that_dvc_does_not_watch_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = {"loss__name": "perceptual", "evaluate__weights": "data/weights/network.safetensors"}
-    assert param_warnings(tiny_params(**values, loss__weights="data/weights/deep/vgg.safetensors")) == []
-    (said,) = param_warnings(tiny_params(**values, loss__weights="vgg.safetensors"))
-    assert said.startswith(
-        "loss.weights: `dvc repro` does not notice when vgg.safetensors is replaced; put the file into "
-    )
+    watched = {"loss__name": "perceptual", "evaluate__weights": "data/weights/network.safetensors"}
+    check_watched(tiny_params(**watched, loss__weights="data/weights/deep/vgg.safetensors"))
+    (tmp_path / "data/weights").mkdir(parents=True)
+    (tmp_path / "data/weights/link").symlink_to(tmp_path)
+    check_watched(tiny_params(**watched, loss__weights=f"{tmp_path}/data/weights/link/vgg.safetensors"))
+    check_watched(tiny_params(data__source="torchvision", data__root="data/torchvision"))
+    wrong = {
+        "loss.weights": tiny_params(**watched, loss__weights="vgg.safetensors"),
+        "evaluate.fid_weights": tiny_params(evaluate__fid_weights="data/weights/../inception.pth"),
+        "data.root": tiny_params(data__source="torchvision", data__root="/data/sets"),
+    }
+    for key, params in wrong.items():
+        with pytest.raises(UserError, match=rf"^{key}: must be in data/\w+, or `dvc repro` would not notice"):
+            check_watched(params)
 
 
 def test_a_file_replaced_in_place_is_another_input(weights, tmp_path, monkeypatch):

@@ -2,14 +2,16 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from iglo.comparison.claims import CLAIMS
+from iglo.comparison.claims import CLAIMS, by_judge
 from iglo.comparison.figures import CAPTIONS
-from iglo.comparison.report import TABLES, report_text, table_lines
+from iglo.comparison.report import report_text
 from iglo.comparison.runs import Measured, Reference, rows_of
+from iglo.comparison.tables import PRIORS, TABLES, table_lines
 from iglo.params.comparison import Comparison
 from iglo.params.reading import load_params
 from tests import pipeline
@@ -33,18 +35,34 @@ def without_numbers(text: str) -> list[str]:
     return [NUMBER_OR_VERDICT.sub("#", line) for line in lines]
 
 
+OTHER = "resnet18_tiny-imagenet_32px"
+ABOUT = {"feature_network": "timm_tf_efficientnet_lite0_imagenet", "trained_on": "vgg16_imagenet", "image_size": 4}
+PARTS = ("train", "validation", "test", "samples", "midpoints", "reconstructions")
+IN_FEATURES = (".kd", ".recognised", ".samples", ".midpoints", ".ppl", ".jerkiness", ".midpoint_realism")
+OF_SETS = ("kd", "fd", "precision", "recall", "density", "coverage", "novelty", "copy_rate", "recognised")
+
+
+def names_of_all_numbers() -> set[str]:
+    """Returns the metrics that the text of the report needs."""
+    every = [*CLAIMS, *(by_judge(claim, OTHER) for claim in CLAIMS)]
+    sides = [side for claim in every for side in (claim.left, claim.right) if isinstance(side, tuple)]
+    names = {name for table in TABLES for name in table.columns if name != "prior"} | {side[1] for side in sides}
+    names |= {"samples.se.kd", "midpoints.se.kd", *(f"other_judges.{OTHER}.priors.{name}.kd" for name in PRIORS)}
+    # another judge measures no pixels and no encoder
+    return {name for name in names if OTHER not in name or name.endswith(IN_FEATURES)}
+
+
 def test_the_committed_report_is_what_the_code_writes_but_for_its_numbers(committed):
     text, comparison = committed
     rows, any_number = rows_of(comparison), np.array([1.0, 2.0, 3.0])
-    sides = [side for claim in CLAIMS for side in (claim.left, claim.right) if isinstance(side, tuple)]
-    names = {name for table in TABLES for name in table.columns} | {side[1] for side in sides}
-    values = {row.name: dict.fromkeys(names, any_number) for row in rows}
-    about = {"feature_network": "resnet18_tiny-imagenet_32px", "trained_on": "vgg11_tiny-imagenet_32px"}
-    about |= {"machine": "CPU, 1 of 2 cores a process, bf16", "budget": 1, "train": 2, "test": 3, "image_size": 4}
-    bound = dict.fromkeys(("samples.kd", "samples.fd", "samples.precision", "samples.recall", "samples.novelty"), 1.0)
+    values = {row.name: dict.fromkeys(names_of_all_numbers(), any_number) for row in rows}
+    about = ABOUT | {"machine": re.search("Machine: (.*)\\.$", text, re.MULTILINE)[1], "other_judges": [OTHER]}
+    about |= {"budget": 1, "counts": dict.fromkeys(PARTS, 1)}
+    bound = {f"samples.{name}": 1.0 for name in OF_SETS}
     split = dict.fromkeys(("coverage", "coverage_random", "distance", "distance_random"), 1.0)
-    reference = Reference(about, {"floor": bound, "ceiling": bound}, split, None, None)
-    measured = Measured(rows, comparison.seeds, {}, values, reference)
+    reference = Reference(about, {"real": bound, "noise": bound}, split, None, None)
+    runs = {row.name: [SimpleNamespace(prior="imle")] for row in rows}
+    measured = Measured(rows, comparison.seeds, runs, values, reference)
     written = report_text(measured, CLAIMS, list(CAPTIONS), (COMMITTED / "discussion.md").read_text())
     assert without_numbers(text) == without_numbers(written)
     assert {path.stem for path in (COMMITTED / "figures").iterdir()} == set(CAPTIONS)

@@ -9,9 +9,10 @@ import yaml
 
 from iglo.comparison.claims import CLAIMS
 from iglo.comparison.learning import random_subsets
+from iglo.comparison.real import RealImages, load_real, make_judges
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
-from iglo.latent.priors import fit_prior
+from iglo.latent.priors import PRIORS, fit_prior
 from iglo.models.glo import GLOModel, render
 from iglo.params.comparison import Comparison
 from iglo.params.pipeline import parse_params
@@ -28,11 +29,12 @@ def values() -> dict:
     """The committed params made tiny: three methods, two seeds."""
     changed = yaml.safe_load((FILE.parent / "params.yaml").read_text(encoding="utf-8"))
     small = {"points": 2, "images": 8, "inverted": 3, "steps": [0, 2], "rate": 0.05, "code_penalty": 0.1}
+    small["other_judges"] = [{"network": "alexnet", "weights": "random"}]
     own = {"seeds": [0, 1], "budget": 300, "run": ["paper_as_run", "incremental_random", "autoencoder"]}
     changed |= own | {
         "joint": ["incremental_random"],
         "measure": small,
-        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint", "prior": "gaussian"}),
+        "base": chain.params(**{"joint.epochs": 1, "encoder.mode": "joint"}),
     }
     changed["methods"]["autoencoder"]["changes"]["prior"] = "normal"
     for method in changed["methods"].values():
@@ -104,10 +106,50 @@ def test_seeds_change_the_codes_and_not_the_shown_images(compared):
     assert all(any(np.array_equal(one, image) for image in images) for one in shown)
 
 
-@pytest.mark.parametrize(("method", "prior"), [("paper_as_run", "gaussian"), ("autoencoder", "normal")])
-def test_samples_are_drawn_by_the_prior_of_the_method(compared, method, prior):
-    model = GLOModel.load(compared / RUNS / "encoded" / f"{method}-1", RUNTIME)
-    codes = fit_prior(prior, model.codes.values, model.config.geometry(), 0).draw(16, torch_generator(0, "samples"))
+def numbers_of(folder, run):
+    return json.loads((folder / RUNS / "measured" / run / "numbers.json").read_text())
+
+
+def leaf(values, name):
+    """The only number of a section whose key begins with `name`."""
+    (found,) = (value for key, value in values.items() if key.startswith(f"{name}_"))
+    return found
+
+
+def test_a_method_without_a_prior_takes_the_best_one_on_validation_images(compared):
+    numbers = numbers_of(compared, "paper_as_run-1")
+    distances = {name: leaf(each["validation"], "kd") for name, each in numbers["priors"].items()}
+    assert tuple(distances) == PRIORS and numbers["prior"] == min(distances, key=distances.get)
+    assert numbers_of(compared, "autoencoder-1")["prior"] == "normal"  # as its changes say
+
+
+def test_each_judge_sees_the_same_images_in_its_own_way(compared):
+    numbers = numbers_of(compared, "incremental_random_joint-0")
+    (other,) = numbers["other_judges"].values()
+    for section in ("samples", "midpoints", "reconstructions"):
+        assert leaf(numbers[section], "kd") != leaf(other[section], "kd")
+    assert "random_alexnet" in numbers["other_judges"] and set(other["priors"]) == set(PRIORS)
+    assert {*numbers["inversion"]["random"]} == {"0", "2"}
+
+
+def test_real_images_are_seen_once_and_alike(compared):
+    """What `reference` has written is what the judge sees."""
+    comparison = parse_params(values(), Comparison)
+    store, judges = ImageStore.open(compared / RUNS / "images"), make_judges(comparison, RUNTIME)
+    for judge, known in zip(judges, load_real(compared / RUNS / "measured/reference", judges), strict=True):
+        seen = RealImages.see(judge, store)
+        assert np.array_equal(seen.train, known.train) and np.array_equal(seen.test.features, known.test.features)
+        assert (seen.validation.probabilities is None) == (known.validation.probabilities is None)
+
+
+@pytest.mark.parametrize("method", ["paper_as_run", "autoencoder"])
+def test_samples_are_drawn_by_the_reported_prior(compared, method):
+    model, prior = (
+        GLOModel.load(compared / RUNS / "encoded" / f"{method}-1", RUNTIME),
+        numbers_of(compared, f"{method}-1"),
+    )
+    codes = fit_prior(prior["prior"], model.codes.values, model.config.geometry(), 1)
+    codes = codes.draw(16, torch_generator(0, "samples"))  # run 1, and the seed of the evaluation
     expected = (render(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
     assert np.array_equal(np.load(compared / RUNS / "measured" / f"{method}-1" / "samples.npy"), expected)
 
@@ -127,12 +169,19 @@ def test_random_subsets_have_the_same_lengths_and_all_ids():
         ({"joint": ["glo"], "run": ["continuity"]}, "joint: must name methods among continuity, got 'glo'"),
         ({"seeds": [1, 1]}, "seeds: must be one or more different numbers"),
         ({"budget": 0}, "budget: must be at least 1, got 0"),
-        ({"base": chain.params()}, "base.prior: must name a prior, so that methods can be compared, got 'best'"),
+        ({"base": chain.params(**{"data.validation": 0})}, "base.data.validation: must be at least 1"),
     ],
 )
 def test_a_mistake_in_the_comparison_is_named(change, said):
     with pytest.raises(UserError, match=said):
         parse_params(values() | change, Comparison)
+
+
+def test_methods_share_their_images_and_their_evaluation():
+    broken = values()
+    broken["methods"]["glo"]["changes"] = {"evaluate": {"samples": 5}}
+    with pytest.raises(UserError, match=r"methods\.glo\.changes\.evaluate: must be left out"):
+        parse_params(broken, Comparison)
 
 
 def test_a_misspelt_change_names_its_method():

@@ -11,7 +11,7 @@ import pytest
 from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, STEPS
 from iglo.comparison.formats import best_rows
-from iglo.comparison.report import Table, table_lines, write_report
+from iglo.comparison.report import write_report
 from iglo.comparison.runs import (
     Folders,
     Measured,
@@ -19,11 +19,14 @@ from iglo.comparison.runs import (
     first_crossing,
     flat_numbers,
     load_runs,
+    paired_difference,
     summary,
     values_by_seed,
 )
+from iglo.comparison.tables import PRIORS, Table, table_lines
 from iglo.errors import UserError
 from iglo.files.io import write_json
+from iglo.latent import priors
 
 ROWS = (
     Row("paper_as_run", "the paper", "as it was run", "paper_as_run"),
@@ -32,6 +35,7 @@ ROWS = (
 SEEDS = (3, 4)
 TITLES = {row.name: row.title for row in ROWS}
 PSNR = {("paper_as_run", 3): 20.0, ("paper_as_run", 4): 21.0, ("glo", 3): 23.0, ("glo", 4): 22.0}
+KD = {("paper_as_run", 3): 0.2, ("paper_as_run", 4): 0.3, ("glo", 3): 0.1, ("glo", 4): 0.1}
 CURVES = {  # PSNR at 0, 100 and 200 images seen
     ("paper_as_run", 3): (10, 15, 20),
     ("paper_as_run", 4): (10, 15, 21),
@@ -47,14 +51,26 @@ def write_run(root, row, seed):
     psnr = PSNR[row, seed]
     rng = np.random.default_rng([seed, len(row)])
     quality = {"l1": 0.1, "psnr": psnr, "ssim": 0.5, "lpips_own_trained_on": 9.0, "lpips_net_ab12": 0.3}
+    quality |= {"recognised_net_ab12": 0.4, "se": {"recognised_net_ab12": 0.01}}
     steps = {str(step): {"psnr": 15 + step / 100, "lpips_net_ab12": 0.2} for step in STEPS}
-    samples = {"kd": 0.1 if row == "glo" else 0.2, "fd": 5.0, "precision": 0.5, "recall": 0.4, "novelty": 1.2}
+    samples = {"kd": KD[row, seed], "fd": 5.0, "precision": 0.5, "recall": 0.4, "novelty": 1.2}
+    samples = {f"{name}_net_ab12": value for name, value in samples.items()} | {"se": {"kd_net_ab12": 0.02}}
     numbers = {
         "images_seen": 200,
+        "prior": "gmm" if (row, seed) == ("glo", 4) else "imle",
         "train": {"recon": quality, "encoder": quality},
         "test": {"encoder": quality},
         "interpolation": {"ppl_net_ab12": 10 * seed, "jerkiness_net_ab12": 2.0, "midpoint_realism_net_ab12": 1.1},
-        "samples": {f"{name}_net_ab12": value for name, value in samples.items()},
+        "samples": samples,
+        "midpoints": samples,
+        "off_code": {"samples_net_ab12": 3.0},
+        "priors": {name: {"kd_net_ab12": 0.1 * rank} for rank, name in enumerate(PRIORS)},
+        "other_judges": {
+            "poor_net": {
+                "priors": {name: {"kd_poor_net": 5.0 - rank} for rank, name in enumerate(PRIORS)},
+                "samples": {"kd_poor_net": 7.0 if row == "glo" else 3.0},
+            }
+        },
     }
     if row == "glo":
         numbers["inversion"] = {"encoder": steps, "random": steps}
@@ -66,10 +82,9 @@ def write_run(root, row, seed):
     lines = ["images_seen,seconds,psnr", *(",".join(map(str, point)) for point in points)]
     (root / "curves").mkdir(exist_ok=True)
     (root / "curves" / f"{row}-{seed}.csv").write_text("\n".join(lines) + "\n")
-    shapes = {"reconstructions": 12, "encoder_train": 12, "encoder_test": 12, "samples": 48}
-    for name, count in shapes.items():
-        np.save(folder / f"{name}.npy", rng.integers(0, 256, (count, *IMAGE), np.uint8))
-    np.save(folder / "paths.npy", rng.integers(0, 256, (4, 21, *IMAGE), np.uint8))
+    shapes = {"reconstructions": (12,), "encoder_train": (12,), "encoder_test": (12,), "samples": (48,)}
+    for name, shape in {**shapes, "prior_samples": (5, 12), "paths": (4, 21)}.items():
+        np.save(folder / f"{name}.npy", rng.integers(0, 256, (*shape, *IMAGE), np.uint8))
     np.save(folder / "neighbours.npy", rng.integers(0, 20, (12, 3)))
 
 
@@ -80,9 +95,11 @@ def folders(tmp_path_factory):
     for row, seed in PSNR:
         write_run(root, row, seed)
     bound = {"kd_net_ab12": 0.01, "fd_net_ab12": 1.5, "precision_net_ab12": 0.7, "recall_net_ab12": 0.6}
-    about = {"feature_network": "net_ab12", "trained_on": "own", "machine": "two cores", "train": 20, "test": 12}
+    counts = {"train": 20, "validation": 6, "test": 12, "samples": 48, "midpoints": 40, "reconstructions": 20}
+    about = {"feature_network": "net_ab12", "other_judges": ["poor_net"], "trained_on": "own", "machine": "two cores"}
+    about["counts"] = counts
     split = {"coverage": 0.9, "coverage_random": 0.6, "distance": 1.0, "distance_random": 2.0}
-    numbers = {**about, "image_size": 8, "budget": 200, "floor": bound, "ceiling": bound, "split": split}
+    numbers = {**about, "image_size": 8, "budget": 200, "real": bound, "noise": bound, "split": split}
     (folder / "reference").mkdir()
     write_json(folder / "reference" / "numbers.json", numbers)
     for name in ("train", "test"):
@@ -101,7 +118,10 @@ def values(folders):
 
 def write(folder, folders):
     (folder / "figures").mkdir(parents=True)
-    claims = [Claim("Ours is sharper", ("glo", "train.recon.psnr"), "difference at least", 0.0, 22)]
+    claims = [
+        Claim("Ours is sharper", ("glo", "train.recon.psnr"), "difference at least", 0.0, 22),
+        Claim("Its samples are nearer", ("glo", "samples.kd"), "difference at most", ("paper_as_run", "samples.kd"), 0),
+    ]
     training_images = np.zeros((20, *IMAGE), np.uint8)
     measured = Measured.load(folders, ROWS, SEEDS)
     return write_report(folder / "report.md", folder / "figures", measured, training_images, claims, "Because.")
@@ -127,19 +147,35 @@ def test_every_figure_is_drawn_and_linked(written):
 def test_the_report_has_the_numbers_computed_by_hand(written):
     report = (written[0] / "report.md").read_text()
     assert "| the paper | 20.50 ± 0.71 | **0.500 ± 0.000** |" in report
-    assert "| ours | **22.50 ± 0.71** | **0.500 ± 0.000** | **0.300 ± 0.000** | 150 (1 of 2 seeds) |" in report
-    assert "| *floor: real images* | 0.0100 | 1.50 | 0.700 | 0.600 | – |" in report
+    assert (
+        "| ours | **22.50 ± 0.71** | **0.500 ± 0.000** | **0.300 ± 0.000** | **0.400 ± 0.000** | 150 (1 of 2" in report
+    )
+    assert "| ours | imle (1 of 2), gmm (1 of 2) | **0.100 ± 0.000** |" in report
+    assert "| *floor: real images* | – | 0.0100 | – | 0.700 | 0.600 |" in report
+    assert "the kernel distance of samples has a standard error of 0.0200" in report
+    assert "| ours | **0 ± 0** | 0.100 ± 0.000 | 0.200 ± 0.000 |" in report  # the best prior of a row
+    # differences of two seeds are shown with the standard error, the deviation over √2
+    assert "| the paper | -2.00 ± 1.00 |" in report and "| **+0.150" not in report and "| +0.150 ± 0.050 |" in report
     assert (
         "- **holds**, with every seed: Ours is sharper (ours `train.recon.psnr` 22.50 ± 0.71; asked for: at" in report
     )
     assert report.endswith("## Why\n\nBecause.\n")
 
 
+def test_two_judges_stand_side_by_side(written):
+    report = (written[0] / "report.md").read_text()
+    assert "| `gaussian` | 0.200 ± 0.000 | 3.0 | 3.00 ± 0.00 | 3.0 |" in report
+    assert "| `imle` | 0.400 ± 0.000 | 5.0 | 1.00 ± 0.00 | 1.0 |" in report
+    kept = "| ours against the paper, `samples.kd`: difference at most 0 | holds (-0.150 ± 0.050) | does not hold (4.00"
+    assert kept in report and "| prior | judge: ours | judge: mean rank | other judge: ours |" in report
+    assert "(judge: net_ab12; other judge: poor_net)" in report
+
+
 def test_metrics_are_finite_means_and_sample_deviations(written):
     metrics = written[1]
     assert metrics["glo"]["train.recon.psnr"] == {"mean": 22.5, "std": pytest.approx(math.sqrt(0.5))}
     assert metrics["paper_as_run"]["timing.learn.seconds"] == {"mean": 20.0, "std": 0.0}
-    assert "images_seen_to_target" not in metrics["glo"]
+    assert "images_seen_to_target" not in metrics["glo"] and "samples.se.kd" not in metrics["glo"]
     json.dumps(metrics, allow_nan=False)
 
 
@@ -193,6 +229,17 @@ def test_a_row_is_compared_with_the_target_of_the_same_seed(values):
 
 def test_one_seed_has_no_standard_deviation():
     assert summary({"a": {"psnr": np.array([1.5])}}) == {"a": {"psnr": {"mean": 1.5, "std": None}}}
+    assert paired_difference(np.array([1.5]), np.array([1.0])) == (0.5, None)
+
+
+def test_what_runs_of_one_seed_share_leaves_a_paired_difference():
+    shared, own = np.array([0.0, 100.0, 7.0]), np.array([1.0, 2.0, 3.0])
+    mean, error = paired_difference(shared + own, shared)
+    assert mean == pytest.approx(2) and error == pytest.approx(1 / math.sqrt(3))
+
+
+def test_the_tables_know_every_prior():
+    assert PRIORS == priors.PRIORS
 
 
 # --- Tables ---
@@ -236,7 +283,7 @@ OURS, PAPER = ("glo", "train.recon.psnr"), ("paper_as_run", "train.recon.psnr") 
 def test_a_claim_is_checked_for_each_seed_and_on_the_mean(values, operator, threshold, verdict):
     line = claim_line(Claim("Ours wins", OURS, operator, PAPER, threshold), values, TITLES)
     assert line.startswith(f"{verdict}: Ours wins (ours `train.recon.psnr` 22.50 ± 0.71; the paper `train.recon.psnr`")
-    quantity = "difference 2.00 ± 1.41" if "difference" in operator else "ratio 1.10 ± 0.07"
+    quantity = "difference 2.00 ± 1.00" if "difference" in operator else "ratio 1.10 ± 0.05"  # standard errors
     assert f"; {quantity}" in line
 
 

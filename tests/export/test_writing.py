@@ -69,6 +69,7 @@ def test_the_card_has_the_facts_of_the_run(exported):
     for fact in ("16×16 pixels, grey", "held out: 4 for validation, 5 for tests", "handwritten digits", "Seed 0"):
         assert fact in card
     assert "| full | 2 | 24 |" in card and "| train.recon.psnr | 21.75 |" in card and "loss l1" in card
+    assert "| samples.kd | 0.5 ± 0.012 |" in card and "priors.gmm" not in card and "samples.se" not in card
     assert "Feature network of the metrics: squeezenet1\\_1, no pretrained weights" in card
     assert "Features for clustering: pixels, no pretrained weights" in card and "| of" not in card
 

@@ -163,14 +163,17 @@ def test_a_damaged_file_is_refused(name, tmp_path):
 def test_a_choice_is_saved_and_loaded(tmp_path):
     priors = {name: fit_prior(name, skewed_codes(), FREE, 0) for name in PRIORS}
     about = {"model": "0123", "feature_network": {"network": "alex", "weights": "random"}}
-    PriorChoice(priors, "gmm", {name: float(len(name)) for name in PRIORS}, about).save(tmp_path)
+    distances, errors = ({name: share * len(name) for name in PRIORS} for share in (1.0, 0.1))
+    PriorChoice(priors, "gmm", distances, errors, about).save(tmp_path)
     back = PriorChoice.load(tmp_path, FREE)
     assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.priors) == list(PRIORS)
-    assert back.about == about and read_json(tmp_path / "priors.json").keys() == {"chosen", "kernel_distance", "of"}
+    assert back.about == about and back.standard_error == errors
+    assert read_json(tmp_path / "priors.json").keys() == {"chosen", "kernel_distance", "standard_error", "of"}
     dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # with too few images
     assert PriorChoice.load(tmp_path, back.priors["gmm"].geometry).kernel_distance == {}
     write_json(tmp_path / "priors.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
-    assert PriorChoice.load(tmp_path, FREE).about == {}  # written by an earlier iglo
+    earlier = PriorChoice.load(tmp_path, FREE)  # written by an earlier iglo
+    assert earlier.about == earlier.standard_error == {}
     for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):
         write_json(tmp_path / "priors.json", broken)
         with pytest.raises(UserError, match=r"priors\.json: this file has no choice of priors"):

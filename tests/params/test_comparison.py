@@ -27,7 +27,6 @@ WRONG = [  # key, value, message; … is the key and "must be"
     ("measure.steps", [10, 50], "measure.steps: must start with 0 and increase, got [10, 50]."),
     ("measure.steps", [0, 50, 10], "measure.steps: must start with 0 and increase, got [0, 50, 10]."),
     ("measure.probes", 24, "measure.probes: unknown key."),
-    ("base.prior", "best", "base.prior: must name a prior, so that methods can be compared, got 'best'."),
     ("base.seed", -1, "base: seed: must be at least 0, got -1."),
     ("base", [], "…a mapping of keys to values, got []."),
     ("methods.glo.learner", "gan", "…one of stages, autoencoder, got 'gan'."),
@@ -36,7 +35,6 @@ WRONG = [  # key, value, message; … is the key and "must be"
     (CHANGES, {"rounds": {0: 1}}, f"{CHANGES}: rounds: must be a list, got {{0: 1}}."),
     (CHANGES, {"latent": {"dimension": 5000}}, f"{CHANGES}: latent.dimension: must be at most 4096, got 5000."),
     (CHANGES, {"sede": 1}, f"{CHANGES}: sede: unknown key; did you mean seed?"),
-    (CHANGES, {"prior": "best"}, f"{CHANGES}.prior: must name a prior, so that methods can be compared, got 'best'."),
 ]
 
 

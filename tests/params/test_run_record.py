@@ -25,7 +25,7 @@ def test_the_outputs_of_a_run_say_what_they_are_of(tiny_run):
     for name in ("full", "encoder", "joint"):
         assert written(folder / "models" / name / "history.json")["run"] == values
     assert written(folder / "models/staged/2/history.json")["run"] is None
-    feature_network = {"network": "squeeze", "weights": "random"}
+    feature_network = {"network": "squeeze", "weights": "random", "seed": 0}
     assert written(folder / "models/priors/priors.json")["of"] == {"model": digest, "feature_network": feature_network}
     features = {"network": "pixels", "weights": "random"}
     assert written(folder / "metrics-all.json")["of"] == {"model": digest, "features": features}

@@ -10,23 +10,58 @@ from iglo.report import figures
 from iglo.report.page import write_page
 from tests.tiny import tiny_params
 
+J = "small_cnn_digits"
+
+
+def of_set(kd: float, **more: float) -> dict:
+    """The numbers of a set of images, named by the judge J."""
+    values = {"kd": kd, "fd": 1.5 + kd, **more}
+    return {f"{key}_{J}": value for key, value in values.items()} | {"se": {f"kd_{J}": 0.012}}
+
+
 VALUES = {
-    "train": {"recon": {"psnr": 38.221, "lpips_random_alex": 0.00256}, "encoder": {"psnr": 34.237}},
-    "test": {"encoder": {"psnr": 29.784, "ssim": 0.97712}},
-    "interpolation": {"ppl_random_alex": 5.6511, "midpoint_realism_random_alexnet": 7.8359},
-    "samples": {"kd_random_alexnet": 8.878e-07, "novelty_random_alexnet": 0.9589},
+    "train": {"recon": {"psnr": 38.221, f"lpips_{J}": 0.00256}, "encoder": {"psnr": 34.237}},
+    "test": {"encoder": {"psnr": 29.784, "ssim": 0.97712}, "images": {f"confidence_{J}": 0.98123}},
+    "samples": of_set(0.2347, novelty=0.9589, copy_rate=0.0123),
+    "midpoints": of_set(0.3456),
+    "reconstructions": of_set(0.1234),
+    "real": of_set(-0.0011),
+    "noise": of_set(7.891),
+    "interpolation": {
+        f"ppl_{J}": 5.6511,
+        f"jerkiness_{J}": 2.5,
+        "ghost_index": 0.4321,
+        "se": {f"ppl_{J}": 0.123, "ghost_index": 0.0456},
+    },
+    "off_code": {f"samples_{J}": 1.9, f"midpoints_{J}": 2.8, "se": {f"samples_{J}": 0.21, f"midpoints_{J}": 0.31}},
     "priors": {
-        "normal": {"kd_random_alexnet": 5.138e-05, "novelty_random_alexnet": 1.4899},
-        "imle": {"kd_random_alexnet": 8.878e-07, "novelty_random_alexnet": 0.9589},
+        "normal": of_set(0.6789) | {"validation": {f"kd_{J}": 0.5678, "se": {f"kd_{J}": 0.034}}},
+        "imle": of_set(0.2347, novelty=0.9589, copy_rate=0.0123) | {"validation": {f"kd_{J}": 0.2468, "se": {}}},
     },
     "memorisation": {
-        "pixels": {"novelty": 0.9178, "share_closer": 0.04297},
-        "features_random_alexnet": {"share_closer": 0.0039},
+        "pixels": {"novelty": 0.9178, "share_closer": 0.04297, "se": {"novelty": 0.0321}},
+        f"features_{J}": {"share_closer": 0.0039, "copy_rate_test": 0.0077, "se": {}},
     },
-    "split": {"coverage": 1.0, "coverage_random": 0.96875, "distance": 3.5498, "distance_random": 3.6729},
+    "split": {
+        "coverage": 1.0,
+        "coverage_random": 0.96875,
+        "distance": 3.5498,
+        "distance_random": 3.6729,
+        "se": {"coverage_random": 0.011, "distance_random": 0.027},
+    },
+    "counts": {"train": 1500, "validation": 147, "test": 150, "samples": 256, "midpoints": 250},
 }
-SHOWN = ["38.22", "0.00256", "34.24", "29.78", "0.977", "5.65", "7.84", "5.14e-05", "1.49", "8.88e-07", "0.96", "0.92"]
-SHOWN += ["0.043", "0.004", "1.000", "0.969", "3.55", "3.67"]
+SHOWN = ["38.22", "0.00256", "34.24", "29.78", "0.977", "0.981", "5.65 ± 0.12", "0.432 ± 0.046", "0.92 ± 0.03", "0.043"]
+SHOWN += [
+    "0.235 ± 0.012",
+    "0.346 ± 0.012",
+    "0.123 ± 0.012",
+    "-0.001 ± 0.012",
+    "7.891 ± 0.012",
+    "1.90 ± 0.21",
+    "2.80 ± 0.31",
+]
+SHOWN += ["0.568 ± 0.034", "0.247", "0.96", "0.004", "0.008", "1.000", "0.969 ± 0.011", "3.55", "3.673 ± 0.027"]
 TIMES = {"full": {"seconds": 73.84, "peak_mib": 1824, "images_per_s": 2437.6}, "staged": {"1": {"seconds": 13.3}}}
 HOSTILE = '<script>alert("x")</script>'
 
@@ -101,11 +136,33 @@ def test_the_page_has_every_figure_number_parameter_and_time(folder):
     )
     assert [number for number in SHOWN if number not in cells] == []
     place = cells.index("in features")
-    assert cells[place + 1 : place + 3] == ["0.96", "0.004"]  # the novelty is taken from the numbers of samples
+    # novelty and copy rate are taken from the numbers of samples
+    assert cells[place + 1 : place + 5] == ["0.96", "0.004", "0.012", "0.008"]
     assert cells[cells.index("sigma") + 1] == "1.0" and cells[cells.index("rounds.2.per_cluster") + 1] == "null"
     assert cells[cells.index("full") :][:4] == ["full", "73.8", "2,438", "1,824"]
     assert cells[cells.index("staged 1") :][:4] == ["staged 1", "13.3", "–", "–"]
     assert cells[cells.index("in all") + 1] == "87.1"
+
+
+def test_the_page_names_counts_who_chose_and_who_measured(folder):
+    text = page_of(folder, tiny_params(prior="best"))
+    assert "1,500 training images" in text and "147 validation images" in text and "150 test images" in text
+    assert "The prior imle was chosen by the kernel distance of its samples to 147 validation images" in text
+    assert "The prior is imle." in page_of(folder, tiny_params(prior="imle"))
+    cells = [cell.strip() for cell in Page(text).cells]
+    for row in ("real images (validation), the floor, 147 images", "midpoints of random pairs, 250 images"):
+        assert row in cells
+    assert cells[cells.index("imle (chosen)") + 1 :][:2] == ["0.247", "0.235 ± 0.012"]  # validation, then test
+
+
+@pytest.mark.parametrize(("count", "biased"), [(150, True), (2048, False)])
+def test_few_images_bias_the_frechet_distance(folder, count, biased):
+    counts = {**VALUES["counts"], "test": count, "samples": 5000}
+    text = page_of(folder, values={**VALUES, "counts": counts})
+    assert ("the Fréchet distance is biased" in text) is biased
+    cells = Page(text).cells
+    heads = [cell for cell in cells if cell.startswith(("kernel distance", "Fréchet distance"))]
+    assert heads[0].startswith("kernel distance")  # it leads
 
 
 def test_stages_come_in_their_order(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from iglo.backbones.networks import IMAGENET_MEAN
+from iglo.backbones.backbone import IMAGENET_MEAN
 from iglo.errors import UserError
 from iglo.losses.distances import L1, L2, PIXEL_DISTANCES, Perceptual
 from iglo.losses.terms import (

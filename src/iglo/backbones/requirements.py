@@ -3,6 +3,7 @@
 The first stage checks this before anything is trained. The module imports torch only to check weights.
 """
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,18 +18,21 @@ from iglo.params.reading import AnyParams, runs
 from iglo.params.sections import NetworkParams
 from iglo.params.validate import within
 
-BUILT_IN = ("imagenet", "random")  # values of `weights` that do not name a file
+BUILT_IN = ("imagenet", "random", "digits")  # values of `weights` that do not name a file
+SMALL_CNN, DOWNLOAD = "small_cnn", "download"  # the same as in `small_cnn` and `inception_fid`, which import torch
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 MAX_COMPONENTS = 32  # of a mixture of Gaussians; the same as in `latent.priors`, which imports torch
 GIB = 2**30
-WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder
+WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder,
+TORCHVISION_FOLDER = Path("data/torchvision")  # and the stage that prepares the images on this one
 
 
 def networks(params: AnyParams) -> dict[str, NetworkParams]:
     """Returns the networks that the runs of a params file use, by section, such as `loss`.
 
-    In a comparison the name of a section begins with `base: `, or with `methods.NAME.changes: ` if a method changes it.
+    In a comparison the name of a section begins with `base: `, or with `methods.NAME.changes: ` if a method changes it,
+    or with `measure.other_judges.0: ` for a judge of that list.
     """
     if not isinstance(params, Comparison):
         return {name: section for name, section in _sections(params).items() if _is_used(name, params)}
@@ -37,39 +41,48 @@ def networks(params: AnyParams) -> dict[str, NetworkParams]:
         for name, section in networks(params.params(method)).items():
             changed = section != _sections(base)[name]
             found[f"methods.{method}.changes: {name}" if changed else f"base: {name}"] = section
-    return found
+    judges = enumerate(params.measure.other_judges)
+    return found | {f"measure.other_judges.{index}: evaluate": section for index, section in judges}
 
 
 def check_networks(params: AnyParams) -> None:
-    """Downloads torchvision's weights; raises UserError if a network or its weights are missing."""
+    """Downloads weights; raises UserError if a network, its weights or its package are missing."""
     downloads = {}
     for name, section in networks(params).items():
-        if section.weights == "random" and name.endswith("evaluate") and section.network in LPIPS_NETWORKS:
-            continue  # valid, and found without importing torch
-        with within(f"{name}."):
-            _check_network(name, section)
-        if section.weights == "imagenet":
+        if not _is_sure(name, section):
+            with within(f"{name}."):
+                _check_network(name, section)
+        if section.weights == "imagenet" and "/" not in section.network:
             downloads[f"{name}.weights"] = LPIPS_NETWORKS.get(section.network, section.network)
     if downloads:
         from iglo.backbones.weights import find_imagenet
 
         find_imagenet(downloads)
+    for name, section in networks(params).items():
+        if getattr(section, "fid_weights", None) is not None:
+            from iglo.backbones.inception_fid import load_inception_fid
+
+            with within(f"{name}."):
+                load_inception_fid(section.fid_weights)
+
+
+def _is_sure(name: str, section: NetworkParams) -> bool:
+    """Tells whether the network is sure to be there, so that torch need not be imported to check it."""
+    ours = section.network == SMALL_CNN and section.weights in ("random", "digits")
+    return name.endswith("evaluate") and (ours or (section.network in LPIPS_NETWORKS and section.weights == "random"))
 
 
 def _check_network(name: str, section: NetworkParams) -> None:
     from iglo.backbones import networks
 
     network = section.network
+    if name.endswith("evaluate"):
+        network = LPIPS_NETWORKS.get(network, network)
     if name.endswith("loss"):
         networks.check_vgg(network)
-    elif name.endswith("features"):
-        networks.check_network(network)
     else:
-        network = LPIPS_NETWORKS.get(network, network)
-        if network not in LPIPS_NETWORKS.values():
-            networks.check_blocks(network)
-    if section.weights not in BUILT_IN:
-        networks.check_file(network, section.weights)
+        networks.check_network(network)
+    networks.check_weights(network, section.weights)
 
 
 def check_folder(params: AnyParams) -> None:
@@ -81,6 +94,24 @@ def check_folder(params: AnyParams) -> None:
         raise UserError(f"{key}: no folder {data.path!r}; make it and put images into it, or name another.")
 
 
+def check_watched(params: AnyParams) -> None:
+    """Raises UserError if a file that the params name is where DVC does not watch it.
+
+    DVC watches WEIGHTS_FOLDER, TORCHVISION_FOLDER and the folder of `data.path`. A link in them may lead elsewhere.
+    """
+    compared = isinstance(params, Comparison)
+    data = (params.params() if compared else params).data
+    named = {key: (path, WEIGHTS_FOLDER) for key, path in weight_files(params).items()}
+    if data.source == "torchvision" and data.root is not None:
+        named["base.data.root" if compared else "data.root"] = Path(data.root), TORCHVISION_FOLDER
+    for key, (path, folder) in named.items():
+        if not Path(os.path.abspath(path)).is_relative_to(folder.absolute()):
+            raise UserError(
+                f"{key}: must be in {folder}, or `dvc repro` would not notice when it is replaced, got {str(path)!r}; "
+                "move it there, or put a link to it there."
+            )
+
+
 def _is_folder(path: str) -> bool:
     try:
         return Path(path).is_dir()
@@ -90,8 +121,14 @@ def _is_folder(path: str) -> bool:
 
 def weight_files(params: AnyParams) -> dict[str, Path]:
     """Returns the files of weights that the runs of a params file read, by key: {"loss.weights": Path(…)}."""
-    used = networks(params).items()
-    return {f"{name}.weights": Path(one.weights) for name, one in used if one.weights not in BUILT_IN}
+    found = {}
+    for name, section in networks(params).items():
+        if section.weights not in BUILT_IN:
+            found[f"{name}.weights"] = Path(section.weights)
+        fid_weights = getattr(section, "fid_weights", None)
+        if fid_weights not in (None, DOWNLOAD):
+            found[f"{name}.fid_weights"] = Path(fid_weights)
+    return found
 
 
 def _sections(params: Params | ClassContentParams) -> dict[str, NetworkParams]:
@@ -173,13 +210,8 @@ def body_weights(dimension: int, image_size: int, channels: int, width: int) -> 
 
 
 def param_warnings(params: AnyParams) -> list[str]:
-    """Returns warnings about values that are allowed: rates that are too high, and files outside WEIGHTS_FOLDER."""
-    rates = [f"{prefix}{text}" for prefix, run in runs(params).items() for text in _high_rates(run)]
-    return rates + [
-        f"{key}: `dvc repro` does not notice when {path} is replaced; put the file into {WEIGHTS_FOLDER}."
-        for key, path in weight_files(params).items()
-        if WEIGHTS_FOLDER.resolve() not in path.resolve().parents
-    ]
+    """Returns warnings about values that are allowed: rates that are too high."""
+    return [f"{prefix}{text}" for prefix, run in runs(params).items() for text in _high_rates(run)]
 
 
 def _high_rates(run: Params | ClassContentParams) -> Iterator[str]:

@@ -38,7 +38,7 @@ def find_imagenet(networks: dict[str, str]) -> None:
         for path, url in missing.values():
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                torch.hub.download_url_to_file(url, str(path), _digest_of(path), progress=on_terminal())
+                torch.hub.download_url_to_file(url, str(path), digest_in_name(path), progress=on_terminal())
         for key in files.keys() - missing.keys():
             _check_digest(key, networks[key], files[key][0])
     except (OSError, HTTPException, RuntimeError) as error:
@@ -49,13 +49,18 @@ def _cannot_get(files: dict[str, tuple[Path, str]], error: Exception) -> str:
     """Returns the message for missing files, with their keys and everything that the user can do."""
     missing = {key: file for key, file in files.items() if not _exists(file[0])} or files
     urls, folder = dict.fromkeys(url for _, url in missing.values()), next(iter(files.values()))[0].parent
-    reason = textwrap.shorten(str(getattr(error, "reason", error)), 160, placeholder="…").rstrip(".")
+    reason = short_reason(error)
     what, them = "files" if len(urls) > 1 else "file", "each of these keys to " if len(missing) > 1 else ""
     return (
         f"{', '.join(missing)}: torchvision's ImageNet weights cannot be read in {folder} and cannot be downloaded "
         f"({reason}); connect to the network, put the {what} {', '.join(urls)} there, name the path of a .safetensors "
         f"file, or set {them}random."
     )
+
+
+def short_reason(error: Exception) -> str:
+    """Returns the text of an error of another package, short enough for a message."""
+    return textwrap.shorten(str(getattr(error, "reason", error)), 160, placeholder="…").rstrip(".")
 
 
 def _exists(path: Path) -> bool:
@@ -128,13 +133,13 @@ def _reading(network: str, weights: str) -> Iterator[None]:
         raise UserError(f"weights: cannot read {weights!r} as safetensors of {network} ({reason}); {ways}") from None
 
 
-def _digest_of(path: Path) -> str:
+def digest_in_name(path: Path) -> str:
     """Returns the first digits of the file's SHA-256, which are in its name."""
     return re.search(r"-([0-9a-f]{8,})\.", path.name).group(1)
 
 
 def _check_digest(key: str, network: str, path: Path) -> None:
-    wanted, got = _digest_of(path), file_digest(path)
+    wanted, got = digest_in_name(path), file_digest(path)
     if not got.startswith(wanted):
         raise UserError(
             f"{key}: the ImageNet weights of {network} in {path} are damaged (their SHA-256 must begin with {wanted}, "

@@ -7,6 +7,7 @@ import numpy as np
 
 from iglo.comparison.formats import best_rows
 from iglo.comparison.runs import Measured
+from iglo.comparison.tables import BASE, PRIORS
 from iglo.report import figures, plots
 
 COLUMNS = 12  # images in a row of a figure
@@ -19,16 +20,17 @@ CAPTIONS = {
     "reconstructions": "Twelve training images and their reconstructions G(z), from each row's own codes.",
     "interpolations": "Interpolations between the codes of the same two pairs of training images, by every row.",
     "encoder-train": "Twelve training images through each row's encoder, G(E(x)).",
-    "encoder-test": "Twelve held-out images through each row's encoder, G(E(x)).",
-    "samples": "Twelve samples of each row. None was chosen by hand.",
+    "encoder-test": "Twelve test images through each row's encoder, G(E(x)).",
+    "samples": "Twelve samples of each row, drawn by its prior. None was chosen by hand.",
+    "priors": "Samples that each prior draws from the codes of one row. None was chosen by hand.",
     "neighbours": "Samples of the row with the smallest kernel distance. Below each sample: the three training images "
     "nearest to it in the features of the feature network.",
     "psnr-images-seen": "PSNR of training images over images seen, on a logarithmic axis. At most `measure.images` "
     "training images are measured, evenly spaced among all. Line: mean over the seeds; band: ± one standard deviation.",
     "psnr-seconds": "The same PSNR over the seconds since training began.",
-    "inversion-psnr": "PSNR of held-out images over steps of optimising the code, from the encoder's code (solid) and "
+    "inversion-psnr": "PSNR of test images over steps of optimising the code, from the encoder's code (solid) and "
     "from a random code (dashed).",
-    "inversion-distance": "The distance (LPIPS) of held-out images over the same steps; lower is better.",
+    "inversion-distance": "The distance (LPIPS) of test images over the same steps; lower is better.",
 }
 
 
@@ -43,9 +45,10 @@ def draw_figures(folder: Path, measured: Measured, training_images: np.ndarray) 
     draw_paired(folder / "reconstructions.png", measured, train, "reconstructions", "Training images, G(z)")
     draw_interpolations(folder / "interpolations.png", measured)
     draw_paired(folder / "encoder-train.png", measured, train, "encoder_train", "Training images, G(E(x))")
-    draw_paired(folder / "encoder-test.png", measured, test, "encoder_test", "Held-out images, G(E(x))")
+    draw_paired(folder / "encoder-test.png", measured, test, "encoder_test", "Test images, G(E(x))")
     samples = [(row.title, measured.first(row.name, "samples")[:COLUMNS]) for row in measured.rows]
     figures.save_stacked(folder / "samples.png", [_grid(samples, "Samples")])
+    draw_priors(folder / "priors.png", measured)
     draw_neighbours(folder / "neighbours.png", measured, training_images)
     draw_curves(folder / "psnr-images-seen.png", measured, "images_seen", "images seen")
     draw_curves(folder / "psnr-seconds.png", measured, "seconds", "seconds")
@@ -75,6 +78,14 @@ def draw_main(path: Path, measured: Measured) -> None:
     paths = [(row.title, _path(measured, row.name, 0, COLUMNS)) for row in chosen]
     originals = ("original", measured.reference.train[:COLUMNS])
     figures.save_stacked(path, [_grid([originals, *learned], "Reconstructed"), _grid(paths, "Interpolated")])
+
+
+def draw_priors(path: Path, measured: Measured) -> None:
+    """Draws samples of every prior, fitted to the codes of the row BASE, or of the first row if it is not there."""
+    row = next((row for row in measured.rows if row.name == BASE), measured.rows[0])
+    samples = measured.first(row.name, "prior_samples")
+    rows = [(name, images[:COLUMNS]) for name, images in zip(PRIORS, samples, strict=True)]
+    figures.save_stacked(path, [_grid(rows, f"{row.title}: samples of each prior")])
 
 
 def draw_neighbours(path: Path, measured: Measured, training_images: np.ndarray) -> None:
@@ -108,7 +119,7 @@ def draw_curves(path: Path, measured: Measured, axis: str, x_label: str) -> None
 
 
 def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -> None:
-    """Draws a metric of held-out images over steps of inversion, for the INVERTED rows and the first joint row."""
+    """Draws a metric of test images over steps of inversion, for the INVERTED rows and the first joint row."""
     joint = [row.name for row in measured.rows if row.name.endswith("_joint")][:1]
     rows = [row for row in measured.rows if row.name in (*INVERTED, *joint)]
     curves = {start: {} for start in ("encoder", "random")}
@@ -120,7 +131,7 @@ def draw_inversion(path: Path, measured: Measured, measure: str, y_label: str) -
                 points = np.stack([numbers[name] for name in names], axis=1)
                 of_start[row.title] = (np.arange(len(STEPS)), *_mean_and_spread(points))
     if curves["encoder"]:
-        title = "Held-out images: from the encoder's code (solid), from a random one (dashed)"
+        title = "Test images: from the encoder's code (solid), from a random one (dashed)"
         plots.save_bands(
             path,
             curves["encoder"],

@@ -27,10 +27,13 @@ class NumberFormat:
         finite = values[np.isfinite(values)]
         if not len(finite):
             return otherwise
-        mean, std = mean_std(finite)
-        decimals = _decimals(max(abs(mean), std or 0)) if self.decimals is None else self.decimals
-        text = f"{mean:,.{decimals}f}" + ("" if std is None else f" ± {std:,.{decimals}f}")
+        text = self.pair(*mean_std(finite))
         return text + (f" ({len(finite)} of {len(values)} seeds)" if len(finite) < len(values) else "")
+
+    def pair(self, mean: float, spread: float | None, sign: str = "") -> str:
+        """Returns mean ± spread; `sign` "+" writes the sign of a mean above 0 too."""
+        decimals = _decimals(max(abs(mean), spread or 0)) if self.decimals is None else self.decimals
+        return f"{mean:{sign},.{decimals}f}" + ("" if spread is None else f" ± {spread:,.{decimals}f}")
 
 
 FORMATS = {  # by the last part of a metric's name
@@ -47,7 +50,18 @@ FORMATS = {  # by the last part of a metric's name
     "fd": NumberFormat("", "lower"),
     "precision": NumberFormat("", "higher", 3),
     "recall": NumberFormat("", "higher", 3),
+    "density": NumberFormat("", "", 2),
+    "coverage": NumberFormat("", "higher", 2),
     "novelty": NumberFormat("", "one", 2),
+    "copy_rate": NumberFormat("", "lower", 3),
+    "recognised": NumberFormat("", "higher", 3),
+    "confidence": NumberFormat("", "higher", 3),
+    "ghost_index": NumberFormat("", "lower", 3),
+    "ghost_index_real": NumberFormat("", "", 3),
+    "feature_path_length": NumberFormat("", "lower"),
+    "feature_jerkiness": NumberFormat("", "one", 2),
+    "samples": NumberFormat("", "lower", 2),  # off_code.samples
+    "midpoints": NumberFormat("", "lower", 2),  # off_code.midpoints
     "seconds": NumberFormat("s"),
     "images_per_s": NumberFormat("1/s"),
     "peak_mib": NumberFormat("MiB"),

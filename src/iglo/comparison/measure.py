@@ -1,200 +1,200 @@
-"""Measures a run of the comparison, and the reference that its numbers are compared with."""
+"""Measures a run of the comparison in the same way as `evaluation.run`, under one or more judges."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from iglo.backbones.networks import backbone_name
-from iglo.data.store import ImageStore
+from iglo.comparison.inversion import measure_inversion
+from iglo.comparison.real import SHOWN, RealImages, brief, shown_ids
+from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation import metrics
-from iglo.evaluation.feature_networks import FeatureNetwork
-from iglo.evaluation.measure import (
-    continuity,
-    draw_samples,
-    interpolations,
-    quality,
-    sample_quality,
-    split_quality,
-    through_encoder,
-)
+from iglo.evaluation import paths as between
+from iglo.evaluation.image_sets import ImageSet, Judge, Reference, Values, measure_set, off_code, seen_classes
+from iglo.evaluation.measure import quality, through_encoder
+from iglo.evaluation.paths import Paths
+from iglo.evaluation.prior_choice import choose_prior, draw_samples
+from iglo.evaluation.run import some_rows
 from iglo.files.io import write_array
-from iglo.latent.inversion import Search, optimise_codes
-from iglo.latent.priors import fit_prior
-from iglo.losses.distances import Distance
-from iglo.models.glo import GLOModel, encode, render
+from iglo.latent.priors import PriorChoice
+from iglo.models.glo import GLOModel, render
 from iglo.params.comparison import Comparison
 from iglo.params.pipeline import Params
-from iglo.randomness import numpy_generator, torch_generator
 from iglo.runtime.device import Runtime
-from iglo.training.trainer import make_distance
 
-SHOWN, SHOWN_PATHS, SHOWN_SAMPLES, NEIGHBOURS = 12, 4, 48, 3
+SHOWN_PATHS, SHOWN_SAMPLES, NEIGHBOURS = 4, 48, 3
 
 
-def measure_run(
-    folder: Path, model: GLOModel, store: ImageStore, comparison: Comparison, method: str, seed: int, runtime: Runtime
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run to measure.
+
+    Attributes:
+        params: of its method, with its seed.
+        judges: the judge of all numbers, and other ones.
+        real: what each judge sees in the real images.
+    """
+
+    model: GLOModel
+    store: ImageStore
+    comparison: Comparison
+    params: Params
+    judges: Sequence[Judge]
+    real: Sequence[RealImages]
+    runtime: Runtime
+
+    @cached_property
+    def references(self) -> list[Reference]:
+        """What sets of images are compared with, for each judge."""
+        seed = self.params.evaluate.seed
+        return [real.reference(judge.name, seed) for judge, real in zip(self.judges, self.real, strict=True)]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a model makes, to be seen by the judges. Images are (…, H, W, C) float in [0, 1].
+
+    Attributes:
+        samples: prior → samples.
+        prior: the prior whose samples are reported.
+        reconstructions: some training images from their own codes.
+        paths, more: interpolations, and further pairs with only start, midpoint and end.
+        close: those of `close_pairs`.
+    """
+
+    samples: Mapping[str, np.ndarray]
+    prior: str
+    reconstructions: np.ndarray
+    paths: Paths
+    more: Paths
+    close: np.ndarray
+
+
+def measure_run(folder: Path, run: ComparedRun) -> dict[str, Any]:
     """Returns the numbers of a run, and writes the images for its figures into `folder`.
 
-    The seed of `base` draws the pairs, the samples and the shown images, so they are the same for every method and
-    seed.
+    `evaluate.seed` draws the pairs, the samples and the shown images, so they are the same for every method and seed.
     """
-    params, base = comparison.params(method, seed), comparison.params()
-    feature_networks = [FeatureNetwork.make(params, runtime)]
-    if params.loss.name == "perceptual":
-        feature_networks.append(network_of_the_loss(params, runtime))
-    feature_network = feature_networks[0]
-    train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
-    reconstructed = render(model.generator, model.codes.values, runtime)
-    encoded = {
-        part: through_encoder(model, images, runtime) for part, images in (("train", store.train), ("test", store.test))
-    }
-    paths = interpolations(model, base.evaluate, base.seed, runtime)
-    prior = fit_prior(params.prior, model.codes.values, model.config.geometry(), base.seed)
-    samples = draw_samples(model, prior, base.evaluate.samples, base.seed, runtime)
-    train_features, test_features, sample_features = (
-        feature_network.features(images) for images in (train, test, samples)
-    )
-    distance = make_distance(base, runtime)
-    shown = {part: shown_ids(len(images), base.seed) for part, images in (("train", train), ("test", test))}
-    _, nearest = metrics.nearest(sample_features[:SHOWN], train_features, NEIGHBOURS)
-    shown_images = {
-        "reconstructions": reconstructed[shown["train"]],
-        "encoder_train": encoded["train"][shown["train"]],
-        "encoder_test": encoded["test"][shown["test"]],
-        "paths": paths.images[:SHOWN_PATHS],
-        "samples": samples[:SHOWN_SAMPLES],
-    }
-    for name, images in shown_images.items():
-        write_array(folder / f"{name}.npy", (images * 255).round().astype(np.uint8))
-    write_array(folder / "neighbours.npy", nearest)
+    model, store, runtime, asked = run.model, run.store, run.runtime, run.params.evaluate
+    judge, reference = run.judges[0], run.references[0]
+    recon = render(model.generator, model.codes.values, runtime)
+    encoded = {part: through_encoder(model, getattr(store, part), runtime) for part in ("train", "test")}
+    choice = choose_prior(model, UnitImages(store.validation), judge.network, run.params, runtime)
+    rows = some_rows(len(store.train), asked.samples, asked.seed, "train")
+    made = _made(run, choice, recon[rows])
+    _write_shown(folder, run, recon, encoded, made)
+    train, test = UnitImages(store.train)[:], UnitImages(store.test)[:]
+    seen = _seen_by(judge, reference, made)
+    for name, values in seen["priors"].items():
+        values |= _choice(choice, name, judge.name)
+    real = test[some_rows(len(test), len(made.paths.ids) + len(made.more.ids), asked.seed, "test")]
+    seen["interpolation"] = _merged(seen["interpolation"], between.ghosts((made.paths, made.more), real))
     return {
         "train": {
-            "recon": _quality(reconstructed, train, feature_networks),
-            "encoder": _quality(encoded["train"], train, feature_networks),
+            "recon": _quality(recon, train, rows, judge, reference),
+            "encoder": _quality(encoded["train"], train, rows, judge, reference),
         },
-        "test": {"encoder": _quality(encoded["test"], test, feature_networks)},
-        "inversion": inversion(model, store.test, distance, comparison, feature_network, runtime),
-        "interpolation": continuity(model, paths, train_features, feature_network, base.seed, runtime),
-        "samples": _sample_quality(sample_features, train_features, test_features, feature_network),
+        "test": {"encoder": _quality(encoded["test"], test, np.arange(len(test)), judge, reference)},
+        "inversion": measure_inversion(model, store.test, run.comparison, judge, reference, runtime),
+        "prior": choice.chosen,
+        **seen,
+        "other_judges": {
+            other.name: _seen_by(other, known, made)
+            for other, known in zip(run.judges[1:], run.references[1:], strict=True)
+        },
     }
 
 
-def network_of_the_loss(params: Params, runtime: Runtime) -> FeatureNetwork:
-    """Returns the network of the perceptual loss as a feature network; its metric keys end in `_trained_on`."""
-    section = replace(params.evaluate, network=params.loss.network, weights=params.loss.weights)
-    return FeatureNetwork.make(replace(params, evaluate=section), runtime)
+def _made(run: ComparedRun, choice: PriorChoice, reconstructions: np.ndarray) -> Made:
+    model, asked, runtime = run.model, run.params.evaluate, run.runtime
+    samples = {
+        name: draw_samples(model, prior, asked.samples, asked.seed, runtime) for name, prior in choice.priors.items()
+    }
+    return Made(
+        samples,
+        choice.chosen,
+        reconstructions,
+        between.interpolations(model, asked, runtime),
+        between.midpoints_after(model, asked, runtime),
+        between.close_pairs(model, asked, runtime),
+    )
 
 
-def _quality(images: np.ndarray, targets: np.ndarray, feature_networks: Sequence[FeatureNetwork]) -> dict[str, float]:
-    values = [quality(images, targets, feature_network) for feature_network in feature_networks]
-    return {key: value for each in values for key, value in each.items()}
+def _seen_by(judge: Judge, reference: Reference, made: Made) -> Values:
+    """Returns the numbers of samples, midpoints, reconstructions and paths under a judge."""
+    samples = {name: judge.see(images) for name, images in made.samples.items()}
+    midpoints, interpolation = _seen_paths(judge, reference, made)
+    sets = {
+        "samples": measure_set(samples[made.prior], reference),
+        "midpoints": {} if midpoints is None else measure_set(midpoints, reference),
+        "reconstructions": measure_set(judge.see(made.reconstructions), reference),
+    }
+    return {
+        **sets,
+        "priors": {name: brief(each, reference) for name, each in samples.items()},
+        "off_code": off_code(sets, judge.name),
+        "interpolation": interpolation,
+    }
 
 
-def _sample_quality(
-    fake: np.ndarray, train: np.ndarray, real: np.ndarray, feature_network: FeatureNetwork
-) -> dict[str, float]:
-    nearest = [metrics.nearest(features, train)[0][:, 0] for features in (fake, real)]
-    return sample_quality(fake, real, *nearest, feature_network.feature_name)
+def _seen_paths(judge: Judge, reference: Reference, made: Made) -> tuple[ImageSet | None, Values]:
+    """Returns what a judge sees in the midpoints, and the numbers of the paths; None and nothing without paths."""
+    paths, more = made.paths, made.more
+    if not len(paths.ids):
+        return None, {}
+    count, points = paths.images.shape[:2]
+    seen = judge.see(paths.images.reshape(-1, *paths.images.shape[2:]))
+    midpoints = seen[paths.middle :: points]
+    if len(more.ids):
+        midpoints += judge.see(more.images[:, more.middle])
+    features = seen.features.reshape(count, points, -1)
+    values = between.continuity(paths, made.close, features, reference.train, judge.network, reference.seed)
+    return midpoints, values
+
+
+def _quality(images: np.ndarray, targets: np.ndarray, rows: np.ndarray, judge: Judge, reference: Reference) -> Values:
+    """Returns the quality of images, and what is recognised in the ones with these ids."""
+    values: Values = quality(images, targets, judge.network)
+    if reference.test.probabilities is None:
+        return values
+    return values | reference.named(*seen_classes(judge.see(images[np.sort(rows)]), reference.classes))
+
+
+def _choice(choice: PriorChoice, prior: str, judge: str) -> Values:
+    """Returns the number that chose: the kernel distance of a prior to the validation images."""
+    if prior not in choice.kernel_distance:
+        return {}
+    errors = {f"kd_{judge}": choice.standard_error[prior]} if prior in choice.standard_error else {}
+    return {"validation": {f"kd_{judge}": choice.kernel_distance[prior], "se": errors}}
+
+
+def _merged(values: Values, more: Values) -> Values:
+    return {**values, **more, "se": values.get("se", {}) | more.get("se", {})}
+
+
+def _write_shown(
+    folder: Path, run: ComparedRun, recon: np.ndarray, encoded: Mapping[str, np.ndarray], made: Made
+) -> None:
+    """Writes the images of the figures, uint8, and the training images nearest to some samples."""
+    seed = run.params.evaluate.seed
+    shown = {part: shown_ids(len(getattr(run.store, part)), seed) for part in ("train", "test")}
+    images = {
+        "reconstructions": recon[shown["train"]],
+        "encoder_train": encoded["train"][shown["train"]],
+        "encoder_test": encoded["test"][shown["test"]],
+        "paths": made.paths.images[:SHOWN_PATHS],
+        "samples": made.samples[made.prior][:SHOWN_SAMPLES],
+        "prior_samples": np.stack([samples[:SHOWN] for samples in made.samples.values()]),
+    }
+    for name, array in images.items():
+        write_array(folder / f"{name}.npy", (array * 255).round().astype(np.uint8))
+    seen = run.judges[0].network.features(made.samples[made.prior][:SHOWN])
+    write_array(folder / "neighbours.npy", metrics.nearest(seen, run.references[0].train, NEIGHBOURS)[1])
 
 
 def last_rows(log: list[dict]) -> list[dict]:
     """Returns the last row of each stage that trained the generator; `images_seen` counts from the stage's start."""
     return list({row["stage"]: row for row in log if "held_out" not in row}.values())
-
-
-def shown_ids(count: int, seed: int) -> np.ndarray:
-    """Draws the ids of the images that figures show, out of `count`: (SHOWN,) int64, or fewer."""
-    return numpy_generator(seed, "comparison/shown").permutation(count)[:SHOWN]
-
-
-def inversion(
-    model: GLOModel,
-    images: np.ndarray,
-    distance: Distance,
-    comparison: Comparison,
-    feature_network: FeatureNetwork,
-    runtime: Runtime,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Measures held-out images after steps of optimising their codes, from the encoder's codes and from random codes.
-
-    Args:
-        images: (N, H, W, C) uint8; the first `measure.inverted` are used.
-        distance: what the optimisation minimises, the same for all methods.
-
-    Returns:
-        Start (`encoder`, `random`) → step → metric → number.
-    """
-    section, geometry = comparison.measure, model.config.geometry()
-    images = np.asarray(images[: section.inverted])
-    targets = images.astype(np.float32) / 255
-    rng = torch_generator(comparison.params().seed, "comparison/inversion")
-    starts = {
-        "encoder": encode(model.encoder, images, model.config, runtime),
-        "random": geometry.sample(len(images), model.config.dimension, rng),
-    }
-    plain_adam = {"betas": (0.9, 0.999), "schedule": "constant", "tolerance": 0}
-    search = Search(section.steps[-1], rate=section.rate, record=tuple(section.steps), **plain_adam)
-    values: dict[str, dict[str, dict[str, float]]] = {}
-    for name, start in starts.items():
-        found = optimise_codes(model, images, start[:, None], distance, runtime, search)
-        drawn = {step: render(model.generator, codes, runtime) for step, codes in found.recorded.items()}
-        values[name] = {
-            str(step): {
-                "psnr": metrics.psnr(rendered, targets),
-                feature_network.distance_name: float(feature_network.distance(rendered, targets).mean()),
-            }
-            for step, rendered in drawn.items()
-        }
-    return values
-
-
-def measure_reference(
-    folder: Path,
-    store: ImageStore,
-    points: np.ndarray,
-    labels: np.ndarray,
-    chosen: np.ndarray,
-    comparison: Comparison,
-    runtime: Runtime,
-) -> dict[str, Any]:
-    """Measures real images and noise as if they were samples, and the quality of the split.
-
-    Args:
-        folder: receives the originals of the images that figures show.
-        points: (N, P) the features in which the first round clustered.
-        labels: (N,) their clusters.
-        chosen: (M,) ids of the first subset.
-    """
-    params = comparison.params()
-    feature_network = FeatureNetwork.make(params, runtime)
-    train, test = (np.asarray(part, np.float32) / 255 for part in (store.train, store.test))
-    rng = numpy_generator(params.seed, "comparison/reference")
-    real, others = np.split(rng.permutation(len(train)), [min(params.evaluate.samples, len(train) // 2)])
-    noise = rng.random((len(real), *train.shape[1:]), dtype=np.float32)
-    for name, images in (("train", store.train), ("test", store.test)):
-        write_array(folder / f"{name}.npy", np.asarray(images[shown_ids(len(images), params.seed)]))
-    floor, ceiling = (
-        _sample_quality(
-            feature_network.features(images),
-            feature_network.features(known),
-            feature_network.features(test),
-            feature_network,
-        )
-        for images, known in ((train[real], train[others]), (noise, train))
-    )
-    return {
-        "floor": floor,
-        "ceiling": ceiling,
-        "split": split_quality(points, labels, chosen, params.seed),
-        "feature_network": feature_network.feature_name,
-        "trained_on": backbone_name(params.loss.network, params.loss.weights),
-        "machine": runtime.machine,
-        "budget": comparison.budget,
-        "train": len(train),
-        "test": len(test),
-        "image_size": train.shape[1],
-    }

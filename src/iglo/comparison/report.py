@@ -1,131 +1,18 @@
 """Writes the report of the comparison in Markdown: claims, tables and figures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from iglo.comparison.claims import Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, draw_figures
-from iglo.comparison.formats import ARROWS, best_rows, format_of
-from iglo.comparison.runs import BOUNDS, TARGET, Measured, Values, summary
+from iglo.comparison.formats import format_of
+from iglo.comparison.judges import claim_judge_lines, prior_judge_lines
+from iglo.comparison.runs import BOUNDS, TARGET, Measured, summary
+from iglo.comparison.tables import BASE, TABLES, difference_lines, table_lines
 from iglo.files.io import whole_file
 from iglo.files.markdown import markdown_table
-
-# --- Tables ---
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of rows × metrics.
-
-    Attributes:
-        columns: metric → head of its column.
-        legend: how to read it; `{target}` stands for the title of the row TARGET.
-    """
-
-    title: str
-    columns: Mapping[str, str]
-    legend: str
-
-
-TABLES = (
-    Table(
-        "Training images, reconstructed",
-        {
-            "train.recon.psnr": "PSNR, dB",
-            "train.recon.ssim": "SSIM",
-            "train.recon.lpips": "LPIPS",
-            "images_seen_to_target": "images seen to the target",
-            "seconds_to_target": "seconds to the target",
-        },
-        "All training images, reconstructed from their own codes at the end of the budget. The target is the final "
-        "PSNR of the curve of “{target}” with the same seed. A row reaches the target where its own curve, linear "
-        "between measuring points, first reaches this PSNR. A curve is measured on at most `measure.images` training "
-        "images, evenly spaced among all.",
-    ),
-    Table(
-        "Held-out images",
-        {
-            "test.encoder.psnr": "encoder: PSNR, dB",
-            "test.encoder.lpips": "encoder: LPIPS",
-            "inversion.encoder.0.psnr": "some: encoder, dB",
-            "inversion.encoder.50.psnr": "some: encoder + 50 steps, dB",
-            "inversion.encoder.500.psnr": "some: encoder + 500 steps, dB",
-            "inversion.random.500.psnr": "some: random + 500 steps, dB",
-        },
-        "Images that no row was trained on. The first two columns: all of them through the encoder alone, G(E(x)). "
-        "The other columns: some of them, the same for all rows, after so many steps of optimising the code, from the "
-        "encoder's code or from a random code.",
-    ),
-    Table(
-        "Continuity between training codes",
-        {
-            "interpolation.ppl": "path length",
-            "interpolation.jerkiness": "jerkiness",
-            "interpolation.midpoint_realism": "midpoint realism",
-        },
-        "Path length: how fast images change along a path. Jerkiness: the largest step divided by the mean step; 1 is "
-        "perfectly even. Midpoint realism: the distance of midpoints to the nearest training image, divided by the "
-        "same distance of the paths' ends; at 1, midpoints are as near as reconstructions.",
-    ),
-    Table(
-        "Samples",
-        {
-            "samples.kd": "kernel distance",
-            "samples.fd": "Fréchet distance",
-            "samples.precision": "precision",
-            "samples.recall": "recall",
-            "samples.novelty": "novelty",
-        },
-        "Images of random codes, compared with held-out images. Novelty: the distance to the nearest training image, "
-        "divided by the same distance of held-out images; near 0, samples are copies. Floor: real images compared "
-        "with real images. Ceiling: noise compared with real images.",
-    ),
-    Table(
-        "Cost",
-        {
-            "images_seen": "images seen",
-            "timing.learn.seconds": "learn, s",
-            "timing.encoder.seconds": "encoder, s",
-            "timing.joint.seconds": "joint, s",
-            "timing.measure.seconds": "measure, s",
-            "timing.learn.images_per_s": "learn, images/s",
-            "timing.joint.images_per_s": "joint, images/s",
-            "timing.learn.peak_mib": "learn, peak MiB",
-            "timing.joint.peak_mib": "joint, peak MiB",
-        },
-        "Seconds of each stage, training images per second, and the largest memory. The seconds of “learn” include "
-        "the training of an encoder for later subsets; the generator sees no images in that training.",
-    ),
-)
-
-
-def table_lines(
-    table: Table, values: Values, titles: Mapping[str, str], bounds: Mapping[str, Mapping[str, float]]
-) -> list[str]:
-    """Returns the lines of a Markdown table with the best mean of each column in bold, without empty columns.
-
-    Args:
-        bounds: title → metric → number, for lines below the rows; a bound without any of the columns is left out.
-    """
-    names = [name for name in table.columns if any(name in of_row for of_row in values.values())]
-    best = {name: best_rows(values, name) for name in names}
-    heads = ["", *(table.columns[name] + ARROWS[format_of(name).better] for name in names)]
-    lines = []
-    for row, of_row in values.items():
-        cells = [format_of(name).shown(of_row[name]) if name in of_row else "–" for name in names]
-        bold = [f"**{cell}**" if row in best[name] else cell for name, cell in zip(names, cells, strict=True)]
-        lines.append([titles[row], *bold])
-    for title, bound in bounds.items():
-        if bound.keys() & set(names):
-            cells = [format_of(name).shown(np.array([bound[name]])) if name in bound else "–" for name in names]
-            lines.append([f"*{title}*", *cells])
-    return markdown_table(heads, lines)
-
-
-# --- The report ---
 
 
 def write_report(
@@ -159,24 +46,32 @@ def report_text(measured: Measured, claims: Sequence[Claim], drawn: Sequence[str
             *_introduction(measured),
             *_claims_section(measured, claims),
             *_numbers_section(measured),
+            *_differences_section(measured),
+            *_judges_section(measured, claims),
             *_split_section(measured.reference.split),
             *_figures_section(drawn, measured.seeds[0]),
-            *("## Why", "", discussion.strip(), ""),
+            *(("## Why", "", discussion.strip(), "") if discussion.strip() else ()),
         ]
     )
 
 
 def _introduction(measured: Measured) -> list[str]:
     about, seeds, side = measured.reference.about, measured.seeds, measured.reference.about["image_size"]
+    counts = about["counts"]
     over = f"± is the sample standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "There is one seed"
     return [
         "# Comparison of methods",
         "",
         f"{len(measured.rows)} methods of training an image generator. Each has the same budget of "
-        f"{about['budget']:,} images seen and the same {about['train']:,} training images of {side}×{side} pixels; "
-        f"{about['test']:,} more images are held out. {over} ({', '.join(map(str, seeds))}). Machine: "
-        f"{about['machine']}. The feature network of LPIPS and of all other distances between images is "
-        f"{about['feature_network']}; the perceptual methods were trained with {about['trained_on']}.",
+        f"{about['budget']:,} images seen and the same {counts['train']:,} training images of {side}×{side} pixels. "
+        f"{over} ({', '.join(map(str, seeds))}). A seed moves the training only: images, subsets, and all random draws "
+        f"of the measurement are the same for all runs. Machine: {about['machine']}.",
+        "",
+        f"Priors are chosen on {counts['validation']:,} validation images. All other numbers are measured on "
+        f"{counts['test']:,} test images, which nothing else sees, with {counts['samples']:,} samples, "
+        f"{counts['midpoints']:,} midpoints and {counts['reconstructions']:,} reconstructions. The feature network of "
+        f"LPIPS and of all other distances between images, the judge, is {about['feature_network']}."
+        + (f" The perceptual methods were trained with {about['trained_on']}." if about["trained_on"] else ""),
         "",
         *(f"- **{row.title}**: {row.about}" for row in measured.rows),
         "",
@@ -187,7 +82,7 @@ def _claims_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
     return [
         "## What holds, and what does not",
         "",
-        "Differences and ratios are computed for each seed, then averaged.",
+        "Differences and ratios are computed for each seed, then averaged; their ± is the standard error of this mean.",
         "",
         *(f"- {claim_line(claim, measured.values, measured.titles)}" for claim in claims),
         "",
@@ -200,13 +95,77 @@ def _numbers_section(measured: Measured) -> list[str]:
     lines = [
         "## Numbers",
         "",
-        "↑: higher is better; ↓: lower is better; →1: nearest to 1 is best. The best mean of a column is in bold.",
+        "↑: higher is better; ↓: lower is better; →1: nearest to 1 is best. The best mean of a column is in bold. The "
+        "lines *floor* and *ceiling* compare the validation images, and noise, with the test images. Recognised: the "
+        "mean probability that the judge gives to the classes that it sees in the validation images.",
         "",
+        *_errors_of_a_run(measured),
     ]
     for table in TABLES:
-        lines += [f"### {table.title}", "", *table_lines(table, measured.values, titles, bounds), ""]
-        lines += [table.legend.format(target=titles.get(TARGET, TARGET)), ""]
+        if rows := table_lines(table, measured.values, titles, bounds, {"prior": measured.priors}):
+            lines += [f"### {table.title}", "", *rows, "", table.legend.format(target=titles.get(TARGET, TARGET)), ""]
     return lines
+
+
+def _errors_of_a_run(measured: Measured) -> list[str]:
+    """Returns a sentence on how far the numbers of one run would move with other images."""
+    names = {"samples.kd": "the kernel distance of samples", "midpoints.kd": "that of midpoints"}
+    parts = []
+    for name, words in names.items():
+        section, _, last = name.rpartition(".")
+        known = [
+            of_row[f"{section}.se.{last}"] for of_row in measured.values.values() if f"{section}.se.{last}" in of_row
+        ]
+        if known:
+            parts.append(f"{words} has a standard error of {format_of(name).pair(float(np.mean(known)), None)}")
+    if not parts:
+        return []
+    return [
+        f"With so many images, in one run {' and '.join(parts)}. All rows are "
+        "compared with the same test images, so their differences move less.",
+        "",
+    ]
+
+
+def _differences_section(measured: Measured) -> list[str]:
+    lines = difference_lines(measured.values, measured.titles)
+    if not lines:
+        return []
+    return [
+        f"## Differences to {measured.titles[BASE]}",
+        "",
+        *lines,
+        "",
+        f"Each run is compared with {measured.titles[BASE]} of the same seed: the mean difference ± its standard error "
+        f"over the {len(measured.seeds)} seeds. In bold: 0 is outside of the 95 % interval (Student's t).",
+        "",
+    ]
+
+
+def _judges_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
+    """Returns the same priors and claims under every judge; nothing if there is only one judge."""
+    about, values, titles = measured.reference.about, measured.values, measured.titles
+    others = about.get("other_judges", [])
+    if not others:
+        return []
+    names = ["other judge"] if len(others) == 1 else [f"other judge {number}" for number in range(1, len(others) + 1)]
+    judges = {"": "judge", **dict(zip(others, names, strict=True))}
+    who = [f"{title}: {name or about['feature_network']}" for name, title in judges.items()]
+    return [
+        "## Two judges" if len(judges) == 2 else f"## {len(judges)} judges",
+        "",
+        f"The same images, seen by another feature network ({'; '.join(who)}). All choices are those of the judge.",
+        "",
+        *prior_judge_lines(values, titles, judges),
+        "",
+        "The kernel distance of samples of each prior to the test images, and the mean rank of the prior over all "
+        "rows; 1 is the nearest. Kernel distances of two judges have different units.",
+        "",
+        *claim_judge_lines(claims, values, titles, judges),
+        "",
+        "Claims that depend on the judge, with the mean difference or ratio ± its standard error.",
+        "",
+    ]
 
 
 def _split_section(split: Mapping[str, float]) -> list[str]:

@@ -1,11 +1,13 @@
 """Reads what the stages of the comparison measured, and gathers it over seeds.
 
 A run is one row of the tables with one seed. The name of a metric is its place in numbers.json without the name of the
-feature network, such as `train.recon.lpips`. The names of times begin with `timing.`, as in `timing.learn.seconds`.
+feature network, such as `train.recon.lpips`. Numbers of another judge begin with `other_judges.` and its name, such as
+`other_judges.resnet18_imagenet.midpoints.kd`. The names of times begin with `timing.`, as in `timing.learn.seconds`.
 """
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +22,30 @@ TARGET = "paper_as_run"  # the row whose final PSNR is the target of all curves
 
 LEARNING = ("learn", "encoder")  # the timed stages of every method
 CURVE = ("images_seen", "seconds", "psnr")
-ARRAYS = ("reconstructions", "paths", "encoder_train", "encoder_test", "samples", "neighbours")
-BOUNDS = {"floor": "floor: real images", "ceiling": "ceiling: noise"}
-NETWORK_METRICS = ("lpips", "ppl", "jerkiness", "midpoint_realism", "kd", "fd", "precision", "recall", "novelty")
+ARRAYS = ("reconstructions", "paths", "encoder_train", "encoder_test", "samples", "prior_samples", "neighbours")
+BOUNDS = {"real": "floor: real images", "noise": "ceiling: noise"}
+OTHER_JUDGES = "other_judges."  # what the names of their metrics begin with
+ERRORS = ".se."  # part of the names of standard errors over the images of one run
+NETWORK_METRICS = (
+    "lpips",
+    "ppl",
+    "jerkiness",
+    "midpoint_realism",
+    "feature_path_length",
+    "feature_jerkiness",
+    "kd",
+    "fd",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "novelty",
+    "copy_rate",
+    "recognised",
+    "confidence",
+    "samples",
+    "midpoints",
+)
 
 # --- Runs ---
 
@@ -73,11 +96,13 @@ class Run:
 
     Attributes:
         values: metric → number.
+        prior: the prior that drew the samples.
         curve: `images_seen`, `seconds` and `psnr` (dB), each (P,), at every measuring point.
         arrays: file name → images, uint8, or ids (`neighbours`); mapped read-only.
     """
 
     values: Mapping[str, float]
+    prior: str
     curve: Mapping[str, np.ndarray]
     arrays: Mapping[str, np.ndarray]
 
@@ -95,9 +120,11 @@ def _load_run(folders: Folders, row: Row, seed: int) -> Run:
     files = {stage: folders.times / stage / f"{row.method}-{seed}.json" for stage in stages}
     files["measure"] = folders.times / "measure" / f"{row.name}-{seed}.json"
     timing = flat_numbers({stage: read_json(path) for stage, path in files.items()}, "timing.")
-    values = flat_numbers(read_json(folder / "numbers.json")) | timing
+    numbers = read_json(folder / "numbers.json")
+    prior = numbers.pop("prior")
+    values = flat_numbers(numbers) | timing
     arrays = {name: read_array(folder / f"{name}.npy", mmap="r") for name in ARRAYS}
-    return Run(values, _read_curve(folders.curves / f"{row.method}-{seed}.csv"), arrays)
+    return Run(values, prior, _read_curve(folders.curves / f"{row.method}-{seed}.csv"), arrays)
 
 
 def _read_curve(path: Path) -> dict[str, np.ndarray]:
@@ -133,8 +160,10 @@ class Reference:
     """What the numbers of rows are compared with.
 
     Attributes:
-        about: `feature_network`, `trained_on`, `machine`, `train`, `test`, `image_size`, `budget`.
-        bounds: `floor` (real images) and `ceiling` (noise), each metric → number.
+        about: `feature_network`, `other_judges` (names), `trained_on`, `machine`, `counts` (of the parts and of the
+            sets that are compared), `image_size`, `budget`.
+        bounds: `real` (validation images, the floor) and `noise` (the ceiling), each metric → number. The names of
+            metrics are those of samples.
         split: `coverage`, `coverage_random`, `distance`, `distance_random`.
         train, test: (12, H, W, C) uint8, the originals of the images that runs reconstruct.
     """
@@ -149,7 +178,7 @@ class Reference:
     def load(cls, folder: Path) -> "Reference":
         """Reads the folder of the stage `compare_reference`."""
         numbers = read_json(folder / "numbers.json")
-        bounds = {name: flat_numbers(numbers[name], "samples.") for name in BOUNDS}
+        bounds = {name: flat_numbers(numbers[name], "samples.") for name in BOUNDS if name in numbers}
         images = [read_array(folder / f"{part}.npy") for part in ("train", "test")]
         return cls(numbers, bounds, numbers["split"], *images)
 
@@ -192,13 +221,33 @@ def mean_std(values: np.ndarray) -> tuple[float, float | None]:
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
+def paired_difference(left: np.ndarray, right: np.ndarray) -> tuple[float, float | None]:
+    """Returns the mean difference of two rows over the seeds, and its standard error.
+
+    Runs with the same seed start from the same random numbers, and all runs are measured on the same images. So what
+    they share leaves the difference.
+
+    Args:
+        left, right: (S,) values in the order of the seeds.
+
+    Returns:
+        The error is the sample standard deviation of the S differences over √S; None with one seed.
+    """
+    mean, std = mean_std(np.subtract(left, right))
+    return mean, None if std is None else std / math.sqrt(len(left))
+
+
 def summary(values: Values) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Returns row → metric → `mean` and `std`, without metrics that are infinite for a seed: JSON cannot hold them."""
+    """Returns row → metric → `mean` and `std` over the seeds.
+
+    Metrics that are infinite for a seed are left out, because JSON cannot hold them; and so are standard errors over
+    the images of one run.
+    """
     return {
         row: {
             name: dict(zip(("mean", "std"), mean_std(numbers), strict=True))
             for name, numbers in of_row.items()
-            if np.isfinite(numbers).all()
+            if np.isfinite(numbers).all() and ERRORS not in name
         }
         for row, of_row in values.items()
     }
@@ -231,6 +280,17 @@ class Measured:
     def titles(self) -> dict[str, str]:
         """Row → title."""
         return {row.name: row.title for row in self.rows}
+
+    @property
+    def priors(self) -> dict[str, str]:
+        """Row → the priors that drew its samples, with the number of seeds if they differ."""
+        found = {}
+        for row, runs in self.runs.items():
+            counts = Counter(run.prior for run in runs)
+            found[row] = ", ".join(f"{name} ({n} of {len(runs)})" for name, n in counts.most_common())
+            if len(counts) == 1:
+                found[row] = next(iter(counts))
+        return found
 
     def first(self, row: str, array: str) -> np.ndarray:
         """Returns an array of the row's first seed, which the figures show."""

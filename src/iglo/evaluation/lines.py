@@ -23,12 +23,25 @@ def line_values(images: np.ndarray) -> dict[str, float]:
     Args:
         images: (P, T, H, H, C) in [0, 1]: P paths of T images.
     """
+    return {name: float(each.mean()) for name, each in values_of_paths(images).items()}
+
+
+def values_of_paths(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the values of each path, of which those of `line_values` are the means; for standard errors.
+
+    Args:
+        images: as for `line_values`.
+
+    Returns:
+        `mean_distance` (P,), and `smoothness` (at most P,): a path whose ends have the same angle has none.
+    """
     paths, points = images.shape[:2]
     if not paths:
         return {}
     distances, angles = nearest_lines(images.reshape(-1, *images.shape[2:]))
-    values = {"mean_distance": float(distances.mean()), "smoothness": smoothness(angles.reshape(paths, points))}
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+    uneven = np.array([smoothness(path[None]) for path in angles.reshape(paths, points)])
+    values = {"mean_distance": distances.reshape(paths, points).mean(1), "smoothness": uneven[np.isfinite(uneven)]}
+    return {name: each for name, each in values.items() if len(each)}
 
 
 def nearest_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from iglo.latent.priors import PRIORS, Prior
 from iglo.models.config import ModelConfig, parse_config
 from iglo.models.glo import load_network
 from iglo.params.fields import NonNegativeInt, Number, PositiveInt, number
-from iglo.params.run_record import Loss, Network
+from iglo.params.run_record import FeatureNetworkRecord, Loss
 from iglo.params.validate import parse
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
@@ -63,7 +63,7 @@ class Record:
     prior: Literal[PRIORS]
     codes: CodeStatistics
     loss: Loss
-    feature_network: Network | None
+    feature_network: FeatureNetworkRecord | None
     seed: NonNegativeInt
     digests: dict[str, str]
 

@@ -113,22 +113,27 @@ def _stages(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, int]]:
 
 
 def _metrics(metrics: Mapping[str, Any] | None) -> list[str]:
+    """Returns the table of the metrics, without those of every prior: `samples` has those of the exported one."""
     if not metrics:
         return ["None were given for this model."]
+    shown = {key: value for key, value in metrics.items() if key != "priors"}
     return [
-        "| metric | value |",
+        "| metric | value ± standard error |",
         "|---|---|",
-        *(f"| {markdown(key)} | {_value(value)} |" for key, value in _flat(metrics)),
+        *(f"| {markdown(key)} | {value} |" for key, value in _flat(shown)),
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the values of nested mappings with their dotted keys."""
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the values of nested mappings with their dotted keys; `se` holds the standard errors of its neighbours."""
+    errors = values.get("se", {})
+    errors = errors if isinstance(errors, Mapping) else {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            if value is not errors:
+                yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield prefix + key, _value(value) + (f" ± {errors[key]:.2g}" if isinstance(errors.get(key), float) else "")
 
 
 def _value(value: Any) -> str:
@@ -145,13 +150,18 @@ def _licences(provenance: Provenance) -> Iterator[str]:
             "Feature network of the metrics": provenance.feature_network,
         }
     for use, network in uses.items():
-        words = f"{markdown(network.network)}, {_licence(network.weights)}" if network else "not recorded."
+        words = f"{markdown(network.network)}, {_licence(network)}" if network else "not recorded."
         yield f"- {use}: {words}"
 
 
-def _licence(weights: str) -> str:
+def _licence(network: Network) -> str:
+    weights = network.weights
     if weights == "random":
         return "no pretrained weights."
+    if weights == "digits":
+        return "iglo's weights, trained on scikit-learn's digits (the licence of iglo)."
+    if weights == "imagenet" and network.network.startswith("timm/"):
+        return "timm's pretrained weights (its code: Apache 2.0; the weights have their own licence)."
     if weights == "imagenet":
         return (
             "torchvision's ImageNet weights (its code: BSD-3-Clause; trained on ImageNet, whose terms allow "

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iglo.backbones.requirements import BUILT_IN
 from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.evaluation.feature_networks import load_feature_network
 from iglo.export.bundle import Bundle
@@ -74,10 +75,11 @@ def image_features(images: np.ndarray, bundle: Bundle, runtime: Runtime) -> Tens
     Raises:
         UserError: the model has no feature network on record, or its weights are missing or cannot be used.
     """
-    network, seed = bundle.record.feature_network, bundle.record.seed
+    network = bundle.record.feature_network
     if network is None:
         raise UserError("space: 'features' needs a network, and this model has none on record; take 'pixels'.")
     network = _with_weights_here(network, bundle.folder, "feature_network.weights")
+    seed = bundle.record.seed if network.seed is None else network.seed
     _, features = load_feature_network(network.network, network.weights, seed, runtime.device)
     batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
     found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
@@ -90,7 +92,7 @@ def _with_weights_here(network: Network, folder: Path, key: str) -> Network:
     The file may be in the model's folder, or where it was in training. Only a regular file is opened: opening a pipe,
     for example, could wait for ever.
     """
-    if network.weights in ("imagenet", "random"):
+    if network.weights in BUILT_IN:
         return network
     name = Path(network.weights).name
     for path in (folder / name, Path(network.weights)):

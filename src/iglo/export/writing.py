@@ -19,7 +19,7 @@ from iglo.models.glo import GLOModel, kind_of, save_network
 from iglo.models.history import History
 from iglo.params.class_content import ClassContentParams
 from iglo.params.pipeline import Params
-from iglo.params.run_record import OF, Network, Provenance, folder_digest
+from iglo.params.run_record import OF, FeatureNetworkRecord, Network, Provenance, folder_digest
 from iglo.params.validate import parse
 from iglo.runtime.device import runtime_on
 
@@ -158,8 +158,8 @@ def _with_metrics(provenance: Provenance, metrics: Mapping[str, Any] | None, dig
     )
 
 
-def _network(record: Any) -> Network | None:
-    return None if record is None else parse(record, Network)
+def _network(record: Any) -> FeatureNetworkRecord | None:
+    return None if record is None else parse(record, FeatureNetworkRecord)
 
 
 def _portable(network: Network) -> Network:

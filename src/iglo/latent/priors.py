@@ -95,21 +95,23 @@ class PriorChoice:
     Attributes:
         priors: the priors by name.
         chosen: the name of the chosen prior.
-        kernel_distance: for each prior, the kernel distance between its samples and the held-out images; empty if there
-            are too few images.
+        kernel_distance: for each prior, the kernel distance between its samples and the validation images; empty if
+            there are too few images.
+        standard_error: the standard errors of these distances, for each prior; empty if they are not known.
         about: `model`, the digest of the model; and `feature_network`, the network and weights that measured.
     """
 
     priors: Mapping[str, Prior]
     chosen: str
     kernel_distance: Mapping[str, float]
+    standard_error: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         for name, prior in self.priors.items():
             prior.save(folder / f"{name}.safetensors")
-        record = {"chosen": self.chosen, "kernel_distance": dict(self.kernel_distance), "of": dict(self.about)}
-        write_json(folder / "priors.json", record)
+        numbers = {"kernel_distance": dict(self.kernel_distance), "standard_error": dict(self.standard_error)}
+        write_json(folder / "priors.json", {"chosen": self.chosen, **numbers, "of": dict(self.about)})
 
     @classmethod
     def load(cls, folder: str | Path, geometry: Euclidean) -> "PriorChoice":
@@ -118,13 +120,16 @@ class PriorChoice:
         record = read_json(path)
         try:
             chosen, distances, about = record["chosen"], record["kernel_distance"], dict(record.get("of", {}))
-            distance = {name: float(distances[name]) for name in PRIORS} if distances != {} else {}
+            distance, error = (
+                {name: float(numbers[name]) for name in PRIORS} if numbers != {} else {}
+                for numbers in (distances, record.get("standard_error", {}))
+            )
         except (LookupError, TypeError, ValueError, AttributeError):
             chosen = None
         if chosen not in PRIORS:
             raise UserError(f"{path}: this file has no choice of priors; run the stage that writes it again.")
         priors = {name: Prior.load(path.with_name(f"{name}.safetensors"), geometry) for name in PRIORS}
-        return cls(priors, chosen, distance, about)
+        return cls(priors, chosen, distance, error, about)
 
 
 # --- Gaussians and mixtures: weights (K,), means (K, d), and roots R (K, d, d) of the covariances, RRᵀ = Σ ---

@@ -8,7 +8,10 @@ from pydantic import model_validator
 from iglo.errors import UserError
 from iglo.params.fields import Many, NonNegativeInt, PositiveInt, Rate, Text, Weight, section
 from iglo.params.pipeline import Params, parse_params
+from iglo.params.sections import NetworkParams
 from iglo.params.validate import check_different, short_repr, within
+
+SHARED = ("seed", "data", "features", "clustering", "evaluate")  # what no method may change
 
 
 @section
@@ -43,6 +46,8 @@ class MeasureParams:
     """The learning rate of that optimisation, for codes of unit variance."""
     code_penalty: Weight
     """The weight of the squared length of the autoencoder's codes."""
+    other_judges: Many[NetworkParams]
+    """More feature networks that see the same images, to compare what they say; [] for none."""
 
 
 @section
@@ -91,12 +96,19 @@ class Comparison:
         return self
 
     def _check_methods(self) -> None:
-        for method in (None, *self.methods):
-            place = f"methods.{method}.changes" if method else "base"
-            with within(f"{place}: "):
-                prior = self.params(method).prior
-            if prior == "best":
-                raise UserError(f"{place}.prior: must name a prior, so that methods can be compared, got 'best'.")
+        with within("base: "):
+            base = self.params()
+        if base.data.validation == 0:
+            raise UserError("base.data.validation: must be at least 1, because priors are chosen on them, got 0.")
+        for method, described in self.methods.items():
+            with within(f"methods.{method}.changes: "):
+                self.params(method)
+            for shared in SHARED:
+                if shared in described.changes:
+                    raise UserError(
+                        f"methods.{method}.changes.{shared}: must be left out, because all methods share it; "
+                        "change it in base."
+                    )
 
 
 def _merged(values: Any, changes: Any) -> Any:

@@ -25,9 +25,17 @@ class Network:
     """A pretrained or random network."""
 
     network: Text
-    """torchvision's name."""
+    """torchvision's name, `timm/NAME` or `small_cnn`."""
     weights: Text
-    """imagenet, random or a .safetensors file."""
+    """imagenet, random, digits or a .safetensors file."""
+
+
+@section
+class FeatureNetworkRecord(Network):
+    """The network that measured samples and metrics."""
+
+    seed: NonNegativeInt | None = None
+    """The seed of random weights; null: that of the training, as in an earlier iglo."""
 
 
 @section
@@ -86,7 +94,7 @@ class Provenance:
     """
 
     run: RunRecord
-    feature_network: Network | None = None
+    feature_network: FeatureNetworkRecord | None = None
     features: Network | None = None
     metrics: Mapping[str, Any] | None = None
 
@@ -106,7 +114,7 @@ class Provenance:
         feature_network, features = params.evaluate, params.features
         return cls(
             record,
-            Network(feature_network.network, feature_network.weights),
+            FeatureNetworkRecord(feature_network.network, feature_network.weights, feature_network.seed),
             Network(features.network, features.weights),
         )
 

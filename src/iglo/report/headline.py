@@ -6,20 +6,46 @@ HEADLINE = (
     "train.recon.psnr",
     "train.encoder.psnr",
     "test.encoder.psnr",
+    "samples.kd_*",
+    "midpoints.kd_*",
+    "reconstructions.kd_*",
+    "real.kd_*",
+    "noise.kd_*",
+    "samples.recognised_*",
+    "midpoints.recognised_*",
+    "reconstructions.recognised_*",
+    "test.images.recognised_*",
+    "off_code.samples_*",
+    "off_code.midpoints_*",
+    "interpolation.ghost_index",
+    "interpolation.ghost_index_real",
     "interpolation.ppl_*",
     "interpolation.jerkiness_*",
     "interpolation.midpoint_realism_*",
-    "samples.kd_*",
+    "lines.mean_distance",
+    "lines.smoothness",
+    "samples.se.kd_*",
     "samples.precision_*",
     "samples.recall_*",
+    "samples.density_*",
+    "samples.coverage_*",
     "samples.novelty_*",
+    "samples.copy_rate_*",
+    "samples.fid_inception",
+    "samples.kid_inception",
+    "memorisation.features_*.copy_rate_test",
+    "memorisation.pixels.share_closer",
     "train.recon.ssim",
     "train.recon.lpips_*",
     "test.encoder.ssim",
     "test.encoder.lpips_*",
-    "memorisation.pixels.share_closer",
+    "counts.train",
+    "counts.validation",
+    "counts.test",
+    "counts.samples",
+    "counts.midpoints",
 )
-"""Dotted keys; * is the name of the network that measured."""
+"""Dotted keys, the most important first; * is the name of the network that measured."""
 
 
 def headline(values: dict, prefix: str = "") -> dict:
@@ -33,6 +59,11 @@ def headline(values: dict, prefix: str = "") -> dict:
         if isinstance(value, dict):
             if inner := headline(value, f"{prefix}{key}."):
                 chosen[key] = inner
-        elif any(fnmatchcase(prefix + key, name) for name in HEADLINE):
+        elif any(_matches(prefix + key, name) for name in HEADLINE):
             chosen[key] = value
     return chosen
+
+
+def _matches(key: str, name: str) -> bool:
+    parts, wanted = key.split("."), name.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,14 +14,13 @@ from jinja2 import Environment
 from PIL import Image
 
 from iglo.files.io import whole_file
-from iglo.report.page_measures import MEASURES, Measure
+from iglo.report.page_tables import Values, counts_in_words, tables
 from iglo.report.page_template import TEMPLATE
 from iglo.report.page_text import FIGURES
 
 WIDE = 1700  # px; a wider picture is a plot, and is shown at half its size
 WIDEST = 1000  # px, the width of the page; a picture stored with loss is reduced to it
 LARGE = 150_000  # bytes; a larger picture is stored with a little loss
-Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,20 +41,6 @@ class Picture:
     height: int = 0
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of numbers. A row is a name and a cell for each measure."""
-
-    title: str
-    measures: Sequence[Measure]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-    @property
-    def feature_networks(self) -> list[str]:
-        """The names of the networks that measured."""
-        return list(dict.fromkeys(measure.feature_network for measure in self.measures if measure.feature_network))
-
-
 def write_page(path: str | Path, figures: Path, values: Values, params: Any, times: Values) -> None:
     """Writes the page of a run.
 
@@ -68,7 +53,8 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
     text = template.render(
         sections=[(title, intro, list(_pictures(figures, names))) for title, intro, names in _sections(figures)],
-        tables=[table for table in _tables(values) if table.rows],
+        tables=tables(values),
+        counts=counts_in_words(values, params.prior),
         params=list(_flat_params(params)),
         times=list(_flat_times(times)),
         data=params.data.dataset if params.data.source == "torchvision" else params.data.source,
@@ -134,67 +120,6 @@ def _webp(image: Image.Image, **options: Any) -> bytes:
 
 def _address(kind: str, raw: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(raw).decode('ascii')}"
-
-
-# --- Tables ---
-
-
-def _tables(values: Values) -> Iterator[Table]:
-    """Yields the tables of numbers."""
-    train, test, split = (values.get(key, {}) for key in ("train", "test", "split"))
-    yield _table(
-        "Images compared with their reconstructions",
-        {
-            "training images from their own codes, G(z)": train.get("recon", {}),
-            "training images through the encoder, G(E(x))": train.get("encoder", {}),
-            "held-out images through the encoder, G(E(x))": test.get("encoder", {}),
-        },
-    )
-    yield _table("Interpolations between training codes", {"this run": values.get("interpolation", {})})
-    yield _table(
-        "Samples",
-        {f"{name} (chosen)" if each == values.get("samples") else name: each for name, each in _of(values, "priors")},
-    )
-    yield _table(
-        "Are samples copies of training images?",
-        {f"in {name.partition('_')[0]}": each | _novelty(values, name) for name, each in _of(values, "memorisation")},
-    )
-    chance = {key.removesuffix("_random"): value for key, value in split.items() if key.endswith("_random")}
-    yield _table(
-        "The first subset, compared with a random subset of the same size",
-        {
-            "the first subset": {key: value for key, value in split.items() if key in chance},
-            "a random subset": chance,
-        },
-    )
-
-
-def _of(values: Values, section: str) -> list[tuple[str, Values]]:
-    return list(values.get(section, {}).items())
-
-
-def _novelty(values: Values, space: str) -> Values:
-    """Returns the novelty in the space `features_<feature_network>`; it is among the numbers of the samples."""
-    key = f"novelty_{space.removeprefix('features_')}"
-    samples = values.get("samples", {})
-    return {"novelty": samples[key]} if key in samples else {}
-
-
-def _table(title: str, named: Mapping[str, Values]) -> Table:
-    """Returns a table of the rows that have numbers, with a column for each measure and a last row of ideal values."""
-    named = {name: {_measure(key): value for key, value in row.items()} for name, row in named.items() if row}
-    measures = list(dict.fromkeys(measure for row in named.values() for measure in row))
-    rows = [(name, [measure.shown(row.get(measure)) for measure in measures]) for name, row in named.items()]
-    if rows and any(measure.aim for measure in measures):
-        rows.append(("ideal", [measure.aim or "–" for measure in measures]))
-    return Table(title, measures, rows)
-
-
-def _measure(key: str) -> Measure:
-    """Returns the measure of a key: `kd_random_alexnet` is `kd` in the features of the network `random_alexnet`."""
-    name = next((name for name in MEASURES if key == name or key.startswith(f"{name}_")), None)
-    feature_network = key.removeprefix(f"{name}_") if name and key != name else None
-    return MEASURES[name].by(feature_network) if name else Measure(key)
 
 
 # --- Parameters and times ---

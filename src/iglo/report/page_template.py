@@ -40,7 +40,7 @@ details summary { cursor: pointer; }
 <header>
 <h1>A run of iglo</h1>
 <p>Images: {{ data }}, {{ size }} pixels. An image is x, and its learned code is z. The generator G makes an image from
-a code; the encoder E finds the code of an image. Held-out images are not used for training.</p>
+a code; the encoder E finds the code of an image. {{ counts }}</p>
 <nav aria-label="Contents"><ul>
 {% for title, intro, pictures in sections %}
 <li><a href="#section-{{ loop.index }}">{{ title }}</a></li>
@@ -93,6 +93,9 @@ a code; the encoder E finds the code of an image. Held-out images are not used f
 </tbody>
 </table>
 </div>
+{% if table.note %}
+<p>{{ table.note }}</p>
+{% endif %}
 <dl>
 {% for measure in table.measures if measure.meaning %}
 <div><dt>{{ measure.title }}:</dt> <dd>{{ measure.meaning }}</dd></div>

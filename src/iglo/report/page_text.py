@@ -6,7 +6,7 @@ FIGURES = (  # title, introduction, and a caption for every file
         "",
         {
             "overview.png": "Top: training images, and the generator's images of their codes. Middle: paths from one "
-            "training image to another. Bottom: held-out images, and the images that encoder and generator make of "
+            "training image to another. Bottom: test images, and the images that encoder and generator make of "
             "them. Good: the second row and the last row look like the rows above them, and every image of a path "
             "could be real.",
         },
@@ -32,7 +32,7 @@ FIGURES = (  # title, introduction, and a caption for every file
         {
             "reconstructions.png": "Training images from their own learned codes. Good: the eye sees no difference.",
             "encoder-train.png": "Training images from the codes of the encoder. Good: nearly as above.",
-            "encoder-test.png": "Held-out images, which were not used for training, from the codes of the encoder. "
+            "encoder-test.png": "Test images, which were not used for training, from the codes of the encoder. "
             "Good: the same content, perhaps a little less sharp.",
         },
     ),
@@ -43,6 +43,8 @@ FIGURES = (  # title, introduction, and a caption for every file
             "interpolation.gif": "Several paths, forward and back. Good: one shape turns into the other without a "
             "jump, and never looks like two images on top of each other.",
             "interpolations.png": "The same paths, image by image.",
+            "midpoints.png": "Pairs of training codes, drawn at random, and the image halfway between them. Good: the "
+            "midpoint could be a real image, and is not its two ends on top of each other.",
         },
     ),
     (
@@ -50,7 +52,8 @@ FIGURES = (  # title, introduction, and a caption for every file
         "Codes are drawn at random, and the generator makes images of them. No image was chosen by hand.",
         {
             "samples.png": "Samples of the chosen prior. Good: they look like training images, and differ.",
-            "priors.png": "Samples of every prior (a way to draw codes). The best by kernel distance is first.",
+            "priors.png": "Samples of every prior (a way to draw codes). The first has the smallest kernel distance to "
+            "the validation images.",
         },
     ),
     (
@@ -58,8 +61,8 @@ FIGURES = (  # title, introduction, and a caption for every file
         "",
         {
             "neighbours.png": "Each sample, and below it the nearest training images. Good: similar, but not the same.",
-            "nearness-*.png": "Distances to the nearest training image. Good: samples lie where held-out images "
-            "lie. Samples that are far to the left are copies.",
+            "nearness-*.png": "Distances to the nearest training image. Good: samples lie where test images lie. "
+            " Samples that are far to the left are copies.",
         },
     ),
     (

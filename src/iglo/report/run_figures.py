@@ -1,7 +1,6 @@
 """Draws the figures of a run: training, reconstructions, interpolations, samples and the split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,14 @@ from sklearn.decomposition import PCA
 
 from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
-from iglo.evaluation.measure import Paths
 from iglo.evaluation.memorisation import SPACES, Nearness
+from iglo.evaluation.paths import Paths
+from iglo.evaluation.run import Split
 from iglo.latent.priors import PriorChoice
 from iglo.models.history import History
 from iglo.models.snapshots import Snapshots
 from iglo.report import figures, plots
+from iglo.report.page_measures import with_error
 
 COLUMNS, BLOCKS = 12, 3  # images in a row of a grid, and number of rows of each kind
 PATHS, POINTS = 8, 11  # interpolations in a grid, and images of each
@@ -26,21 +27,6 @@ PRIOR_DESCRIPTIONS = {
     "gmm": "a mixture of Gaussians fitted to the learned codes",
     "imle": "a mapping from noise, learned by IMLE",
 }
-
-
-@dataclass(frozen=True)
-class Split:
-    """The first round of the split.
-
-    Attributes:
-        points: (N, P) features of all training images.
-        labels: (N,) their clusters.
-        features: name of the features.
-    """
-
-    points: np.ndarray
-    labels: np.ndarray
-    features: str
 
 
 def draw_stages(folder: Path, history: History, originals: np.ndarray) -> None:
@@ -99,6 +85,16 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
     figures.save_paths(folder / "interpolation.gif", paths.images[:PATHS, moments], 0.1)
 
 
+def draw_midpoints(folder: Path, paths: Paths) -> None:
+    """Draws start, midpoint and end of the first paths; draws nothing if there is no path."""
+    if not len(paths.ids):
+        return
+    shown = paths.images[: BLOCKS * COLUMNS]
+    starts, midpoints, ends = (shown[:, point] for point in (0, paths.middle, -1))
+    rows = _paired(("start", starts), ("midpoint", midpoints), ("end", ends))
+    _grid(folder / "midpoints.png", rows, "Random pairs of training codes, and the image halfway between them")
+
+
 def draw_samples_grid(folder: Path, samples: np.ndarray, prior: str) -> None:
     rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
     _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior}, {PRIOR_DESCRIPTIONS[prior]}")
@@ -106,10 +102,13 @@ def draw_samples_grid(folder: Path, samples: np.ndarray, prior: str) -> None:
 
 def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorChoice) -> None:
     """Draws a row of samples for each prior, the smallest kernel distance first if it was measured."""
-    distance, chosen = choice.kernel_distance, f"chosen: {choice.chosen}"
-    names = {name: f"{name}, {distance[name]:.3g}" for name in sorted(distance, key=distance.get)}
+    distance, error, chosen = choice.kernel_distance, choice.standard_error, f"chosen: {choice.chosen}"
+    names = {
+        name: f"{name}\n{with_error(distance[name], error.get(name), '.3g')}"
+        for name in sorted(distance, key=distance.get)
+    }
     rows = [(label, samples[name][:COLUMNS]) for name, label in (names or {name: name for name in samples}).items()]
-    measured = ", and its kernel distance to held-out images" if names else ""
+    measured = ", and its kernel distance to the validation images" if names else ""
     _grid(folder / "priors.png", rows, f"Samples of every prior{measured}; {chosen}")
 
 
@@ -127,9 +126,9 @@ def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: 
 
 
 def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
-    """Draws histograms of the distances from samples and held-out images to their nearest training images."""
+    """Draws histograms of the distances from samples and test images to their nearest training images."""
     for space, words in SPACES.items():
-        distances = {"samples": near[space].samples, "held-out images": near[space].unseen}
+        distances = {"samples": near[space].samples, "test images": near[space].unseen}
         label, title = f"distance in {words}", "Distance to the nearest training image"
         plots.save_histograms(folder / f"nearness-{space}.png", distances, label, title)
 
@@ -169,7 +168,7 @@ def draw_losses(folder: Path, log: list[dict]) -> None:
 def draw_overview(
     path: Path, originals: np.ndarray, reconstructions: np.ndarray, paths: Paths, test: np.ndarray, inverted: np.ndarray
 ) -> None:
-    """Draws training images, held-out images, their reconstructions, and interpolations."""
+    """Draws training images, test images, their reconstructions, and interpolations."""
     points = evenly(paths.images.shape[1], COLUMNS)
     interpolated = [(name, path[points]) for name, path in zip(("interpolated", "", ""), paths.images, strict=False)]
     rows = [

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from iglo.backbones.networks import load_backbone, resized
+from iglo.backbones.backbone import resized
+from iglo.backbones.networks import load_backbone
 from iglo.files.io import read_array, write_rows
 from iglo.params.pipeline import FeatureParams
 from iglo.params.validate import within

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from iglo.backbones.networks import IMAGENET_MEAN, IMAGENET_STD, vgg_blocks
+from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
+from iglo.backbones.networks import vgg_blocks
 from iglo.losses.distances import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.losses.terms import DirectTerm, Objective, RenderedTerm
 from iglo.models.glo import recalibrate_bn

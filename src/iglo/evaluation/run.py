@@ -1,0 +1,252 @@
+"""Measures a run: what is chosen was chosen on validation images, and every number here is measured on test images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from iglo.data.store import ImageStore, UnitImages
+from iglo.evaluation import paths as between
+from iglo.evaluation.image_sets import (
+    ImageSet,
+    Judge,
+    Reference,
+    Values,
+    copied,
+    means_of,
+    measure_set,
+    off_code,
+    seen_classes,
+)
+from iglo.evaluation.lines import values_of_paths
+from iglo.evaluation.measure import rendered_quality, split_quality, through_encoder
+from iglo.evaluation.memorisation import Nearness
+from iglo.evaluation.paths import Paths
+from iglo.evaluation.prior_choice import draw_samples
+from iglo.latent.priors import PriorChoice
+from iglo.models.glo import GLOModel, render
+from iglo.models.history import History
+from iglo.params.pipeline import Params
+from iglo.randomness import numpy_generator
+from iglo.runtime.device import Runtime
+
+
+@dataclass(frozen=True)
+class Split:
+    """The first round of the split.
+
+    Attributes:
+        points: (N, P) features of all training images.
+        labels: (N,) their clusters.
+        features: name of the features.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    features: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has made.
+
+    Attributes:
+        store: the training, validation and test images.
+        split: the first round of the split.
+        choice: all priors, and the chosen one.
+    """
+
+    params: Params
+    model: GLOModel
+    history: History
+    store: ImageStore
+    split: Split
+    choice: PriorChoice
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of a run, and the images that its figures show.
+
+    Attributes:
+        values: nested as in metrics-all.json.
+        paths: interpolations between training codes.
+        samples: prior → (S, H, W, C) float in [0, 1].
+        near: distances of the chosen prior's samples to the training images, in `pixels` and in `features`.
+    """
+
+    values: Values
+    paths: Paths
+    samples: Mapping[str, np.ndarray]
+    near: Mapping[str, Nearness]
+
+
+def measure_run(run: Run, judge: Judge, runtime: Runtime) -> Measured:
+    """Measures a run.
+
+    A measure that needs more images is left out. With several ranks, all ranks measure. Memory holds the features of
+    all images, but only a block of images at a time.
+    """
+    store, seed = run.store, run.params.evaluate.seed
+    train, test = judge.network.features(UnitImages(store.train)), judge.see(UnitImages(store.test))
+    validation = judge.see(UnitImages(store.validation)) if len(store.validation) else None
+    reference = Reference.make(judge.name, train, validation, test, seed)
+    return _Measuring(run, judge, reference, runtime).all(validation)
+
+
+def some_rows(count: int, wanted: int, seed: int, part: str) -> np.ndarray:
+    """Draws the ids of at most `wanted` of `count` images of a part, in random order: (M,) int64."""
+    return numpy_generator(seed, f"evaluation/{part}").permutation(count)[:wanted]
+
+
+def noise(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Draws images of uniform noise, (count, *shape) float32 in [0, 1)."""
+    return numpy_generator(seed, "evaluation/noise").random((count, *shape), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """What all measures of a run need."""
+
+    run: Run
+    judge: Judge
+    reference: Reference
+    runtime: Runtime
+
+    def all(self, validation: ImageSet | None) -> Measured:
+        run, store, asked = self.run, self.run.store, self.run.params.evaluate
+        sets, samples, near = self._samples()
+        paths, midpoints, interpolation = self._paths()
+        rows = some_rows(len(store.train), asked.samples, asked.seed, "train")
+        reconstructions = self.judge.see(self._from_codes(torch.from_numpy(rows)))
+        ceiling = self.judge.see(noise(asked.samples, store.train.shape[1:], asked.seed))
+        compared = {
+            "samples": sets[run.choice.chosen],
+            "midpoints": self._compared(midpoints),
+            "reconstructions": self._compared(reconstructions),
+            "real": self._compared(validation),
+            "noise": self._compared(ceiling),
+        }
+        values = {
+            **self._images(rows, reconstructions),
+            **compared,
+            "interpolation": interpolation,
+            "off_code": off_code(compared, self.judge.name),
+            "priors": {name: {**each, **self._choice(name)} for name, each in sets.items()},
+            "memorisation": self._memorisation(near),
+            "split": self._split(),
+            "counts": {
+                **{part: len(getattr(store, part)) for part in ("train", "validation", "test")},
+                "samples": asked.samples,
+                "midpoints": len(midpoints or ()),
+            },
+        }
+        if run.params.data.source == "lines":
+            means, errors = means_of(values_of_paths(paths.images))
+            values["lines"] = {**means, "se": errors}
+        return Measured(values, paths, samples, near)
+
+    def _compared(self, images: ImageSet | None) -> Values:
+        return measure_set(images, self.reference) if images else {}
+
+    def _from_codes(self, rows: slice | torch.Tensor) -> np.ndarray:
+        return render(self.run.model.generator, self.run.model.codes.values[rows], self.runtime)
+
+    def _images(self, rows: np.ndarray, reconstructions: ImageSet) -> Values:
+        """Compares images with their reconstructions from codes, G(z), and from the encoder, G(E(x)).
+
+        Args:
+            rows, reconstructions: ids of some training images and what the judge sees in their G(z), for the classes.
+        """
+        store, network = self.run.store, self.judge.network
+        quality = {
+            part: rendered_quality(
+                lambda chosen, images=images: through_encoder(self.run.model, images[chosen], self.runtime),
+                UnitImages(images),
+                network,
+            )
+            for part, images in (("train", store.train), ("test", store.test))
+        }
+        recon = rendered_quality(self._from_codes, UnitImages(store.train), network)
+        some = some_rows(len(store.test), len(rows), self.reference.seed, "test")
+        return {
+            "train": {
+                "recon": recon | self._classes(reconstructions),
+                "encoder": quality["train"] | self._encoded_classes(store.train, rows),
+            },
+            "test": {
+                "encoder": quality["test"] | self._encoded_classes(store.test, some),
+                "images": self._classes(self.reference.test),  # the classes were chosen on validation images
+            },
+        }
+
+    def _encoded_classes(self, images: np.ndarray, rows: np.ndarray) -> Values:
+        if self.reference.test.probabilities is None:
+            return {}
+        rows = np.sort(rows)  # as the file has them
+        return self._classes(self.judge.see(through_encoder(self.run.model, images[rows], self.runtime)))
+
+    def _classes(self, images: ImageSet) -> Values:
+        values, errors = seen_classes(images, self.reference.classes)
+        return self.reference.named(values, errors) if values else {}
+
+    def _samples(self) -> tuple[dict[str, Values], dict[str, np.ndarray], dict[str, Nearness]]:
+        """Returns numbers and images of every prior, and how near the chosen one's samples are to training images."""
+        run, asked, values, images = self.run, self.run.params.evaluate, {}, {}
+        for name, prior in run.choice.priors.items():
+            images[name] = draw_samples(run.model, prior, asked.samples, asked.seed, self.runtime)
+            seen = self.judge.see(images[name])
+            distances, neighbours = self.reference.nearest(seen)
+            values[name] = measure_set(seen, self.reference, distances)
+            if name == run.choice.chosen:
+                in_features = Nearness(distances[:, 0], self.reference.unseen[:, 0], neighbours)
+        train, test = UnitImages(run.store.train), UnitImages(run.store.test)
+        in_pixels = Nearness.measure(images[run.choice.chosen], train, test)
+        return values, images, {"pixels": in_pixels, "features": in_features}
+
+    def _choice(self, name: str) -> Values:
+        """Returns the number of a prior that chose: its kernel distance to the validation images."""
+        choice, key = self.run.choice, f"kd_{self.judge.name}"
+        if name not in choice.kernel_distance:
+            return {}
+        errors = {key: choice.standard_error[name]} if name in choice.standard_error else {}
+        return {"validation": {key: choice.kernel_distance[name], "se": errors}}
+
+    def _paths(self) -> tuple[Paths, ImageSet | None, Values]:
+        """Returns paths between training codes, what the judge sees in the midpoints, and the numbers of the paths."""
+        model, asked = self.run.model, self.run.params.evaluate
+        paths = between.interpolations(model, asked, self.runtime)
+        more = between.midpoints_after(model, asked, self.runtime)
+        if not len(paths.ids):
+            return paths, None, {}
+        count, points = paths.images.shape[:2]
+        seen = self.judge.see(paths.images.reshape(-1, *paths.images.shape[2:]))
+        midpoints = seen[paths.middle :: points]
+        if len(more.ids):
+            midpoints += self.judge.see(more.images[:, more.middle])
+        features = seen.features.reshape(count, points, -1)
+        close = between.close_pairs(model, asked, self.runtime)
+        values = between.continuity(paths, close, features, self.reference.train, self.judge.network, asked.seed)
+        ghosts = between.ghosts((paths, more), UnitImages(self.run.store.test))
+        errors = values.pop("se") | ghosts.pop("se")
+        return paths, midpoints[: max(asked.samples, 1)], {**values, **ghosts, "se": errors}
+
+    def _memorisation(self, near: Mapping[str, Nearness]) -> Values:
+        """Returns how near samples are to training images; novelty in features is among the numbers of samples."""
+        seed = self.reference.seed
+        in_features = near["features"].values(seed)
+        held_out, errors = copied(self.reference.unseen)
+        in_features = {
+            "share_closer": in_features["share_closer"],
+            **{f"{key}_test": value for key, value in held_out.items()},
+            "se": {
+                **{key: value for key, value in in_features["se"].items() if key != "novelty"},
+                **{f"{key}_test": value for key, value in errors.items()},
+            },
+        }
+        return {"pixels": near["pixels"].values(seed), f"features_{self.reference.name}": in_features}
+
+    def _split(self) -> Values:
+        first = np.flatnonzero(self.run.history.subset_id == 1)
+        return split_quality(self.run.split.points, self.run.split.labels, first, self.reference.seed)
