@@ -53,7 +53,7 @@ experiments: $(VENV)/installed  ## print a table of the experiments: what each c
 compare: $(VENV)/installed  ## train all methods with several seeds, and write comparison/report.md; about three hours
 	cd comparison && dvc repro
 
-lines: $(VENV)/installed  ## measure paths between drawn lines, with and without noise; about four minutes
+lines: $(VENV)/installed  ## measure paths between drawn lines, with and without noise; two to five minutes
 	python benchmarks/lines.py
 
 bench: $(VENV)/installed  ## compare the speed of a training step with that of a plain step

@@ -7,7 +7,7 @@ interpolates between pairs of training codes and prints a Markdown table: mean d
 2018; 0 is best for both), the PSNR of the training images, and the differences to sigma 0 with the same seed. Each cell
 has mean ± standard deviation over the seeds.
 
-    python benchmarks/lines.py [--dimensions 2 100] [--sigmas 0 0.1 0.5 1] [--seeds 3] [--images 60000]
+    python benchmarks/lines.py [--dimensions 100] [--sigmas 0 0.1 0.5 1] [--seeds 3] [--images 40000]
         [--constraint sphere] [--init pca] [--figure reports/lines.png]
 
 The table also has the true paths and crossfades of pixels between the same lines. The figure has paths of all of them.
@@ -168,10 +168,10 @@ def draw(path: Path, options: argparse.Namespace, todo: list[Task], results: lis
 def main() -> None:
     """Runs the trainings, prints the table and draws the figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dimensions", type=int, nargs="+", default=[2, 100], help="dimensions of the codes")
+    parser.add_argument("--dimensions", type=int, nargs="+", default=[100], help="dimensions of the codes")
     parser.add_argument("--sigmas", type=float, nargs="+", default=[0.0, 0.1, 0.5, 1.0], help="noises; 0 is needed")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    parser.add_argument("--images", type=int, default=60_000, help="images that the generator sees in a run")
+    parser.add_argument("--images", type=int, default=40_000, help="images that the generator sees in a run")
     parser.add_argument("--constraint", default="sphere", choices=["none", "ball", "sphere"], help="where codes lie")
     parser.add_argument("--init", default="pca", choices=["pca", "normal"], help="starting codes")
     parser.add_argument("--figure", type=Path, default=Path("reports/lines.png"), help="file of the figure")

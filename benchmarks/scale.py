@@ -47,7 +47,14 @@ pathlib.Path("cpu-seconds.txt").write_text(str(time.process_time() - started))
 """
 AFTER_FULL = ("encoder", "joint", "priors", "evaluate")  # a ceiling run does not run these
 CHANGES = {
-    "data": {"source": "folder", "path": "images", "image_size": SIDE, "channels": 3, "test": HELD_OUT}
+    "data": {
+        "source": "folder",
+        "path": "images",
+        "image_size": SIDE,
+        "channels": 3,
+        "validation": HELD_OUT,
+        "test": HELD_OUT,
+    }
     | {"shuffle": False, "fit": "resize"},
     "features": {"network": "squeezenet1_1", "weights": "random"},
     "generator": {"width": 16},
@@ -181,7 +188,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="iglo-scale-") as name:
         crops = Crops(Path(name, "images"), photographs(arguments.images)) if runs else None
         for count, ceiling in runs:
-            crops.extend(count + HELD_OUT)
+            crops.extend(count + 2 * HELD_OUT)
             new = list(measured(Path(name), count, ceiling, arguments.threads))
             kept = [row for row in read_rows(table) if (row.run, row.images) != (new[0].run, new[0].images)]
             write_rows(table, [*kept, *new])

@@ -97,14 +97,14 @@ def test_neighbours_among_the_training_images(here):
     source = Source(
         "here", tuple(f"t{i}.png" for i in range(16)), ("",) * 16, np.concatenate([IMAGES, IMAGES[:4]])[..., 0]
     )
-    data = exports.tiny_params(data__train=12, data__test=4, data__shuffle=False).data
+    data = exports.tiny_params(data__train=12, data__validation=0, data__test=4, data__shuffle=False).data
     given = ("neighbours", "images/square-3.png", "--among", "training", "-k", "1", "--out", "near.json")
     assert refused(*given).startswith(
         "training: the training images must be in data/prepared, which is not here; run the"
     )
-    write_store(source, dataclasses.replace(data, train=11), 0, "data/prepared")
+    write_store(source, dataclasses.replace(data, train=11), "data/prepared")
     assert refused(*given).startswith("training: data/prepared holds training images of another run (11 x 16 x 16 x 1,")
-    write_store(source, data, 0, "data/prepared")
+    write_store(source, data, "data/prepared")
     done(*given)
     (near,) = json.loads(Path("near.json").read_text())
     assert near["nearest"] == [{"image": "t3.png", "distance": 0}]

@@ -189,7 +189,8 @@ def test_too_many_clusters_are_refused_when_images_are_counted(clusters, broken,
     if broken:
         (tmp_path / chain.IMAGES / "digit-0.png").write_bytes(b"none")
     split = {"rounds.0.clusters": clusters, "rounds.0.per_cluster": 1}
-    values = chain.params(**{"data.train": None, "data.test": 4, "data.on_error": "skip"}, **split)
+    parts = {"data.train": None, "data.validation": 0, "data.test": 4}
+    values = chain.params(**parts, **split, **{"data.on_error": "skip"})
     chain.write_params(tmp_path, values)
     with pytest.raises(SystemExit):
         chain.run(tmp_path, next(stage for stage in pipeline.stages(params=values) if stage.name == "prepare"))
