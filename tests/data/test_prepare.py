@@ -133,7 +133,20 @@ def test_too_few_images_after_skipping_name_the_skipped_ones(data, tmp_path):
         prepare(dataclasses.replace(data, on_error="skip"), tmp_path)
 
 
-@pytest.mark.parametrize("breakage", ["missing", "truncated", "unequal", "other columns", "short row", "empty"])
+@pytest.mark.parametrize(
+    "breakage",
+    [
+        "missing",
+        "truncated",
+        "unequal",
+        "other columns",
+        "parts out of order",
+        "unknown part",
+        "no test part",
+        "short row",
+        "empty",
+    ],
+)
 def test_a_damaged_folder_of_prepared_images_is_refused(data, tmp_path, breakage):
     save_many(data, 3)
     prepare(data, tmp_path)
@@ -147,6 +160,9 @@ def test_a_damaged_folder_of_prepared_images_is_refused(data, tmp_path, breakage
         broken = {
             "unequal": lines[:-1],
             "other columns": ["id,file,label,split\n", *lines[1:]],
+            "parts out of order": [lines[0], *lines[:0:-1]],
+            "unknown part": [line.replace(",train", ",val") for line in lines],
+            "no test part": [line.replace(",test", ",train") for line in lines],
             "short row": [*lines[:-1], "2,frog-3.png\n"],
             "empty": [],
         }

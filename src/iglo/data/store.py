@@ -107,7 +107,7 @@ def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Parts]:
     Raises:
         ValueError: the file is not the table that `write_store` writes.
     """
-    names, labels, counts = [], [], Counter()
+    names, labels, counts, place = [], [], Counter(), 0
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file)
         if tuple(next(rows, ())) != COLUMNS:
@@ -115,5 +115,11 @@ def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Parts]:
         for _, name, label, split in rows:
             names.append(name)
             labels.append(sys.intern(label))
+            if split not in PARTS[place:]:  # a test image would be taken for a training image
+                raise ValueError(f"the rows of {path.name} must be those of {', '.join(PARTS)}, in this order")
+            place = PARTS.index(split)
             counts[split] += 1
-    return tuple(names), tuple(labels), Parts(*(counts[part] for part in PARTS))
+    parts = Parts(*(counts[part] for part in PARTS))
+    if not (parts.train and parts.test):
+        raise ValueError(f"{path.name} has no training images or no test images")
+    return tuple(names), tuple(labels), parts
