@@ -26,8 +26,8 @@ def measure_inversion(
 ) -> dict[str, dict[str, Values]]:
     """Measures test images after steps of optimising their codes, from the encoder's codes and from random codes.
 
-    The optimisation minimises the loss of `base`, the same for all methods. Both starts are optimised at once: a code
-    does not feel the others. The kernel distance is to the test images that are not inverted.
+    The optimisation minimises the loss of `base`, the same for all methods. Both starts are optimised at once: the
+    codes do not influence each other. The kernel distance is to the test images that are not inverted.
 
     Args:
         images: (T, H, W, C) uint8, the test images; the first `measure.inverted` are used.

@@ -1,4 +1,4 @@
-"""Measures a run of the comparison in the same way as `evaluation.run`, under one or more judges."""
+"""Measures a run of the comparison in the same way as `evaluation.run`, with one or more judges (feature networks)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ def _made(run: ComparedRun, choice: PriorChoice, reconstructions: np.ndarray) ->
 
 
 def _seen_by(judge: Judge, reference: Reference, made: Made) -> Values:
-    """Returns the numbers of samples, midpoints, reconstructions and paths under a judge."""
+    """Returns the numbers of samples, midpoints, reconstructions and paths, as a judge sees them."""
     samples = {name: judge.see(images) for name, images in made.samples.items()}
     midpoints, interpolation = _seen_paths(judge, reference, made)
     sets = {
@@ -164,7 +164,7 @@ def _quality(images: np.ndarray, targets: np.ndarray, rows: np.ndarray, judge: J
 
 
 def _choice(choice: PriorChoice, prior: str, judge: str) -> Values:
-    """Returns the number that chose: the kernel distance of a prior to the validation images."""
+    """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
     if prior not in choice.kernel_distance:
         return {}
     errors = {f"kd_{judge}": choice.standard_error[prior]} if prior in choice.standard_error else {}

@@ -1,4 +1,4 @@
-"""Real images as each judge sees them. They are the same for all runs, so the judges look at them only once."""
+"""Real images as each judge (a feature network) sees them: computed once, because all runs have the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

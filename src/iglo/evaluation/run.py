@@ -1,4 +1,4 @@
-"""Measures a run: what is chosen was chosen on validation images, and every number here is measured on test images."""
+"""Measures a run. Choices are made on validation images, and sets of images are compared with the test images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ def noise(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Measuring:
-    """What all measures of a run need."""
+    """What the measurements of a run share."""
 
     run: Run
     judge: Judge
@@ -206,7 +206,7 @@ class _Measuring:
         return values, images, {"pixels": in_pixels, "features": in_features}
 
     def _choice(self, name: str) -> Values:
-        """Returns the number of a prior that chose: its kernel distance to the validation images."""
+        """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
         choice, key = self.run.choice, f"kd_{self.judge.name}"
         if name not in choice.kernel_distance:
             return {}
@@ -236,10 +236,10 @@ class _Measuring:
         """Returns how near samples are to training images; novelty in features is among the numbers of samples."""
         seed = self.reference.seed
         in_features = near["features"].values(seed)
-        held_out, errors = copied(self.reference.unseen)
+        of_test, errors = copied(self.reference.unseen)
         in_features = {
             "share_closer": in_features["share_closer"],
-            **{f"{key}_test": value for key, value in held_out.items()},
+            **{f"{key}_test": value for key, value in of_test.items()},
             "se": {
                 **{key: value for key, value in in_features["se"].items() if key != "novelty"},
                 **{f"{key}_test": value for key, value in errors.items()},
