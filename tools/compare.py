@@ -124,7 +124,7 @@ def in_order(stages: Sequence[Stage], before: Mapping[str, set[str]]) -> list[St
 
 
 def longest_chains(following: Mapping[str, set[str]]) -> dict[str, int]:
-    """Returns for each name the length of the longest chain that starts there: the name, one that needs it, and so on."""
+    """Returns the length of the longest chain that starts at each name: the name, one that follows it, and so on."""
     length: dict[str, int] = {}
 
     def measured(name: str) -> int:

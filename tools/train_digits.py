@@ -196,7 +196,7 @@ def damaged(images: Tensor, seed: int = 0) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def check(network: SmallCNN, parts: dict[str, tuple[Tensor, Tensor]], of: str = "validation", to: str = "test") -> None:
-    """Prints kernel distances of the images `to` to sets made from the images `of`, for this network and a random one."""
+    """Prints kernel distances of the images `to` to sets made from the images `of`, for this and a random network."""
     alex = load_backbone("alexnet", "random", 0)
     reference = parts[to][0]
     print(f"{'':17} kernel distance: small_cnn, random alexnet; mean largest probability")

@@ -75,8 +75,8 @@ TABLES = (
             "inversion.random.500.psnr": "random code + 500 steps, dB",
         },
         "To invert an image is to search for its code. The search starts at the encoder's code or at a random code, "
-        "and then takes 0, 50 or 500 gradient steps on the code; the numbers are the PSNR of the image of the code that "
-        "it finds. These are the first `measure.inverted` test images of the params, the same for all methods.",
+        "and then takes 0, 50 or 500 gradient steps on the code; the numbers are the PSNR of the image of the code "
+        "that it finds. These are the first `measure.inverted` test images of the params, the same for all methods.",
     ),
     Table(
         "Test images, inverted, as the judge sees them",
