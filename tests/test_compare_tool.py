@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests import pipeline
-from tools.compare import Runner, in_order, longest_chains, module_and_argv
+from tools.compare import Runner, in_order, longest_chains, main, module_and_argv
 from tools.dvc_stages import Stage, prerequisites, read_stages
 
 FILE = pipeline.ROOT / "comparison" / "dvc.yaml"
@@ -90,3 +90,26 @@ def test_a_failure_is_shown_and_ends_the_run(scripted, capsys):
 def test_the_command_names_a_module_and_its_arguments():
     stage = Stage("x", "cd .. && python -m stages.fetch --out a --params b", (), ())
     assert module_and_argv(stage) == ("stages.fetch", ["--out", "a", "--params", "b"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.yaml"], "none.yaml: cannot read the params file"),
+        ([str(pipeline.ROOT / "params.yaml")], "error: "),  # of a run, not of a comparison
+        ([str(FILE.parent / "params.yaml"), "--folder", "file"], "--folder: cannot make the folder"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(arguments) == 1
+    shown = capsys.readouterr()
+    assert words in shown.err and shown.err.count("\n") == 1 and not shown.out
+
+
+@pytest.mark.parametrize("jobs", ["0", "-3", "many"])
+def test_a_number_of_jobs_is_positive(jobs, capsys):
+    with pytest.raises(SystemExit):
+        main(["--jobs", jobs])
+    assert "--jobs: " in capsys.readouterr().err

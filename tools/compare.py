@@ -25,7 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "src")) if path not in sys.path]
 
-from iglo.params.reading import read_yaml  # noqa: E402
+from iglo.errors import UserError  # noqa: E402
+from iglo.params.comparison import Comparison  # noqa: E402
+from iglo.params.reading import load_params, read_yaml  # noqa: E402
 from tools.dvc_stages import Stage, prerequisites, read_stages  # noqa: E402
 
 HOME = "comparison/"  # the folder that the commands of comparison/dvc.yaml name
@@ -33,18 +35,43 @@ LAST_LINES = 20  # of the output of a stage that fails
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the stages whose results do not exist yet; returns 1 if one fails."""
+    """Runs the stages whose results do not exist yet; returns 1 if one fails, or if an argument is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("params", nargs="?", default="comparison/params.yaml", help="the params file of a comparison")
     parser.add_argument("--folder", default="comparison", help="where the results are written")
-    parser.add_argument("--jobs", type=int, default=1, help="how many stages run at a time")
+    parser.add_argument("--jobs", type=_positive, default=1, help="how many stages run at a time")
     arguments = parser.parse_args(argv)
     params, folder = (Path(path).resolve() for path in (arguments.params, arguments.folder))
+    try:
+        stages = _stages_of(params)
+        _make(folder)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     os.chdir(ROOT)
     threads = os.environ.setdefault("IGLO_THREADS", str(max(1, (os.cpu_count() or 1) // arguments.jobs)))
     print(f"{arguments.jobs} stages at a time, with {threads} threads each", flush=True)
-    stages = read_stages(ROOT / HOME / "dvc.yaml", read_yaml(params))
     return Runner(stages, params, folder).run(arguments.jobs)
+
+
+def _positive(text: str) -> int:
+    """Reads the number of jobs; argparse says that it is invalid."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _stages_of(params: Path) -> list[Stage]:
+    """Returns the stages of the comparison in a params file; UserError if the file holds none."""
+    load_params(params, Comparison)
+    return read_stages(ROOT / HOME / "dvc.yaml", read_yaml(params))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--folder: cannot make the folder {folder} ({error.strerror}); name another.") from None
 
 
 class Runner:

@@ -213,6 +213,10 @@ def test_wrong_files_are_named_in_one_sentence(tmp_path):
     save_file({**state, name: state[name][:5].clone()}, file)
     text = message("squeezenet1_1", file)
     assert all(part in text for part in (name, "(16, 64, 1, 1)", "(5, 64, 1, 1)"))
+    save_file({**state, name: torch.full_like(state[name], float("nan"))}, file)
+    for check in (load_backbone, check_weights):  # before the training too
+        with pytest.raises(UserError, match=f"^weights: .* must be finite, but {name} has NaN"):
+            check("squeezenet1_1", str(file), *([0] if check is load_backbone else []))
     assert ".safetensors file" in message("resnet18", tmp_path / "weights.pth")
     os.mkfifo(tmp_path / "pipe.safetensors")
     assert "there is no file" in message("resnet18", tmp_path / "pipe.safetensors")

@@ -84,6 +84,10 @@ def test_a_file_must_hold_its_weights(tmp_path, judge):
     for weights in (str(path), "imagenet", "letters"):
         with pytest.raises(UserError, match=r"^weights: "):
             load_small_cnn(weights, 0)
+    for bias in (torch.tensor(1.0), torch.zeros(0)):  # no number of classes
+        save_file({**state, "head.bias": bias}, path)
+        with pytest.raises(UserError, match=r"^weights: .* needs for head\.bias"):
+            load_small_cnn(str(path), 0)
 
 
 def test_the_script_trains_the_same_network_twice(parts, tmp_path):

@@ -75,7 +75,7 @@ def test_duplicates_are_counted(data, tmp_path):
     save(Path(data.path, "frog-6.png"), noise(16, 16, 3, seed=1))
     _, report = prepare(dataclasses.replace(data, train=2), tmp_path)
     groups = [["frog-1.png", "frog-6.png"], ["frog-3.png", "frog-4.png", "frog-5.png"]]
-    expected = {"groups": 2, "images": 5, "groups_across_train_and_test": 1, "first": groups}
+    expected = {"groups": 2, "images": 5, "groups_across_parts": 1, "first": groups}
     assert report["duplicates"] == expected
 
 

@@ -17,6 +17,7 @@ from torchvision.transforms import InterpolationMode
 
 from iglo.backbones import small_cnn, timm_networks, torchvision_networks
 from iglo.backbones.backbone import Backbone, Transform, run_blocks
+from iglo.backbones.weights import file_state
 from iglo.errors import UserError
 
 
@@ -76,7 +77,7 @@ def check_network(network: str) -> None:
 def check_weights(network: str, weights: str) -> None:
     """Raises UserError unless the network can have these weights; downloads those of timm, and no others.
 
-    Of a file it reads the shapes of the tensors only, except for `small_cnn`.
+    It reads the numbers in a file too, because a run that has trained for hours is too late to find that one is NaN.
     """
     if network == small_cnn.NETWORK:
         small_cnn.load_small_cnn(weights, seed=0)
@@ -87,6 +88,7 @@ def check_weights(network: str, weights: str) -> None:
     if weights not in ("imagenet", "random"):
         check = timm_networks.check_timm_file if is_timm(network) else torchvision_networks.check_torchvision_file
         check(network, weights)
+        file_state(network, weights)
 
 
 def is_timm(network: str) -> bool:

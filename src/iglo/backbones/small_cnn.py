@@ -79,7 +79,7 @@ def small_cnn_state(weights: str) -> dict[str, Tensor]:
     """Reads and checks the weights `digits` or a .safetensors file; raises UserError as `load_small_cnn` does."""
     source = str(DIGITS) if weights == "digits" else weights
     state = file_state(NETWORK, source)
-    classes = len(state["head.bias"]) if "head.bias" in state else 10
+    classes = next(iter(shapes_of(state).get("head.bias", ())), 0) or 10  # a head without classes is refused below
     with torch.device("meta"):
         wanted = shapes_of(SmallCNN(classes).state_dict())
     check_shapes(wanted, shapes_of(state), "", NETWORK, source)

@@ -107,9 +107,16 @@ def check_shapes(wanted: Shapes, given: Shapes, head: str, network: str, source:
 
 
 def file_state(network: str, weights: str) -> dict[str, torch.Tensor]:
-    """Reads the tensors in a file by name. Raises UserError if that is impossible."""
+    """Reads the tensors in a file by name. Raises UserError if that is impossible, or if a number is not finite."""
     with _reading(network, weights):
-        return load_file(weights)
+        state = load_file(weights)
+    for name, values in state.items():
+        if values.is_floating_point() and not values.isfinite().all():
+            raise UserError(
+                f"weights: those in {weights!r} must be finite, but {name} has NaN or infinity; name another file, or "
+                "set imagenet or random."
+            )
+    return state
 
 
 def file_shapes(network: str, weights: str) -> Shapes:

@@ -166,6 +166,6 @@ def _duplicates(digests: list[bytes], names: list[str], splits: list[str]) -> di
     return {
         "groups": len(groups),
         "images": sum(map(len, groups)),
-        "groups_across_train_and_test": sum(len({splits[row] for row in group}) > 1 for group in groups),
+        "groups_across_parts": sum(len({splits[row] for row in group}) > 1 for group in groups),
         "first": [[names[row] for row in group] for group in groups[:LISTED]],
     }
