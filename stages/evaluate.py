@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from iglo.data.store import ImageStore
-from iglo.evaluation.image_sets import Judge
+from iglo.evaluation.image_sets import EvaluationNetworks
 from iglo.evaluation.run import Run, Split
 from iglo.files.io import read_array, read_json, whole_folder, write_json
 from iglo.latent.priors import PriorChoice
@@ -30,7 +30,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     choice = PriorChoice.load(arguments.priors, model.config.geometry())
     run = Run(params, model, History.load(arguments.model), store, Split(points, labels, known["name"]), choice)
     with whole_folder(arguments.figures, runtime) as folder:
-        values = write_report(folder, run, Judge.make(params.evaluate, params.loss, runtime), runtime)
+        values = write_report(folder, run, EvaluationNetworks.make(params.evaluate, params.loss, runtime), runtime)
     if runtime.is_main:
         write_json(arguments.headline, headline(values))
         clustered_in = {key: known[key] for key in ("network", "weights")}

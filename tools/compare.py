@@ -143,7 +143,7 @@ def in_order(stages: Sequence[Stage], before: Mapping[str, set[str]]) -> list[St
     """Returns the stages in the order in which they are started when they are ready.
 
     A run that has begun is finished first, so that training, which needs the GPU, goes on beside measuring, which needs
-    the CPU too. Among the rest, those come first that the longest chain waits for.
+    the CPU too. Among the other stages, a stage comes first if the longest chain of stages waits for it.
     """
     after = {name: {other for other, needed in before.items() if name in needed} for name in before}
     done, left = longest_chains(before), longest_chains(after)
@@ -151,7 +151,7 @@ def in_order(stages: Sequence[Stage], before: Mapping[str, set[str]]) -> list[St
 
 
 def longest_chains(following: Mapping[str, set[str]]) -> dict[str, int]:
-    """Returns the number of names in the longest chain from each name to one that follows it, and so on."""
+    """Returns the length of the longest chain that starts at each name: the name, one that follows it, and so on."""
     length: dict[str, int] = {}
 
     def measured(name: str) -> int:

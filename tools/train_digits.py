@@ -1,19 +1,19 @@
-"""Trains the judge of digits: a small classifier, src/iglo/backbones/digits.safetensors.
+"""Trains the feature network for digits, a small classifier: src/iglo/backbones/digits.safetensors.
 
 `python -m tools.train_digits` trains it and writes the file, in a few minutes on one core. With `--check` it only
 prints how good the file is: the accuracy, and kernel distances of test images to real and to damaged digits.
 
 The network sees the 1500 training images of the default split. The epoch is chosen on 147 validation images. It learns
-from two kinds of images, so that the judge is not fooled by what is no digit:
+from two kinds of images, so that it is not sure about images that are no digits:
 
-- digits, slightly turned, scaled and shifted. They are not blurred and get no noise: a judge must see both;
+- digits, slightly turned, scaled and shifted. They are not blurred and get no noise, because the network must see both;
 - noise, and digits cut into patches that are shuffled; the target gives all classes the same probability (outlier
   exposure, Hendrycks et al. 2019).
 
 It never sees a crossfade of two digits, so the check with crossfades is fair. Two other recipes were tried before, and
-judged on training and validation images. A network that learned from crossfades too, with both classes as the target,
-took slight blur for nearly as bad as a crossfade. One that learned from digits alone took shuffled patches for better
-than a crossfade.
+compared on training and validation images. A network that learned from crossfades too, with both classes as the target,
+rated slight blur nearly as bad as a crossfade. One that learned from digits alone rated shuffled patches better than a
+crossfade.
 """
 
 import argparse
@@ -179,11 +179,11 @@ def write(network: SmallCNN, path: str | Path) -> None:
     save_file({name: value.half().contiguous() for name, value in state.items()}, path)
 
 
-# --- What the judge can see ---
+# --- What the network can see ---
 
 
 def damaged(images: Tensor, seed: int = 0) -> dict[str, Tensor]:
-    """Returns sets of images made from real ones (B, 1, H, W), in the order that a good judge gives them."""
+    """Returns sets of images made from real ones (B, 1, H, W), in the order that a good network gives them."""
     rng = torch_generator(seed, "damaged")
     return {
         "real": images,
@@ -196,7 +196,7 @@ def damaged(images: Tensor, seed: int = 0) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def check(network: SmallCNN, parts: dict[str, tuple[Tensor, Tensor]], of: str = "validation", to: str = "test") -> None:
-    """Prints kernel distances of the images `to` to sets made from the images `of`, for this judge and a random one."""
+    """Prints kernel distances of the images `to` to sets made from the images `of`, for this and a random network."""
     alex = load_backbone("alexnet", "random", 0)
     reference = parts[to][0]
     print(f"{'':17} kernel distance: small_cnn, random alexnet; mean largest probability")

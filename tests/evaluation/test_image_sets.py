@@ -9,7 +9,7 @@ import pytest
 from iglo.data.store import UnitImages
 from iglo.evaluation.image_sets import ImageSet, Reference, measure_set, off_code
 from iglo.evaluation.subsampling import half_sample_errors
-from tests.evaluation.judges import judge
+from tests.evaluation.stand_ins import networks
 from tests.tiny import tiny_images
 
 ALL = ["kd", "fd", "precision", "recall", "density", "coverage", "novelty", "copy_rate"]
@@ -83,7 +83,7 @@ def test_errors_of_large_sets_are_scaled():
 
 def test_recognised_is_the_probability_of_the_classes_of_validation_images():
     dark, bright = (UnitImages(np.full((30, 16, 16, 1), value, np.uint8)) for value in (20, 230))
-    seeing = judge(20)
+    seeing = networks(20)
     known = Reference.make("squares", np.zeros((3, 16)), seeing.see(dark), seeing.see(dark), 0)
     like, unlike = (measure_set(seeing.see(images), known) for images in (dark, bright))
     assert like["recognised_squares"] > 0.5 and unlike["recognised_squares"] < 0.01
@@ -93,7 +93,7 @@ def test_recognised_is_the_probability_of_the_classes_of_validation_images():
 @pytest.mark.parametrize("validation", [True, False])
 def test_a_network_whose_classes_are_all_those_of_the_images_recognises_nothing(validation):
     """Then only the confidence is left; so it is without validation images."""
-    images, seeing = UnitImages(tiny_images(40)), judge(2 if validation else 20)
+    images, seeing = UnitImages(tiny_images(40)), networks(2 if validation else 20)
     known = Reference.make(
         "squares", np.zeros((3, 16)), seeing.see(images) if validation else None, seeing.see(images), 0
     )

@@ -8,7 +8,7 @@ import pytest
 from iglo.data.store import UnitImages
 from iglo.evaluation import measure
 from iglo.evaluation.measure import quality, rendered_quality, split_quality
-from tests.evaluation.judges import squared_distance
+from tests.evaluation.stand_ins import squared_distance
 from tests.tiny import peak_bytes, tiny_images
 
 NETWORK = SimpleNamespace(distance_name="squares", distance=squared_distance)

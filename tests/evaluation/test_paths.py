@@ -5,7 +5,7 @@ import pytest
 
 from iglo.evaluation.paths import Paths, close_pairs, continuity, ghosts, interpolations, midpoints_after
 from iglo.training.glo_stages import start_model
-from tests.evaluation.judges import features_of, network
+from tests.evaluation.stand_ins import features_of, network
 from tests.tiny import RUNTIME, tiny_images, tiny_params
 
 

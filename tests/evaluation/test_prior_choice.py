@@ -8,7 +8,7 @@ import pytest
 from iglo.evaluation import metrics
 from iglo.evaluation.prior_choice import COMPARED, choose_prior, draw_samples
 from iglo.training.glo_stages import start_model
-from tests.evaluation.judges import features_of, network
+from tests.evaluation.stand_ins import features_of, network
 from tests.tiny import RUNTIME, tiny_images, tiny_params
 
 

@@ -1,4 +1,4 @@
-"""All numbers of a run: what the seed of training moves, and how often the judge looks at images."""
+"""All numbers of a run: what the seed of training moves, and how often the networks look at images."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from iglo.models.networks import initialise
 from iglo.params.sections import Parts
 from iglo.randomness import torch_generator
 from iglo.training.glo_stages import start_model
-from tests.evaluation.judges import judge, network
+from tests.evaluation.stand_ins import network, networks
 from tests.tiny import RUNTIME, tiny_images, tiny_params
 
 PARTS, SAMPLES, PAIRS, POINTS = Parts(train=30, validation=10, test=12), 16, 4, 5
@@ -40,7 +40,7 @@ def untrained(seed: int = 0, parts: Parts = PARTS, **changes: Any) -> Run:
 
 
 def measured(run: Run, classes: int | None = 20) -> Measured:
-    return measure_run(run, judge(classes), RUNTIME)
+    return measure_run(run, networks(classes), RUNTIME)
 
 
 def leaves(value: Any) -> list[float]:
@@ -99,13 +99,13 @@ def test_all_numbers_are_there_with_their_standard_errors():
     assert all(map(math.isfinite, leaves(values)))
 
 
-def test_the_judge_sees_no_image_twice():
-    run, looking = untrained(), judge(20)
+def test_the_networks_see_no_image_twice():
+    run, looking = untrained(), networks(20)
     measure_run(run, looking, RUNTIME)
     priors, paths = len(run.choice.priors), PAIRS * POINTS
     encoded = min(SAMPLES, PARTS.train) + min(SAMPLES, PARTS.test)
     sets = priors * SAMPLES + (SAMPLES - PAIRS) + min(SAMPLES, PARTS.train) + SAMPLES  # the last are noise
-    assert sum(looking.network.seen) == sum(PARTS) + sets + paths + encoded
+    assert sum(looking.main.seen) == sum(PARTS) + sets + paths + encoded
 
 
 @pytest.mark.filterwarnings("ignore:prior")

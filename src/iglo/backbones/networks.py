@@ -5,7 +5,7 @@
 
 The weights decide about the size of images. ImageNet weights ask for a size, and so does a file whose head has as many
 classes as ImageNet's weights of the network (1000). With other weights images keep their size, because a file does not
-say for which size it was trained. Nothing here depends on this for a perceptual loss, which prepares images itself.
+say for which size it was trained. A perceptual loss prepares images itself, so this does not concern it.
 
 Messages begin with the key `network` or `weights`. The caller puts the section before it with `params.validate.within`.
 """

@@ -5,7 +5,7 @@ import torch
 
 from iglo.comparison.real import brief
 from iglo.evaluation import metrics
-from iglo.evaluation.image_sets import Judge, Reference, Values
+from iglo.evaluation.image_sets import EvaluationNetworks, Reference, Values
 from iglo.latent.inversion import Search, optimise_codes
 from iglo.models.glo import GLOModel, encode, render
 from iglo.params.comparison import Comparison
@@ -20,14 +20,14 @@ def measure_inversion(
     model: GLOModel,
     images: np.ndarray,
     comparison: Comparison,
-    judge: Judge,
+    networks: EvaluationNetworks,
     reference: Reference,
     runtime: Runtime,
 ) -> dict[str, dict[str, Values]]:
     """Measures test images after steps of optimising their codes, from the encoder's codes and from random codes.
 
-    The optimisation minimises the loss of `base`, the same for all methods. Both starts are optimised at once: a code
-    does not feel the others. The kernel distance is to the test images that are not inverted.
+    The optimisation minimises the loss of `base`, the same for all methods. Both starts are optimised at once: the
+    codes do not influence each other. The kernel distance is to the test images that are not inverted.
 
     Args:
         images: (T, H, W, C) uint8, the test images; the first `measure.inverted` are used.
@@ -53,10 +53,10 @@ def measure_inversion(
     for step, recorded in found.recorded.items():
         rendered = render(model.generator, recorded, runtime)
         for name, part in zip(starts, np.split(rendered, len(starts)), strict=True):
-            distance = float(judge.network.distance(part, targets).mean())
+            distance = float(networks.main.distance(part, targets).mean())
             values[name][str(step)] = {
                 "psnr": metrics.psnr(part, targets),
-                judge.network.distance_name: distance,
-                **brief(judge.see(part), reference, others),
+                networks.main.distance_name: distance,
+                **brief(networks.see(part), reference, others),
             }
     return values

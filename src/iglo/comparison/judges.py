@@ -1,4 +1,4 @@
-"""Priors and claims under two judges: does the order depend on the feature network that measures?"""
+"""Priors and claims as two judges see them: does the order depend on the feature network that measures?"""
 
 from collections.abc import Mapping, Sequence
 

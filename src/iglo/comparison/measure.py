@@ -1,4 +1,4 @@
-"""Measures a run of the comparison in the same way as `evaluation.run`, under one or more judges."""
+"""Measures a run of the comparison in the same way as `evaluation.run`, with one or more judges (feature networks)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,15 @@ from iglo.comparison.real import SHOWN, RealImages, brief, shown_ids
 from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation import metrics
 from iglo.evaluation import paths as between
-from iglo.evaluation.image_sets import ImageSet, Judge, Reference, Values, measure_set, off_code, seen_classes
+from iglo.evaluation.image_sets import (
+    EvaluationNetworks,
+    ImageSet,
+    Reference,
+    Values,
+    measure_set,
+    off_code,
+    seen_classes,
+)
 from iglo.evaluation.measure import quality, through_encoder
 from iglo.evaluation.paths import Paths
 from iglo.evaluation.prior_choice import choose_prior, draw_samples
@@ -42,7 +50,7 @@ class ComparedRun:
     store: ImageStore
     comparison: Comparison
     params: Params
-    judges: Sequence[Judge]
+    judges: Sequence[EvaluationNetworks]
     real: Sequence[RealImages]
     runtime: Runtime
 
@@ -82,7 +90,7 @@ def measure_run(folder: Path, run: ComparedRun) -> dict[str, Any]:
     judge, reference = run.judges[0], run.references[0]
     recon = render(model.generator, model.codes.values, runtime)
     encoded = {part: through_encoder(model, getattr(store, part), runtime) for part in ("train", "test")}
-    choice = choose_prior(model, UnitImages(store.validation), judge.network, run.params, runtime)
+    choice = choose_prior(model, UnitImages(store.validation), judge.main, run.params, runtime)
     rows = some_rows(len(store.train), asked.samples, asked.seed, "train")
     made = _made(run, choice, recon[rows])
     _write_shown(folder, run, recon, encoded, made)
@@ -123,8 +131,8 @@ def _made(run: ComparedRun, choice: PriorChoice, reconstructions: np.ndarray) ->
     )
 
 
-def _seen_by(judge: Judge, reference: Reference, made: Made) -> Values:
-    """Returns the numbers of samples, midpoints, reconstructions and paths under a judge."""
+def _seen_by(judge: EvaluationNetworks, reference: Reference, made: Made) -> Values:
+    """Returns the numbers of samples, midpoints, reconstructions and paths, as a judge sees them."""
     samples = {name: judge.see(images) for name, images in made.samples.items()}
     midpoints, interpolation = _seen_paths(judge, reference, made)
     sets = {
@@ -140,7 +148,7 @@ def _seen_by(judge: Judge, reference: Reference, made: Made) -> Values:
     }
 
 
-def _seen_paths(judge: Judge, reference: Reference, made: Made) -> tuple[ImageSet | None, Values]:
+def _seen_paths(judge: EvaluationNetworks, reference: Reference, made: Made) -> tuple[ImageSet | None, Values]:
     """Returns what a judge sees in the midpoints, and the numbers of the paths; None and nothing without paths."""
     paths, more = made.paths, made.more
     if not len(paths.ids):
@@ -151,20 +159,22 @@ def _seen_paths(judge: Judge, reference: Reference, made: Made) -> tuple[ImageSe
     if len(more.ids):
         midpoints += judge.see(more.images[:, more.middle])
     features = seen.features.reshape(count, points, -1)
-    values = between.continuity(paths, made.close, features, reference.train, judge.network, reference.seed)
+    values = between.continuity(paths, made.close, features, reference.train, judge.main, reference.seed)
     return midpoints, values
 
 
-def _quality(images: np.ndarray, targets: np.ndarray, rows: np.ndarray, judge: Judge, reference: Reference) -> Values:
+def _quality(
+    images: np.ndarray, targets: np.ndarray, rows: np.ndarray, judge: EvaluationNetworks, reference: Reference
+) -> Values:
     """Returns the quality of images, and what is recognised in the ones with these ids."""
-    values: Values = quality(images, targets, judge.network)
+    values: Values = quality(images, targets, judge.main)
     if reference.test.probabilities is None:
         return values
     return values | reference.named(*seen_classes(judge.see(images[np.sort(rows)]), reference.classes))
 
 
 def _choice(choice: PriorChoice, prior: str, judge: str) -> Values:
-    """Returns the number that chose: the kernel distance of a prior to the validation images."""
+    """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
     if prior not in choice.kernel_distance:
         return {}
     errors = {f"kd_{judge}": choice.standard_error[prior]} if prior in choice.standard_error else {}
@@ -191,7 +201,7 @@ def _write_shown(
     }
     for name, array in images.items():
         write_array(folder / f"{name}.npy", (array * 255).round().astype(np.uint8))
-    seen = run.judges[0].network.features(made.samples[made.prior][:SHOWN])
+    seen = run.judges[0].main.features(made.samples[made.prior][:SHOWN])
     write_array(folder / "neighbours.npy", metrics.nearest(seen, run.references[0].train, NEIGHBOURS)[1])
 
 

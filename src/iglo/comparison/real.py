@@ -1,4 +1,4 @@
-"""Real images as each judge sees them. They are the same for all runs, so the judges look at them only once."""
+"""Real images as each judge (a feature network) sees them: computed once, because all runs have the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ import numpy as np
 from iglo.backbones.networks import backbone_name
 from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation import metrics
-from iglo.evaluation.image_sets import ImageSet, Judge, Reference, Values, measure_set, seen_classes
+from iglo.evaluation.image_sets import EvaluationNetworks, ImageSet, Reference, Values, measure_set, seen_classes
 from iglo.evaluation.measure import split_quality
 from iglo.evaluation.run import noise, some_rows
 from iglo.files.io import read_array, write_array
@@ -22,7 +22,7 @@ SHOWN = 12  # images of each part that figures show
 FIELDS = ("features", "probabilities", "inception")  # of an ImageSet, in the names of files
 
 
-def make_judges(comparison: Comparison, runtime: Runtime) -> list[Judge]:
+def make_judges(comparison: Comparison, runtime: Runtime) -> list[EvaluationNetworks]:
     """Returns the judge of `base.evaluate`, then those of `measure.other_judges`.
 
     All compare with the loss of `base`, so that a judge has the same name in every run.
@@ -31,7 +31,7 @@ def make_judges(comparison: Comparison, runtime: Runtime) -> list[Judge]:
     sections = [base.evaluate]
     for other in comparison.measure.other_judges:
         sections.append(replace(base.evaluate, network=other.network, weights=other.weights, fid_weights=None))
-    return [Judge.make(section, base.loss, runtime) for section in sections]
+    return [EvaluationNetworks.make(section, base.loss, runtime) for section in sections]
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class RealImages:
     test: ImageSet
 
     @classmethod
-    def see(cls, judge: Judge, store: ImageStore) -> "RealImages":
+    def see(cls, judge: EvaluationNetworks, store: ImageStore) -> "RealImages":
         validation, test = (judge.see(UnitImages(part)) for part in (store.validation, store.test))
-        return cls(judge.network.features(UnitImages(store.train)), validation, test)
+        return cls(judge.main.features(UnitImages(store.train)), validation, test)
 
     def save(self, folder: Path, index: int) -> None:
         """Writes the arrays of judge number `index`."""
@@ -136,7 +136,7 @@ def _counts(store: ImageStore, samples: int, seed: int) -> dict[str, int]:
     }
 
 
-def load_real(folder: Path, judges: Sequence[Judge]) -> list[RealImages]:
+def load_real(folder: Path, judges: Sequence[EvaluationNetworks]) -> list[RealImages]:
     """Returns what each judge sees in the real images, from the folder of `measure_reference`."""
     return [RealImages.load(folder, index) for index in range(len(judges))]
 

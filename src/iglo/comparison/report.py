@@ -94,9 +94,9 @@ def _claims_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
     return [
         "## What holds, and what does not",
         "",
-        "Each claim asks for a least or a greatest difference or ratio of two numbers, the first to the second. These "
-        "are computed for each seed, then averaged; their ± is the standard error of this mean. The tables below "
-        "explain the numbers.",
+        "Each claim compares two numbers. The *difference* is the first minus the second, the *ratio* is the first "
+        "divided by the second, and “asked for” is its limit. Differences and ratios are computed for each seed, then "
+        "averaged; their ± is the standard error of this mean. The tables below explain the numbers.",
         "",
         *(f"- {claim_line(claim, values, measured.titles)}" for claim in claims if _is_asked(claim, values)),
         "",
@@ -120,9 +120,9 @@ def _numbers_section(measured: Measured) -> list[str]:
         "## Numbers",
         "",
         "↑: higher is better; ↓: lower is better; →1: nearest to 1 is best. The best mean of a column is in bold. "
-        "Kernel distance: how far a set of images is from the test images in the judge's features (as KID); 0: not to "
-        "be told apart. The lines *floor* and *ceiling* compare the validation images, and noise, with the test "
-        "images. " + _recognised(measured),
+        "Kernel distance: how far a set of images is from the test images in the judge's features (as KID); at 0, the "
+        "judge cannot tell them apart. The line *floor* compares the validation images with the test images, and the "
+        "line *ceiling* compares noise with them. " + _recognised(measured),
         "",
         *_errors_of_a_run(measured),
     ]
@@ -156,8 +156,8 @@ def _errors_of_a_run(measured: Measured) -> list[str]:
     if not parts:
         return []
     return [
-        f"With so many images, in one run {' and '.join(parts)}. All rows are "
-        "compared with the same test images, so their differences move less.",
+        f"With other images, the numbers of a run would change: {' and '.join(parts)}. All rows are compared with the "
+        "same test images, so differences between rows would change less.",
         "",
     ]
 
@@ -189,8 +189,8 @@ def _judges_section(measured: Measured, claims: Sequence[Claim]) -> list[str]:
     return [
         "## Two judges" if len(judges) == 2 else f"## {len(judges)} judges",
         "",
-        f"The same images, seen by another feature network ({'; '.join(who)}). Priors were chosen by the judge, so "
-        "that all see the same samples.",
+        f"The same images, seen by another feature network ({'; '.join(who)}). The judge chose the priors, so "
+        "all networks see the same samples.",
         "",
         *prior_judge_lines(values, titles, judges),
         "",
@@ -215,9 +215,9 @@ def _split_section(split: Mapping[str, float]) -> list[str]:
         "",
         *markdown_table(["first subset", "coverage ↑", "mean distance ↓"], lines),
         "",
-        "Incremental methods learn subset after subset. How well the first subset (the images nearest to the centroids "
-        "of clusters of features) represents all training images, "
-        "compared with a random subset of the same size. Coverage: the share of clusters with an image in the subset. "
+        "Incremental methods learn subset after subset. The table shows how well the first subset (the images nearest "
+        "to the centroids of clusters of features) represents all training images, beside a random subset of the same "
+        "size. Coverage: the share of clusters with an image in the subset. "
         "Mean distance: from every training image to the nearest image of the subset.",
         "",
     ]

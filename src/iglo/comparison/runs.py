@@ -227,8 +227,8 @@ def mean_std(values: np.ndarray) -> tuple[float, float | None]:
 def paired_difference(left: np.ndarray, right: np.ndarray) -> tuple[float, float | None]:
     """Returns the mean difference of two rows over the seeds, and its standard error.
 
-    Runs with the same seed start from the same random numbers, and all runs are measured on the same images. So what
-    they share leaves the difference.
+    Runs with the same seed start from the same random numbers, and all runs are measured on the same images. So
+    what they share is not in the difference.
 
     Args:
         left, right: (S,) values in the order of the seeds.

@@ -22,9 +22,9 @@ class Table:
     """A table of rows × metrics.
 
     Attributes:
-        columns: metric → head of its column. `prior` is no number, but the prior that drew the samples.
+        columns: metric → head of its column. `prior` holds no number: it names the prior that drew the samples.
         legend: how to read it.
-        best_of: what the best number is searched in, each column or each row.
+        best_of: whether each column or each row has its best number in bold.
         notes: metric → what the legend adds if its column is there; `{target}` stands for the title of the row TARGET.
     """
 
@@ -74,9 +74,9 @@ TABLES = (
             "inversion.encoder.500.psnr": "encoder + 500 steps, dB",
             "inversion.random.500.psnr": "random code + 500 steps, dB",
         },
-        "To invert an image is to search its code. The search starts at the encoder's code or at a random code, and "
-        "then takes so many gradient steps on the code; the numbers are the PSNR of the image of the code that it "
-        "finds. The first `measure.inverted` test images of the params, the same for all methods.",
+        "To invert an image is to search for its code. The search starts at the encoder's code or at a random code, "
+        "and then takes 0, 50 or 500 gradient steps on the code; the numbers are the PSNR of the image of the code "
+        "that it finds. These are the first `measure.inverted` test images of the params, the same for all methods.",
     ),
     Table(
         "Test images, inverted, as the judge sees them",
@@ -155,9 +155,9 @@ TABLES = (
             "samples.copy_rate": "copy rate",
         },
         "Fréchet distance: as FID, but in the judge's features. Density and coverage: variants of precision and recall "
-        "that single odd images move less. Novelty: the distance to the nearest training image, divided by the same "
-        "distance of test images; near 0, samples are copies. Copy rate: the share of samples whose nearest training "
-        "image is less than a third as far as the second nearest.",
+        "that depend less on single unusual images. Novelty: the distance to the nearest training image, divided by "
+        "the same distance of test images; near 0, samples are copies. Copy rate: the share of samples whose nearest "
+        "training image is less than a third as far as the second nearest.",
     ),
     Table(
         "The kernel distance of each prior",
@@ -186,9 +186,9 @@ TABLES = (
             "timing.learn.images_per_s": "training images per s",
             "timing.learn.peak_mib": "largest memory, MiB",
         },
-        "Images seen differ a little because training ends with an epoch. Speed and memory are those of training "
-        "generator and codes; its seconds include the training of an encoder for later subsets, in which the generator "
-        "sees no images. Runs that share a machine are slower than one alone.",
+        "Images seen differ a little because training stops at the end of an epoch. Speed and memory are those of "
+        "training generator and codes; its seconds include the training of an encoder for later subsets, in which the "
+        "generator sees no images. Runs that share a machine are slower than one alone.",
     ),
 )
 

@@ -58,12 +58,12 @@ class ImageStore:
 
     @property
     def validation(self) -> np.ndarray:
-        """The images on which everything is chosen, a view (parts.validation, H, W, C) uint8."""
+        """The images on which the prior is chosen, a view (parts.validation, H, W, C) uint8."""
         return self.images[self.parts.train : self.first_test]
 
     @property
     def test(self) -> np.ndarray:
-        """The images on which everything is reported, a view (parts.test, H, W, C) uint8."""
+        """The images on which the results are measured, a view (parts.test, H, W, C) uint8."""
         return self.images[self.first_test :]
 
     @property

@@ -48,7 +48,7 @@ class Classifier:
     """A network that predicts the class of an image.
 
     Attributes:
-        accuracy: share of held-out real images that it recognises, in [0, 1].
+        accuracy: share of real test images that it recognises, in [0, 1].
     """
 
     def __init__(self, network: Encoder, accuracy: float, runtime: Runtime):

@@ -51,29 +51,30 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class Judge:
+class EvaluationNetworks:
     """The networks that see images for the metrics.
 
     Attributes:
-        inception: None without its weights.
+        main: the network of `evaluate.network`, which most metrics use.
+        inception: the network of the FID; None without its weights.
     """
 
-    network: FeatureNetwork
+    main: FeatureNetwork
     inception: InceptionFID | None = None
 
     @classmethod
-    def make(cls, evaluate: EvaluateParams, loss: LossParams, runtime: Runtime) -> "Judge":
+    def make(cls, evaluate: EvaluateParams, loss: LossParams, runtime: Runtime) -> "EvaluationNetworks":
         """Loads the feature network, and Inception if `evaluate.fid_weights` names its weights."""
         return cls(FeatureNetwork.make(evaluate, loss, runtime), InceptionFID.make(evaluate, runtime))
 
     @property
     def name(self) -> str:
-        """The name of the feature network in the keys of metrics."""
-        return self.network.feature_name
+        """The name of the main network in the keys of metrics."""
+        return self.main.feature_name
 
     def see(self, images: np.ndarray | UnitImages) -> ImageSet:
         """Shows images (N, H, W, C), float in [0, 1], to the networks, once."""
-        features, probabilities = self.network.features_and_probabilities(images)
+        features, probabilities = self.main.features_and_probabilities(images)
         return ImageSet(features, probabilities, self.inception.features(images) if self.inception else None)
 
 

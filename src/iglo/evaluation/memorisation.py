@@ -16,11 +16,11 @@ SPACES = {"pixels": "pixels", "features": "the feature network's features"}
 
 @dataclass(frozen=True)
 class Nearness:
-    """Distances of samples and of held-out images to the training images, Euclidean, in one space.
+    """Distances of samples and of test images to the training images, Euclidean, in one space.
 
     Attributes:
         samples: (S,) distance of each sample to its nearest training image.
-        unseen: (T,) the same for held-out images.
+        unseen: (T,) the same for test images.
         neighbours: (S, 2) ids of the training images nearest to each sample, the nearest first; (S, 1) if there is
             only one training image.
     """
@@ -33,7 +33,7 @@ class Nearness:
     def measure(
         cls, samples: np.ndarray, train: np.ndarray | UnitImages, unseen: np.ndarray | UnitImages
     ) -> "Nearness":
-        """Measures samples (S, …), training images (N, …) and held-out images (T, …), all pixels or all features."""
+        """Measures samples (S, …), training images (N, …) and test images (T, …), all pixels or all features."""
         distances, neighbours = metrics.nearest(samples, train, NEIGHBOURS)
         return cls(distances[:, 0], metrics.nearest(unseen, train)[0][:, 0], neighbours)
 

@@ -1,4 +1,4 @@
-"""Measures a run: what is chosen was chosen on validation images, and every number here is measured on test images."""
+"""Measures a run. Choices are made on validation images, and sets of images are compared with the test images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import torch
 from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation import paths as between
 from iglo.evaluation.image_sets import (
+    EvaluationNetworks,
     ImageSet,
-    Judge,
     Reference,
     Values,
     copied,
@@ -82,17 +82,17 @@ class Measured:
     near: Mapping[str, Nearness]
 
 
-def measure_run(run: Run, judge: Judge, runtime: Runtime) -> Measured:
+def measure_run(run: Run, networks: EvaluationNetworks, runtime: Runtime) -> Measured:
     """Measures a run.
 
     A measure that needs more images is left out. With several ranks, all ranks measure. Memory holds the features of
     all images, but only a block of images at a time.
     """
     store, seed = run.store, run.params.evaluate.seed
-    train, test = judge.network.features(UnitImages(store.train)), judge.see(UnitImages(store.test))
-    validation = judge.see(UnitImages(store.validation)) if len(store.validation) else None
-    reference = Reference.make(judge.name, train, validation, test, seed)
-    return _Measuring(run, judge, reference, runtime).all(validation)
+    train, test = networks.main.features(UnitImages(store.train)), networks.see(UnitImages(store.test))
+    validation = networks.see(UnitImages(store.validation)) if len(store.validation) else None
+    reference = Reference.make(networks.name, train, validation, test, seed)
+    return _Measuring(run, networks, reference, runtime).all(validation)
 
 
 def some_rows(count: int, wanted: int, seed: int, part: str) -> np.ndarray:
@@ -107,10 +107,10 @@ def noise(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Measuring:
-    """What all measures of a run need."""
+    """What the measurements of a run share."""
 
     run: Run
-    judge: Judge
+    networks: EvaluationNetworks
     reference: Reference
     runtime: Runtime
 
@@ -119,8 +119,8 @@ class _Measuring:
         sets, samples, near = self._samples()
         paths, midpoints, interpolation = self._paths()
         rows = some_rows(len(store.train), asked.samples, asked.seed, "train")
-        reconstructions = self.judge.see(self._from_codes(torch.from_numpy(rows)))
-        ceiling = self.judge.see(noise(asked.samples, store.train.shape[1:], asked.seed))
+        reconstructions = self.networks.see(self._from_codes(torch.from_numpy(rows)))
+        ceiling = self.networks.see(noise(asked.samples, store.train.shape[1:], asked.seed))
         compared = {
             "samples": sets[run.choice.chosen],
             "midpoints": self._compared(midpoints),
@@ -132,7 +132,7 @@ class _Measuring:
             **self._images(rows, reconstructions),
             **compared,
             "interpolation": interpolation,
-            "off_code": off_code(compared, self.judge.name),
+            "off_code": off_code(compared, self.networks.name),
             "priors": {name: {**each, **self._choice(name)} for name, each in sets.items()},
             "memorisation": self._memorisation(near),
             "split": self._split(),
@@ -157,9 +157,9 @@ class _Measuring:
         """Compares images with their reconstructions from codes, G(z), and from the encoder, G(E(x)).
 
         Args:
-            rows, reconstructions: ids of some training images and what the judge sees in their G(z), for the classes.
+            rows, reconstructions: ids of some training images and what the networks see in their G(z), for the classes.
         """
-        store, network = self.run.store, self.judge.network
+        store, network = self.run.store, self.networks.main
         quality = {
             part: rendered_quality(
                 lambda chosen, images=images: through_encoder(self.run.model, images[chosen], self.runtime),
@@ -185,7 +185,7 @@ class _Measuring:
         if self.reference.test.probabilities is None:
             return {}
         rows = np.sort(rows)  # as the file has them
-        return self._classes(self.judge.see(through_encoder(self.run.model, images[rows], self.runtime)))
+        return self._classes(self.networks.see(through_encoder(self.run.model, images[rows], self.runtime)))
 
     def _classes(self, images: ImageSet) -> Values:
         values, errors = seen_classes(images, self.reference.classes)
@@ -196,7 +196,7 @@ class _Measuring:
         run, asked, values, images = self.run, self.run.params.evaluate, {}, {}
         for name, prior in run.choice.priors.items():
             images[name] = draw_samples(run.model, prior, asked.samples, asked.seed, self.runtime)
-            seen = self.judge.see(images[name])
+            seen = self.networks.see(images[name])
             distances, neighbours = self.reference.nearest(seen)
             values[name] = measure_set(seen, self.reference, distances)
             if name == run.choice.chosen:
@@ -206,28 +206,28 @@ class _Measuring:
         return values, images, {"pixels": in_pixels, "features": in_features}
 
     def _choice(self, name: str) -> Values:
-        """Returns the number of a prior that chose: its kernel distance to the validation images."""
-        choice, key = self.run.choice, f"kd_{self.judge.name}"
+        """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
+        choice, key = self.run.choice, f"kd_{self.networks.name}"
         if name not in choice.kernel_distance:
             return {}
         errors = {key: choice.standard_error[name]} if name in choice.standard_error else {}
         return {"validation": {key: choice.kernel_distance[name], "se": errors}}
 
     def _paths(self) -> tuple[Paths, ImageSet | None, Values]:
-        """Returns paths between training codes, what the judge sees in the midpoints, and the numbers of the paths."""
+        """Returns paths between training codes, what the networks see in the midpoints, and the numbers of paths."""
         model, asked = self.run.model, self.run.params.evaluate
         paths = between.interpolations(model, asked, self.runtime)
         more = between.midpoints_after(model, asked, self.runtime)
         if not len(paths.ids):
             return paths, None, {}
         count, points = paths.images.shape[:2]
-        seen = self.judge.see(paths.images.reshape(-1, *paths.images.shape[2:]))
+        seen = self.networks.see(paths.images.reshape(-1, *paths.images.shape[2:]))
         midpoints = seen[paths.middle :: points]
         if len(more.ids):
-            midpoints += self.judge.see(more.images[:, more.middle])
+            midpoints += self.networks.see(more.images[:, more.middle])
         features = seen.features.reshape(count, points, -1)
         close = between.close_pairs(model, asked, self.runtime)
-        values = between.continuity(paths, close, features, self.reference.train, self.judge.network, asked.seed)
+        values = between.continuity(paths, close, features, self.reference.train, self.networks.main, asked.seed)
         ghosts = between.ghosts((paths, more), UnitImages(self.run.store.test))
         errors = values.pop("se") | ghosts.pop("se")
         return paths, midpoints[: max(asked.samples, 1)], {**values, **ghosts, "se": errors}
@@ -236,10 +236,10 @@ class _Measuring:
         """Returns how near samples are to training images; novelty in features is among the numbers of samples."""
         seed = self.reference.seed
         in_features = near["features"].values(seed)
-        held_out, errors = copied(self.reference.unseen)
+        of_test, errors = copied(self.reference.unseen)
         in_features = {
             "share_closer": in_features["share_closer"],
-            **{f"{key}_test": value for key, value in held_out.items()},
+            **{f"{key}_test": value for key, value in of_test.items()},
             "se": {
                 **{key: value for key, value in in_features["se"].items() if key != "novelty"},
                 **{f"{key}_test": value for key, value in errors.items()},

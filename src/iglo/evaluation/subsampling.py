@@ -15,7 +15,8 @@ Statistics = Callable[..., Mapping[str, float]]
 def half_sample_errors(statistics: Statistics, counts: Sequence[int], rng: np.random.Generator) -> dict[str, float]:
     """Returns the standard errors of several statistics of some sets, each by `metrics.half_sample_error`.
 
-    Of larger sets, it halves a random share, and multiplies the deviation by the root of the share.
+    If a set is larger than MOST, a random share of the rows is halved, and the deviation is multiplied by the root of
+    the share.
 
     Args:
         statistics: takes the chosen rows of each set, (M,) each, and returns numbers by name. A number that needs more

@@ -39,7 +39,7 @@ class MeasureParams:
     images: PositiveInt
     """The number of training images on which it is measured."""
     inverted: PositiveInt
-    """The number of held-out images whose codes are found by optimisation."""
+    """The number of test images whose codes are found by optimisation."""
     steps: Many[NonNegativeInt]
     """Steps of that optimisation after which the images are measured; the first is 0."""
     rate: Rate

@@ -103,7 +103,7 @@ class Provenance:
         """Returns the provenance that follows from the params of the run.
 
         Args:
-            test: number of images held out, if `data.test` is None; None: not known.
+            test: number of test images, if `data.test` is None; None: not known.
         """
         test = test if params.data.test is None else params.data.test
         counts = {"validation": params.data.validation, "test": test}

@@ -56,9 +56,9 @@ class DataParams:
     train: PositiveInt | None
     """The number of images for training; null: all that the other parts leave."""
     validation: NonNegativeInt | None
-    """The number of images on which everything is chosen; null: see `part_sizes`."""
+    """The number of images on which the prior is chosen; null: see `part_sizes`."""
     test: PositiveInt | None
-    """The number of images on which everything is reported, and which nothing else sees; null: see `part_sizes`."""
+    """The number of images on which the results are measured; nothing else uses them; null: see `part_sizes`."""
     shuffle: Flag
     """true: a seeded shuffle comes before the split. false: the first images are for training, as in the paper, the
     next ones for validation."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from iglo.data.store import UnitImages
-from iglo.evaluation.image_sets import Judge, Values
+from iglo.evaluation.image_sets import EvaluationNetworks, Values
 from iglo.evaluation.measure import through_encoder
 from iglo.evaluation.run import Measured, Run, measure_run, some_rows
 from iglo.models.glo import render
@@ -14,13 +14,13 @@ from iglo.report.run_figures import BLOCKS, COLUMNS
 from iglo.runtime.device import Runtime
 
 
-def write_report(folder: Path, run: Run, judge: Judge, runtime: Runtime) -> Values:
+def write_report(folder: Path, run: Run, networks: EvaluationNetworks, runtime: Runtime) -> Values:
     """Draws the figures of a run into `folder` and returns its metrics, nested as in metrics-all.json.
 
     A measure that needs more images is left out, and so is its figure. With several ranks, all ranks measure, and the
     first rank draws.
     """
-    measured = measure_run(run, judge, runtime)
+    measured = measure_run(run, networks, runtime)
     if runtime.is_main:
         _draw_images(folder, run, measured, runtime)
         _draw_the_rest(folder, run, measured)

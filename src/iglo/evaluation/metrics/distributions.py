@@ -164,7 +164,8 @@ def _diagonal(x: np.ndarray) -> np.ndarray:
 def off_code_ratio(kd: float, kd_reconstructions: float) -> float:
     """Returns the kernel distance of samples or midpoints divided by that of reconstructions.
 
-    1: images of new codes are as near to real images as images of learned codes are; larger: G was not trained there.
+    1: images of new codes are as near to real images as images of learned codes are. Larger: images of new codes are
+    worse, because G was not trained there.
     The ratio says nothing if the distance of reconstructions is not above its standard error.
     """
     return float(kd / max(kd_reconstructions, RATIO_FLOOR))

@@ -98,26 +98,26 @@ def _smallest(squared: np.ndarray, k: int) -> np.ndarray:
 
 
 def novelty(samples: np.ndarray, unseen: np.ndarray) -> float:
-    """Returns the median distance from samples to their nearest training images, divided by that of held-out images.
+    """Returns the median distance from samples to their nearest training images, divided by that of test images.
 
-    1: samples are as new as held-out images; near 0: samples are copies of training images. It is 1 if both medians
+    1: samples are as new as test images; near 0: samples are copies of training images. It is 1 if both medians
     are 0.
 
     Args:
-        samples, unseen: `(S,)` and `(T,)` distances from samples and held-out images to their nearest training images,
+        samples, unseen: `(S,)` and `(T,)` distances from samples and test images to their nearest training images,
             at least one each.
     """
     return ratio(np.median(samples), np.median(unseen))
 
 
 def share_closer(samples: np.ndarray, unseen: np.ndarray, percentile: float = 1.0) -> float:
-    """Returns the share of samples whose distance is below a percentile of the distances of held-out images.
+    """Returns the share of samples whose distance is below a percentile of the distances of test images.
 
-    About `percentile` / 100: samples are as new as held-out images; 1: all samples are copies of training images.
+    About `percentile` / 100: samples are as new as test images; 1: all samples are copies of training images.
 
     Args:
         samples, unseen: distances as in `novelty`.
-        percentile: of the held-out distances, interpolated linearly.
+        percentile: of the distances of test images, interpolated linearly.
     """
     return float(np.mean(samples < np.percentile(unseen, percentile)))
 

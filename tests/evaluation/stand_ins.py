@@ -1,10 +1,10 @@
-"""A judge without a network, for tests: features and classes are computed from pixels."""
+"""Stand-ins for the networks of the evaluation: features and classes are computed from pixels."""
 
 from types import SimpleNamespace
 
 import numpy as np
 
-from iglo.evaluation.image_sets import Judge
+from iglo.evaluation.image_sets import EvaluationNetworks
 
 
 def squared_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -44,5 +44,5 @@ def network(classes: int | None = None) -> SimpleNamespace:
     )
 
 
-def judge(classes: int | None = None) -> Judge:
-    return Judge(network(classes))
+def networks(classes: int | None = None) -> EvaluationNetworks:
+    return EvaluationNetworks(network(classes))
