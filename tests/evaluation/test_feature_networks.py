@@ -173,7 +173,7 @@ def test_the_network_of_the_loss_says_so():
 def test_efficientnet_lite0_knows_real_frogs(shared):
     """Frogs are the classes 30, 31 and 32 of ImageNet.
 
-    Of all 1100 images 43 % have a frog as their first class and 68 % among the first five; of these 200, 42 % and 66 %.
+    A frog is the first class of 43 % of all 1100 images, and among the first five of 68 %; here, 42 % and 66 % of 200.
     """
     pytest.importorskip("timm")
     weights = shared / "weights" / "tf_efficientnet_lite0_imagenet.safetensors"
