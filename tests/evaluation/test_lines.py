@@ -35,7 +35,8 @@ def test_a_crossfade_is_far_from_lines_and_jumps(true):
 def test_an_abrupt_switch_is_near_to_lines_and_not_smooth(true):
     switched = np.where(TIMES[None, :, None, None, None] < 0.5, true[:, :1], true[:, -1:])
     values = line_values(switched)
-    assert values["mean_distance"] < 1e-5 and values["smoothness"] == pytest.approx(1 - 1 / (POINTS - 1))
+    # two neighbouring ones of the 10,000 lines can be as near in float32, so an angle is known to 6e-4 radians
+    assert values["mean_distance"] < 1e-5 and values["smoothness"] == pytest.approx(1 - 1 / (POINTS - 1), abs=1e-3)
 
 
 def test_the_nearest_line_is_that_of_a_slow_search():
