@@ -12,7 +12,7 @@ def top_classes(probabilities: np.ndarray, mass: float = 0.5) -> np.ndarray:
         mass: in (0, 1].
 
     Returns:
-        Ids of classes, the most probable first, at least one. Of equal classes, the first come first.
+        Ids of at least one class, the most probable first. Equally probable classes come in the order of their ids.
     """
     mean = np.mean(probabilities, axis=0, dtype=np.float64)
     order = np.argsort(-mean, kind="stable")
