@@ -83,7 +83,7 @@ def write_run(root, row, seed):
     (root / "curves").mkdir(exist_ok=True)
     (root / "curves" / f"{row}-{seed}.csv").write_text("\n".join(lines) + "\n")
     shapes = {"reconstructions": (12,), "encoder_train": (12,), "encoder_test": (12,), "samples": (48,)}
-    for name, shape in {**shapes, "prior_samples": (5, 12), "paths": (4, 21)}.items():
+    for name, shape in {**shapes, "prior_samples": (len(PRIORS), 12), "paths": (4, 21)}.items():
         np.save(folder / f"{name}.npy", rng.integers(0, 256, (*shape, *IMAGE), np.uint8))
     np.save(folder / "neighbours.npy", rng.integers(0, 20, (12, 3)))
 
