@@ -10,7 +10,8 @@ from iglo.evaluation import metrics
 from iglo.evaluation.memorisation import Nearness
 from iglo.evaluation.paths import Paths
 from iglo.evaluation.run import Split
-from iglo.latent.priors import PRIORS, PriorChoice
+from iglo.latent.priors import PRIORS, PriorChoice, fit_prior
+from iglo.models.geometry import Euclidean
 from iglo.models.snapshots import Snapshots
 from iglo.report import run_figures
 from tests.tiny import tiny_images
@@ -84,6 +85,9 @@ def test_priors_without_kernel_distances_are_shown_in_their_order(grids, tmp_pat
     run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gaussian", {}))
     assert grids["priors.png"].labels == list(PRIORS)
     assert grids["priors.png"].title == "Samples of every prior; chosen: gaussian"
+    settings = {"neighbours": fit_prior("neighbours", torch.eye(9), Euclidean(1.0), 0, k=5, noise=0.3)}
+    run_figures.draw_priors(tmp_path, samples, PriorChoice(settings, "gaussian", {}))
+    assert grids["priors.png"].labels[5] == "neighbours (k 5, noise 0.3)"
     distances = dict.fromkeys(PRIORS, 1.0) | {"gmm": 0.5}
     run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gmm", distances, dict.fromkeys(PRIORS, 0.025)))
     assert grids["priors.png"].labels[0] == "gmm\n0.500 ± 0.025" and "its kernel distance" in grids["priors.png"].title

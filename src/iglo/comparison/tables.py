@@ -12,7 +12,7 @@ from iglo.files.markdown import markdown_table
 
 BASE = "glo"  # the row that all others are subtracted from
 OF_A_SET = ("samples", "midpoints", "reconstructions", "priors")  # sets of images that real images and noise bound
-PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle")
+PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle", "neighbours", "flow")
 # 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom: half the width of a 95 % interval in standard errors
 STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 
@@ -167,6 +167,11 @@ TABLES = (
         "their covariance; `gmm`: a mixture of Gaussians; `imle`: a small network that maps noise to codes. The best "
         "prior of a row is in bold.",
         "row",
+        {
+            "priors.neighbours.kd": "`neighbours`: a point between a learned code and one of its nearest codes, plus "
+            "noise; how many nearest codes and how much noise is chosen on validation images.",
+            "priors.flow.kd": "`flow`: a flow from noise to codes, learned by flow matching.",
+        },
     ),
     Table(
         "What is recognised in the samples of each prior",

@@ -56,7 +56,7 @@ class Settings:
     batch_size: Batch
     learning_rate: Rate
     code_learning_rate: Rate
-    prior: Literal["normal", "gaussian_diag", "gaussian", "gmm", "imle"]
+    prior: Literal["normal", "gaussian_diag", "gaussian", "gmm", "imle", "neighbours", "flow"]
     precision: Literal["fp32", "bf16"]
 
     @classmethod

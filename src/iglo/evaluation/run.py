@@ -23,7 +23,7 @@ from iglo.evaluation.lines import values_of_paths
 from iglo.evaluation.measure import rendered_quality, split_quality, through_encoder
 from iglo.evaluation.memorisation import Nearness
 from iglo.evaluation.paths import Paths
-from iglo.evaluation.prior_choice import draw_samples
+from iglo.evaluation.prior_choice import chosen_by, draw_samples
 from iglo.latent.priors import PriorChoice
 from iglo.models.glo import GLOModel, render
 from iglo.models.history import History
@@ -133,7 +133,9 @@ class _Measuring:
             **compared,
             "interpolation": interpolation,
             "off_code": off_code(compared, self.networks.name),
-            "priors": {name: {**each, **self._choice(name)} for name, each in sets.items()},
+            "priors": {
+                name: {**each, **chosen_by(run.choice, name, self.networks.name)} for name, each in sets.items()
+            },
             "memorisation": self._memorisation(near),
             "split": self._split(),
             "counts": {
@@ -204,14 +206,6 @@ class _Measuring:
         train, test = UnitImages(run.store.train), UnitImages(run.store.test)
         in_pixels = Nearness.measure(images[run.choice.chosen], train, test)
         return values, images, {"pixels": in_pixels, "features": in_features}
-
-    def _choice(self, name: str) -> Values:
-        """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
-        choice, key = self.run.choice, f"kd_{self.networks.name}"
-        if name not in choice.kernel_distance:
-            return {}
-        errors = {key: choice.standard_error[name]} if name in choice.standard_error else {}
-        return {"validation": {key: choice.kernel_distance[name], "se": errors}}
 
     def _paths(self) -> tuple[Paths, ImageSet | None, Values]:
         """Returns paths between training codes, what the networks see in the midpoints, and the numbers of paths."""

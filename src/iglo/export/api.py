@@ -85,6 +85,7 @@ class LoadedModel:
             "generator_weights": sum(each.numel() for each in self.bundle.generator.parameters()),
             "encoder_weights": sum(each.numel() for each in self.bundle.encoder.parameters()),
             "prior": record.prior,
+            **{f"prior_{name}": value for name, value in self.bundle.prior.settings.items()},
             "training_images": record.codes.count,
             "mean_code_length": record.codes.length,
             "loss": record.loss.name,

@@ -110,7 +110,7 @@ def write_bundle(
         write_json(folder / "model.json", asdict(record))
         if onnx:
             write_onnx(folder, model.generator, model.encoder, model.config)
-        card = model_card(provenance, model.config, record.codes.count, log, prior.name)
+        card = model_card(provenance, model.config, record.codes.count, log, prior)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -27,8 +27,12 @@ class Euclidean:
         return self.project(normal * (self.radius / math.sqrt(dimension)))
 
     def interpolate(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
-        """Computes points on the path from each start to its end: (P, d), (P, d), (T,) times in [0, 1] → (P, T, d)."""
-        times = times[None, :, None]
+        """Computes points on the path from each start to its end: (P, d), (P, d), times in [0, 1] → (P, T, d).
+
+        Args:
+            times: (T,) for all paths, or (P, T), those of each path.
+        """
+        times = torch.atleast_2d(times)[..., None]
         return self.project((1 - times) * start[:, None] + times * end[:, None])
 
 
@@ -52,7 +56,7 @@ class Sphere(Euclidean):
         """Interpolates by slerp (Shoemake 1985). Nearly equal or opposite codes get the projected straight line."""
         unit_start, unit_end = start / self.radius, end / self.radius
         angle = torch.arccos((unit_start * unit_end).sum(-1).clamp(-1, 1))[:, None, None]
-        times = times[None, :, None]
+        times = torch.atleast_2d(times)[..., None]
         sine = angle.sin()
         safe = torch.where(sine < 1e-4, torch.ones_like(sine), sine)
         start, end = start[:, None], end[:, None]

@@ -184,6 +184,11 @@ MEASURES = {
         "The same for test images, which are no copies.",
         form=".3f",
     ),
+    "copy_rate_real": Measure(
+        "copy rate of validation images",
+        "The same for validation images, which are no copies.",
+        form=".3f",
+    ),
     "copy_rate": Measure(
         "copy rate",
         "Share of the set whose nearest training image is less than a third as far as the second nearest.",

@@ -53,7 +53,7 @@ def _draw_the_rest(folder: Path, run: Run, measured: Measured) -> None:
     chosen, train, samples = run.choice.chosen, run.store.train, measured.samples
     draw.draw_stages(folder, run.history, train)
     draw.draw_losses(folder, run.history.log)
-    draw.draw_samples_grid(folder, samples[chosen], chosen)
+    draw.draw_samples_grid(folder, samples[chosen], run.choice.priors[chosen])
     draw.draw_priors(folder, samples, run.choice)
     draw.draw_neighbours(folder, samples[chosen], UnitImages(train), measured.near)
     draw.draw_nearness(folder, measured.near)
