@@ -249,8 +249,8 @@ def test_walks_move_side_by_side(rng, tmp_path, count, rows):
         assert animation.n_frames == 3
         last = np.asarray([animation.seek(2), animation.convert("RGB")][1])
     columns = -(-count // rows)
-    assert last.shape[0] == rows * 32 + (rows - 1) * figures.GAP + 2 * figures.MARGIN
-    x, y = (figures.MARGIN + place * (32 + figures.GAP) for place in ((count - 1) % columns, (count - 1) // columns))
+    assert last.shape[0] == rows * (32 + figures.GAP) + figures.GAP
+    x, y = (figures.GAP + place * (32 + figures.GAP) for place in ((count - 1) % columns, (count - 1) // columns))
     assert (y, x) in places(last, walks[-1, 2].repeat(3, axis=2), 4)
 
 
@@ -261,7 +261,7 @@ def test_a_walk_is_as_large_as_its_file_may_be(rng, tmp_path, monkeypatch):
         figures.save_walks(tmp_path / "walk.gif", walks, 0.1)
         sizes.append((tmp_path / "walk.gif").stat().st_size)
         with Image.open(tmp_path / "walk.gif") as animation:
-            sides.append(animation.width - 2 * figures.MARGIN)
+            sides.append(animation.width - 2 * figures.GAP)
     assert sizes[0] <= 1_000_000 and sizes[1] <= 100_000 and sizes[2] <= 25_000
     assert sides[0] == 128 > sides[1] >= sides[2] == 32
 

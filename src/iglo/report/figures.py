@@ -23,7 +23,7 @@ PATHS = 8  # most paths in an animation
 ROOM = 2_500_000  # most pixels of images in all frames of an animation, about 2 MB of photographs
 LARGEST_WALK = 3_000_000  # bytes of an animation of walks, if possible
 MOST_ENLARGED, WALK_SIDE = 4, 256  # most pixels for a pixel of a walk's image, and px up to which it is enlarged
-PIXELS_OF_A_BYTE = 20  # more than a byte of a GIF of enlarged photographs holds; so hopeless sizes are not tried
+WALK_PIXELS = 200_000  # about how many pixels of a walk choose its colours
 FEWER_COLOURS = (128, 64, 32)
 GAP = 4  # px between images
 MARGIN = 12  # px around a grid
@@ -117,26 +117,18 @@ def save_animation(path: str | Path, frames: Sequence[np.ndarray], seconds_per_f
     without dithering, so that still parts do not flicker. Equal successive frames become one longer frame; so to pause
     at the end, repeat the last frame.
     """
-    data = _animation(frames, seconds_per_frame)
-    with whole_file(path) as partial:
-        Path(partial).write_bytes(data)
-
-
-def _animation(frames: Sequence[np.ndarray], seconds_per_frame: float, colours: int = 256) -> bytes:
-    """Returns the bytes of the GIF of `save_animation`."""
     shades = [_rgb(frame) for frame in frames]
     height, width = (max(shade.shape[axis] for shade in shades) for axis in (0, 1))
     stills = [Image.fromarray(_on_white(shade, height, width)) for shade in shades]
     pixels = np.concatenate([np.asarray(still).reshape(-1, 3) for still in stills])
     thinned = pixels[:: max(1, len(pixels) // 500_000)]
     # this method of Pillow has the smallest maximum error on photographs: it keeps rare bright colours
-    palette = Image.fromarray(thinned[None]).quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+    palette = Image.fromarray(thinned[None]).quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     _keep_white(palette, pixels)
     first, *others = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
     duration = 10 * max(1, round(100 * seconds_per_frame))
-    data = io.BytesIO()
-    first.save(data, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
-    return data.getvalue()
+    with whole_file(path) as partial:
+        first.save(partial, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
 
 
 def _keep_white(palette: Image.Image, pixels: np.ndarray) -> None:
@@ -183,30 +175,47 @@ def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -
 
 
 def save_walks(path: str | Path, images: np.ndarray, seconds_per_frame: float) -> None:
-    """Writes a GIF of walks that move together, about twice as many side by side as one below another.
+    """Writes an endless GIF of walks that move together, about twice as many side by side as one below another.
 
     The images are enlarged as far as the file has at most LARGEST_WALK bytes. If it has more without enlargement, it
-    gets fewer colours; and if it has more even then, it stays as it is.
+    gets fewer colours; and if it has more even then, it stays as it is. All frames have the same palette.
 
     Args:
-        images: (P, T, H, W, C): P walks of T points.
+        images: (P, T, H, W, C) uint8: P walks of T points.
     """
-    count, times, side = images.shape[:3]
-    columns = -(-count // max(1, round((count / 2) ** 0.5)))
-    largest = max(1, min(MOST_ENLARGED, WALK_SIDE // side))
-    tries = [(scale, 256) for scale in range(largest, 0, -1)] + [(1, colours) for colours in FEWER_COLOURS]
+    largest = max(1, min(MOST_ENLARGED, WALK_SIDE // images.shape[2]))
+    tries = [(scale, 255) for scale in range(largest, 0, -1)] + [(1, colours) for colours in FEWER_COLOURS]
     for scale, colours in tries:
-        if scale > 1 and count * times * (side * scale) ** 2 > LARGEST_WALK * PIXELS_OF_A_BYTE:
-            continue
-        frames = [
-            grid([frame[first : first + columns] for first in range(0, count, columns)], scale=scale)
-            for frame in images.swapaxes(0, 1)
-        ]
-        data = _animation(frames, seconds_per_frame, colours)
+        data = _walks(images, scale, colours, seconds_per_frame)
         if len(data) <= LARGEST_WALK:
             break
     with whole_file(path) as partial:
         Path(partial).write_bytes(data)
+
+
+def _walks(images: np.ndarray, scale: int, colours: int, seconds_per_frame: float) -> bytes:
+    """Returns the bytes of the GIF of `save_walks`. It finds colours before it repeats pixels, which is fast."""
+    count, times, height, width = images.shape[:4]
+    pixels = _rgb(images.reshape(-1, width, images.shape[4]))
+    thinned = pixels.reshape(-1, 3)[:: max(1, pixels.size // 3 // WALK_PIXELS)]
+    palette = Image.fromarray(thinned[None]).quantize(colours, method=Image.Quantize.MEDIANCUT)
+    known = (palette.getpalette() + [0] * 768)[: 3 * colours]
+    palette.putpalette(known + [255] * (768 - len(known)))  # white, behind the images, comes after the colours
+    numbers = np.asarray(Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE))
+    numbers = numbers.reshape(count, times, height, width).repeat(scale, axis=2).repeat(scale, axis=3)
+    height, width = height * scale, width * scale
+    columns = -(-count // max(1, round((count / 2) ** 0.5)))
+    rows = -(-count // columns)
+    page = np.full((times, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), colours, np.uint8)
+    for number, walk in enumerate(numbers):
+        y, x = GAP + number // columns * (height + GAP), GAP + number % columns * (width + GAP)
+        page[:, y : y + height, x : x + width] = walk
+    frames = [Image.fromarray(frame) for frame in page]
+    for frame in frames:
+        frame.putpalette(palette.getpalette())
+    data, duration = io.BytesIO(), 10 * max(1, round(100 * seconds_per_frame))
+    frames[0].save(data, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    return data.getvalue()
 
 
 def _fitting(side: int, frames: int) -> tuple[int, int]:
