@@ -75,8 +75,10 @@ def test_midpoints_stand_between_their_ends(grids, tmp_path):
     paths = paths_of(run_figures.COLUMNS + 2)
     run_figures.draw_midpoints(tmp_path, paths, paths.images[:, 1])
     drawn = grids["midpoints.png"]
-    assert drawn.labels == 2 * ["start", "midpoint", "end"] and [len(row) for row in drawn.rows] == 3 * [12] + 3 * [2]
-    np.testing.assert_array_equal(drawn.rows[4], (paths.images[12:, 2] * 255).round())
+    assert drawn.labels == 2 * ["start", "midpoint", "along the graph", "end"]
+    assert [len(row) for row in drawn.rows] == 4 * [12] + 4 * [2]
+    for row, point in ((5, 2), (6, 1)):
+        np.testing.assert_array_equal(drawn.rows[row], (paths.images[12:, point] * 255).round())
 
 
 def test_priors_without_kernel_distances_are_shown_in_their_order(grids, tmp_path):

@@ -135,7 +135,6 @@ TABLES = (
             "graph_midpoints.recognised": "recognised",
             "interpolation.ghost_index_graph": "ghost index",
             "graph_midpoints.copy_rate": "copy rate",
-            "midpoints.copy_rate": "copy rate of the midpoints above",
         },
         "The middle of another path between the same pairs: the shortest way from training code to near training code. "
         "So its images resemble training images more. The copy rate, explained at the samples, says how much.",
