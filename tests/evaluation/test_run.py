@@ -70,7 +70,7 @@ def test_the_seed_of_evaluation_moves_the_draws():
 def test_all_numbers_are_there_with_their_standard_errors():
     run = untrained()
     values = measured(run).values
-    sets = ("samples", "midpoints", "reconstructions", "real", "noise")
+    sets = ("samples", "midpoints", "graph_midpoints", "reconstructions", "real", "noise")
     assert list(values) == [
         *("train", "test", *sets, "interpolation", "off_code", "priors", "memorisation", "split", "counts")
     ]
@@ -107,7 +107,7 @@ def test_the_networks_see_no_image_twice():
     measure_run(run, looking, RUNTIME)
     priors, paths = len(run.choice.priors), PAIRS * POINTS
     encoded = min(SAMPLES, PARTS.train) + min(SAMPLES, PARTS.test)
-    sets = priors * SAMPLES + (SAMPLES - PAIRS) + min(SAMPLES, PARTS.train) + SAMPLES  # the last are noise
+    sets = priors * SAMPLES + (SAMPLES - PAIRS) + min(SAMPLES, PARTS.train) + 2 * SAMPLES  # graph midpoints and noise
     assert sum(looking.main.seen) == sum(PARTS) + sets + paths + encoded
 
 

@@ -18,7 +18,7 @@ import iglo
 from iglo.disentangle.model import class_codes, content_codes
 from iglo.errors import UserError
 from iglo.export import bundle
-from iglo.export.bundle import FILES, load_bundle
+from iglo.export.bundle import FILES, load_bundle, load_codes
 from iglo.export.writing import write_bundle
 from iglo.latent.priors import Prior, fit_prior
 from iglo.models.glo import GLOModel
@@ -64,6 +64,7 @@ def test_a_model_comes_back(exported):
     np.testing.assert_allclose(known.std, codes.std(0), atol=1e-12)
     assert known.length == pytest.approx(6**0.5, rel=1e-6) and known.count == 12
     assert loaded.config == model.config and loaded.class_codes is None
+    assert torch.equal(load_codes(loaded), model.codes.values.cpu())
     assert {path.name for path in exported.iterdir()} == GLO_FILES
 
 
@@ -84,6 +85,7 @@ def test_a_model_of_class_and_content_comes_back(exported_classes):
     loaded = load_bundle(exported_classes, RUNTIME)
     assert loaded.config == model.config and loaded.config.classes == exports.CLASSES
     assert torch.equal(loaded.class_codes, class_codes(model).cpu())
+    assert torch.equal(load_codes(loaded), model.codes.values.cpu())
     assert same_bits(dict(loaded.generator.state_dict()), dict(model.generator.state_dict()))
     drawn = loaded.prior.draw(20_000, generator())
     content = content_codes(model).cpu()

@@ -63,7 +63,7 @@ def paths_of(pairs, points=5):
 def test_any_number_of_paths_is_drawn(grids, tmp_path, pairs, shown, in_overview):
     paths, images = paths_of(pairs), tiny_images(1) / np.float32(255)
     run_figures.draw_interpolations(tmp_path, paths)
-    run_figures.draw_midpoints(tmp_path, paths)
+    run_figures.draw_midpoints(tmp_path, paths, paths.images[:, 1])
     run_figures.draw_overview(tmp_path / "overview.png", images, images, paths, images, images)
     assert len(grids["overview.png"].rows) == 4 + in_overview
     assert grids["overview.png"].labels[2:][:in_overview] == ["interpolated", "", ""][:in_overview]
@@ -74,10 +74,12 @@ def test_any_number_of_paths_is_drawn(grids, tmp_path, pairs, shown, in_overview
 
 def test_midpoints_stand_between_their_ends(grids, tmp_path):
     paths = paths_of(run_figures.COLUMNS + 2)
-    run_figures.draw_midpoints(tmp_path, paths)
+    run_figures.draw_midpoints(tmp_path, paths, paths.images[:, 1])
     drawn = grids["midpoints.png"]
-    assert drawn.labels == 2 * ["start", "midpoint", "end"] and [len(row) for row in drawn.rows] == 3 * [12] + 3 * [2]
-    np.testing.assert_array_equal(drawn.rows[4], (paths.images[12:, 2] * 255).round())
+    assert drawn.labels == 2 * ["start", "midpoint", "along the graph", "end"]
+    assert [len(row) for row in drawn.rows] == 4 * [12] + 4 * [2]
+    for row, point in ((5, 2), (6, 1)):
+        np.testing.assert_array_equal(drawn.rows[row], (paths.images[12:, point] * 255).round())
 
 
 def test_priors_without_kernel_distances_are_shown_in_their_order(grids, tmp_path):

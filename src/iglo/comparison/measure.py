@@ -70,6 +70,7 @@ class Made:
         prior: the prior whose samples are reported.
         reconstructions: some training images from their own codes.
         paths, more: interpolations, and further pairs with only start, midpoint and end.
+        graph: midpoints of the same pairs along the graph of codes.
         close: those of `close_pairs`.
     """
 
@@ -78,6 +79,7 @@ class Made:
     reconstructions: np.ndarray
     paths: Paths
     more: Paths
+    graph: np.ndarray
     close: np.ndarray
 
 
@@ -100,7 +102,9 @@ def measure_run(folder: Path, run: ComparedRun) -> dict[str, Any]:
     for name, values in seen["priors"].items():
         values |= chosen_by(choice, name, judge.name)
     real = test[some_rows(len(test), len(made.paths.ids) + len(made.more.ids), asked.seed, "test")]
-    seen["interpolation"] = _merged(seen["interpolation"], between.ghosts((made.paths, made.more), real))
+    pairs = (made.paths, made.more)
+    for ghosts in (between.ghosts(pairs, real), between.graph_ghosts(pairs, made.graph)):
+        seen["interpolation"] = _merged(seen["interpolation"], ghosts)
     return {
         "train": {
             "recon": _quality(recon, train, rows, judge, reference),
@@ -122,14 +126,9 @@ def _made(run: ComparedRun, choice: PriorChoice, reconstructions: np.ndarray) ->
     samples = {
         name: draw_samples(model, prior, asked.samples, asked.seed, runtime) for name, prior in choice.priors.items()
     }
-    return Made(
-        samples,
-        choice.chosen,
-        reconstructions,
-        between.interpolations(model, asked, runtime),
-        between.midpoints_after(model, asked, runtime),
-        between.close_pairs(model, asked, runtime),
-    )
+    paths, more = between.interpolations(model, asked, runtime), between.midpoints_after(model, asked, runtime)
+    graph, close = between.graph_midpoints(model, (paths, more), runtime), between.close_pairs(model, asked, runtime)
+    return Made(samples, choice.chosen, reconstructions, paths, more, graph, close)
 
 
 def _seen_by(judge: EvaluationNetworks, reference: Reference, made: Made) -> Values:
@@ -139,6 +138,7 @@ def _seen_by(judge: EvaluationNetworks, reference: Reference, made: Made) -> Val
     sets = {
         "samples": measure_set(samples[made.prior], reference),
         "midpoints": {} if midpoints is None else measure_set(midpoints, reference),
+        "graph_midpoints": measure_set(judge.see(made.graph), reference) if len(made.graph) else {},
         "reconstructions": measure_set(judge.see(made.reconstructions), reference),
     }
     return {

@@ -11,8 +11,14 @@ from iglo.comparison.runs import TARGET, Values, paired_difference
 from iglo.files.markdown import markdown_table
 
 BASE = "glo"  # the row that all others are subtracted from
+<<<<<<< HEAD
 OF_A_SET = ("samples", "midpoints", "reconstructions", "priors")  # sets of images that real images and noise bound
 PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle", "neighbours", "flow")
+=======
+# sets of images that real images and noise bound
+OF_A_SET = ("samples", "midpoints", "graph_midpoints", "reconstructions", "priors")
+PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle")
+>>>>>>> b5fb66c8978b0d162d95af09cf97c9760446664d
 # 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom: half the width of a 95 % interval in standard errors
 STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 
@@ -125,6 +131,18 @@ TABLES = (
             "interpolation.ghost_index_real": "The last column has a real image in the place of the midpoint, which "
             "is the least to expect.",
         },
+    ),
+    Table(
+        "Midpoints along the graph of codes",
+        {
+            "graph_midpoints.kd": "kernel distance",
+            "off_code.graph_midpoints": "off-code ratio",
+            "graph_midpoints.recognised": "recognised",
+            "interpolation.ghost_index_graph": "ghost index",
+            "graph_midpoints.copy_rate": "copy rate",
+        },
+        "The middle of another path between the same pairs: the shortest way from training code to near training code. "
+        "So its images resemble training images more. The copy rate, explained at the samples, says how much.",
     ),
     Table(
         "Samples",

@@ -105,6 +105,7 @@ def write_bundle(
         if model.config.classes:
             class_codes = model.codes.tables["class"].weight.detach().cpu().contiguous()
             save_file({"class_codes": class_codes}, folder / "classes.safetensors")
+        save_file({"codes": model.codes.values.cpu().float().contiguous()}, folder / "codes.safetensors")
         digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
         record = _record(model, prior, provenance, digests)
         write_json(folder / "model.json", asdict(record))

@@ -111,22 +111,22 @@ def _sets(values: Values, counts: Values) -> dict[str, Values]:
         "reconstructions": ("reconstructions G(z)", reconstructions),
         "samples": (f"samples of {chosen_prior(values) or 'the chosen prior'}", samples),
         "midpoints": ("midpoints of random pairs", counts.get("midpoints")),
+        "graph_midpoints": ("midpoints of these pairs along the graph of codes", counts.get("midpoints")),
         "noise": ("noise, the ceiling", samples),
     }
     rows = {}
     for key, (name, count) in named.items():
-        ratio = {f"off_code_{_after(measure)}": measure for measure in off_code if measure.startswith(f"{key}_")}
+        ratio = {
+            f"off_code_{measure.removeprefix(f'{key}_')}": measure
+            for measure in off_code
+            if measure.startswith(f"{key}_")
+        }
         found, errors = (
             {ours: source[theirs] for ours, theirs in ratio.items() if theirs in source}
             for source in (off_code, off_code.get("se", {}))
         )
         rows[f"{name}, {count:,} images" if count else name] = _merged(values.get(key, {}), found, errors)
     return rows
-
-
-def _after(key: str) -> str:
-    """Returns what follows the first `_` of a key."""
-    return key.partition("_")[2]
 
 
 def _merged(row: Values, values: Values, errors: Values) -> Values:

@@ -43,7 +43,7 @@ def _draw_images(folder: Path, run: Run, measured: Measured, runtime: Runtime) -
     for part in parts:
         draw.draw_encoder(folder, part, originals[part], encoded[part], values[part]["encoder"]["psnr"])
     draw.draw_interpolations(folder, measured.paths)
-    draw.draw_midpoints(folder, measured.paths)
+    draw.draw_midpoints(folder, measured.paths, measured.graph_midpoints)
     draw.draw_overview(
         folder / "overview.png", originals["train"], reconstructed, measured.paths, originals["test"], encoded["test"]
     )

@@ -87,13 +87,14 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
     figures.save_paths(folder / "interpolation.gif", paths.images[:PATHS, moments], 0.1)
 
 
-def draw_midpoints(folder: Path, paths: Paths) -> None:
-    """Draws start, midpoint and end of the first paths; draws nothing if there is no path."""
+def draw_midpoints(folder: Path, paths: Paths, graph_midpoints: np.ndarray) -> None:
+    """Draws start, both midpoints and end of the first paths; draws nothing if there is no path."""
     if not len(paths.ids):
         return
     shown = paths.images[: BLOCKS * COLUMNS]
     starts, midpoints, ends = (shown[:, point] for point in (0, paths.middle, -1))
-    rows = _paired(("start", starts), ("midpoint", midpoints), ("end", ends))
+    along = ("along the graph", graph_midpoints[: len(shown)])
+    rows = _paired(("start", starts), ("midpoint", midpoints), along, ("end", ends))
     _grid(folder / "midpoints.png", rows, "Random pairs of training codes, and the image halfway between them")
 
 
