@@ -85,7 +85,7 @@ def test_all_numbers_are_there_with_their_standard_errors():
         "confidence",
     ]
     for name in sets:
-        assert [*values[name]] == [f"{key}_squares" for key in names] + ["se"]
+        assert [*values[name]] == [f"{key}_squares" for key in names] + ["checkerboard", "se"]
     chosen = dict(values["priors"][run.choice.chosen])
     assert chosen.pop("validation") == {
         "kd_squares": run.choice.kernel_distance[run.choice.chosen],
