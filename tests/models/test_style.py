@@ -1,6 +1,5 @@
 """The style generator: every size, one image per code, demodulated weights, its start, training and ONNX."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -78,9 +77,6 @@ def test_outputs_are_float32_under_autocast_and_near_those_of_full_precision():
 def test_onnx_gives_the_same_images(tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from iglo.export.onnx import _run, _write
+    from iglo.export.onnx import _write
 
-    made = network()
-    _write(tmp_path / "generator.onnx", made, "codes", CODES, "images")  # compares with torch
-    with torch.no_grad():
-        np.testing.assert_allclose(_run(tmp_path / "generator.onnx", "codes", CODES.numpy()), made(CODES), atol=1e-5)
+    _write(tmp_path / "generator.onnx", network(), "codes", CODES, "images")  # raises an error if torch's differ
