@@ -121,3 +121,17 @@ def test_inception_measures_as_well_where_its_weights_are():
     values = measure_set(fake, dataclasses.replace(known, test=real))
     assert abs(values["kid_inception"]) < 4 * values["se"]["kid_inception"]
     assert values["fid_inception"] > 0 and values["se"]["fid_inception"] > 0
+
+
+def test_checkerboards_are_relative_to_those_of_test_images():
+    rng = np.random.default_rng(0)
+
+    def seen(shares: np.ndarray) -> ImageSet:
+        return dataclasses.replace(normal(len(shares), 4), nyquist=shares)
+
+    known = dataclasses.replace(reference(), test=seen(rng.uniform(0.1, 0.3, 80)))
+    values = measure_set(seen(rng.uniform(0.3, 0.9, 60)), known)
+    assert values["checkerboard"] == pytest.approx(3, abs=3 * values["se"]["checkerboard"])
+    assert 0.05 < values["se"]["checkerboard"] < 0.3 and "checkerboard" not in measure_set(normal(60, 4), known)
+    flat = dataclasses.replace(known, test=seen(np.zeros(80)))
+    assert "checkerboard" not in measure_set(seen(np.ones(60)), flat)

@@ -87,7 +87,7 @@ def test_all_numbers_are_there_with_their_standard_errors():
         "confidence",
     ]
     for name in sets:
-        assert [*values[name]] == [f"{key}_squares" for key in names] + ["se"]
+        assert [*values[name]] == [f"{key}_squares" for key in names] + ["checkerboard", "se"]
     chosen = dict(values["priors"][run.choice.chosen])
     assert chosen.pop("validation") == chosen_by(run.choice, run.choice.chosen, "squares")["validation"]
     by_mixture, by_neighbours = (values["priors"][name]["validation"] for name in ("gmm", "neighbours"))

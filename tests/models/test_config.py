@@ -1,6 +1,7 @@
 """Configs of models: as JSON and back, what is refused, and the networks and tables that they describe."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,13 +9,14 @@ from iglo.errors import UserError
 from iglo.models.config import KINDS, ClassContentConfig, GLOConfig, config_record, parse_config
 from iglo.models.geometry import Euclidean, Sphere
 from iglo.models.networks import Encoder, Generator, ModulatedGenerator, PairEncoder
+from iglo.models.style import StyleGenerator
 
 GLO = GLOConfig(6, 16, 1, 4, "sphere", None)
 FILM = ClassContentConfig(3, 4, 16, 1, 4, "film", ("ant", "bee", "cat/dog"))
 CONCAT = ClassContentConfig(3, 4, 16, 1, 4, "concat", ("ant", "bee"))
 
 
-@pytest.mark.parametrize("config", [GLO, GLOConfig(6, 32, 3, 8, "none", 2.5), FILM, CONCAT])
+@pytest.mark.parametrize("config", [GLO, GLOConfig(6, 32, 3, 8, "none", 2.5, "style"), FILM, CONCAT])
 def test_a_config_comes_back_from_json(config):
     record = json.loads(json.dumps(config_record(config)))
     assert parse_config(record) == config and KINDS[record["kind"]] is type(config)
@@ -31,6 +33,7 @@ def test_a_config_comes_back_from_json(config):
         (GLO, {"width": -1}, "config.width: must be at least 1, got -1."),
         (GLO, {"image_size": 48}, "config.image_size: must be a power of two from 16 to 128, got 48."),
         (GLO, {"channels": 2}, "config.channels: must be 1 or 3, got 2."),
+        (GLO, {"network": "vgg"}, "config.network: must be one of dcgan, style, got 'vgg'."),
         (GLO, {"constraint": "cube"}, "config.constraint: must be one of none, ball, sphere, got 'cube'."),
         (FILM, {"classes": []}, "classes: must name at least one class, got none."),
         (FILM, {"classes": "ant"}, "config.classes: must be a list, got 'ant'."),
@@ -52,8 +55,15 @@ def test_a_config_must_be_a_mapping_with_every_key():
         parse_config({"kind": "glo"}, "model")
 
 
+def test_a_model_of_an_earlier_version_has_the_network_of_dcgan():
+    record = config_record(GLO)
+    del record["network"]
+    assert parse_config(record) == GLO
+
+
 def test_a_config_describes_its_networks_and_tables():
     assert type(GLO.generator()) is type(CONCAT.generator()) is Generator
+    assert type(replace(GLO, network="style").generator()) is StyleGenerator
     assert type(FILM.generator()) is ModulatedGenerator
     assert type(GLO.encoder(2)) is Encoder and type(FILM.encoder(2)) is type(CONCAT.encoder(2)) is PairEncoder
     (table,) = GLO.tables().values()

@@ -44,6 +44,14 @@ def test_the_average_is_exponential_with_a_short_start(network, decay):
         assert same_bits(averaged.state_dict(), network.state_dict())
 
 
+def test_a_network_without_batch_norm_is_averaged():
+    network = nn.Linear(3, 4)
+    ema = EMA(network, 0.0)
+    nn.init.ones_(network.weight)
+    ema.after_step(None)
+    assert same_bits(ema.network.state_dict(), network.state_dict())
+
+
 def test_the_average_does_not_remember_the_start(network):
     """At a constant decay, 0.999 ** 50, that is 95 %, of it would be left."""
     ema, weight = EMA(network, 0.999), network[0].weight.data

@@ -19,7 +19,7 @@ from iglo.randomness import numpy_generator
 from iglo.runtime.device import Runtime
 
 SHOWN = 12  # images of each part that figures show
-FIELDS = ("features", "probabilities", "inception")  # of an ImageSet, in the names of files
+FIELDS = ("features", "probabilities", "inception", "nyquist")  # of an ImageSet, in the names of files
 
 
 def make_judges(comparison: Comparison, runtime: Runtime) -> list[EvaluationNetworks]:

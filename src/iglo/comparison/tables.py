@@ -41,16 +41,18 @@ TABLES = (
             "train.recon.lpips": "LPIPS",
             "reconstructions.kd": "kernel distance",
             "train.recon.recognised": "recognised",
+            "reconstructions.checkerboard": "checkerboards",
             "images_seen_to_target": "images seen until the target",
             "seconds_to_target": "seconds until the target",
         },
         "All training images, reconstructed from their own codes at the end of the budget; the kernel distance is of "
         "some of them to the test images.",
         notes={
+            "reconstructions.checkerboard": "Checkerboards: power in patterns of period two, over that of test images.",
             "images_seen_to_target": "The target is the PSNR that “{target}” has with the same seed at the end of the "
             "budget. The last two columns say when a method reaches it, by its curve of PSNR (below, under Figures), "
             "linear between the measuring points; “never”: not within the budget. A curve is measured on some of the "
-            "training images, evenly spaced among all."
+            "training images, evenly spaced among all.",
         },
     ),
     Table(
@@ -162,6 +164,7 @@ TABLES = (
             "samples.coverage": "coverage",
             "samples.novelty": "novelty",
             "samples.copy_rate": "copy rate",
+            "samples.checkerboard": "checkerboards",
         },
         "Fréchet distance: as FID, but in the judge's features. Density and coverage: variants of precision and recall "
         "that depend less on single unusual images. Novelty: the distance to the nearest training image, divided by "

@@ -60,6 +60,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         loss: `l1`, `l2`, `l1_l2` (their sum), `lap_l1` (Laplacian pyramid) or `perceptual`.
         loss_network, loss_weights: for the perceptual loss: the name of a torchvision VGG, and `imagenet`, `random` or
             a .safetensors file.
+        network: kind of generator: `dcgan`, or `style`, with upsampling, modulated convolutions and no batch norm.
         width: channels of the networks' blocks next to the image. Blocks further from the image have more.
         batch_size: images in a step.
         learning_rate: learning rate of the networks; the joint epochs use half of it.
@@ -112,6 +113,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         loss: str = "l1_l2",
         loss_network: str = "vgg16",
         loss_weights: str = "imagenet",
+        network: str = "dcgan",
         width: int = 32,
         batch_size: int = 75,
         learning_rate: float = 1e-3,
@@ -135,6 +137,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.loss = loss
         self.loss_network = loss_network
         self.loss_weights = loss_weights
+        self.network = network
         self.width = width
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -30,7 +30,7 @@ from iglo.params.pipeline import (
     RoundParams,
     StagedParams,
 )
-from iglo.params.sections import DataParams, EncoderParams, GeneratorParams, JointParams, LossParams
+from iglo.params.sections import ChosenGeneratorParams, DataParams, EncoderParams, JointParams, LossParams
 from iglo.params.validate import parse
 
 CLUSTERS, PER_CLUSTER = 128, 4  # most clusters; images from each in the first round (Helman et al. 2019)
@@ -52,6 +52,7 @@ class Settings:
     loss: LossName
     loss_network: Text
     loss_weights: Text
+    network: Literal["dcgan", "style"]
     width: Width
     batch_size: Batch
     learning_rate: Rate
@@ -83,7 +84,7 @@ class Settings:
             clustering=ClusterParams(components=100, minibatch_above=20_000),
             rounds=growing_rounds(count, self.n_subsets, self.subset_epochs),
             latent=LatentParams(self.n_components, self.constraint, radius=None, init=self.init),
-            generator=GeneratorParams(self.width, ema=0.99),
+            generator=ChosenGeneratorParams(self.width, ema=0.99, network=self.network),
             loss=LossParams(self.loss_network, self.loss_weights, self.loss, blocks=4, pixel_weight=60.0, cache_gb=4.0),
             optimizer=OptimizerParams("adam", self.learning_rate, self.code_learning_rate, "constant", reshuffle=True),
             staged=StagedParams(

@@ -23,17 +23,19 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What the networks see in N images.
+    """What the networks see in N images, and their spectrum.
 
     Attributes:
         features: (N, D), pooled features of the feature network.
         probabilities: (N, K), its probabilities of K classes; None if it has no classes.
         inception: (N, 2048), Inception's features; None without its weights.
+        nyquist: (N,), shares of power at the highest frequencies; None if the images are not known.
     """
 
     features: np.ndarray
     probabilities: np.ndarray | None = None
     inception: np.ndarray | None = None
+    nyquist: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -47,7 +49,7 @@ class ImageSet:
         return ImageSet(*(None if a is None else np.concatenate([a, b]) for a, b in pairs))
 
     def _arrays(self) -> tuple[np.ndarray | None, ...]:
-        return self.features, self.probabilities, self.inception
+        return self.features, self.probabilities, self.inception, self.nyquist
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ class EvaluationNetworks:
         return self.main.feature_name
 
     def see(self, images: np.ndarray | UnitImages) -> ImageSet:
-        """Shows images (N, H, W, C), float in [0, 1], to the networks, once."""
+        """Shows images (N, H, W, C), float in [0, 1], to the networks, once, and computes their spectrum."""
         features, probabilities = self.main.features_and_probabilities(images)
-        return ImageSet(features, probabilities, self.inception.features(images) if self.inception else None)
+        inception = self.inception.features(images) if self.inception else None
+        return ImageSet(features, probabilities, inception, metrics.nyquist_share(images))
 
 
 @dataclass(frozen=True)
@@ -132,17 +135,18 @@ def measure_set(images: ImageSet, reference: Reference, distances: np.ndarray | 
 
     Returns:
         kd, fd, precision, recall, density, coverage, novelty, copy_rate, recognised and confidence, each with `_` and
-        the name of the feature network, fid_inception and kid_inception; and `se`, the standard errors by the same
-        keys.
+        the name of the feature network, fid_inception, kid_inception and checkerboard; and `se`, the standard errors by
+        the same keys.
     """
     distances = reference.nearest(images)[0] if distances is None else distances
     values, errors = _compared(images, reference, distances)
     for more in (copied(distances), seen_classes(images, reference.classes)):
         values |= more[0]
         errors |= more[1]
-    inception, inception_errors = _inception(images, reference)
     named = reference.named(values, errors)
-    return {**named, **inception, "se": {**named["se"], **inception_errors}}
+    for more in (_inception(images, reference), _checkerboard(images, reference)):
+        named = {**named, **more[0], "se": {**named["se"], **more[1]}}
+    return named
 
 
 def seen_classes(images: ImageSet, classes: np.ndarray | None) -> tuple[dict[str, float], dict[str, float]]:
@@ -255,3 +259,19 @@ def _inception(images: ImageSet, reference: Reference) -> tuple[dict[str, float]
     values = {"fid_inception": metrics.frechet_distance(fake, real), "kid_inception": kernel}
     errors = half_sample_errors(distance, (len(fake), len(real)), rng)
     return values, {**errors, "kid_inception": metrics.kernel_distance_error(fake, real)}
+
+
+def _checkerboard(images: ImageSet, reference: Reference) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns the mean share of power at the highest frequencies, over that of the test images; its standard error.
+
+    It is left out if the test images have no such power.
+    """
+    if images.nyquist is None or reference.test.nyquist is None or not len(images):
+        return {}, {}
+    above, below = float(images.nyquist.mean()), float(reference.test.nyquist.mean())
+    if not below > 0:
+        return {}, {}
+    errors = [metrics.mean_error(each) for each in (images.nyquist, reference.test.nyquist)]
+    known = min(len(images), len(reference.test)) > 1
+    error = {"checkerboard": metrics.ratio_error(above, errors[0], below, errors[1])} if known else {}
+    return {"checkerboard": above / below}, error

@@ -133,6 +133,7 @@ def _provenance(
         "data.image_size": (config.image_size, params.data.image_size),
         "data.channels": (config.channels, params.data.channels),
         "generator.width": (config.width, params.generator.width),
+        "generator.network": (config.network, getattr(params.generator, "network", "dcgan")),
     }
     for key, (made, given) in pairs.items():
         if made != given:

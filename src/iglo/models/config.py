@@ -7,7 +7,7 @@ from torch import nn
 
 from iglo.errors import UserError
 from iglo.models.geometry import Euclidean, make_geometry
-from iglo.models.networks import Encoder, Generator, ModulatedGenerator, PairEncoder
+from iglo.models.networks import GENERATORS, Encoder, Generator, ModulatedGenerator, PairEncoder
 from iglo.params.fields import Channels, ImageSize, PositiveInt, Rate
 from iglo.params.validate import parse, short_repr
 
@@ -30,7 +30,11 @@ class TableConfig(NamedTuple):
 
 @dataclass(frozen=True)
 class GLOConfig:
-    """GLO: one code per image."""
+    """GLO: one code per image.
+
+    Attributes:
+        network: the kind of generator. Models of earlier versions have no such key: theirs is dcgan.
+    """
 
     dimension: PositiveInt
     image_size: ImageSize
@@ -38,6 +42,7 @@ class GLOConfig:
     width: PositiveInt
     constraint: Literal["none", "ball", "sphere"]
     radius: Rate | None
+    network: Literal["dcgan", "style"] = "dcgan"
 
     kind: ClassVar[str] = "glo"
     classes: ClassVar[tuple[str, ...]] = ()
@@ -52,8 +57,8 @@ class GLOConfig:
         """The tables of codes by name, in the order of their coordinates."""
         return {"image": TableConfig(self.dimension, self.geometry())}
 
-    def generator(self) -> Generator:
-        return Generator(self.dimension, self.image_size, self.channels, self.width)
+    def generator(self) -> nn.Module:
+        return GENERATORS[self.network](self.dimension, self.image_size, self.channels, self.width)
 
     def encoder(self, width: int) -> Encoder:
         return Encoder(self.dimension, self.image_size, self.channels, width)
@@ -78,6 +83,7 @@ class ClassContentConfig:
     classes: tuple[str, ...]
 
     kind: ClassVar[str] = "class_content"
+    network: ClassVar[str] = "dcgan"
     prior_table: ClassVar[str] = "content"
 
     def __post_init__(self):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from iglo.models.style import StyleGenerator
 from iglo.runtime.process import building
 
 
@@ -118,13 +119,22 @@ class Encoder(nn.Module):
         return self.head(self.body(2 * images - 1).flatten(1)).float()
 
 
+GENERATORS = {"dcgan": Generator, "style": StyleGenerator}
+
+
 def body_widths(image_size: int, width: int) -> list[int]:
     """Computes the channels of the blocks, from the image (side image_size/2) to the code (4×4)."""
     return [width * min(2**block, 8) for block in range(int(math.log2(image_size)) - 2)]
 
 
 def initialise(network: nn.Module, rng: torch.Generator) -> nn.Module:
-    """Draws the starting weights of DCGAN from `rng`: weights N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0."""
+    """Draws starting weights from `rng`.
+
+    They are those of DCGAN: weights N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0. `StyleGenerator` has its own.
+    """
+    if isinstance(network, StyleGenerator):
+        network.initialise(rng)
+        return network
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):

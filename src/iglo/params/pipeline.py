@@ -26,9 +26,9 @@ from iglo.params.fields import (
     section,
 )
 from iglo.params.sections import (
+    ChosenGeneratorParams,
     DataParams,
     EncoderParams,
-    GeneratorParams,
     JointParams,
     LossParams,
     NetworkParams,
@@ -174,7 +174,7 @@ class Params:
     clustering: ClusterParams
     rounds: Many[RoundParams]
     latent: LatentParams
-    generator: GeneratorParams
+    generator: ChosenGeneratorParams
     loss: LossParams
     optimizer: OptimizerParams
     staged: StagedParams

@@ -89,6 +89,14 @@ class GeneratorParams:
 
 
 @section
+class ChosenGeneratorParams(GeneratorParams):
+    """The network that draws an image from a code, of one of two kinds."""
+
+    network: Literal["dcgan", "style"]
+    """dcgan: transposed convolutions with batch norm. style: upsampling and convolutions that the code modulates."""
+
+
+@section
 class LossParams(NetworkParams):
     """The distance between an image and its reconstruction."""
 

@@ -202,6 +202,13 @@ MEASURES = {
         "0",
         ".3f",
     ),
+    "checkerboard": Measure(
+        "checkerboards",
+        "Power in patterns of period two pixels, divided by that of test images. Blurred images have less than 1.",
+        "nearer to 1 is better",
+        "1",
+        ".2f",
+    ),
     "share_closer": Measure(
         "share closer",
         "Share of samples that are nearer to a training image than 99 % of the test images are. 1: all are copies.",

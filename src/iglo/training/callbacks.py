@@ -46,7 +46,8 @@ class EMA:
     def after_step(self, model: nn.Module) -> None:
         kept = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
         torch._foreach_lerp_(*self.weights, 1 - kept)  # one kernel for all weights
-        torch._foreach_copy_(*self.statistics)
+        if self.statistics[0]:  # a network without batch norm has none
+            torch._foreach_copy_(*self.statistics)
         self.steps += 1
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:

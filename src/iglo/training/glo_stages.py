@@ -39,6 +39,7 @@ def start_model(images: np.ndarray, params: Params, runtime: Runtime) -> tuple[G
         params.generator.width,
         latent.constraint,
         latent.radius,
+        params.generator.network,
     )
     generator = initialise(config.generator(), torch_generator(params.seed, "generator"))
     rng = torch_generator(params.seed, "codes")
