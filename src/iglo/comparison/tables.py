@@ -11,8 +11,14 @@ from iglo.comparison.runs import TARGET, Values, paired_difference
 from iglo.files.markdown import markdown_table
 
 BASE = "glo"  # the row that all others are subtracted from
+<<<<<<< HEAD
 OF_A_SET = ("samples", "midpoints", "reconstructions", "priors")  # sets of images that real images and noise bound
+PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle", "neighbours", "flow")
+=======
+# sets of images that real images and noise bound
+OF_A_SET = ("samples", "midpoints", "graph_midpoints", "reconstructions", "priors")
 PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle")
+>>>>>>> b5fb66c8978b0d162d95af09cf97c9760446664d
 # 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom: half the width of a 95 % interval in standard errors
 STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 
@@ -127,6 +133,18 @@ TABLES = (
         },
     ),
     Table(
+        "Midpoints along the graph of codes",
+        {
+            "graph_midpoints.kd": "kernel distance",
+            "off_code.graph_midpoints": "off-code ratio",
+            "graph_midpoints.recognised": "recognised",
+            "interpolation.ghost_index_graph": "ghost index",
+            "graph_midpoints.copy_rate": "copy rate",
+        },
+        "The middle of another path between the same pairs: the shortest way from training code to near training code. "
+        "So its images resemble training images more. The copy rate, explained at the samples, says how much.",
+    ),
+    Table(
         "Samples",
         {
             "prior": "prior",
@@ -167,6 +185,11 @@ TABLES = (
         "their covariance; `gmm`: a mixture of Gaussians; `imle`: a small network that maps noise to codes. The best "
         "prior of a row is in bold.",
         "row",
+        {
+            "priors.neighbours.kd": "`neighbours`: a point between a learned code and one of its nearest codes, plus "
+            "noise; how many nearest codes and how much noise is chosen on validation images.",
+            "priors.flow.kd": "`flow`: a flow from noise to codes, learned by flow matching.",
+        },
     ),
     Table(
         "What is recognised in the samples of each prior",
