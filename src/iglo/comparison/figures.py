@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from iglo.comparison.differences import BASE
 from iglo.comparison.formats import best_rows
 from iglo.comparison.runs import Measured
-from iglo.comparison.tables import BASE, PRIORS
+from iglo.comparison.tables import PRIORS
 from iglo.report import figures, plots
 
 COLUMNS = 12  # images in a row of a figure

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from iglo.comparison.claims import Claim, by_judge, is_measured, outcome
+from iglo.comparison.differences import BASE
 from iglo.comparison.formats import format_of
 from iglo.comparison.runs import OTHER_JUDGES, Values
-from iglo.comparison.tables import BASE, PRIORS
+from iglo.comparison.tables import PRIORS
 from iglo.files.markdown import markdown_table
 
 

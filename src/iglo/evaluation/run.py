@@ -211,24 +211,11 @@ class _Measuring:
         in_pixels = Nearness.measure(images[run.choice.chosen], train, test)
         return values, images, {"pixels": in_pixels, "features": in_features}
 
-<<<<<<< HEAD
-    def _paths(self) -> tuple[Paths, ImageSet | None, Values]:
-        """Returns paths between training codes, what the networks see in the midpoints, and the numbers of paths."""
-=======
-    def _choice(self, name: str) -> Values:
-        """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
-        choice, key = self.run.choice, f"kd_{self.networks.name}"
-        if name not in choice.kernel_distance:
-            return {}
-        errors = {key: choice.standard_error[name]} if name in choice.standard_error else {}
-        return {"validation": {key: choice.kernel_distance[name], "se": errors}}
-
     def _paths(self) -> tuple[Paths, ImageSet | None, np.ndarray, Values]:
         """Returns paths between training codes, what the networks see in the midpoints, and the numbers of paths.
 
         Before the numbers come the images of the midpoints along the graph of codes.
         """
->>>>>>> b5fb66c8978b0d162d95af09cf97c9760446664d
         model, asked = self.run.model, self.run.params.evaluate
         paths = between.interpolations(model, asked, self.runtime)
         more = between.midpoints_after(model, asked, self.runtime)

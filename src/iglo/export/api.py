@@ -75,28 +75,7 @@ class LoadedModel:
 
     def info(self) -> dict[str, Any]:
         """Describes the model in plain values."""
-<<<<<<< HEAD
-        record = self.bundle.record
-        return {
-            "kind": self.bundle.config.kind,
-            "format_version": record.version,
-            **dataclasses.asdict(self.config),
-            "dimension": self.config.dimension,
-            "encoder_width": record.encoder_width,
-            "generator_weights": sum(each.numel() for each in self.bundle.generator.parameters()),
-            "encoder_weights": sum(each.numel() for each in self.bundle.encoder.parameters()),
-            "prior": record.prior,
-            **{f"prior_{name}": value for name, value in self.bundle.prior.settings.items()},
-            "training_images": record.codes.count,
-            "mean_code_length": record.codes.length,
-            "loss": record.loss.name,
-            "seed": record.seed,
-            "device": str(self.runtime.device),
-            **({"classes": list(self.classes)} if self.classes else {}),
-        }
-=======
         return describe(self.bundle) | {"device": str(self.runtime.device)}
->>>>>>> b5fb66c8978b0d162d95af09cf97c9760446664d
 
     # --- Codes to images ---
 

@@ -132,6 +132,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "generator_weights": sum(each.numel() for each in bundle.generator.parameters()),
         "encoder_weights": sum(each.numel() for each in bundle.encoder.parameters()),
         "prior": record.prior,
+        **{f"prior_{name}": value for name, value in bundle.prior.settings.items()},
         "training_images": record.codes.count,
         "mean_code_length": record.codes.length,
         "loss": record.loss.name,

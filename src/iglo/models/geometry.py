@@ -27,21 +27,12 @@ class Euclidean:
         return self.project(normal * (self.radius / math.sqrt(dimension)))
 
     def interpolate(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
-<<<<<<< HEAD
-        """Computes points on the path from each start to its end: (P, d), (P, d), times in [0, 1] → (P, T, d).
-
-        Args:
-            times: (T,) for all paths, or (P, T), those of each path.
-        """
-        times = torch.atleast_2d(times)[..., None]
-=======
         """Computes points on the path from each start to its end: (P, d), (P, d) → (P, T, d).
 
         Args:
             times: (T,), or (P, T) for each path its own, in [0, 1].
         """
         times = times[..., None]
->>>>>>> b5fb66c8978b0d162d95af09cf97c9760446664d
         return self.project((1 - times) * start[:, None] + times * end[:, None])
 
     def distance(self, start: Tensor, end: Tensor) -> Tensor:
@@ -69,11 +60,7 @@ class Sphere(Euclidean):
         """Interpolates by slerp (Shoemake 1985). Nearly equal or opposite codes get the projected straight line."""
         unit_start, unit_end = start / self.radius, end / self.radius
         angle = torch.arccos((unit_start * unit_end).sum(-1).clamp(-1, 1))[:, None, None]
-<<<<<<< HEAD
-        times = torch.atleast_2d(times)[..., None]
-=======
         times = times[..., None]
->>>>>>> b5fb66c8978b0d162d95af09cf97c9760446664d
         sine = angle.sin()
         safe = torch.where(sine < 1e-4, torch.ones_like(sine), sine)
         start, end = start[:, None], end[:, None]
