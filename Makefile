@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test bits check deps docs lock experiments compare lines bench clean
+.PHONY: help repro test bits check deps docs lock experiments compare off-codes lines bench clean
 PYTHON ?= python3
 # The build of torch. Empty: PyPI's, which on Linux includes CUDA. `make repro TORCH=cpu` installs a far smaller one.
 TORCH ?=
@@ -9,7 +9,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
 
 repro: $(VENV)/installed  ## install, then run the whole pipeline
 	dvc repro
@@ -52,6 +52,12 @@ experiments: $(VENV)/installed  ## print a table of the experiments: what each c
 
 compare: $(VENV)/installed  ## train all methods with several seeds, and write comparison/report.md; about three hours
 	cd comparison && dvc repro
+
+IMAGES ?= data/frogs
+LOSS_WEIGHTS ?= data/weights/vgg16_imagenet.safetensors
+JUDGE_WEIGHTS ?= data/weights/tf_efficientnet_lite0_imagenet.safetensors
+off-codes: $(VENV)/installed  ## train variants of GLO, and measure images off the codes; four minutes each
+	python -m benchmarks.off_codes --images $(IMAGES) --loss-weights $(LOSS_WEIGHTS) --judge-weights $(JUDGE_WEIGHTS)
 
 lines: $(VENV)/installed  ## measure paths between drawn lines, with and without noise; two to five minutes
 	python benchmarks/lines.py
