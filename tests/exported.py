@@ -19,7 +19,8 @@ from tests.tiny import ROOT, RUNTIME, generator, tiny_class_params, tiny_images,
 IMAGES, LABELS, CLASSES = tiny_images(12), np.arange(12) % 3, ("ant", "bee", "cat/dog")
 PARAMS = tiny_params(evaluate__network="squeezenet1_1", evaluate__weights="random")
 CLASS_PARAMS = tiny_class_params()
-GLO_FILES = {"generator.safetensors", "encoder.safetensors", "prior.safetensors", "model.json", "README.md"}
+GLO_FILES = {"generator.safetensors", "encoder.safetensors", "prior.safetensors", "codes.safetensors"}
+GLO_FILES |= {"model.json", "README.md"}
 METRICS = {
     "train": {"recon": {"psnr": 21.75}},
     "samples": {"kd": 0.5, "se": {"kd": 0.0123}},

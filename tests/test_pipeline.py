@@ -222,7 +222,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_numbers_times_and_figures(repository):
     metrics = json.loads((repository / "metrics-all.json").read_text())
     assert metrics.pop("of").keys() == {"model", "features"}  # names the model of the numbers
-    sets = ["samples", "midpoints", "reconstructions", "real", "noise"]
+    sets = ["samples", "midpoints", "graph_midpoints", "reconstructions", "real", "noise"]
     others = ["interpolation", "off_code", "priors", "memorisation", "split", "counts"]
     assert list(metrics) == ["train", "test", *sets, *others]
     assert list(metrics["train"]) == ["recon", "encoder"] and list(metrics["test"]) == ["encoder", "images"]

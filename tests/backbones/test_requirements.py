@@ -22,7 +22,7 @@ from iglo.backbones.requirements import (
     weight_files,
 )
 from iglo.errors import UserError
-from iglo.latent import priors
+from iglo.latent import gaussians
 from iglo.models.networks import Encoder, Generator
 from iglo.params.comparison import Comparison
 from iglo.params.reading import load_params
@@ -222,7 +222,7 @@ def test_values_that_need_too_much_memory_are_refused(changes, keys):
 
 
 def test_the_estimate_has_the_largest_mixture():
-    assert max(priors.MIXTURES) == requirements.MAX_COMPONENTS
+    assert max(gaussians.MIXTURES) == requirements.MAX_COMPONENTS
 
 
 def test_rates_that_learn_nothing_give_a_warning():

@@ -17,7 +17,8 @@ from iglo.cli.main import main
 from tests import exported as exports
 from tests.cli.command import done, refused, run, run_apart
 
-COMMANDS = ["sample", "encode", "decode", "reconstruct", "interpolate", "neighbours", "convert", "info", "export"]
+COMMANDS = ["sample", "encode", "decode", "reconstruct", "interpolate", "walk"]
+COMMANDS += ["neighbours", "convert", "info", "export"]
 
 
 def test_a_process_of_its_own(here):
@@ -88,6 +89,9 @@ MISTAKES = [
     ("decode none.npy --out d", "none.npy: no such file; name an .npy file of codes."),
     ("decode nan.npy --out d", "codes: must be finite, but 1 of 12 hold NaN or infinity; leave them out."),
     ("interpolate images --steps 0 --out i", "steps: must be a whole number of at least 1, got 0."),
+    ("interpolate images --path bee --out i", "path: must be one of chord, graph, got 'bee'."),
+    ("walk --stops 13 --out w.gif", "stops: must be at most 12, the number of training images, got 13."),
+    ("walk --stops 1 --out w.gif", "stops: must be a whole number of at least 2, got 1."),
     ("interpolate images/square-0.png --out i", "stops: must be at least 2, got 1."),
     ("neighbours images --among images -k 0 --out n.png", "k: must be a whole number of at least 1, got 0."),
     ("neighbours images --among none --out n.png", "none: no such file or folder"),

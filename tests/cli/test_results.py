@@ -54,6 +54,20 @@ def test_interpolations(here):
         assert animation.n_frames == 6 and animation.size == (128, 128)
 
 
+def test_walks(here):
+    model = iglo.load("models/export")
+    done("interpolate", "codes.npy", "--steps", "2", "--path", "graph", "--out", "tour.npy")
+    np.testing.assert_array_equal(np.load("tour.npy"), model.tour(np.load("codes.npy"), 2, path="graph"))
+    options = ("--stops", "3", "--steps", "2", "--tiles", "4", "--seed", "1")
+    done("walk", *options, "--path", "chord", "--out", "walk.npy")
+    np.testing.assert_array_equal(np.load("walk.npy"), model.walk(3, 2, 1, "chord", 4))
+    for name in ("walk.gif", "again.gif"):
+        done("walk", *options, "--out", name)
+    assert Path("walk.gif").read_bytes() == Path("again.gif").read_bytes()
+    with Image.open("walk.gif") as animation:
+        assert animation.n_frames == 6 and animation.width > 4 * 64
+
+
 def test_neighbours(here):
     done("neighbours", "images/square-3.png", "--among", "images", "-k", "2", "--out", "near.json")
     (near,) = json.loads(Path("near.json").read_text())

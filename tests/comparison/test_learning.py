@@ -160,7 +160,10 @@ def test_samples_are_drawn_by_the_reported_prior(compared, method):
         GLOModel.load(compared / RUNS / "encoded" / f"{method}-1", RUNTIME),
         numbers_of(compared, f"{method}-1"),
     )
-    codes = fit_prior(prior["prior"], model.codes.values, model.config.geometry(), 1)
+    name, settings = prior["prior"], {}
+    if name == "neighbours":
+        settings = {key: prior["priors"][name]["validation"][key] for key in ("k", "noise")}
+    codes = fit_prior(name, model.codes.values, model.config.geometry(), 1, **settings)
     codes = codes.draw(16, torch_generator(0, "samples"))  # run 1, and the seed of the evaluation
     expected = (render(model.generator, codes, RUNTIME) * 255).round().astype(np.uint8)
     assert np.array_equal(np.load(compared / RUNS / "measured" / f"{method}-1" / "samples.npy"), expected)

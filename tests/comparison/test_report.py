@@ -11,6 +11,7 @@ import pytest
 from iglo.comparison.claims import CLAIMS, Claim, claim_line
 from iglo.comparison.figures import CAPTIONS, STEPS
 from iglo.comparison.formats import WORDS, best_rows, words_of
+from iglo.comparison.judges import prior_judge_lines, prior_ranks
 from iglo.comparison.report import write_report
 from iglo.comparison.runs import (
     Folders,
@@ -83,7 +84,7 @@ def write_run(root, row, seed):
     (root / "curves").mkdir(exist_ok=True)
     (root / "curves" / f"{row}-{seed}.csv").write_text("\n".join(lines) + "\n")
     shapes = {"reconstructions": (12,), "encoder_train": (12,), "encoder_test": (12,), "samples": (48,)}
-    for name, shape in {**shapes, "prior_samples": (5, 12), "paths": (4, 21)}.items():
+    for name, shape in {**shapes, "prior_samples": (len(PRIORS), 12), "paths": (4, 21)}.items():
         np.save(folder / f"{name}.npy", rng.integers(0, 256, (*shape, *IMAGE), np.uint8))
     np.save(folder / "neighbours.npy", rng.integers(0, 20, (12, 3)))
 
@@ -174,11 +175,18 @@ def test_every_metric_of_a_claim_has_words():
 
 def test_two_judges_stand_side_by_side(written):
     report = (written[0] / "report.md").read_text()
-    assert "| `gaussian` | 0.200 ± 0.000 | 3.0 | 3.00 ± 0.00 | 3.0 |" in report
-    assert "| `imle` | 0.400 ± 0.000 | 5.0 | 1.00 ± 0.00 | 1.0 |" in report
+    assert "| `gaussian` | 0.200 ± 0.000 | 3.0 | 3.00 ± 0.00 | 5.0 |" in report
+    assert "| `imle` | 0.400 ± 0.000 | 5.0 | 1.00 ± 0.00 | 3.0 |" in report
     kept = "| Its samples are nearer | holds (-0.150 ± 0.050) | does not hold (4.00"
     assert kept in report and "| prior | judge: ours | judge: mean rank | other judge: ours |" in report
     assert "(judge: net_ab12; other judge: poor_net)" in report
+
+
+def test_runs_of_an_earlier_version_have_fewer_priors():
+    values = {"glo": {f"priors.{name}.kd": np.array([rank]) for rank, name in enumerate(PRIORS[:5])}}
+    assert prior_ranks(values) == dict(zip(PRIORS[:5], range(1, 6), strict=True))
+    lines = prior_judge_lines(values, {"glo": "ours"}, {"": "judge"})
+    assert "`imle`" in lines[-1] and len(lines) == 2 + 5
 
 
 def test_metrics_are_finite_means_and_sample_deviations(written):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import iglo
-from iglo.latent import priors
+from iglo.latent import flow, imle
+from iglo.latent.priors import PRIORS
 from tests.estimator.quick import DIGITS, LENGTH, bits, quick
 
 
@@ -101,8 +102,9 @@ def test_images_and_their_rows_are_the_same():
 
 
 def test_samples_of_every_prior_stay_in_the_range_of_the_training_set(monkeypatch):
-    monkeypatch.setattr(priors, "IMLE_ROUNDS", 2)
-    for prior in ("normal", "gaussian_diag", "gaussian", "gmm", "imle"):
+    monkeypatch.setattr(imle, "IMLE_ROUNDS", 2)
+    monkeypatch.setattr(flow, "FLOW_STEPS", (2, 2))
+    for prior in PRIORS:
         drawn = quick(prior=prior).fit(DIGITS[:30]).sample(50)
         assert drawn.shape == (50, 64) and 0 <= drawn.min() < drawn.max() <= 16, prior
         assert not np.array_equal(drawn[0], drawn[1]), prior

@@ -104,10 +104,10 @@ def test_a_network_whose_classes_are_all_those_of_the_images_recognises_nothing(
 def test_off_code_is_the_ratio_of_kernel_distances():
     sets = {
         name: {"kd_net": kd, "se": {"kd_net": 0.1}}
-        for name, kd in (("samples", 6), ("midpoints", 4), ("reconstructions", 2))
+        for name, kd in (("samples", 6), ("midpoints", 4), ("graph_midpoints", 3), ("reconstructions", 2))
     }
     values = off_code(sets, "net")
-    assert values["samples_net"] == 3 and values["midpoints_net"] == 2
+    assert [values[f"{name}_net"] for name in ("samples", "midpoints", "graph_midpoints")] == [3, 2, 1.5]
     assert values["se"]["samples_net"] == pytest.approx((0.05**2 + 0.15**2) ** 0.5)
     sets["reconstructions"]["kd_net"] = 0.1
     assert off_code(sets, "net") == {}  # not above its standard error

@@ -2,11 +2,25 @@
 
 import numpy as np
 import pytest
+import torch
 
-from iglo.evaluation.paths import Paths, close_pairs, continuity, ghosts, interpolations, midpoints_after
+from iglo.evaluation.paths import (
+    Paths,
+    close_pairs,
+    continuity,
+    ghosts,
+    graph_ghosts,
+    graph_midpoints,
+    interpolations,
+    midpoints_after,
+)
+from iglo.latent.paths import CodeGraph
+from iglo.models.glo import render
 from iglo.training.glo_stages import start_model
 from tests.evaluation.stand_ins import features_of, network
 from tests.tiny import RUNTIME, tiny_images, tiny_params
+
+HALF = torch.tensor([0.5])
 
 
 def paths_of(weights: np.ndarray, pairs: int = 6) -> Paths:
@@ -60,11 +74,27 @@ def test_a_crossfade_is_a_ghost_and_a_real_image_is_none():
     assert 0.6 < of_both["ghost_index"] < 0.75 and of_both["se"]["ghost_index"] > of_fades["se"]["ghost_index"]
 
 
+def test_midpoints_along_the_graph_are_those_of_the_same_pairs():
+    params = tiny_params(latent__init="normal", evaluate__pairs=3, evaluate__samples=8)
+    model, _ = start_model(tiny_images(30), params, RUNTIME)
+    parts = interpolations(model, params.evaluate, RUNTIME), midpoints_after(model, params.evaluate, RUNTIME)
+    middles = graph_midpoints(model, parts, RUNTIME)
+    codes, ids = model.codes.values, np.concatenate([part.ids for part in parts])
+    along = CodeGraph.of(codes, model.config.geometry()).interpolate(codes[ids[:, 0]], codes[ids[:, 1]], HALF)
+    np.testing.assert_allclose(middles, render(model.generator, along[:, 0], RUNTIME), atol=1e-6)
+    starts, ends = (np.concatenate([part.images[:, at] for part in parts]) for at in (0, -1))
+    as_paths = Paths(ids, np.stack([starts, middles, ends], axis=1))
+    values = graph_ghosts(parts, middles)
+    assert values["ghost_index_graph"] == pytest.approx(ghosts([as_paths], starts)["ghost_index"])
+    assert values["se"].keys() == {"ghost_index_graph"}
+
+
 def test_one_training_image_has_no_path():
     params = tiny_params(latent__init="normal")
     model, _ = start_model(tiny_images(1), params, RUNTIME)
     paths = interpolations(model, params.evaluate, RUNTIME)
     close = close_pairs(model, params.evaluate, RUNTIME)
+    assert graph_ghosts([paths], graph_midpoints(model, [paths], RUNTIME)) == {}
     assert len(paths.ids) == len(paths.images) == len(close) == 0
     assert (
         continuity(paths, close, np.zeros((0, 3, 5)), np.zeros((1, 5)), network(), 0)

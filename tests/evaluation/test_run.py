@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iglo.data.store import ImageStore
-from iglo.evaluation.prior_choice import choose_prior
+from iglo.data.store import ImageStore, UnitImages
+from iglo.evaluation.prior_choice import RealFeatures, choose_prior, chosen_by
 from iglo.evaluation.run import Measured, Run, Split, measure_run
 from iglo.models.networks import initialise
 from iglo.params.sections import Parts
@@ -21,7 +21,8 @@ PARTS, SAMPLES, PAIRS, POINTS = Parts(train=30, validation=10, test=12), 16, 4, 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", 1)
+    monkeypatch.setattr("iglo.latent.imle.IMLE_ROUNDS", 1)
+    monkeypatch.setattr("iglo.latent.flow.FLOW_STEPS", (1, 1))
 
 
 def untrained(seed: int = 0, parts: Parts = PARTS, **changes: Any) -> Run:
@@ -34,7 +35,8 @@ def untrained(seed: int = 0, parts: Parts = PARTS, **changes: Any) -> Run:
     history.subset_id[: max(1, parts.train // 3)] = 1
     store = ImageStore(images, ("",) * len(images), ("",) * len(images), parts)
     points = np.random.default_rng(0).normal(size=(parts.train, 5))
-    choice = choose_prior(model, np.asarray(store.validation, np.float32) / 255, network(), params, RUNTIME)
+    real = RealFeatures.see(network(), UnitImages(store.train), UnitImages(store.validation))
+    choice = choose_prior(model, real, network(), params, RUNTIME)
     split = Split(points, np.arange(parts.train) % 4, "pixels")
     return Run(params, model, history, store, split, choice)
 
@@ -68,7 +70,7 @@ def test_the_seed_of_evaluation_moves_the_draws():
 def test_all_numbers_are_there_with_their_standard_errors():
     run = untrained()
     values = measured(run).values
-    sets = ("samples", "midpoints", "reconstructions", "real", "noise")
+    sets = ("samples", "midpoints", "graph_midpoints", "reconstructions", "real", "noise")
     assert list(values) == [
         *("train", "test", *sets, "interpolation", "off_code", "priors", "memorisation", "split", "counts")
     ]
@@ -87,10 +89,11 @@ def test_all_numbers_are_there_with_their_standard_errors():
     for name in sets:
         assert [*values[name]] == [f"{key}_squares" for key in names] + ["checkerboard", "se"]
     chosen = dict(values["priors"][run.choice.chosen])
-    assert chosen.pop("validation") == {
-        "kd_squares": run.choice.kernel_distance[run.choice.chosen],
-        "se": {"kd_squares": run.choice.standard_error[run.choice.chosen]},
-    }
+    assert chosen.pop("validation") == chosen_by(run.choice, run.choice.chosen, "squares")["validation"]
+    by_mixture, by_neighbours = (values["priors"][name]["validation"] for name in ("gmm", "neighbours"))
+    distance, error = run.choice.kernel_distance["gmm"], run.choice.standard_error["gmm"]
+    assert by_mixture == {"kd_squares": distance, "se": {"kd_squares": error}}
+    assert {*by_neighbours} == {*by_mixture, "k", "noise", "copy_rate_squares", "copy_rate_real_squares"}
     assert chosen == values["samples"] and values["priors"].keys() == run.choice.priors.keys()
     assert {"recognised_squares", "confidence_squares"} < values["train"]["recon"].keys() & values["test"][
         "encoder"
@@ -104,7 +107,7 @@ def test_the_networks_see_no_image_twice():
     measure_run(run, looking, RUNTIME)
     priors, paths = len(run.choice.priors), PAIRS * POINTS
     encoded = min(SAMPLES, PARTS.train) + min(SAMPLES, PARTS.test)
-    sets = priors * SAMPLES + (SAMPLES - PAIRS) + min(SAMPLES, PARTS.train) + SAMPLES  # the last are noise
+    sets = priors * SAMPLES + (SAMPLES - PAIRS) + min(SAMPLES, PARTS.train) + 2 * SAMPLES  # graph midpoints and noise
     assert sum(looking.main.seen) == sum(PARTS) + sets + paths + encoded
 
 

@@ -1,8 +1,11 @@
 """A loaded model: the same seed gives the same bits, and its results are those of the library."""
 
+import json
+import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ import torch
 import iglo
 from iglo.data.user_images import ConversionWarning
 from iglo.errors import UserError
+from iglo.export.bundle import load_codes
 from iglo.latent.inversion import Search
+from iglo.latent.paths import CodeGraph
 from iglo.models.glo import encode, render
 from tests.exported import CLASSES, IMAGES
 from tests.tiny import RUNTIME, tiny_images
@@ -148,6 +153,44 @@ def test_a_tour_passes_every_stop_and_comes_back(model):
     np.testing.assert_allclose(tour[::4], drawn(model, stops), atol=1)
     last = model.interpolate(stops[2], stops[0], 5)
     np.testing.assert_allclose(tour[8:], last[:4], atol=1)
+
+
+def test_a_path_along_the_graph_has_the_same_ends_and_passes_training_codes(model):
+    codes, ends = load_codes(model.bundle), model.draw_codes(2)
+    path = model.interpolate(*ends, 300, path="graph")
+    np.testing.assert_allclose(path[[0, -1]], drawn(model, ends), atol=1)
+    near = CodeGraph.of(codes, model.config.geometry()).nearest(torch.from_numpy(ends))
+    for code in drawn(model, codes[near]).astype(int):
+        assert np.abs(path - code).mean(axis=(1, 2, 3)).min() < 3
+
+
+def test_a_walk_is_a_tour_of_training_codes_that_the_seed_draws(model):
+    codes = load_codes(model.bundle)
+    walks = model.walk(stops=4, steps=3, seed=1, tiles=2)
+    assert walks.shape == (2, 12, 16, 16, 1)
+    images = drawn(model, codes)
+    for walk in walks:
+        stops = [np.abs(images - image.astype(int)).sum(axis=(1, 2, 3)).argmin() for image in walk[::3]]
+        assert len({*stops}) == 4
+        np.testing.assert_allclose(walk, model.tour(codes[stops], 3, path="graph"), atol=1)
+    np.testing.assert_array_equal(walks, model.walk(4, 3, 1, tiles=2))
+    np.testing.assert_allclose(walks[:1], model.walk(4, 3, 1), atol=1)
+    assert not np.array_equal(walks, model.walk(4, 3, 2, tiles=2)) and not np.array_equal(*walks)
+
+
+def test_a_model_of_an_earlier_iglo_has_no_codes_and_says_so(exported, tmp_path):
+    folder = Path(shutil.copytree(exported, tmp_path / "old"))
+    record = json.loads((folder / "model.json").read_text())
+    del record["digests"]["codes.safetensors"]
+    (folder / "model.json").write_text(json.dumps(record))
+    old = iglo.load(folder)
+    assert old.interpolate(*IMAGES[:2], 3, method="encoder").shape == (3, 16, 16, 1)
+    with pytest.raises(UserError, match=r"old: has no codes of training images, .*; export the model again\.$"):
+        old.interpolate(*IMAGES[:2], 3, method="encoder", path="graph")
+
+
+def test_paths_in_a_model_of_class_and_content(classes):
+    assert classes.walk(3, 2).shape == (1, 6, 16, 16, 1)
 
 
 def test_neighbours_are_the_nearest(model):

@@ -14,13 +14,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import iglo
 from iglo.disentangle.model import class_codes, content_codes
 from iglo.errors import UserError
 from iglo.export import bundle
-from iglo.export.bundle import FILES, load_bundle
-from iglo.latent.priors import Prior
+from iglo.export.bundle import FILES, load_bundle, load_codes
+from iglo.export.writing import write_bundle
+from iglo.latent.priors import Prior, fit_prior
 from iglo.models.glo import GLOModel
-from iglo.params.run_record import file_digest
+from iglo.params.run_record import Provenance, file_digest
 from tests import exported as exports
 from tests.exported import GLO_FILES
 from tests.tiny import RUNTIME, generator, same_bits
@@ -62,7 +64,20 @@ def test_a_model_comes_back(exported):
     np.testing.assert_allclose(known.std, codes.std(0), atol=1e-12)
     assert known.length == pytest.approx(6**0.5, rel=1e-6) and known.count == 12
     assert loaded.config == model.config and loaded.class_codes is None
+    assert torch.equal(load_codes(loaded), model.codes.values.cpu())
     assert {path.name for path in exported.iterdir()} == GLO_FILES
+
+
+@pytest.mark.parametrize("name", ["neighbours", "flow"])
+def test_a_model_with_another_prior_comes_back(exported, tmp_path, name):
+    model = GLOModel.load(exported.parent / "model", RUNTIME)
+    prior = fit_prior(name, model.codes.values, model.config.geometry(), 0)
+    write_bundle(tmp_path / "out", model, [], prior, Provenance.of(exports.PARAMS))
+    loaded = iglo.load(tmp_path / "out")
+    assert torch.equal(prior.draw(5, generator()), loaded.bundle.prior.draw(5, generator()))
+    assert loaded.info()["prior"] == name and (loaded.info().get("prior_k") == 5) is (name == "neighbours")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("holds learned codes" in card and "(k 5, noise 0.1)" in card) is (name == "neighbours")
 
 
 def test_a_model_of_class_and_content_comes_back(exported_classes):
@@ -70,6 +85,7 @@ def test_a_model_of_class_and_content_comes_back(exported_classes):
     loaded = load_bundle(exported_classes, RUNTIME)
     assert loaded.config == model.config and loaded.config.classes == exports.CLASSES
     assert torch.equal(loaded.class_codes, class_codes(model).cpu())
+    assert torch.equal(load_codes(loaded), model.codes.values.cpu())
     assert same_bits(dict(loaded.generator.state_dict()), dict(model.generator.state_dict()))
     drawn = loaded.prior.draw(20_000, generator())
     content = content_codes(model).cpu()

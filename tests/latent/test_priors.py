@@ -9,15 +9,8 @@ import torch
 
 from iglo.errors import UserError
 from iglo.files.io import read_json, write_json
-from iglo.latent.priors import (
-    PRIORS,
-    Prior,
-    PriorChoice,
-    fit_prior,
-    imle_loss,
-    imle_mapping,
-    nearest_noises,
-)
+from iglo.latent.imle import imle_loss, imle_mapping, nearest_noises
+from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.geometry import Ball, Euclidean, Sphere
 from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
@@ -28,7 +21,8 @@ FREE = Euclidean(math.sqrt(3))
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch):
-    monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", 5)
+    monkeypatch.setattr("iglo.latent.imle.IMLE_ROUNDS", 5)
+    monkeypatch.setattr("iglo.latent.flow.FLOW_STEPS", (5, 5))
 
 
 def skewed_codes(count: int = 200) -> torch.Tensor:
@@ -92,7 +86,7 @@ def test_imle_leaves_no_code_out(monkeypatch):
     """Looks at the code that is farthest from all samples: an untrained mapping can be near another one by chance."""
     codes, distances = two_clusters(12), []
     for rounds in (0, 150):
-        monkeypatch.setattr("iglo.latent.priors.IMLE_ROUNDS", rounds)
+        monkeypatch.setattr("iglo.latent.imle.IMLE_ROUNDS", rounds)
         drawn = fit_prior("imle", codes, FREE, 0).draw(200, generator(1))
         distances.append(torch.cdist(codes, drawn).min(1).values.max())
     assert distances[1] < 0.5 * distances[0]
@@ -164,17 +158,30 @@ def test_a_choice_is_saved_and_loaded(tmp_path):
     priors = {name: fit_prior(name, skewed_codes(), FREE, 0) for name in PRIORS}
     about = {"model": "0123", "feature_network": {"network": "alex", "weights": "random"}}
     distances, errors = ({name: share * len(name) for name in PRIORS} for share in (1.0, 0.1))
-    PriorChoice(priors, "gmm", distances, errors, about).save(tmp_path)
+    settings = {"k": 5, "noise": 0.3, "copy_rate": 0.01, "tried": [{"k": 5, "noise": 0.3, "copy_rate": 0.01}]}
+    PriorChoice(priors, "gmm", distances, errors, about, settings).save(tmp_path)
     back = PriorChoice.load(tmp_path, FREE)
     assert back.chosen == "gmm" and back.kernel_distance["imle"] == 4 and list(back.priors) == list(PRIORS)
-    assert back.about == about and back.standard_error == errors
-    assert read_json(tmp_path / "priors.json").keys() == {"chosen", "kernel_distance", "standard_error", "of"}
+    assert back.about == about and back.neighbours == settings and back.standard_error == errors
+    assert read_json(tmp_path / "priors.json").keys() == {
+        "chosen",
+        "kernel_distance",
+        "standard_error",
+        "neighbours",
+        "of",
+    }
     dataclasses.replace(back, kernel_distance={}).save(tmp_path)  # with too few images
     assert PriorChoice.load(tmp_path, back.priors["gmm"].geometry).kernel_distance == {}
     write_json(tmp_path / "priors.json", {"chosen": "gmm", "kernel_distance": back.kernel_distance})
     earlier = PriorChoice.load(tmp_path, FREE)  # written by an earlier iglo
-    assert earlier.about == earlier.standard_error == {}
-    for broken in ({"chosen": "gan", "kernel_distance": back.kernel_distance}, {"chosen": "gmm"}, []):
+    assert earlier.about == earlier.standard_error == earlier.neighbours == {}
+    before = {name: distance for name, distance in distances.items() if name != "flow"}  # there were fewer priors
+    for broken in (
+        {"chosen": "gmm", "kernel_distance": before},
+        {"chosen": "gan", "kernel_distance": back.kernel_distance},
+        {"chosen": "gmm"},
+        [],
+    ):
         write_json(tmp_path / "priors.json", broken)
         with pytest.raises(UserError, match=r"priors\.json: this file has no choice of priors"):
             PriorChoice.load(tmp_path, FREE)

@@ -18,7 +18,7 @@ def images(channels=3, seed=0, count=4) -> torch.Tensor:
     return torch.rand(count, channels, 16, 16, generator=generator(seed))
 
 
-def perceptual(dtype=torch.float32) -> Perceptual:
+def perceptual(dtype=torch.float32, pixel_weight: float = 1.0) -> Perceptual:
     """Two blocks, the second one after a pooling, as in a VGG."""
     blocks = [nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True))]
     blocks.append(nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(inplace=True)))
@@ -26,7 +26,7 @@ def perceptual(dtype=torch.float32) -> Perceptual:
         initialise(block, generator(3))
         block[-2].weight.data.mul_(10)
         block.requires_grad_(False)
-    return Perceptual(blocks, MEAN, STD, dtype)
+    return Perceptual(blocks, MEAN, STD, dtype, pixel_weight)
 
 
 DISTANCES = {**{name: kind() for name, kind in PIXEL_DISTANCES.items()}, "perceptual": perceptual()}
@@ -151,6 +151,12 @@ def test_half_precision_features_are_summed_in_full():
     a[:, 1:] = 1
     for mean in (mean_absolute, mean_square):
         assert mean(a, 0 * a).item() == pytest.approx(2 / 3, rel=1e-6)
+
+
+def test_the_pixel_weight_of_a_perceptual_distance_counts_for_the_pixels_alone():
+    a, b = images(), images(seed=1)
+    extra = perceptual(pixel_weight=20.0)(a, b) - perceptual()(a, b)
+    torch.testing.assert_close(extra, 19 * DISTANCES["l1"](a, b), rtol=1e-5, atol=0)
 
 
 def test_perceptual_in_half_precision_is_close():

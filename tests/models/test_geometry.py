@@ -92,3 +92,24 @@ def test_a_radius_that_is_not_given_means_unit_variance():
     assert make_geometry("ball", None, 100) == Ball(10.0)
     assert make_geometry("none", None, 50).radius == pytest.approx(math.sqrt(50))
     assert make_geometry("sphere", 2.0, 100) == Sphere(2.0)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_the_distance_is_the_length_of_the_path(name, codes):
+    geometry = make_geometry(name, 3.0, 10)
+    start, end = geometry.project(codes[:32]).double(), geometry.project(codes[32:]).double()
+    path = geometry.interpolate(start, end, torch.linspace(0, 1, 500, dtype=torch.float64))
+    length = path.diff(dim=1).norm(dim=-1).sum(1)
+    torch.testing.assert_close(geometry.distance(start, end), length, rtol=1e-4, atol=1e-5)
+    assert (geometry.distance(start, start) == 0).all()
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_every_path_may_have_its_own_times(name, codes):
+    geometry = make_geometry(name, 3.0, 10)
+    start, end = geometry.project(codes[:3]), geometry.project(codes[3:6])
+    times = torch.tensor([[0, 0.5], [0.1, 0.2], [0.7, 1]])
+    one_by_one = [
+        geometry.interpolate(*each[:2], each[2]) for each in zip(start.split(1), end.split(1), times, strict=True)
+    ]
+    torch.testing.assert_close(geometry.interpolate(start, end, times), torch.cat(one_by_one))

@@ -28,7 +28,7 @@ WRONG = [  # key, value, message; … is the key and "must be"
     ("sigma_end", -0.1, "…at least 0, got -0.1."),
     *((key, 1e308, "…at most 1000000.0, got 1e+308.") for key in LARGE),
     ("method", "gan", "…one of glo, incremental, got 'gan'."),
-    ("prior", "gan", "…one of best, normal, gaussian_diag, gaussian, gmm, imle, got 'gan'."),
+    ("prior", "gan", "…one of best, normal, gaussian_diag, gaussian, gmm, imle, neighbours, flow, got 'gan'."),
     ("precision", "fp16", "…one of fp32, tf32, bf16, got 'fp16'."),
     ("data", None, "…a mapping of keys to values, got None."),
     ("data.path", 3, "…a text, got 3."),

@@ -19,7 +19,7 @@ def written(path: Path) -> dict:
 
 def test_the_outputs_of_a_run_say_what_they_are_of(tiny_run):
     folder, digest = tiny_run.folder, folder_digest(tiny_run.folder / "models/joint")
-    loss = {"network": "vgg16", "weights": "random", "name": "l1", "blocks": 4}
+    loss = {"network": "vgg16", "weights": "random", "name": "l1", "blocks": 4, "pixel_weight": 60.0}
     data = {"source": "folder", "folder": "my-images", "train": 48, "validation": 6, "test": 6}
     values = {"method": "incremental", "seed": 0, "precision": "bf16", "noise": 1.0, "loss": loss, "data": data}
     for name in ("full", "encoder", "joint"):

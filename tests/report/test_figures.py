@@ -241,6 +241,31 @@ def every_figure(folder):
     return {path.name: path for path in folder.iterdir()}
 
 
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 1), (8, 2)])
+def test_walks_move_side_by_side(rng, tmp_path, count, rows):
+    walks = rng.integers(0, 4, (count, 3, 8, 8, 1), np.uint8) * 85
+    figures.save_walks(tmp_path / "walk.gif", walks, 0.1)
+    with Image.open(tmp_path / "walk.gif") as animation:
+        assert animation.n_frames == 3
+        last = np.asarray([animation.seek(2), animation.convert("RGB")][1])
+    columns = -(-count // rows)
+    assert last.shape[0] == rows * (32 + figures.GAP) + figures.GAP
+    x, y = (figures.GAP + place * (32 + figures.GAP) for place in ((count - 1) % columns, (count - 1) // columns))
+    assert (y, x) in places(last, walks[-1, 2].repeat(3, axis=2), 4)
+
+
+def test_a_walk_is_as_large_as_its_file_may_be(rng, tmp_path, monkeypatch):
+    walks, sizes, sides = photos(rng, 20, side=32)[None], [], []
+    for largest in (1_000_000, 100_000, 25_000):
+        monkeypatch.setattr(figures, "LARGEST_WALK", largest)
+        figures.save_walks(tmp_path / "walk.gif", walks, 0.1)
+        sizes.append((tmp_path / "walk.gif").stat().st_size)
+        with Image.open(tmp_path / "walk.gif") as animation:
+            sides.append(animation.width - 2 * figures.GAP)
+    assert sizes[0] <= 1_000_000 and sizes[1] <= 100_000 and sizes[2] <= 25_000
+    assert sides[0] == 128 > sides[1] >= sides[2] == 32
+
+
 def test_same_input_same_bytes(tmp_path):
     first, second = every_figure(tmp_path / "first"), every_figure(tmp_path / "second")
     assert set(first) == {"grid.png", "animation.gif", "curves.png", "split.png", "histograms.png"}

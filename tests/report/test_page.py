@@ -155,6 +155,18 @@ def test_the_page_names_counts_who_chose_and_who_measured(folder):
     assert cells[cells.index("imle (chosen)") + 1 :][:2] == ["0.247", "0.235 ± 0.012"]  # validation, then test
 
 
+def test_the_page_tells_the_settings_of_neighbours(folder):
+    chosen = {f"kd_{J}": 0.2, "k": 5, "noise": 0.3, f"copy_rate_{J}": 0.012, f"copy_rate_real_{J}": 0.0, "se": {}}
+    priors = {**VALUES["priors"], "neighbours": of_set(0.3) | {"validation": chosen}}
+    text = page_of(folder, values={**VALUES, "priors": priors})
+    assert (
+        "The prior neighbours has k = 5 and noise 0.3, chosen on validation images: 1.2% of the samples that chose "
+        "them are copies of training images, and 0.0% of the validation images." in text
+    )
+    cells = [cell.strip() for cell in Page(text).cells]
+    assert cells[cells.index("neighbours") + 1] == "0.2"
+
+
 @pytest.mark.parametrize(("count", "biased"), [(150, True), (2048, False)])
 def test_few_images_bias_the_frechet_distance(folder, count, biased):
     counts = {**VALUES["counts"], "test": count, "samples": 5000}

@@ -10,7 +10,8 @@ from iglo.evaluation import metrics
 from iglo.evaluation.memorisation import Nearness
 from iglo.evaluation.paths import Paths
 from iglo.evaluation.run import Split
-from iglo.latent.priors import PRIORS, PriorChoice
+from iglo.latent.priors import PRIORS, PriorChoice, fit_prior
+from iglo.models.geometry import Euclidean
 from iglo.models.snapshots import Snapshots
 from iglo.report import run_figures
 from tests.tiny import tiny_images
@@ -62,7 +63,7 @@ def paths_of(pairs, points=5):
 def test_any_number_of_paths_is_drawn(grids, tmp_path, pairs, shown, in_overview):
     paths, images = paths_of(pairs), tiny_images(1) / np.float32(255)
     run_figures.draw_interpolations(tmp_path, paths)
-    run_figures.draw_midpoints(tmp_path, paths)
+    run_figures.draw_midpoints(tmp_path, paths, paths.images[:, 1])
     run_figures.draw_overview(tmp_path / "overview.png", images, images, paths, images, images)
     assert len(grids["overview.png"].rows) == 4 + in_overview
     assert grids["overview.png"].labels[2:][:in_overview] == ["interpolated", "", ""][:in_overview]
@@ -73,10 +74,12 @@ def test_any_number_of_paths_is_drawn(grids, tmp_path, pairs, shown, in_overview
 
 def test_midpoints_stand_between_their_ends(grids, tmp_path):
     paths = paths_of(run_figures.COLUMNS + 2)
-    run_figures.draw_midpoints(tmp_path, paths)
+    run_figures.draw_midpoints(tmp_path, paths, paths.images[:, 1])
     drawn = grids["midpoints.png"]
-    assert drawn.labels == 2 * ["start", "midpoint", "end"] and [len(row) for row in drawn.rows] == 3 * [12] + 3 * [2]
-    np.testing.assert_array_equal(drawn.rows[4], (paths.images[12:, 2] * 255).round())
+    assert drawn.labels == 2 * ["start", "midpoint", "along the graph", "end"]
+    assert [len(row) for row in drawn.rows] == 4 * [12] + 4 * [2]
+    for row, point in ((5, 2), (6, 1)):
+        np.testing.assert_array_equal(drawn.rows[row], (paths.images[12:, point] * 255).round())
 
 
 def test_priors_without_kernel_distances_are_shown_in_their_order(grids, tmp_path):
@@ -84,6 +87,9 @@ def test_priors_without_kernel_distances_are_shown_in_their_order(grids, tmp_pat
     run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gaussian", {}))
     assert grids["priors.png"].labels == list(PRIORS)
     assert grids["priors.png"].title == "Samples of every prior; chosen: gaussian"
+    settings = {"neighbours": fit_prior("neighbours", torch.eye(9), Euclidean(1.0), 0, k=5, noise=0.3)}
+    run_figures.draw_priors(tmp_path, samples, PriorChoice(settings, "gaussian", {}))
+    assert grids["priors.png"].labels[5] == "neighbours (k 5, noise 0.3)"
     distances = dict.fromkeys(PRIORS, 1.0) | {"gmm": 0.5}
     run_figures.draw_priors(tmp_path, samples, PriorChoice({}, "gmm", distances, dict.fromkeys(PRIORS, 0.025)))
     assert grids["priors.png"].labels[0] == "gmm\n0.500 ± 0.025" and "its kernel distance" in grids["priors.png"].title

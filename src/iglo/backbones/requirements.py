@@ -22,7 +22,7 @@ BUILT_IN = ("imagenet", "random", "digits")  # values of `weights` that do not n
 SMALL_CNN, DOWNLOAD = "small_cnn", "download"  # the same as in `small_cnn` and `inception_fid`, which import torch
 # The networks of the lpips package, for which it ships calibrated weights, and torchvision's names for them.
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
-MAX_COMPONENTS = 32  # of a mixture of Gaussians; the same as in `latent.priors`, which imports torch
+MAX_COMPONENTS = 32  # of a mixture of Gaussians; the same as in `latent.gaussians`, which imports torch
 GIB = 2**30
 WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder,
 TORCHVISION_FOLDER = Path("data/torchvision")  # and the stage that prepares the images on this one

@@ -1,10 +1,10 @@
-"""Commands that draw images from codes: sample, decode and interpolate."""
+"""Commands that draw images from codes: sample, decode, interpolate and walk."""
 
 from typing import Any
 
 import click
 
-from iglo.cli.files import IMAGE_KINDS, read, read_codes, write_images
+from iglo.cli.files import IMAGE_KINDS, read, read_codes, write_images, write_walks
 from iglo.cli.options import (
     NAMED,
     ModelOptions,
@@ -14,6 +14,7 @@ from iglo.cli.options import (
     method_option,
     model_options,
     output_options,
+    path_option,
     seed_option,
 )
 
@@ -56,6 +57,7 @@ def decode(codes: str, model: ModelOptions, output: OutputOptions) -> None:
 @click.argument("stops", nargs=-1, required=True, type=NAMED)
 @click.option("--steps", type=int, default=9, show_default=True, help="Images from one stop to the next.")
 @click.option("--closed", is_flag=True, help="Return to the first stop. A path of more than two stops always does.")
+@path_option(default="chord")
 @method_option
 @loss_option
 @model_options
@@ -77,3 +79,23 @@ def interpolate(
             write_images(place, loaded.interpolate(*points, steps, **search))
         else:
             write_images(place, loaded.tour(points, steps, **search))
+
+
+@click.command()
+@click.option("--stops", type=int, default=8, show_default=True, help="Training codes, drawn at random, on each walk.")
+@click.option("--steps", type=int, default=12, show_default=True, help="Images from one stop to the next.")
+@click.option("--tiles", type=int, default=1, show_default=True, help="Walks side by side.")
+@path_option(default="graph")
+@seed_option
+@model_options
+@output_options()
+def walk(model: ModelOptions, output: OutputOptions, **asked: Any) -> None:
+    """Draw a closed walk through the images of random training codes. A .gif has at most 3 MB.
+
+    \b
+    Example:
+      iglo walk --tiles 8 --seed 1 --out walk.gif
+    """
+    loaded = model.load()
+    with output.writing((".gif", ".npy")) as place:
+        write_walks(place, loaded.walk(**asked))

@@ -159,6 +159,16 @@ def write_images(place: Path, images: np.ndarray, endings: Sequence[str] = ("",)
             Image.fromarray(squeezed).save(place / f"{number:05d}{endings[ending]}.png")
 
 
+def write_walks(place: Path, images: np.ndarray) -> None:
+    """Writes walks (tiles, T, H, W, C) uint8 as a .gif, in which all walks move together, or as .npy."""
+    from iglo.report.figures import save_walks
+
+    if place.suffix == ".npy":
+        write_array(place, images)
+    else:
+        save_walks(place, images, FRAME_SECONDS)
+
+
 def class_endings(names: Sequence[str]) -> list[str]:
     """Returns an ending for the files of each class, such as -0-cat_dog."""
     return [f"-{number}-{UNSAFE.sub('_', name)}" for number, name in enumerate(names)]

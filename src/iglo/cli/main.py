@@ -7,7 +7,7 @@ it only when it runs, and --help answers at once.
 import click
 
 import iglo
-from iglo.cli.draw import decode, interpolate, sample
+from iglo.cli.draw import decode, interpolate, sample, walk
 from iglo.cli.group import Commands
 from iglo.cli.images import convert, encode, neighbours, reconstruct
 from iglo.cli.model import export, info
@@ -32,7 +32,7 @@ def main() -> None:
     """
 
 
-for command in (sample, encode, decode, reconstruct, interpolate, neighbours, convert, info, export):
+for command in (sample, encode, decode, reconstruct, interpolate, walk, neighbours, convert, info, export):
     main.add_command(command)
 
 

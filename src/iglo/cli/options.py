@@ -127,6 +127,12 @@ def output_options(**out: Any) -> Decorator:
 seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="The same seed gives the same result."
 )
+path_option = functools.partial(
+    click.option,
+    "--path",
+    show_default=True,
+    help="chord: straight on, or along a great circle. graph: from training code to near training code.",
+)
 method_option = click.option(
     "--method", default="hybrid", show_default=True, help="How to find codes: encoder, optimize or hybrid."
 )

@@ -58,11 +58,13 @@ FORMATS = {  # by the last part of a metric's name
     "recognised": NumberFormat("", "higher", 3),
     "confidence": NumberFormat("", "higher", 3),
     "ghost_index": NumberFormat("", "lower", 3),
+    "ghost_index_graph": NumberFormat("", "lower", 3),
     "ghost_index_real": NumberFormat("", "", 3),
     "feature_path_length": NumberFormat("", "lower"),
     "feature_jerkiness": NumberFormat("", "one", 2),
     "samples": NumberFormat("", "lower", 2),  # off_code.samples
     "midpoints": NumberFormat("", "lower", 2),  # off_code.midpoints
+    "graph_midpoints": NumberFormat("", "lower", 2),  # off_code.graph_midpoints
     "seconds": NumberFormat("s"),
     "images_per_s": NumberFormat("1/s"),
     "peak_mib": NumberFormat("MiB"),

@@ -24,7 +24,7 @@ from iglo.evaluation.image_sets import (
 )
 from iglo.evaluation.measure import quality, through_encoder
 from iglo.evaluation.paths import Paths
-from iglo.evaluation.prior_choice import choose_prior, draw_samples
+from iglo.evaluation.prior_choice import RealFeatures, choose_prior, chosen_by, draw_samples
 from iglo.evaluation.run import some_rows
 from iglo.files.io import write_array
 from iglo.latent.priors import PriorChoice
@@ -70,6 +70,7 @@ class Made:
         prior: the prior whose samples are reported.
         reconstructions: some training images from their own codes.
         paths, more: interpolations, and further pairs with only start, midpoint and end.
+        graph: midpoints of the same pairs along the graph of codes.
         close: those of `close_pairs`.
     """
 
@@ -78,6 +79,7 @@ class Made:
     reconstructions: np.ndarray
     paths: Paths
     more: Paths
+    graph: np.ndarray
     close: np.ndarray
 
 
@@ -90,16 +92,19 @@ def measure_run(folder: Path, run: ComparedRun) -> dict[str, Any]:
     judge, reference = run.judges[0], run.references[0]
     recon = render(model.generator, model.codes.values, runtime)
     encoded = {part: through_encoder(model, getattr(store, part), runtime) for part in ("train", "test")}
-    choice = choose_prior(model, UnitImages(store.validation), judge.main, run.params, runtime)
+    seen_real = RealFeatures(reference.train, run.real[0].validation.features)
+    choice = choose_prior(model, seen_real, judge.main, run.params, runtime)
     rows = some_rows(len(store.train), asked.samples, asked.seed, "train")
     made = _made(run, choice, recon[rows])
     _write_shown(folder, run, recon, encoded, made)
     train, test = UnitImages(store.train)[:], UnitImages(store.test)[:]
     seen = _seen_by(judge, reference, made)
     for name, values in seen["priors"].items():
-        values |= _choice(choice, name, judge.name)
+        values |= chosen_by(choice, name, judge.name)
     real = test[some_rows(len(test), len(made.paths.ids) + len(made.more.ids), asked.seed, "test")]
-    seen["interpolation"] = _merged(seen["interpolation"], between.ghosts((made.paths, made.more), real))
+    pairs = (made.paths, made.more)
+    for ghosts in (between.ghosts(pairs, real), between.graph_ghosts(pairs, made.graph)):
+        seen["interpolation"] = _merged(seen["interpolation"], ghosts)
     return {
         "train": {
             "recon": _quality(recon, train, rows, judge, reference),
@@ -121,14 +126,9 @@ def _made(run: ComparedRun, choice: PriorChoice, reconstructions: np.ndarray) ->
     samples = {
         name: draw_samples(model, prior, asked.samples, asked.seed, runtime) for name, prior in choice.priors.items()
     }
-    return Made(
-        samples,
-        choice.chosen,
-        reconstructions,
-        between.interpolations(model, asked, runtime),
-        between.midpoints_after(model, asked, runtime),
-        between.close_pairs(model, asked, runtime),
-    )
+    paths, more = between.interpolations(model, asked, runtime), between.midpoints_after(model, asked, runtime)
+    graph, close = between.graph_midpoints(model, (paths, more), runtime), between.close_pairs(model, asked, runtime)
+    return Made(samples, choice.chosen, reconstructions, paths, more, graph, close)
 
 
 def _seen_by(judge: EvaluationNetworks, reference: Reference, made: Made) -> Values:
@@ -138,6 +138,7 @@ def _seen_by(judge: EvaluationNetworks, reference: Reference, made: Made) -> Val
     sets = {
         "samples": measure_set(samples[made.prior], reference),
         "midpoints": {} if midpoints is None else measure_set(midpoints, reference),
+        "graph_midpoints": measure_set(judge.see(made.graph), reference) if len(made.graph) else {},
         "reconstructions": measure_set(judge.see(made.reconstructions), reference),
     }
     return {
@@ -171,14 +172,6 @@ def _quality(
     if reference.test.probabilities is None:
         return values
     return values | reference.named(*seen_classes(judge.see(images[np.sort(rows)]), reference.classes))
-
-
-def _choice(choice: PriorChoice, prior: str, judge: str) -> Values:
-    """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
-    if prior not in choice.kernel_distance:
-        return {}
-    errors = {f"kd_{judge}": choice.standard_error[prior]} if prior in choice.standard_error else {}
-    return {"validation": {f"kd_{judge}": choice.kernel_distance[prior], "se": errors}}
 
 
 def _merged(values: Values, more: Values) -> Values:

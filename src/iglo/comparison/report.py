@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from iglo.comparison.claims import Claim, claim_line
+from iglo.comparison.differences import BASE, difference_lines
 from iglo.comparison.figures import CAPTIONS, draw_figures
 from iglo.comparison.formats import format_of
 from iglo.comparison.judges import claim_judge_lines, prior_judge_lines
 from iglo.comparison.runs import BOUNDS, Measured, Values, summary
-from iglo.comparison.tables import BASE, TABLES, difference_lines, table_legend, table_lines
+from iglo.comparison.tables import TABLES, table_legend, table_lines
 from iglo.files.io import whole_file
 from iglo.files.markdown import markdown_table
 

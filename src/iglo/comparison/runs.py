@@ -44,6 +44,7 @@ NETWORK_METRICS = (
     "confidence",
     "samples",
     "midpoints",
+    "graph_midpoints",
 )
 
 # --- Runs ---
@@ -227,8 +228,7 @@ def mean_std(values: np.ndarray) -> tuple[float, float | None]:
 def paired_difference(left: np.ndarray, right: np.ndarray) -> tuple[float, float | None]:
     """Returns the mean difference of two rows over the seeds, and its standard error.
 
-    Runs with the same seed start from the same random numbers, and all runs are measured on the same images. So
-    what they share is not in the difference.
+    Runs of one seed start from the same random numbers, and all are measured on the same images. This cancels out.
 
     Args:
         left, right: (S,) values in the order of the seeds.

@@ -1,4 +1,4 @@
-"""The tables of the comparison: rows × metrics, and differences to one row."""
+"""The tables of the comparison: rows × metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,14 +7,11 @@ from typing import Literal
 import numpy as np
 
 from iglo.comparison.formats import ARROWS, best_rows, format_of
-from iglo.comparison.runs import TARGET, Values, paired_difference
+from iglo.comparison.runs import TARGET, Values
 from iglo.files.markdown import markdown_table
 
-BASE = "glo"  # the row that all others are subtracted from
-OF_A_SET = ("samples", "midpoints", "reconstructions", "priors")  # sets of images that real images and noise bound
-PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle")
-# 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom: half the width of a 95 % interval in standard errors
-STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+OF_A_SET = ("samples", "midpoints", "graph_midpoints", "reconstructions", "priors")  # compared with real and noise
+PRIORS = ("normal", "gaussian_diag", "gaussian", "gmm", "imle", "neighbours", "flow")
 
 
 @dataclass(frozen=True)
@@ -129,6 +126,18 @@ TABLES = (
         },
     ),
     Table(
+        "Midpoints along the graph of codes",
+        {
+            "graph_midpoints.kd": "kernel distance",
+            "off_code.graph_midpoints": "off-code ratio",
+            "graph_midpoints.recognised": "recognised",
+            "interpolation.ghost_index_graph": "ghost index",
+            "graph_midpoints.copy_rate": "copy rate",
+        },
+        "The middle of another path between the same pairs: the shortest way from training code to near training code. "
+        "So its images resemble training images more. The copy rate, explained at the samples, says how much.",
+    ),
+    Table(
         "Samples",
         {
             "prior": "prior",
@@ -170,6 +179,11 @@ TABLES = (
         "their covariance; `gmm`: a mixture of Gaussians; `imle`: a small network that maps noise to codes. The best "
         "prior of a row is in bold.",
         "row",
+        {
+            "priors.neighbours.kd": "`neighbours`: a point between a learned code and one of its nearest codes, plus "
+            "noise; how many nearest codes and how much noise is chosen on validation images.",
+            "priors.flow.kd": "`flow`: a flow from noise to codes, learned by flow matching.",
+        },
     ),
     Table(
         "What is recognised in the samples of each prior",
@@ -194,16 +208,6 @@ TABLES = (
         "generator sees no images. Runs that share a machine are slower than one alone.",
     ),
 )
-
-DIFFERENCES = {
-    "train.recon.psnr": "PSNR of training images, dB",
-    "test.encoder.psnr": "PSNR of test images through the encoder, dB",
-    "samples.kd": "samples: kernel distance",
-    "samples.recognised": "samples: recognised",
-    "midpoints.kd": "midpoints: kernel distance",
-    "midpoints.recognised": "midpoints: recognised",
-    "interpolation.ghost_index": "ghost index",
-}
 
 
 def table_lines(
@@ -260,30 +264,3 @@ def _bound_name(metric: str) -> str:
     section, _, last = metric.rpartition(".")
     comparable = section.partition(".")[0] in OF_A_SET or last == "recognised"
     return f"samples.{last}" if comparable else metric
-
-
-def difference_lines(values: Values, titles: Mapping[str, str]) -> list[str]:
-    """Returns the lines of a table of differences to the row BASE, mean ± standard error over pairs of equal seeds.
-
-    A difference is in bold if 0 is outside of its 95 % interval (Student's t). No lines without BASE.
-    """
-    if BASE not in values:
-        return []
-    base = values[BASE]
-    names = [name for name in DIFFERENCES if name in base and np.isfinite(base[name]).all()]
-    lines = [
-        [titles[row], *(_difference(name, of_row, base) for name in names)]
-        for row, of_row in values.items()
-        if row != BASE
-    ]
-    return markdown_table(["", *(DIFFERENCES[name] + ARROWS[format_of(name).better] for name in names)], lines)
-
-
-def _difference(name: str, of_row: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray]) -> str:
-    if name not in of_row:
-        return "–"
-    mean, error = paired_difference(of_row[name], base[name])
-    text = format_of(name).pair(mean, error, "+")
-    freedom = min(len(base[name]) - 1, len(STUDENT_T))
-    clear = error is not None and abs(mean) > STUDENT_T[freedom - 1] * error
-    return f"**{text}**" if clear else text

@@ -66,7 +66,9 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         learning_rate: learning rate of the networks; the joint epochs use half of it.
         code_learning_rate: learning rate of the codes.
         prior: how new codes are drawn: `normal`, or a model fitted to the learned codes: `gaussian_diag`,
-            `gaussian`, `gmm` (a mixture; the number of components by BIC) or `imle` (a mapping from noise to codes).
+            `gaussian`, `gmm` (a mixture; the number of components by BIC), `imle` (a mapping from noise to codes),
+            `neighbours` (a point between a code and one of its 5 nearest, plus noise of 0.1 per coordinate) or `flow`
+            (a flow from noise to codes).
         image_shape: (height, width) or (height, width, channels) of the images if X has rows. None: a square of 1
             or 3 channels if the number of values allows it; else the values fill part of the next larger square.
         value_range: (low, high), the values of black and white; values outside are clipped. None: (0, 255) if X is

@@ -57,7 +57,7 @@ class Settings:
     batch_size: Batch
     learning_rate: Rate
     code_learning_rate: Rate
-    prior: Literal["normal", "gaussian_diag", "gaussian", "gmm", "imle"]
+    prior: Literal["normal", "gaussian_diag", "gaussian", "gmm", "imle", "neighbours", "flow"]
     precision: Literal["fp32", "bf16"]
 
     @classmethod
@@ -85,7 +85,7 @@ class Settings:
             rounds=growing_rounds(count, self.n_subsets, self.subset_epochs),
             latent=LatentParams(self.n_components, self.constraint, radius=None, init=self.init),
             generator=ChosenGeneratorParams(self.width, ema=0.99, network=self.network),
-            loss=LossParams(self.loss_network, self.loss_weights, self.loss, blocks=4, cache_gb=4.0),
+            loss=LossParams(self.loss_network, self.loss_weights, self.loss, blocks=4, pixel_weight=60.0, cache_gb=4.0),
             optimizer=OptimizerParams("adam", self.learning_rate, self.code_learning_rate, "constant", reshuffle=True),
             staged=StagedParams(
                 start="own", start_epochs=1, alpha=1.0, beta=1.0, earlier_batch=half, current_batch=half

@@ -179,13 +179,13 @@ def means_of(per_image: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dic
 
 
 def off_code(sets: Mapping[str, Values], name: str) -> Values:
-    """Returns the kernel distances of samples and midpoints over that of reconstructions, with standard errors.
+    """Returns the kernel distances of samples and of midpoints over that of reconstructions, with standard errors.
 
     1: images off the codes are as real as reconstructions. It is left out if the distance of reconstructions is not
     above its standard error, because the ratio is then undefined.
 
     Args:
-        sets: the numbers of `measure_set` for `samples`, `midpoints` and `reconstructions`.
+        sets: the numbers of `measure_set` for `samples`, `midpoints`, `graph_midpoints` and `reconstructions`.
         name: the feature network.
     """
     key = f"kd_{name}"
@@ -194,7 +194,7 @@ def off_code(sets: Mapping[str, Values], name: str) -> Values:
     if below <= below_error:
         return {}
     values, errors = {}, {}
-    for each in ("samples", "midpoints"):
+    for each in ("samples", "midpoints", "graph_midpoints"):
         if each in known:
             above, above_error = known[each]
             values[f"{each}_{name}"] = metrics.off_code_ratio(above, below)

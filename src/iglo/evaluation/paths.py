@@ -11,6 +11,7 @@ from iglo.data.store import UnitImages
 from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.image_sets import Values, means_of
+from iglo.latent.paths import CodeGraph
 from iglo.models.glo import GLOModel, render
 from iglo.params.pipeline import EvaluateParams
 from iglo.randomness import numpy_generator, torch_generator
@@ -71,6 +72,17 @@ def _pairs(model: GLOModel, chosen: slice, seed: int) -> tuple[np.ndarray, Tenso
     ids = np.array(drawn, dtype=np.int64).reshape(-1, 2)
     start, end = (codes[torch.from_numpy(column.copy())] for column in ids.T)
     return ids, start, end
+
+
+def graph_midpoints(model: GLOModel, parts: Sequence[Paths], runtime: Runtime) -> np.ndarray:
+    """Renders the midpoints of the paths along the graph of codes, between the ends of some paths: (P, H, W, C)."""
+    ids = torch.from_numpy(np.concatenate([part.ids for part in parts]))
+    if not len(ids):
+        return np.zeros((0, 1, 1, 1), np.float32)
+    codes = model.codes.values.cpu()
+    graph = CodeGraph.of(codes, model.config.geometry())
+    middles = graph.interpolate(codes[ids[:, 0]], codes[ids[:, 1]], torch.tensor([0.5], dtype=torch.float32))
+    return render(model.generator, middles[:, 0], runtime)
 
 
 def close_pairs(model: GLOModel, params: EvaluateParams, runtime: Runtime) -> np.ndarray:
@@ -148,6 +160,21 @@ def _ghosts_of(paths: Paths, real: np.ndarray | UnitImages) -> Iterator[np.ndarr
         third = real[np.arange(start, start + len(images)) % len(real)]
         middles = (images[:, paths.middle], third)
         yield np.stack([metrics.ghost_index(each, images[:, 0], images[:, -1]) for each in middles])
+
+
+def graph_ghosts(parts: Sequence[Paths], middles: np.ndarray) -> Values:
+    """Returns `ghost_index_graph`, the mean ghost index of the images of `graph_midpoints`, and `se`."""
+    if not len(middles):
+        return {}
+    indices, first = [], 0
+    for part in parts:
+        for start in range(0, len(part.ids), BLOCK):
+            images = part.images[start : start + BLOCK]
+            between = middles[first + start : first + start + len(images)]
+            indices.append(metrics.ghost_index(between, images[:, 0], images[:, -1]))
+        first += len(part.ids)
+    values, errors = means_of({"ghost_index_graph": np.concatenate(indices)})
+    return {**values, "se": errors}
 
 
 def _midpoint_realism(features: np.ndarray, train: np.ndarray, seed: int) -> tuple[float, float]:

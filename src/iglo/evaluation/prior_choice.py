@@ -1,11 +1,15 @@
 """Fits the priors of a model and chooses one by the validation images."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from iglo.data.store import UnitImages
 from iglo.errors import warn
 from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
+from iglo.evaluation.neighbour_choice import choose_neighbours
 from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.glo import GLOModel, render
 from iglo.params.pipeline import Params
@@ -13,7 +17,28 @@ from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
 
 FALLBACK = "gaussian"  # the choice of `best` if there are too few images to compare priors
-REPORTED, COMPARED = "samples", "samples/validation"  # streams of random numbers
+# Streams of random numbers: of what is reported, of what chooses a prior, and of what chooses the settings of a prior.
+REPORTED, COMPARED, TRIED = "samples", "samples/validation", "samples/settings"
+
+
+@dataclass(frozen=True)
+class RealFeatures:
+    """What the feature network sees in the real images that choose a prior: (N, D) training, (V, D) validation."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+    @classmethod
+    def see(
+        cls, network: FeatureNetwork, train: np.ndarray | UnitImages, validation: np.ndarray | UnitImages
+    ) -> "RealFeatures":
+        """Shows images (N, H, W, C) and (V, H, W, C), float in [0, 1], to the network, once.
+
+        No image is shown if there are too few validation images to choose.
+        """
+        if len(validation) < metrics.FEWEST_FOR_DISTANCE:
+            return cls(np.zeros((len(train), 0)), np.zeros((len(validation), 0)))
+        return cls(network.features(train), network.features(validation))
 
 
 def draw_samples(
@@ -28,11 +53,7 @@ def draw_samples(
 
 
 def choose_prior(
-    model: GLOModel,
-    validation: np.ndarray | UnitImages,
-    network: FeatureNetwork,
-    params: Params,
-    runtime: Runtime,
+    model: GLOModel, real: RealFeatures, network: FeatureNetwork, params: Params, runtime: Runtime
 ) -> PriorChoice:
     """Fits every prior to the learned codes and chooses one: the one named in `params`, or the best.
 
@@ -40,26 +61,59 @@ def choose_prior(
     reports is measured on other samples and on the test images, so the choice does not make it look better. A kernel
     distance needs two images on each side; with fewer, FALLBACK is chosen and a warning says so.
 
+    The prior `neighbours` has settings, which `choose_neighbours` chooses first, on samples of their own.
+
     Args:
-        validation: (V, H, W, C) float in [0, 1].
+        real: what the network sees in the training and validation images.
     """
-    geometry, asked = model.config.geometry(), params.evaluate
-    priors = {name: fit_prior(name, model.codes.values, geometry, params.seed) for name in PRIORS}
+    geometry, codes, asked = model.config.geometry(), model.codes.values, params.evaluate
+
+    def features_of(prior: Prior, stream: str) -> np.ndarray:
+        return network.features(draw_samples(model, prior, asked.samples, asked.seed, runtime, stream))
+
+    priors = {name: fit_prior(name, codes, geometry, params.seed) for name in PRIORS}
+    settings = {}
     distances, errors = {}, {}
-    comparable = min(len(validation), asked.samples) >= metrics.FEWEST_FOR_DISTANCE
-    real = network.features(validation) if comparable else np.zeros((0, 1))
-    for name, prior in priors.items() if comparable else ():
-        samples = network.features(draw_samples(model, prior, asked.samples, asked.seed, runtime, COMPARED))
-        distances[name] = metrics.kernel_distance(samples, real)
-        if min(len(real), len(samples)) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
-            errors[name] = metrics.kernel_distance_error(samples, real)
+    if comparable := min(len(real.validation), asked.samples) >= metrics.FEWEST_FOR_DISTANCE:
+        priors["neighbours"], settings = choose_neighbours(
+            lambda **chosen: fit_prior("neighbours", codes, geometry, params.seed, **chosen),
+            lambda prior: features_of(prior, TRIED),
+            real.train,
+            real.validation,
+        )
+        for name, prior in priors.items():
+            samples = features_of(prior, COMPARED)
+            distances[name] = metrics.kernel_distance(samples, real.validation)
+            if min(len(real.validation), len(samples)) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
+                errors[name] = metrics.kernel_distance_error(samples, real.validation)
     chosen = params.prior
     if chosen == "best":
         chosen = min(distances, key=distances.get, default=FALLBACK)
         if not comparable and runtime.is_main:
             warn(
                 f"prior: best needs at least {metrics.FEWEST_FOR_DISTANCE} validation images and as many "
-                f"evaluate.samples to compare priors, got {len(validation)} and {asked.samples}; {FALLBACK} is taken "
-                "instead.",
+                f"evaluate.samples to compare priors, got {len(real.validation)} and {asked.samples}; {FALLBACK} is "
+                "taken instead.",
             )
-    return PriorChoice(priors, chosen, distances, errors)
+    return PriorChoice(priors, chosen, distances, errors, neighbours=settings)
+
+
+def chosen_by(choice: PriorChoice, name: str, network: str) -> Mapping[str, object]:
+    """Returns, for the metrics, the numbers by which a prior was chosen; nothing if they were not measured.
+
+    Args:
+        network: the name of the feature network, which keys end in.
+
+    Returns:
+        the kernel distance to the validation images and its standard error; for `neighbours` also its settings k and
+        noise, and the copy rates of the samples that chose them and of the validation images.
+    """
+    if name not in choice.kernel_distance:
+        return {}
+    key, settings = f"kd_{network}", choice.neighbours if name == "neighbours" else {}
+    values = {key: choice.kernel_distance[name]}
+    for setting in ("k", "noise", "copy_rate", "copy_rate_real"):
+        if setting in settings:
+            values[f"{setting}_{network}" if setting.startswith("copy") else setting] = settings[setting]
+    errors = {key: choice.standard_error[name]} if name in choice.standard_error else {}
+    return {"validation": {**values, "se": errors}}

@@ -23,7 +23,7 @@ from iglo.evaluation.lines import values_of_paths
 from iglo.evaluation.measure import rendered_quality, split_quality, through_encoder
 from iglo.evaluation.memorisation import Nearness
 from iglo.evaluation.paths import Paths
-from iglo.evaluation.prior_choice import draw_samples
+from iglo.evaluation.prior_choice import chosen_by, draw_samples
 from iglo.latent.priors import PriorChoice
 from iglo.models.glo import GLOModel, render
 from iglo.models.history import History
@@ -72,12 +72,14 @@ class Measured:
     Attributes:
         values: nested as in metrics-all.json.
         paths: interpolations between training codes.
+        graph_midpoints: (P, H, W, C), midpoints between the same ends along the graph of codes.
         samples: prior → (S, H, W, C) float in [0, 1].
         near: distances of the chosen prior's samples to the training images, in `pixels` and in `features`.
     """
 
     values: Values
     paths: Paths
+    graph_midpoints: np.ndarray
     samples: Mapping[str, np.ndarray]
     near: Mapping[str, Nearness]
 
@@ -117,13 +119,15 @@ class _Measuring:
     def all(self, validation: ImageSet | None) -> Measured:
         run, store, asked = self.run, self.run.store, self.run.params.evaluate
         sets, samples, near = self._samples()
-        paths, midpoints, interpolation = self._paths()
+        paths, midpoints, of_graph, interpolation = self._paths()
+        graph_midpoints = self.networks.see(of_graph[: max(asked.samples, 1)]) if len(of_graph) else None
         rows = some_rows(len(store.train), asked.samples, asked.seed, "train")
         reconstructions = self.networks.see(self._from_codes(torch.from_numpy(rows)))
         ceiling = self.networks.see(noise(asked.samples, store.train.shape[1:], asked.seed))
         compared = {
             "samples": sets[run.choice.chosen],
             "midpoints": self._compared(midpoints),
+            "graph_midpoints": self._compared(graph_midpoints),
             "reconstructions": self._compared(reconstructions),
             "real": self._compared(validation),
             "noise": self._compared(ceiling),
@@ -133,7 +137,9 @@ class _Measuring:
             **compared,
             "interpolation": interpolation,
             "off_code": off_code(compared, self.networks.name),
-            "priors": {name: {**each, **self._choice(name)} for name, each in sets.items()},
+            "priors": {
+                name: {**each, **chosen_by(run.choice, name, self.networks.name)} for name, each in sets.items()
+            },
             "memorisation": self._memorisation(near),
             "split": self._split(),
             "counts": {
@@ -145,7 +151,7 @@ class _Measuring:
         if run.params.data.source == "lines":
             means, errors = means_of(values_of_paths(paths.images))
             values["lines"] = {**means, "se": errors}
-        return Measured(values, paths, samples, near)
+        return Measured(values, paths, of_graph, samples, near)
 
     def _compared(self, images: ImageSet | None) -> Values:
         return measure_set(images, self.reference) if images else {}
@@ -205,21 +211,17 @@ class _Measuring:
         in_pixels = Nearness.measure(images[run.choice.chosen], train, test)
         return values, images, {"pixels": in_pixels, "features": in_features}
 
-    def _choice(self, name: str) -> Values:
-        """Returns the number by which a prior is chosen: its kernel distance to the validation images."""
-        choice, key = self.run.choice, f"kd_{self.networks.name}"
-        if name not in choice.kernel_distance:
-            return {}
-        errors = {key: choice.standard_error[name]} if name in choice.standard_error else {}
-        return {"validation": {key: choice.kernel_distance[name], "se": errors}}
+    def _paths(self) -> tuple[Paths, ImageSet | None, np.ndarray, Values]:
+        """Returns paths between training codes, what the networks see in the midpoints, and the numbers of paths.
 
-    def _paths(self) -> tuple[Paths, ImageSet | None, Values]:
-        """Returns paths between training codes, what the networks see in the midpoints, and the numbers of paths."""
+        Before the numbers come the images of the midpoints along the graph of codes.
+        """
         model, asked = self.run.model, self.run.params.evaluate
         paths = between.interpolations(model, asked, self.runtime)
         more = between.midpoints_after(model, asked, self.runtime)
+        of_graph = between.graph_midpoints(model, (paths, more), self.runtime)
         if not len(paths.ids):
-            return paths, None, {}
+            return paths, None, of_graph, {}
         count, points = paths.images.shape[:2]
         seen = self.networks.see(paths.images.reshape(-1, *paths.images.shape[2:]))
         midpoints = seen[paths.middle :: points]
@@ -229,8 +231,10 @@ class _Measuring:
         close = between.close_pairs(model, asked, self.runtime)
         values = between.continuity(paths, close, features, self.reference.train, self.networks.main, asked.seed)
         ghosts = between.ghosts((paths, more), UnitImages(self.run.store.test))
-        errors = values.pop("se") | ghosts.pop("se")
-        return paths, midpoints[: max(asked.samples, 1)], {**values, **ghosts, "se": errors}
+        graph_ghosts = between.graph_ghosts((paths, more), of_graph)
+        errors = values.pop("se") | ghosts.pop("se") | graph_ghosts.pop("se")
+        values = {**values, **ghosts, **graph_ghosts, "se": errors}
+        return paths, midpoints[: max(asked.samples, 1)], of_graph, values
 
     def _memorisation(self, near: Mapping[str, Nearness]) -> Values:
         """Returns how near samples are to training images; novelty in features is among the numbers of samples."""

@@ -8,7 +8,6 @@
 The same seed gives the same bits on one machine and device.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from torch import Tensor
 
 from iglo.data.user_images import read_arrays
 from iglo.errors import UserError
-from iglo.export.bundle import Bundle, load_bundle
+from iglo.export.bundle import Bundle, describe, load_bundle
 from iglo.export.inputs import batch_of_one, check_loss, check_memory, check_whole, class_labels, code_array
-from iglo.export.pretrained import BATCH, InversionDistance, image_features
+from iglo.export.pretrained import BATCH, InversionDistance, image_features, nearest_rows
+from iglo.export.walks import Ways, times_of_a_leg
 from iglo.latent import inversion
 from iglo.latent.priors import Prior
 from iglo.models.glo import encode, render
@@ -62,7 +62,7 @@ class LoadedModel:
     def __init__(self, bundle: Bundle, runtime: Runtime):
         self.bundle, self.runtime = bundle, runtime
         self.config, self.classes = bundle.config, bundle.config.classes
-        self._distance = InversionDistance(bundle, runtime)
+        self._distance, self._ways = InversionDistance(bundle, runtime), Ways(bundle)
 
     def __repr__(self) -> str:
         config, record = self.config, self.bundle.record
@@ -75,23 +75,7 @@ class LoadedModel:
 
     def info(self) -> dict[str, Any]:
         """Describes the model in plain values."""
-        record = self.bundle.record
-        return {
-            "kind": self.bundle.config.kind,
-            "format_version": record.version,
-            **dataclasses.asdict(self.config),
-            "dimension": self.config.dimension,
-            "encoder_width": record.encoder_width,
-            "generator_weights": sum(each.numel() for each in self.bundle.generator.parameters()),
-            "encoder_weights": sum(each.numel() for each in self.bundle.encoder.parameters()),
-            "prior": record.prior,
-            "training_images": record.codes.count,
-            "mean_code_length": record.codes.length,
-            "loss": record.loss.name,
-            "seed": record.seed,
-            "device": str(self.runtime.device),
-            **({"classes": list(self.classes)} if self.classes else {}),
-        }
+        return describe(self.bundle) | {"device": str(self.runtime.device)}
 
     # --- Codes to images ---
 
@@ -184,24 +168,35 @@ class LoadedModel:
 
     @library_call()
     def interpolate(
-        self, a: Codes | Images, b: Codes | Images, steps: int = 9, method: str = "hybrid", loss: str | None = None
+        self,
+        a: Codes | Images,
+        b: Codes | Images,
+        steps: int = 9,
+        method: str = "hybrid",
+        loss: str | None = None,
+        path: str = "chord",
     ) -> np.ndarray:
         """Renders the path from a to b, both included, (steps, H, W, C) uint8.
-
-        The path is part of a great circle if codes lie on a sphere, else a straight line.
 
         Args:
             a, b: a code (d,) or one image, an array (H, W, C) or a tensor (C, H, W).
             method, loss: how codes of images are found, as in `invert`.
+            path: chord: a straight line, or part of a great circle if codes lie on a sphere. graph: from training code
+                to near training code, the shortest way; its images resemble these training images.
         """
         check_whole("steps", steps, 2)
         self._check_memory("steps", int(steps))
         start, end = (self._stops(batch_of_one(stop), method, loss) for stop in (a, b))
-        return self._render_path(start, end, torch.linspace(0, 1, int(steps), dtype=torch.float32))
+        return self._render_path(start, end, torch.linspace(0, 1, int(steps), dtype=torch.float32), path)
 
     @library_call()
     def tour(
-        self, stops: Codes | Images, steps: int = 9, method: str = "hybrid", loss: str | None = None
+        self,
+        stops: Codes | Images,
+        steps: int = 9,
+        method: str = "hybrid",
+        loss: str | None = None,
+        path: str = "chord",
     ) -> np.ndarray:
         """Renders the closed path through M stops in their order, (M · steps, H, W, C) uint8.
 
@@ -209,14 +204,33 @@ class LoadedModel:
             stops: M codes or M images, M at least 2.
             steps: images from each stop, included, to the next, not included.
             method, loss: how codes of images are found, as in `invert`.
+            path: from stop to stop, as in `interpolate`.
         """
         check_whole("steps", steps, 1)
         self._check_memory("steps", int(steps) * len(stops))
         codes = self._stops(stops, method, loss)
         if len(codes) < 2:
             raise UserError(f"stops: must be at least 2, got {len(codes)}.")
-        times = torch.linspace(0, 1, int(steps) + 1, dtype=torch.float32)[:-1]
-        return self._render_path(codes, codes.roll(-1, 0), times)
+        return self._render_path(codes, codes.roll(-1, 0), times_of_a_leg(int(steps)), path)
+
+    @library_call()
+    def walk(self, stops: int = 8, steps: int = 12, seed: int = 0, path: str = "graph", tiles: int = 1) -> np.ndarray:
+        """Renders closed walks through random training codes, (tiles, stops · steps, H, W, C) uint8.
+
+        Args:
+            stops: how many different training codes each walk passes; the seed draws them.
+            steps: images from each stop, included, to the next, not included.
+            path: from stop to stop, as in `interpolate`.
+            tiles: how many walks.
+        """
+        for name, value, least in (("stops", stops, 2), ("steps", steps, 1), ("seed", seed, 0), ("tiles", tiles, 1)):
+            check_whole(name, value, least)
+        self._check_memory("steps", int(stops) * int(steps) * int(tiles))
+        codes = self._ways.random_stops(int(stops), int(tiles), int(seed))
+        images = self._render_path(
+            codes.flatten(0, 1), codes.roll(-1, 1).flatten(0, 1), times_of_a_leg(int(steps)), path
+        )
+        return images.reshape(int(tiles), -1, *images.shape[1:])
 
     @library_call()
     def neighbours(
@@ -237,13 +251,7 @@ class LoadedModel:
         if k > len(among):
             raise UserError(f"k: must be at most {len(among)}, the number of images to look among, got {k}.")
         points, others = (self._points(each, space) for each in (images, among))
-        nearest = []
-        for batch in bar(points.split(64), desc="neighbours", unit="batch"):
-            # by subtraction: exactly 0 for a copy
-            distances = torch.cdist(batch, others, compute_mode="donot_use_mm_for_euclid_dist")
-            nearest.append(distances.topk(int(k), largest=False))
-        rows, distances = (torch.cat([getattr(found, name) for found in nearest]) for name in ("indices", "values"))
-        return rows.numpy(), distances.numpy()
+        return nearest_rows(points, others, int(k))
 
     @library_call()
     def convert(
@@ -279,8 +287,8 @@ class LoadedModel:
         codes = self._codes(stops) if stops.ndim == 2 else self.invert(stops, method=method, loss=loss)
         return torch.from_numpy(codes)
 
-    def _render_path(self, start: Tensor, end: Tensor, times: Tensor) -> np.ndarray:
-        return self.decode(self.config.geometry().interpolate(start, end, times).flatten(0, 1))
+    def _render_path(self, start: Tensor, end: Tensor, times: Tensor, path: str) -> np.ndarray:
+        return self.decode(self._ways.along(path).interpolate(start, end, times).flatten(0, 1))
 
     def _points(self, images: np.ndarray, space: str) -> Tensor:
         """Returns images as points (N, D) float64 of the space in which distances are measured."""

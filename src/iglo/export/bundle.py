@@ -2,13 +2,14 @@
 
 generator.safetensors, encoder.safetensors, prior.safetensors   weights and arrays
 classes.safetensors   the code of every class; only for class and content
+codes.safetensors   the code of every training image; an earlier iglo did not write it
 model.json            the record of the model, and the version of this format
 generator.onnx, encoder.onnx   only on request
 README.md             the model card
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from iglo.runtime.device import Runtime
 
 VERSION = 2
 FILES = (
-    *("generator.safetensors", "encoder.safetensors", "prior.safetensors", "classes.safetensors"),
+    *("generator.safetensors", "encoder.safetensors", "prior.safetensors", "classes.safetensors", "codes.safetensors"),
     *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
 )
 LONGEST_RECORD = 2**24  # bytes of model.json
@@ -119,6 +120,42 @@ def _load_bundle(folder: Path, runtime: Runtime) -> Bundle:
     return Bundle(record, config, *placed, prior, class_codes, folder)
 
 
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Describes an exported model in plain values."""
+    record, config = bundle.record, bundle.config
+    return {
+        "kind": config.kind,
+        "format_version": record.version,
+        **asdict(config),
+        "dimension": config.dimension,
+        "encoder_width": record.encoder_width,
+        "generator_weights": sum(each.numel() for each in bundle.generator.parameters()),
+        "encoder_weights": sum(each.numel() for each in bundle.encoder.parameters()),
+        "prior": record.prior,
+        **{f"prior_{name}": value for name, value in bundle.prior.settings.items()},
+        "training_images": record.codes.count,
+        "mean_code_length": record.codes.length,
+        "loss": record.loss.name,
+        "seed": record.seed,
+        **({"classes": list(config.classes)} if config.classes else {}),
+    }
+
+
+def load_codes(bundle: Bundle) -> Tensor:
+    """Reads the codes (N, d) float32 of the training images, from the folder of an exported model.
+
+    Raises:
+        UserError: the folder has no codes, or their file is missing or damaged.
+    """
+    path, record = bundle.folder / "codes.safetensors", bundle.record
+    if path.name not in record.digests:
+        raise UserError(
+            f"{shown(str(bundle.folder))}: has no codes of training images, because an earlier iglo made it; export "
+            "the model again."
+        )
+    return _read(path, record, lambda file: _load_codes(file, record, bundle.config))
+
+
 def _read_record(folder: Path) -> tuple[Record, ModelConfig]:
     path = folder / "model.json"
     if not path.is_file():
@@ -201,3 +238,10 @@ def _load_classes(path: Path, config: ModelConfig) -> Tensor:
     if codes.shape != (len(config.classes), config.class_dimension) or not torch.isfinite(codes).all():
         raise ValueError
     return codes
+
+
+def _load_codes(path: Path, record: Record, config: ModelConfig) -> Tensor:
+    codes = load_file(path)["codes"]
+    if codes.shape != (record.codes.count, config.dimension) or not torch.isfinite(codes).all():
+        raise ValueError
+    return codes.float()

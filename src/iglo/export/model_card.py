@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iglo.files.markdown import markdown
+from iglo.latent.priors import Prior
 from iglo.models.config import ModelConfig
 from iglo.params.run_record import Network, Provenance
 
@@ -16,6 +17,9 @@ METHODS = {
     "incremental": "incremental generative latent optimization (Helman et al. 2019)",
     "class_content": "one code per class and one per image (simplified from Gabbay & Hoshen 2019)",
 }
+HOLDS_CODES = (
+    " They lie between learned codes, so this folder holds learned codes; who has it can render training images."
+)
 USE = """\
 ```python
 import iglo
@@ -34,14 +38,14 @@ def model_card(
     config: ModelConfig,
     train_count: int,
     log: Sequence[Mapping[str, Any]],
-    prior: str,
+    prior: Prior,
 ) -> str:
     """Returns the model card as Markdown.
 
     Args:
         train_count: number of training images.
         log: a row per stage and epoch; `images_seen` counts the images since the start of the stage.
-        prior: name of the prior.
+        prior: draws the codes of new images.
     """
     run, side = provenance.run, config.image_size
     colours = "grey" if config.channels == 1 else "colour"
@@ -60,7 +64,7 @@ def model_card(
         "",
         f"- Seed {run.seed}, precision {run.precision}, loss {markdown(run.loss.name)}.",
         f"- Standard deviation of the noise on codes: {run.noise:g}.",
-        f"- Codes for samples are drawn by {markdown(prior)}.",
+        f"- Codes for samples are drawn by {markdown(prior.label)}.{HOLDS_CODES if prior.name == 'neighbours' else ''}",
         "",
         "| stage | epochs | images seen |",
         "|---|---|---|",

@@ -86,6 +86,21 @@ def image_features(images: np.ndarray, bundle: Bundle, runtime: Runtime) -> Tens
     return torch.cat(found).double()
 
 
+def nearest_rows(points: Tensor, others: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the k rows of `others` (M, D) that are nearest to each of the points (N, D), the nearest first.
+
+    Returns:
+        Their numbers (N, k) int64 and Euclidean distances (N, k).
+    """
+    nearest = []
+    for batch in bar(points.split(64), desc="neighbours", unit="batch"):
+        # by subtraction: exactly 0 for a copy
+        distances = torch.cdist(batch, others, compute_mode="donot_use_mm_for_euclid_dist")
+        nearest.append(distances.topk(k, largest=False))
+    rows, distances = (torch.cat([getattr(found, name) for found in nearest]) for name in ("indices", "values"))
+    return rows.numpy(), distances.numpy()
+
+
 def _with_weights_here(network: Network, folder: Path, key: str) -> Network:
     """Returns the network with the path of its weights on this machine.
 

@@ -105,12 +105,13 @@ def write_bundle(
         if model.config.classes:
             class_codes = model.codes.tables["class"].weight.detach().cpu().contiguous()
             save_file({"class_codes": class_codes}, folder / "classes.safetensors")
+        save_file({"codes": model.codes.values.cpu().float().contiguous()}, folder / "codes.safetensors")
         digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
         record = _record(model, prior, provenance, digests)
         write_json(folder / "model.json", asdict(record))
         if onnx:
             write_onnx(folder, model.generator, model.encoder, model.config)
-        card = model_card(provenance, model.config, record.codes.count, log, prior.name)
+        card = model_card(provenance, model.config, record.codes.count, log, prior)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 

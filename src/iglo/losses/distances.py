@@ -123,7 +123,7 @@ class LaplacianL1(Distance):
 
 
 class Perceptual(Distance):
-    """‖a − b‖₁ + Σ_i ‖φ_i(a) − φ_i(b)‖₁, where φ_i are the features after block i of a VGG.
+    """w·‖a − b‖₁ + Σ_i ‖φ_i(a) − φ_i(b)‖₁, where φ_i are the features after block i of a VGG.
 
     Each norm is a mean over elements (Helman et al. 2019; after Johnson et al. 2016).
 
@@ -131,6 +131,8 @@ class Perceptual(Distance):
         blocks: the frozen blocks of the VGG. A block ends with its last ReLU; the next block begins with the pooling.
         mean, std: three numbers each. They normalise the input of the VGG.
         dtype: the type in which the blocks run.
+        pixel_weight: w. Helman et al. have 1; the errors of features are about fifty times as large as those of pixels,
+            so the pixels then hardly count.
     """
 
     def __init__(
@@ -139,10 +141,11 @@ class Perceptual(Distance):
         mean: Sequence[float],
         std: Sequence[float],
         dtype: torch.dtype = torch.float32,
+        pixel_weight: float = 1.0,
     ):
         super().__init__()
         self.blocks = nn.ModuleList(blocks).to(dtype, memory_format=torch.channels_last)
-        self.dtype = dtype
+        self.dtype, self.pixel_weight = dtype, pixel_weight
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
@@ -157,7 +160,8 @@ class Perceptual(Distance):
         return representation
 
     def compare(self, a: Representation, *b: Representation) -> Tensor:
-        return sum(mean_absolute(*level) for level in zip(a, *b, strict=True))
+        pixels, *features = (mean_absolute(*level) for level in zip(a, *b, strict=True))
+        return self.pixel_weight * pixels + sum(features)
 
 
 PIXEL_DISTANCES = {"l1": L1, "l2": L2, "l1_l2": L1L2, "lap_l1": LaplacianL1}

@@ -27,9 +27,17 @@ class Euclidean:
         return self.project(normal * (self.radius / math.sqrt(dimension)))
 
     def interpolate(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
-        """Computes points on the path from each start to its end: (P, d), (P, d), (T,) times in [0, 1] → (P, T, d)."""
-        times = times[None, :, None]
+        """Computes points on the path from each start to its end: (P, d), (P, d) → (P, T, d).
+
+        Args:
+            times: (T,), or (P, T) for each path its own, in [0, 1].
+        """
+        times = times[..., None]
         return self.project((1 - times) * start[:, None] + times * end[:, None])
+
+    def distance(self, start: Tensor, end: Tensor) -> Tensor:
+        """Computes the length of the path from each start to its end: (P, d), (P, d) → (P,)."""
+        return (start - end).norm(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -52,12 +60,17 @@ class Sphere(Euclidean):
         """Interpolates by slerp (Shoemake 1985). Nearly equal or opposite codes get the projected straight line."""
         unit_start, unit_end = start / self.radius, end / self.radius
         angle = torch.arccos((unit_start * unit_end).sum(-1).clamp(-1, 1))[:, None, None]
-        times = times[None, :, None]
+        times = times[..., None]
         sine = angle.sin()
         safe = torch.where(sine < 1e-4, torch.ones_like(sine), sine)
         start, end = start[:, None], end[:, None]
         arc = (((1 - times) * angle).sin() * start + (times * angle).sin() * end) / safe
         return self.project(torch.where(sine < 1e-4, (1 - times) * start + times * end, arc))
+
+    def distance(self, start: Tensor, end: Tensor) -> Tensor:
+        """Computes lengths of arcs, from the chord, because it is exact for near codes and 0 for equal ones."""
+        half = (start - end).norm(dim=-1) / (2 * self.radius)
+        return 2 * self.radius * torch.arcsin(half.clamp_max(1))
 
 
 GEOMETRIES = {"none": Euclidean, "ball": Ball, "sphere": Sphere}

@@ -167,7 +167,7 @@ class Params:
     """The last stage: standard deviation of the noise, per coordinate of a code."""
     sigma_end: Weight | None
     """The last stage: sigma falls to this value in a straight line; null: it does not fall."""
-    prior: Literal["best", "normal", "gaussian_diag", "gaussian", "gmm", "imle"]
+    prior: Literal["best", "normal", "gaussian_diag", "gaussian", "gmm", "imle", "neighbours", "flow"]
     """The distribution of new codes; best: the one with the least kernel distance to validation images."""
     data: DataParams
     features: FeatureParams

@@ -46,6 +46,8 @@ class Loss(Network):
     """As in params.yaml."""
     blocks: Blocks
     """As in params.yaml."""
+    pixel_weight: Weight = 1.0
+    """As in params.yaml; an earlier iglo had always 1."""
 
 
 @section
@@ -72,7 +74,7 @@ class RunRecord:
             seed=params.seed,
             precision=params.precision,
             noise=params.last_sigma,
-            loss=Loss(loss.network, loss.weights, loss.name, loss.blocks),
+            loss=Loss(loss.network, loss.weights, loss.name, loss.blocks, loss.pixel_weight),
             data=dict(data),
         )
 

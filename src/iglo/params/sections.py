@@ -104,6 +104,8 @@ class LossParams(NetworkParams):
     """perceptual uses `network`, `weights` and the keys below."""
     blocks: Blocks
     """perceptual: the number of blocks of the VGG that are compared."""
+    pixel_weight: Weight
+    """perceptual: the weight of the mean absolute error of the pixels; each block has weight 1."""
     cache_gb: Weight
     """Memory for the features of the targets, in GB (10⁹ bytes); if it is too small, each step computes them."""
 

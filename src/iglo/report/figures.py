@@ -4,6 +4,7 @@ Images are `(H, W, C)` or `(N, H, W, C)`, C 1 or 3, uint8 or float in [0, 1]. Im
 pixels, without blur. The same input gives the same bytes.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,10 @@ ANIMATED = 64  # px, a small image in an animation is enlarged up to this side
 RESTS = 4  # frames of a pause in an animation
 PATHS = 8  # most paths in an animation
 ROOM = 2_500_000  # most pixels of images in all frames of an animation, about 2 MB of photographs
+LARGEST_WALK = 3_000_000  # bytes of an animation of walks, if possible
+MOST_ENLARGED, WALK_SIDE = 4, 256  # most pixels for a pixel of a walk's image, and px up to which it is enlarged
+WALK_PIXELS = 200_000  # about how many pixels of a walk choose its colours
+FEWER_COLOURS = (128, 64, 32)
 GAP = 4  # px between images
 MARGIN = 12  # px around a grid
 LABEL_WIDTH = 150  # px at which row labels wrap
@@ -167,6 +172,50 @@ def save_paths(path: str | Path, images: np.ndarray, seconds_per_frame: float) -
     stills = [grid([frame], scale=scale) for frame in images[: min(shown, PATHS)].swapaxes(0, 1)]
     there_and_back = [*[stills[0]] * RESTS, *stills, *[stills[-1]] * RESTS, *stills[-2:0:-1]]
     save_animation(path, there_and_back, seconds_per_frame)
+
+
+def save_walks(path: str | Path, images: np.ndarray, seconds_per_frame: float) -> None:
+    """Writes an endless GIF of walks that move together, about twice as many side by side as one below another.
+
+    The images are enlarged as far as the file has at most LARGEST_WALK bytes. If it has more without enlargement, it
+    gets fewer colours; and if it has more even then, it stays as it is. All frames have the same palette.
+
+    Args:
+        images: (P, T, H, W, C) uint8: P walks of T points.
+    """
+    largest = max(1, min(MOST_ENLARGED, WALK_SIDE // images.shape[2]))
+    tries = [(scale, 255) for scale in range(largest, 0, -1)] + [(1, colours) for colours in FEWER_COLOURS]
+    for scale, colours in tries:
+        data = _walks(images, scale, colours, seconds_per_frame)
+        if len(data) <= LARGEST_WALK:
+            break
+    with whole_file(path) as partial:
+        Path(partial).write_bytes(data)
+
+
+def _walks(images: np.ndarray, scale: int, colours: int, seconds_per_frame: float) -> bytes:
+    """Returns the bytes of the GIF of `save_walks`. It finds colours before it repeats pixels, which is fast."""
+    count, times, height, width = images.shape[:4]
+    pixels = _rgb(images.reshape(-1, width, images.shape[4]))
+    thinned = pixels.reshape(-1, 3)[:: max(1, pixels.size // 3 // WALK_PIXELS)]
+    palette = Image.fromarray(thinned[None]).quantize(colours, method=Image.Quantize.MEDIANCUT)
+    known = (palette.getpalette() + [0] * 768)[: 3 * colours]
+    palette.putpalette(known + [255] * (768 - len(known)))  # white, behind the images, comes after the colours
+    numbers = np.asarray(Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE))
+    numbers = numbers.reshape(count, times, height, width).repeat(scale, axis=2).repeat(scale, axis=3)
+    height, width = height * scale, width * scale
+    columns = -(-count // max(1, round((count / 2) ** 0.5)))
+    rows = -(-count // columns)
+    page = np.full((times, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), colours, np.uint8)
+    for number, walk in enumerate(numbers):
+        y, x = GAP + number // columns * (height + GAP), GAP + number % columns * (width + GAP)
+        page[:, y : y + height, x : x + width] = walk
+    frames = [Image.fromarray(frame) for frame in page]
+    for frame in frames:
+        frame.putpalette(palette.getpalette())
+    data, duration = io.BytesIO(), 10 * max(1, round(100 * seconds_per_frame))
+    frames[0].save(data, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    return data.getvalue()
 
 
 def _fitting(side: int, frames: int) -> tuple[int, int]:

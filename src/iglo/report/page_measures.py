@@ -93,6 +93,12 @@ MEASURES = {
         "The same for a test image in the place of the midpoint: images that are alike share some detail.",
         form=".3f",
     ),
+    "ghost_index_graph": Measure(
+        "ghost index along the graph",
+        "The same for midpoints of the same pairs along the graph of codes. Read the copy rate of these midpoints too.",
+        "nearer to that of real images is better",
+        form=".3f",
+    ),
     "ghost_index": Measure(
         "ghost index",
         "How much of the fine detail of a midpoint is the mixed detail of its two ends. 1: one image lies on top of "
@@ -182,6 +188,11 @@ MEASURES = {
     "copy_rate_test": Measure(
         "copy rate of test images",
         "The same for test images, which are no copies.",
+        form=".3f",
+    ),
+    "copy_rate_real": Measure(
+        "copy rate of validation images",
+        "The same for validation images, which are no copies.",
         form=".3f",
     ),
     "copy_rate": Measure(

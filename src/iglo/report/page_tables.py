@@ -52,7 +52,22 @@ def counts_in_words(values: Values, asked: str) -> str:
         )
     elif name:
         images += f" The prior is {name}."
+    images += _neighbours_in_words(values.get("priors", {}).get("neighbours", {}).get("validation", {}))
     return f"{images} Samples and midpoints are compared with {counts['test']:,} test images, which chose nothing."
+
+
+def _neighbours_in_words(chosen: Values) -> str:
+    """Returns a sentence on the settings of the prior `neighbours`; nothing if they were not chosen."""
+    if "k" not in chosen:
+        return ""
+    rates = {_name(key): value for key, value in chosen.items()}
+    words = f" The prior neighbours has k = {chosen['k']} and noise {chosen['noise']:g}, chosen on validation images"
+    if "copy_rate" in rates and "copy_rate_real" in rates:
+        words += (
+            f": {rates['copy_rate']:.1%} of the samples that chose them are copies of training images, and "
+            f"{rates['copy_rate_real']:.1%} of the validation images"
+        )
+    return f"{words}."
 
 
 def chosen_prior(values: Values) -> str | None:
@@ -96,22 +111,22 @@ def _sets(values: Values, counts: Values) -> dict[str, Values]:
         "reconstructions": ("reconstructions G(z)", reconstructions),
         "samples": (f"samples of {chosen_prior(values) or 'the chosen prior'}", samples),
         "midpoints": ("midpoints of random pairs", counts.get("midpoints")),
+        "graph_midpoints": ("midpoints of these pairs along the graph of codes", counts.get("midpoints")),
         "noise": ("noise, the ceiling", samples),
     }
     rows = {}
     for key, (name, count) in named.items():
-        ratio = {f"off_code_{_after(measure)}": measure for measure in off_code if measure.startswith(f"{key}_")}
+        ratio = {
+            f"off_code_{measure.removeprefix(f'{key}_')}": measure
+            for measure in off_code
+            if measure.startswith(f"{key}_")
+        }
         found, errors = (
             {ours: source[theirs] for ours, theirs in ratio.items() if theirs in source}
             for source in (off_code, off_code.get("se", {}))
         )
         rows[f"{name}, {count:,} images" if count else name] = _merged(values.get(key, {}), found, errors)
     return rows
-
-
-def _after(key: str) -> str:
-    """Returns what follows the first `_` of a key."""
-    return key.partition("_")[2]
 
 
 def _merged(row: Values, values: Values, errors: Values) -> Values:
@@ -135,7 +150,7 @@ def _priors(values: Values) -> dict[str, Values]:
     chosen, rows = chosen_prior(values), {}
     for name, each in _of(values, "priors"):
         choice = each.get("validation", {})
-        first = {f"validation_{key}": value for key, value in choice.items() if key != "se"}
+        first = {f"validation_{key}": value for key, value in choice.items() if _name(key) == "kd"}
         errors = {f"validation_{key}": value for key, value in choice.get("se", {}).items()}
         shown = {key: value for key, value in each.items() if _name(key) in OF_PRIORS}
         row = {**first, **shown, "se": {**errors, **each.get("se", {})}}

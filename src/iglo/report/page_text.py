@@ -43,8 +43,9 @@ FIGURES = (  # title, introduction, and a caption for every file
             "interpolation.gif": "Several paths, forward and back. Good: one shape turns into the other without a "
             "jump, and never looks like two images on top of each other.",
             "interpolations.png": "The same paths, image by image.",
-            "midpoints.png": "Pairs of training codes, drawn at random, and the image halfway between them. Good: the "
-            "midpoint could be a real image, and is not its two ends on top of each other.",
+            "midpoints.png": "Pairs of training codes, drawn at random, and the image halfway between them, on "
+            "the path straight on and on the path along the graph of codes. Good: the midpoint could be a real image, "
+            "and is not its two ends on top of each other.",
         },
     ),
     (

@@ -43,7 +43,7 @@ def _draw_images(folder: Path, run: Run, measured: Measured, runtime: Runtime) -
     for part in parts:
         draw.draw_encoder(folder, part, originals[part], encoded[part], values[part]["encoder"]["psnr"])
     draw.draw_interpolations(folder, measured.paths)
-    draw.draw_midpoints(folder, measured.paths)
+    draw.draw_midpoints(folder, measured.paths, measured.graph_midpoints)
     draw.draw_overview(
         folder / "overview.png", originals["train"], reconstructed, measured.paths, originals["test"], encoded["test"]
     )
@@ -53,7 +53,7 @@ def _draw_the_rest(folder: Path, run: Run, measured: Measured) -> None:
     chosen, train, samples = run.choice.chosen, run.store.train, measured.samples
     draw.draw_stages(folder, run.history, train)
     draw.draw_losses(folder, run.history.log)
-    draw.draw_samples_grid(folder, samples[chosen], chosen)
+    draw.draw_samples_grid(folder, samples[chosen], run.choice.priors[chosen])
     draw.draw_priors(folder, samples, run.choice)
     draw.draw_neighbours(folder, samples[chosen], UnitImages(train), measured.near)
     draw.draw_nearness(folder, measured.near)

@@ -11,7 +11,7 @@ from iglo.evaluation import metrics
 from iglo.evaluation.memorisation import SPACES, Nearness
 from iglo.evaluation.paths import Paths
 from iglo.evaluation.run import Split
-from iglo.latent.priors import PriorChoice
+from iglo.latent.priors import Prior, PriorChoice
 from iglo.models.history import History
 from iglo.models.snapshots import Snapshots
 from iglo.report import figures, plots
@@ -26,6 +26,8 @@ PRIOR_DESCRIPTIONS = {
     "gaussian": "a Gaussian fitted to the learned codes",
     "gmm": "a mixture of Gaussians fitted to the learned codes",
     "imle": "a mapping from noise, learned by IMLE",
+    "neighbours": "points between learned codes that are near to each other",
+    "flow": "a flow from noise, learned by flow matching",
 }
 
 
@@ -85,31 +87,37 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
     figures.save_paths(folder / "interpolation.gif", paths.images[:PATHS, moments], 0.1)
 
 
-def draw_midpoints(folder: Path, paths: Paths) -> None:
-    """Draws start, midpoint and end of the first paths; draws nothing if there is no path."""
+def draw_midpoints(folder: Path, paths: Paths, graph_midpoints: np.ndarray) -> None:
+    """Draws start, both midpoints and end of the first paths; draws nothing if there is no path."""
     if not len(paths.ids):
         return
     shown = paths.images[: BLOCKS * COLUMNS]
     starts, midpoints, ends = (shown[:, point] for point in (0, paths.middle, -1))
-    rows = _paired(("start", starts), ("midpoint", midpoints), ("end", ends))
+    along = ("along the graph", graph_midpoints[: len(shown)])
+    rows = _paired(("start", starts), ("midpoint", midpoints), along, ("end", ends))
     _grid(folder / "midpoints.png", rows, "Random pairs of training codes, and the image halfway between them")
 
 
-def draw_samples_grid(folder: Path, samples: np.ndarray, prior: str) -> None:
+def draw_samples_grid(folder: Path, samples: np.ndarray, prior: Prior) -> None:
     rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
-    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior}, {PRIOR_DESCRIPTIONS[prior]}")
+    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior.label}, {PRIOR_DESCRIPTIONS[prior.name]}")
 
 
 def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorChoice) -> None:
     """Draws a row of samples for each prior, the smallest kernel distance first if it was measured."""
     distance, error, chosen = choice.kernel_distance, choice.standard_error, f"chosen: {choice.chosen}"
     names = {
-        name: f"{name}\n{with_error(distance[name], error.get(name), '.3g')}"
+        name: f"{_label(choice, name)}\n{with_error(distance[name], error.get(name), '.3g')}"
         for name in sorted(distance, key=distance.get)
     }
-    rows = [(label, samples[name][:COLUMNS]) for name, label in (names or {name: name for name in samples}).items()]
-    measured = ", and its kernel distance to the validation images" if names else ""
+    names = names or {name: _label(choice, name) for name in samples}
+    rows = [(label, samples[name][:COLUMNS]) for name, label in names.items()]
+    measured = ", and its kernel distance to the validation images" if distance else ""
     _grid(folder / "priors.png", rows, f"Samples of every prior{measured}; {chosen}")
+
+
+def _label(choice: PriorChoice, name: str) -> str:
+    return choice.priors[name].label if name in choice.priors else name
 
 
 def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: Mapping[str, Nearness]) -> None:

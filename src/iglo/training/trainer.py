@@ -209,7 +209,7 @@ def make_distance(params: Params | ClassContentParams, runtime: Runtime) -> Dist
     if loss.name == "perceptual":
         with within("loss."):
             blocks = vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed)
-        distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, runtime.dtype)
+        distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, runtime.dtype, loss.pixel_weight)
     else:
         distance = PIXEL_DISTANCES[loss.name]()
     return distance.to(runtime.device)
