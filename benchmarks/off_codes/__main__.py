@@ -2,11 +2,13 @@
 
     python -m benchmarks.off_codes --images FOLDER --loss-weights vgg16.safetensors
         --judge-weights tf_efficientnet_lite0.safetensors [--jobs 2] [NAME …]
+    python -m benchmarks.off_codes --samples --images … (as above)
     python -m benchmarks.off_codes --report
 
 The first command runs the named variants (all by default) that have no result yet, on the CPU, and adds each to
 comparison/off-codes/results.json as soon as it is done. A killed run goes on with the next variant. A job has one
-thread, so a result does not depend on the number of jobs. Both commands then write report.md and its figures beside it.
+thread, so a result does not depend on the number of jobs. The second one trains the old settings and the new ones once
+more, and draws samples.png. All then write report.md and its figures.
 
 `variants.py` lists the variants, and `options.py` says what their options mean.
 """
@@ -25,6 +27,7 @@ from benchmarks.off_codes.report import write_report
 from benchmarks.off_codes.variants import VARIANTS
 from iglo.files.io import read_json, write_json
 
+SHOWN = {"plain": "old settings", "new": "new settings"}
 FOLDER = Path(__file__).resolve().parents[2] / "comparison" / "off-codes"
 
 
@@ -40,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, each on one thread")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of results.json and the report")
     parser.add_argument("--report", action="store_true", help="train nothing, write the report again")
+    parser.add_argument("--samples", action="store_true", help="draw samples.png instead")
     given = parser.parse_args(arguments)
     if unknown := set(given.names) - {variant.name for variant in VARIANTS}:
         parser.error(f"NAME: there is no variant {', '.join(sorted(unknown))}")
@@ -48,7 +52,11 @@ def main(arguments: list[str] | None = None) -> None:
         if not (given.images and given.loss_weights and given.judge_weights):
             parser.error("--images, --loss-weights and --judge-weights are needed, or --report")
         folders = {"frogs": given.images, "frogs-64": given.images_64, "emoji": given.emoji}
-        run_missing(given, {name: folder for name, folder in folders.items() if folder}, path)
+        folders = {name: folder for name, folder in folders.items() if folder}
+        if given.samples:
+            show_samples(given, folders)
+        else:
+            run_missing(given, folders, path)
     write_report(given.folder, read_json(path), VARIANTS)
 
 
@@ -70,6 +78,19 @@ def run_missing(given: argparse.Namespace, folders: dict[str, Path], path: Path)
             record["results"].setdefault(name, {})[str(options.seed)] = done.result()
             write_json(path, record)
             print(f"{name}, seed {options.seed}: {done.result()['psnr']:.2f} dB", flush=True)
+
+
+def show_samples(given: argparse.Namespace, folders: dict[str, Path]) -> None:
+    """Trains the variants SHOWN with the seed 0, and draws what they make."""
+    from benchmarks.off_codes.samples import draw_samples
+
+    laboratory, options = (
+        _laboratory(tuple(folders.items()), given.loss_weights, given.judge_weights),
+        options_of(VARIANTS),
+    )
+    shown = {title: laboratory.shown(options[name]) for name, title in SHOWN.items()}
+    judged = next(iter(shown.values()))[1]
+    draw_samples(given.folder / "samples.png", {title: made for title, (made, _) in shown.items()}, judged)
 
 
 def missing(results: dict, names: list[str]) -> list[tuple[str, Options]]:

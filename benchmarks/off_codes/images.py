@@ -86,6 +86,10 @@ class Judged:
         recognised = self._compared(*self._test)["recognised"]
         return self._compared(features, probabilities) | {"recognised": recognised}
 
+    def nearest(self, images: np.ndarray) -> np.ndarray:
+        """Returns the training image that is nearest to each image in the judge's features, uint8."""
+        return self.training[metrics.nearest(self._look(images)[0], self._training[0])[1].ravel()]
+
     def _compared(self, features: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         test = self._test[0]
         classes = metrics.top_classes(self._validation[1])

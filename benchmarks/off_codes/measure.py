@@ -22,6 +22,38 @@ INVERTED, STEPS, RATE = 64, 100, 5e-2  # test images that are inverted; steps of
 RENDERED = 250  # images of a batch
 
 
+class Made:
+    """What a trained generator makes. All random draws have the seed 0.
+
+    Attributes:
+        reconstructions: (N, H, W, 3) float in [0, 1], of all training images.
+        sets: name → images (`options.measured`, H, W, 3), at the codes and off them.
+        ends: two such sets, the reconstructions at both ends of the paths of `midpoints`.
+    """
+
+    def __init__(self, trained: Trained, options: Options, runtime: Runtime):
+        codes, geometry, count = trained.codes, trained.geometry, options.measured
+        rng = torch.Generator().manual_seed(0)
+        first = torch.randint(len(codes), (count,), generator=rng)
+        second = (first + torch.randint(1, len(codes), (count,), generator=rng)) % len(codes)
+        middle = geometry.interpolate(codes[first], codes[second], torch.tensor([0.5], dtype=torch.float32))[:, 0]
+        rows = torch.randperm(len(codes), generator=rng)[:count]
+
+        def images(points: torch.Tensor) -> np.ndarray:
+            return render(trained.generator, trained.padded(points), runtime, RENDERED)
+
+        self.reconstructions = images(codes)
+        self.ends = self.reconstructions[first.numpy()], self.reconstructions[second.numpy()]
+        self.sets = {
+            "reconstructions": self.reconstructions[rows],
+            "normal": images(geometry.sample(count, options.dimension, rng)),
+            "gaussian": images(_gaussian(trained, count, rng)),
+            "neighbours": images(between_neighbours(geometry, codes, count, rng)),
+            "pairs": images(between_pairs(geometry, codes, count, rng)),
+            "midpoints": images(middle),
+        }
+
+
 class Laboratory:
     """Trains variants and measures them. It reads a folder of images, and looks at real images, once.
 
@@ -39,12 +71,20 @@ class Laboratory:
     def result(self, options: Options) -> dict:
         """Trains and measures, and returns the numbers."""
         judged = self._images(options)
-        blocks = vgg_blocks("vgg16", str(self.loss_weights), 4, 0)
-        distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, self.runtime.dtype, options.pixel_weight)
         started = time.perf_counter()
-        trained = train(judged.training, options, distance, self.runtime)
+        trained = self._trained(judged, options)
         seconds = time.perf_counter() - started
         return {"seconds": round(seconds, 1), "steps": trained.steps} | measured(trained, judged, options, self.runtime)
+
+    def shown(self, options: Options) -> tuple[Made, Judged]:
+        """Trains, and returns what the generator makes, and the real images."""
+        judged = self._images(options)
+        return Made(self._trained(judged, options), options, self.runtime), judged
+
+    def _trained(self, judged: Judged, options: Options) -> Trained:
+        blocks = vgg_blocks("vgg16", str(self.loss_weights), 4, 0)
+        distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, self.runtime.dtype, options.pixel_weight)
+        return train(judged.training, options, distance, self.runtime)
 
     def _images(self, options: Options) -> Judged:
         key = (options.data, options.size, options.images)
@@ -60,27 +100,11 @@ def measured(trained: Trained, judged: Judged, options: Options, runtime: Runtim
     Keys: `psnr` of training images, `inverted_psnr` of test images, `ghost` (the mean ghost index of midpoints),
     `real` (the validation images) and the sets of generated images, the last two as `Judged.numbers`.
     """
-    codes, geometry, count, rng = trained.codes, trained.geometry, options.measured, torch.Generator().manual_seed(0)
-    first = torch.randint(len(codes), (count,), generator=rng)
-    second = (first + torch.randint(1, len(codes), (count,), generator=rng)) % len(codes)
-    middle = geometry.interpolate(codes[first], codes[second], torch.tensor([0.5], dtype=torch.float32))[:, 0]
-    rows = torch.randperm(len(codes), generator=rng)[:count]
-
-    def images(points: torch.Tensor) -> np.ndarray:
-        return render(trained.generator, trained.padded(points), runtime, RENDERED)
-
-    reconstructions = images(codes)
-    sets = {
-        "reconstructions": reconstructions[rows],
-        "normal": images(geometry.sample(count, options.dimension, rng)),
-        "gaussian": images(_gaussian(trained, count, rng)),
-        "neighbours": images(between_neighbours(geometry, codes, count, rng)),
-        "pairs": images(between_pairs(geometry, codes, count, rng)),
-        "midpoints": images(middle),
-    }
-    ghosts = metrics.ghost_index(sets["midpoints"], reconstructions[first.numpy()], reconstructions[second.numpy()])
+    made = Made(trained, options, runtime)
+    sets, (first, second) = made.sets, made.ends
+    ghosts = metrics.ghost_index(sets["midpoints"], first, second)
     return {
-        "psnr": metrics.psnr(reconstructions, judged.training.astype(np.float32) / 255),
+        "psnr": metrics.psnr(made.reconstructions, judged.training.astype(np.float32) / 255),
         "inverted_psnr": inverted_psnr(trained, judged),
         "ghost": float(ghosts.mean()),
         "real": judged.real,

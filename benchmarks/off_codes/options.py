@@ -16,7 +16,7 @@ class Options:
         budget: images that the generator renders in the training; noisy codes and drawn codes count too.
         measured: images in each set that is measured.
         dimension: of a code, d.
-        generator: dcgan | style; only those in `training.GENERATORS` can be trained.
+        generator: dcgan | style.
         width: of the generator.
         batch: images of a step.
         network_rate, code_rate: learning rates.

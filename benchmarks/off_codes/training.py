@@ -12,21 +12,18 @@ from torch.nn import functional as F
 from benchmarks.off_codes.codes import NEIGHBOURS, between_pairs, nearest_codes, starting_codes
 from benchmarks.off_codes.options import Options
 from benchmarks.off_codes.realism import Realism
-from iglo.errors import UserError
 from iglo.losses.distances import Perceptual
 from iglo.models.codes import CodeTable
 from iglo.models.geometry import Sphere
 from iglo.models.glo import recalibrate_bn
 from iglo.models.networks import Generator, initialise
+from iglo.models.style import StyleGenerator
 from iglo.runtime.device import Runtime
 from iglo.training.optimizers import code_optimizer, network_optimizer
 
-GENERATORS = {"dcgan": Generator}
-DRAWN, EMA, REFRESH = (
-    25,
-    0.99,
-    50,
-)  # codes for realism; decay of the mean weights; steps until neighbours are found anew
+GENERATORS = {"dcgan": Generator, "style": StyleGenerator}
+DRAWN, EMA = 25, 0.99  # codes for realism; decay of the mean weights
+REFRESH = 50  # steps until neighbours are found anew
 AUGMENTS, SHIFT = 4, 2  # inputs that tell an augmentation: flip, two shifts in pixels (at most SHIFT), gain
 
 
@@ -69,10 +66,6 @@ class Training:
         codes = starting_codes(options.start, images, self.targets[-1], options.dimension, self.geometry, self.rng)
         self.table = CodeTable(codes, self.geometry)
         self.inputs = AUGMENTS if options.augmented else 0
-        if options.generator not in GENERATORS:
-            raise UserError(
-                f"generator: iglo has no network {options.generator}; this variant cannot be trained again."
-            )
         network = GENERATORS[options.generator](options.dimension + self.inputs, options.size, 3, options.width)
         self.generator = initialise(network, self.rng).to(memory_format=torch.channels_last)
         self.mean = copy.deepcopy(self.generator)
