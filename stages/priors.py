@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from iglo.data.store import ImageStore, UnitImages
 from iglo.evaluation.feature_networks import FeatureNetwork
-from iglo.evaluation.prior_choice import RealFeatures, choose_prior
+from iglo.evaluation.prior_choice import choose_prior
 from iglo.files.io import whole_folder
 from iglo.models.glo import GLOModel
 from iglo.params.pipeline import Params
@@ -21,8 +21,7 @@ def main(arguments: SimpleNamespace, params: Params) -> None:
     store = ImageStore.open(arguments.images)
     model = GLOModel.load(arguments.model, runtime, "glo")
     network = FeatureNetwork.make(params.evaluate, params.loss, runtime)
-    real = RealFeatures.see(network, UnitImages(store.train), UnitImages(store.validation))
-    choice = choose_prior(model, real, network, params, runtime)
+    choice = choose_prior(model, UnitImages(store.validation), network, params, runtime)
     feature_network = {key: getattr(params.evaluate, key) for key in ("network", "weights", "seed")}
     choice = replace(choice, about={"model": folder_digest(arguments.model), "feature_network": feature_network})
     with whole_folder(arguments.out) as folder:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iglo.data.store import ImageStore, UnitImages
-from iglo.evaluation.prior_choice import RealFeatures, choose_prior, chosen_by
+from iglo.evaluation.prior_choice import choose_prior, chosen_by
 from iglo.evaluation.run import Measured, Run, Split, measure_run
 from iglo.models.networks import initialise
 from iglo.params.sections import Parts
@@ -35,8 +35,7 @@ def untrained(seed: int = 0, parts: Parts = PARTS, **changes: Any) -> Run:
     history.subset_id[: max(1, parts.train // 3)] = 1
     store = ImageStore(images, ("",) * len(images), ("",) * len(images), parts)
     points = np.random.default_rng(0).normal(size=(parts.train, 5))
-    real = RealFeatures.see(network(), UnitImages(store.train), UnitImages(store.validation))
-    choice = choose_prior(model, real, network(), params, RUNTIME)
+    choice = choose_prior(model, UnitImages(store.validation), network(), params, RUNTIME)
     split = Split(points, np.arange(parts.train) % 4, "pixels")
     return Run(params, model, history, store, split, choice)
 

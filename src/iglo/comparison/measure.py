@@ -24,7 +24,7 @@ from iglo.evaluation.image_sets import (
 )
 from iglo.evaluation.measure import quality, through_encoder
 from iglo.evaluation.paths import Paths
-from iglo.evaluation.prior_choice import RealFeatures, choose_prior, chosen_by, draw_samples
+from iglo.evaluation.prior_choice import choose_prior, chosen_by, draw_samples
 from iglo.evaluation.run import some_rows
 from iglo.files.io import write_array
 from iglo.latent.priors import PriorChoice
@@ -92,8 +92,7 @@ def measure_run(folder: Path, run: ComparedRun) -> dict[str, Any]:
     judge, reference = run.judges[0], run.references[0]
     recon = render(model.generator, model.codes.values, runtime)
     encoded = {part: through_encoder(model, getattr(store, part), runtime) for part in ("train", "test")}
-    seen_real = RealFeatures(reference.train, run.real[0].validation.features)
-    choice = choose_prior(model, seen_real, judge.main, run.params, runtime)
+    choice = choose_prior(model, UnitImages(store.validation), judge.main, run.params, runtime)
     rows = some_rows(len(store.train), asked.samples, asked.seed, "train")
     made = _made(run, choice, recon[rows])
     _write_shown(folder, run, recon, encoded, made)

@@ -9,7 +9,7 @@ import numpy as np
 from iglo.evaluation import metrics
 from iglo.latent.priors import Prior
 
-COUNTS, NOISES = (5, 15), (0.0, 0.3, 0.6, 1.0)  # values of k and of the noise that are tried
+COUNTS, NOISES = (5, 15), (0.0, 0.15, 0.3, 0.6, 1.0)  # values of k and of the noise that are tried
 ROUNDING = 1e-9  # one copy is exactly one standard error
 COPIES = 2.0  # largest copy rate of samples; unit: that of the validation images
 
@@ -17,30 +17,32 @@ Settings = Mapping[str, Any]
 
 
 def choose_neighbours(
-    fit: Callable[..., Prior], features_of: Callable[[Prior], np.ndarray], train: np.ndarray, validation: np.ndarray
+    fit: Callable[..., Prior], features_of: Callable[[Prior], np.ndarray], learned: np.ndarray, validation: np.ndarray
 ) -> tuple[Prior, Settings]:
     """Fits `neighbours` with every k of COUNTS and noise of NOISES, and returns the prior of the best settings.
 
-    A sample between two near codes may show a training image, and more noise makes it another one. So the best settings
+    A sample between two near codes may show a training image, and more noise makes it another one. It is a copy by
+    `metrics.copies`, applied to the reconstructions. So the best settings
     have the smallest kernel distance to the validation images among those whose samples are not copies more often than
     `few_copies` allows; if there are none, they have the smallest copy rate.
 
     Args:
         fit: fits a prior with the settings `k` and `noise`.
         features_of: draws samples of a prior, and returns what the feature network sees in them (S, D).
-        train, validation: what it sees in the training images (N, D) and in the validation images (V, D).
+        learned, validation: what it sees in the reconstructions of the training images (N, D) and in the validation
+            images (V, D).
 
     Returns:
         the prior, and its settings: k, noise, and `tried`, a mapping for each k and noise with its kernel_distance and
         copy_rate; also `copy_rate`, and `copy_rate_real` of the validation images. With a single training image there
         are no copy rates.
     """
-    of_real = _copied(validation, train)
+    of_real = _copied(validation, learned)
     priors, tried, allowed = [], [], []
     for k, noise in product(COUNTS, NOISES):
         prior = fit(k=k, noise=noise)
         features = features_of(prior)
-        copied = _copied(features, train)
+        copied = _copied(features, learned)
         priors.append(prior)
         allowed.append(few_copies(copied, of_real))
         distance = metrics.kernel_distance(features, validation)
@@ -72,11 +74,11 @@ def best_settings(tried: Sequence[Settings], allowed: Sequence[bool]) -> int:
     return min(range(len(tried)), key=lambda index: (tried[index]["copy_rate"], tried[index]["kernel_distance"]))
 
 
-def _copied(features: np.ndarray, train: np.ndarray) -> np.ndarray:
+def _copied(features: np.ndarray, learned: np.ndarray) -> np.ndarray:
     """Returns which images are copies (M,) bool; (0,) if there is only one training image."""
-    if len(train) < 2:
+    if len(learned) < 2:
         return np.zeros(0, bool)
-    return metrics.copies(metrics.nearest(features, train, 2)[0])
+    return metrics.copies(metrics.nearest(features, learned, 2)[0])
 
 
 def _rate(name: str, copied: np.ndarray) -> dict[str, float]:

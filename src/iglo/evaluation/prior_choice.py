@@ -1,7 +1,6 @@
 """Fits the priors of a model and chooses one by the validation images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,26 +20,6 @@ FALLBACK = "gaussian"  # the choice of `best` if there are too few images to com
 REPORTED, COMPARED, TRIED = "samples", "samples/validation", "samples/settings"
 
 
-@dataclass(frozen=True)
-class RealFeatures:
-    """What the feature network sees in the real images that choose a prior: (N, D) training, (V, D) validation."""
-
-    train: np.ndarray
-    validation: np.ndarray
-
-    @classmethod
-    def see(
-        cls, network: FeatureNetwork, train: np.ndarray | UnitImages, validation: np.ndarray | UnitImages
-    ) -> "RealFeatures":
-        """Shows images (N, H, W, C) and (V, H, W, C), float in [0, 1], to the network, once.
-
-        No image is shown if there are too few validation images to choose.
-        """
-        if len(validation) < metrics.FEWEST_FOR_DISTANCE:
-            return cls(np.zeros((len(train), 0)), np.zeros((len(validation), 0)))
-        return cls(network.features(train), network.features(validation))
-
-
 def draw_samples(
     model: GLOModel, prior: Prior, count: int, seed: int, runtime: Runtime, stream: str = REPORTED
 ) -> np.ndarray:
@@ -53,7 +32,11 @@ def draw_samples(
 
 
 def choose_prior(
-    model: GLOModel, real: RealFeatures, network: FeatureNetwork, params: Params, runtime: Runtime
+    model: GLOModel,
+    validation: np.ndarray | UnitImages,
+    network: FeatureNetwork,
+    params: Params,
+    runtime: Runtime,
 ) -> PriorChoice:
     """Fits every prior to the learned codes and chooses one: the one named in `params`, or the best.
 
@@ -61,10 +44,11 @@ def choose_prior(
     reports is measured on other samples and on the test images, so the choice does not make it look better. A kernel
     distance needs two images on each side; with fewer, FALLBACK is chosen and a warning says so.
 
-    The prior `neighbours` has settings, which `choose_neighbours` chooses first, on samples of their own.
+    The prior `neighbours` has settings, which `choose_neighbours` chooses first, on samples of their own. A sample that
+    copies a training image is as blurred as a reconstruction, so it is compared with reconstructions.
 
     Args:
-        real: what the network sees in the training and validation images.
+        validation: (V, H, W, C) float in [0, 1].
     """
     geometry, codes, asked = model.config.geometry(), model.codes.values, params.evaluate
 
@@ -74,25 +58,26 @@ def choose_prior(
     priors = {name: fit_prior(name, codes, geometry, params.seed) for name in PRIORS}
     settings = {}
     distances, errors = {}, {}
-    if comparable := min(len(real.validation), asked.samples) >= metrics.FEWEST_FOR_DISTANCE:
+    if comparable := min(len(validation), asked.samples) >= metrics.FEWEST_FOR_DISTANCE:
+        real = network.features(validation)
         priors["neighbours"], settings = choose_neighbours(
             lambda **chosen: fit_prior("neighbours", codes, geometry, params.seed, **chosen),
             lambda prior: features_of(prior, TRIED),
-            real.train,
-            real.validation,
+            network.features(render(model.generator, codes, runtime)),
+            real,
         )
         for name, prior in priors.items():
             samples = features_of(prior, COMPARED)
-            distances[name] = metrics.kernel_distance(samples, real.validation)
-            if min(len(real.validation), len(samples)) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
-                errors[name] = metrics.kernel_distance_error(samples, real.validation)
+            distances[name] = metrics.kernel_distance(samples, real)
+            if min(len(real), len(samples)) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
+                errors[name] = metrics.kernel_distance_error(samples, real)
     chosen = params.prior
     if chosen == "best":
         chosen = min(distances, key=distances.get, default=FALLBACK)
         if not comparable and runtime.is_main:
             warn(
                 f"prior: best needs at least {metrics.FEWEST_FOR_DISTANCE} validation images and as many "
-                f"evaluate.samples to compare priors, got {len(real.validation)} and {asked.samples}; {FALLBACK} is "
+                f"evaluate.samples to compare priors, got {len(validation)} and {asked.samples}; {FALLBACK} is "
                 "taken instead.",
             )
     return PriorChoice(priors, chosen, distances, errors, neighbours=settings)
