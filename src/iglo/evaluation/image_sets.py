@@ -144,9 +144,11 @@ def measure_set(images: ImageSet, reference: Reference, distances: np.ndarray | 
         values |= more[0]
         errors |= more[1]
     named = reference.named(values, errors)
+    errors = named.pop("se")
     for more in (_inception(images, reference), _checkerboard(images, reference)):
-        named = {**named, **more[0], "se": {**named["se"], **more[1]}}
-    return named
+        named |= more[0]
+        errors |= more[1]
+    return {**named, "se": errors}
 
 
 def seen_classes(images: ImageSet, classes: np.ndarray | None) -> tuple[dict[str, float], dict[str, float]]:
