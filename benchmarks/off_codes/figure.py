@@ -36,17 +36,20 @@ def draw_frontier(path: Path, points: Sequence[Point]) -> None:
 
 
 def _draw_distances(path: Path, points: Sequence[Point]) -> None:
-    """Plots the kernel distances of midpoints and neighbour mixes against that of reconstructions."""
+    """Plots the kernel distances of midpoints and neighbour mixes against that of reconstructions.
+
+    The legend of the other plot names the colours.
+    """
     title = "Off the codes against at the codes: lower left is better"
     labels = Labels(title, "kernel distance of reconstructions", "kernel distance")
     figure, axes = new_plot(labels, height=5.4)
-    for colour, group in _sections(points):
+    for number, (colour, group) in enumerate(_sections(points)):
         x = [point.reconstructions for point in group]
-        suffix = f": {group[0].section}" if len({point.section for point in points}) > 1 else ""
+        midpoints, mixes = ("midpoints", "neighbour mixes") if number == 0 else (None, None)
         lows, highs = ([getattr(p, name) for p in group] for name in ("neighbours", "midpoints"))
         axes.vlines(x, lows, highs, color=colour, alpha=0.35, linewidth=1)
-        axes.scatter(x, highs, s=42, c=colour, label=f"midpoints{suffix}")
-        axes.scatter(x, lows, s=34, facecolors="white", edgecolors=colour, label=f"neighbour mixes{suffix}")
+        axes.scatter(x, highs, s=42, c=colour, label=midpoints)
+        axes.scatter(x, lows, s=34, facecolors="white", edgecolors=colour, label=mixes)
         _name(axes, [(p.reconstructions, p.midpoints, p) for p in group], colour)
     ends = [min(p.reconstructions for p in points), max(p.reconstructions for p in points)]
     axes.plot(ends, ends, color="#888888", linewidth=1, linestyle=(0, (4, 3)), label="as reconstructions")
