@@ -24,7 +24,7 @@ def test_export_packs_what_the_pipeline_left(kind, tmp_path, monkeypatch):
         exports.fitted(Path("models/priors"), model_folder=model)
         Path("metrics-all.json").write_text(json.dumps(exports.measured(model)))
         which = ()
-        assert done("export").stdout == "wrote models/export (5 files)\n"
+        assert done("export").stdout == "wrote models/export (6 files)\n"
     else:
         exports.trained(Path("disentangle/work/encoded"), exports.CLASS_PARAMS)
         which = ("--class-content",)

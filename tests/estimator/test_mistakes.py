@@ -15,7 +15,7 @@ ARGUMENTS = [
     ({"sigma": np.nan}, "sigma: must be a finite number"),
     ({"constraint": "cube"}, "constraint: must be one of none, ball, sphere, got 'cube'"),
     ({"loss": "mse"}, "loss: must be one of"),
-    ({"prior": "flow"}, "prior: must be one of"),
+    ({"prior": "vae"}, "prior: must be one of"),
     ({"learning_rate": 0}, "learning_rate: must be greater than 0"),
     ({"batch_size": None}, "batch_size: must be a whole number, got None"),
     ({"image_shape": (3, 5)}, "image_shape: must be the shape of the samples in X"),

@@ -37,7 +37,7 @@ def test_values_are_plain_floats(rng):
         "cluster_coverage": metrics.cluster_coverage(labels, selected),
         "mean_nearest": metrics.mean_nearest(features, selected),
     }
-    arrays = {"copies", "ghost_index", "nearest", "top_classes", "recognised", "confidence"}
+    arrays = {"copies", "ghost_index", "nearest", "top_classes", "recognised", "confidence", "nyquist_share"}
     functions = {name for name, each in vars(metrics).items() if inspect.isfunction(each)}
     assert values.keys() | arrays == functions
     for name, value in values.items():
