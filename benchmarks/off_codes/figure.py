@@ -12,6 +12,10 @@ from PIL import Image
 from iglo.report.axes import COLOURS, Labels, draw_legend_above, new_plot, save, set_title
 from iglo.report.figures import save_stacked
 
+ROOM = np.array([600, 300])  # pt, about the size of the axes
+OFFSETS = np.array([(0, 11), (12, 6), (-12, 6), (13, 0), (-13, 0), (0, -11), (12, -7), (-12, -7)])  # pt, of a number
+ENOUGH = 14.0  # pt between a number and other things
+
 
 class Point(NamedTuple):
     """A variant: its number and section in the report, whether it is the first of its section, and its numbers."""
@@ -43,6 +47,7 @@ def _draw_distances(path: Path, points: Sequence[Point]) -> None:
     title = "Off the codes against at the codes: lower left is better"
     labels = Labels(title, "kernel distance of reconstructions", "kernel distance")
     figure, axes = new_plot(labels, height=5.4)
+    places = []
     for number, (colour, group) in enumerate(_sections(points)):
         x = [point.reconstructions for point in group]
         midpoints, mixes = ("midpoints", "neighbour mixes") if number == 0 else (None, None)
@@ -50,9 +55,10 @@ def _draw_distances(path: Path, points: Sequence[Point]) -> None:
         axes.vlines(x, lows, highs, color=colour, alpha=0.35, linewidth=1)
         axes.scatter(x, highs, s=42, c=colour, label=midpoints)
         axes.scatter(x, lows, s=34, facecolors="white", edgecolors=colour, label=mixes)
-        _name(axes, [(p.reconstructions, p.midpoints, p) for p in group], colour)
+        places += [(p.reconstructions, p.midpoints, p, colour) for p in group]
     ends = [min(p.reconstructions for p in points), max(p.reconstructions for p in points)]
     axes.plot(ends, ends, color="#888888", linewidth=1, linestyle=(0, (4, 3)), label="as reconstructions")
+    _name(axes, places)
     set_title(axes, title, rows_below=draw_legend_above(axes))
     save(figure, path)
 
@@ -61,9 +67,11 @@ def _draw_ghosts(path: Path, points: Sequence[Point]) -> None:
     """Plots the ghost index of midpoints against the PSNR of reconstructions."""
     title = "Ghost index against PSNR: lower right is better"
     figure, axes = new_plot(Labels(title, "PSNR of training images, dB", "ghost index of midpoints"))
+    places = []
     for colour, group in _sections(points):
         axes.scatter([p.psnr for p in group], [p.ghost for p in group], s=42, c=colour, label=group[0].section)
-        _name(axes, [(p.psnr, p.ghost, p) for p in group], colour)
+        places += [(p.psnr, p.ghost, p, colour) for p in group]
+    _name(axes, places)
     set_title(axes, title, rows_below=draw_legend_above(axes))
     save(figure, path)
 
@@ -74,10 +82,29 @@ def _sections(points: Sequence[Point]) -> list[tuple[str, list[Point]]]:
     return [(COLOURS[i], [point for point in points if point.section == name]) for i, name in enumerate(names)]
 
 
-def _name(axes: Axes, places: Sequence[tuple[float, float, Point]], colour: str) -> None:
-    """Writes the number of each variant above its point; the first of a section is bold."""
+def _name(axes: Axes, places: Sequence[tuple[float, float, Point, str]]) -> None:
+    """Writes the number of each variant beside its point, where the most room is; the first of a section is bold.
+
+    Args:
+        places: x, y, the point and its colour.
+    """
     axes.margins(x=0.04, y=0.1)
-    for x, y, point in places:
-        weight = "bold" if point.first else "normal"
-        offset = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(point.name, (x, y), **offset, fontsize=10, color=colour, fontweight=weight)
+    axes.autoscale_view()
+    points = (axes.transScale + axes.transLimits).transform([place[:2] for place in places]) * ROOM
+    names: list[np.ndarray] = []
+    for index, (own, (x, y, point, colour)) in enumerate(zip(points, places, strict=True)):
+        others = np.array([*np.delete(points, index, axis=0), *names]).reshape(-1, 2)
+        rooms = [np.hypot(*(others - own - offset).T).min(initial=ENOUGH) for offset in OFFSETS]
+        offset = OFFSETS[int(np.argmax(rooms))]
+        names.append(own + offset)
+        axes.annotate(
+            point.name,
+            (x, y),
+            xytext=offset,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=10,
+            color=colour,
+            fontweight="bold" if point.first else "normal",
+        )

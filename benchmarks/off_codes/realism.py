@@ -52,18 +52,18 @@ class Realism:
             maps = representation[level].float()
             side = min(GRID, maps.shape[-1])
             means = F.adaptive_avg_pool2d(maps, side)
-            parts = [means.flatten(1)]
+            parts = [means]
             if maps.shape[-1] > side:
                 variances = F.adaptive_avg_pool2d(maps * maps, side) - means * means
-                parts.append(variances.clamp_min(1e-6).sqrt().flatten(1))
-            found.append(torch.cat(parts, 1))
+                parts.append(variances.clamp_min(1e-6).sqrt())
+            found.append(torch.cat([part.flatten(1) for part in parts], 1))
         return found
 
 
 def _energy(a: Tensor, b: Tensor) -> Tensor:
     """Computes twice the mean distance of rows of a to rows of b, minus that between different rows of a."""
-    own, count = _distances(a, a), len(a)
-    return 2 * _distances(a, b).mean() - (own.sum() - own.diagonal().sum()) / (count * (count - 1))
+    cross, own, count = _distances(a, b).mean(), _distances(a, a), len(a)
+    return 2 * cross - (own.sum() - own.diagonal().sum()) / (count * (count - 1))
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

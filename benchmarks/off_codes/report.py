@@ -213,7 +213,7 @@ def _shown(values: Values, metric: str) -> str:
     decimals = 3 if metric.endswith((".kd", "ghost")) else 2
     each = values[metric]
     spread = f" ± {each.std(ddof=1):.{decimals}f}" if len(each) > 1 else ""
-    return f"{each.mean():.{decimals}f}{spread}"
+    return f"{round(each.mean(), decimals) + 0.0:.{decimals}f}{spread}"  # + 0.0: no −0.000
 
 
 def _plain(value: object) -> str:
