@@ -32,7 +32,7 @@ INTRODUCTION = """\
 A generator that is good only at its training codes is a compressor. Each row here is a plain GLO (all images at once,
 DCGAN, VGG-16 perceptual loss, codes on a sphere) with a small budget. It changes one thing, in some cases several, of
 the row that it is compared with. The tables say what was expected, and what images *at* the codes and *off* them are
-like.
+like. Many of the expectations were written when the first results were known, so they are reasons and no predictions.
 
     make off-codes IMAGES=FOLDER LOSS_WEIGHTS=FILE JUDGE_WEIGHTS=FILE
 

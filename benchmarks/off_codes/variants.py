@@ -42,7 +42,7 @@ VARIANTS = [
         "pixels-20",
         "plain",
         {"pixel_weight": 20.0},
-        "A higher PSNR, because the errors of features are about fifty times those of pixels, so that pixels hardly "
+        "A higher PSNR, because the errors of features are many times those of pixels, so that pixels hardly "
         "count; images off the codes may get blurred.",
     ),
     Variant(
