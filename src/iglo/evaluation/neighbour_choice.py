@@ -21,10 +21,10 @@ def choose_neighbours(
 ) -> tuple[Prior, Settings]:
     """Fits `neighbours` with every k of COUNTS and noise of NOISES, and returns the prior of the best settings.
 
-    A sample between two near codes may show a training image, and more noise makes it another one. It is a copy by
-    `metrics.copies`, applied to the reconstructions. So the best settings
-    have the smallest kernel distance to the validation images among those whose samples are not copies more often than
-    `few_copies` allows; if there are none, they have the smallest copy rate.
+    A sample between two near codes may show a training image again. With more noise it shows another image. A sample
+    counts as a copy if it is a copy of a reconstruction (`metrics.copies`). The best settings have the smallest kernel
+    distance to the validation images, among those whose samples are copies no more often than `few_copies` allows. If
+    there are none, the best settings have the smallest copy rate.
 
     Args:
         fit: fits a prior with the settings `k` and `noise`.

@@ -21,7 +21,7 @@ def fit_neighbours(codes: Tensor, geometry: Euclidean, seed: int, k: int = NEIGH
     """Finds the k nearest other codes of every code.
 
     A copy of a code is not its neighbour. If a code has fewer than k neighbours, they take turns; if it has none, it is
-    its own neighbour. Of more than NEIGHBOUR_CODES codes, so many are kept, evenly spaced.
+    its own neighbour. If there are more than NEIGHBOUR_CODES codes, that number of them is kept, evenly spaced.
 
     Args:
         codes: (N, d) float64.

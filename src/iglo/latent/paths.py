@@ -15,6 +15,7 @@ from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
 
 from iglo.errors import UserError
+from iglo.latent.arrays import evenly_spaced
 from iglo.models.geometry import Euclidean
 from iglo.runtime.threads import exact_threads
 
@@ -44,14 +45,13 @@ class CodeGraph:
     def of(cls, codes: Tensor, geometry: Euclidean) -> "CodeGraph":
         """Joins each of the codes (N, d) to its NEAREST nearest codes, and parts that are apart by shortest edges.
 
-        Of more than MOST_CODES codes, it takes MOST_CODES that are evenly spread over their numbers. A path from
-        another code first goes to the nearest of them.
+        If there are more than MOST_CODES codes, the graph has that number of them, evenly spaced. A path from another
+        code goes to the nearest of them first.
 
         An edge has its true length as weight, and not the square of it. In high dimension all edges are about equally
         long, so both prefer few edges. With squares, more paths went through the same few codes.
         """
-        codes = codes.detach().cpu().float()
-        codes = codes[torch.linspace(0, len(codes) - 1, min(len(codes), MOST_CODES), dtype=torch.float64).long()]
+        codes = evenly_spaced(codes.detach().cpu().float(), MOST_CODES)
         edges = _nearest_edges(codes, geometry)
         while (parts := connected_components(edges, directed=False))[0] > 1:
             edges = _symmetric(np.concatenate([_edges_of(edges), _joining_edges(codes, parts[1])]), codes, geometry)

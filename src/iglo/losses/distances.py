@@ -131,8 +131,8 @@ class Perceptual(Distance):
         blocks: the frozen blocks of the VGG. A block ends with its last ReLU; the next block begins with the pooling.
         mean, std: three numbers each. They normalise the input of the VGG.
         dtype: the type in which the blocks run.
-        pixel_weight: w. Helman et al. have 1; the errors of features are about fifty times as large as those of pixels,
-            so the pixels then hardly count.
+        pixel_weight: w. It is 1 in Helman et al. The errors of features are many times those of pixels, so with 1 the
+            pixels hardly count.
     """
 
     def __init__(

@@ -61,7 +61,8 @@ class StyleBlock(nn.Module):
     """Doubles the side of maps, convolves them, normalises them, and lets the code scale and shift each channel.
 
     This is StyleGAN's adaptive instance normalisation (Karras et al. 2019): each channel of each image gets mean 0 and
-    variance 1 first. The weight demodulation of StyleGAN2 was as fast on a CPU and learned more slowly.
+    variance 1 first. With the weight demodulation of
+    StyleGAN2 it learned more slowly.
 
     Args:
         dimension: length d of a code.
