@@ -37,11 +37,17 @@ class ImageStore:
     parts: Parts
 
     @classmethod
-    def open(cls, folder: str | Path) -> "ImageStore":
-        """Opens the folder that `prepare.write_store` made. Raises UserError if it is not such a folder."""
+    def open(cls, folder: str | Path, whole: bool = True) -> "ImageStore":
+        """Opens the folder that `prepare.write_store` made. Raises UserError if it is not such a folder.
+
+        Args:
+            whole: whether it must have training and test images. A small arrival has no test images.
+        """
         try:
             images = np.load(Path(folder) / "images.npy", mmap_mode="r", allow_pickle=False)
             names, labels, parts = _read_index(Path(folder) / "index.csv")
+            if not parts.train or (whole and not parts.test):
+                raise ValueError("index.csv has no training images or no test images")
             if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names):
                 raise ValueError("images.npy and index.csv do not agree")
         except PermissionError:
@@ -119,7 +125,4 @@ def _read_index(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Parts]:
                 raise ValueError(f"the rows of {path.name} must be those of {', '.join(PARTS)}, in this order")
             place = PARTS.index(split)
             counts[split] += 1
-    parts = Parts(*(counts[part] for part in PARTS))
-    if not (parts.train and parts.test):
-        raise ValueError(f"{path.name} has no training images or no test images")
-    return tuple(names), tuple(labels), parts
+    return tuple(names), tuple(labels), Parts(*(counts[part] for part in PARTS))

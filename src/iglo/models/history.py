@@ -12,6 +12,29 @@ from iglo.models.snapshots import Snapshots
 from iglo.params.run_record import RunRecord, parse_run
 
 
+@dataclass(frozen=True)
+class ArrivalRecord:
+    """What a model knows of an arrival.
+
+    Attributes:
+        id: its name.
+        first, count: the rows of its training images are first, …, first + count - 1, for ever.
+        validation, test: images that are held out.
+        known: images that were left out, because the same image was there already.
+        keep: what was replayed: images, generated or none.
+        images_seen: images that went through the generator while it was learned.
+    """
+
+    id: str
+    first: int
+    count: int
+    validation: int
+    test: int
+    known: int
+    keep: str
+    images_seen: int = 0
+
+
 @dataclass
 class History:
     """What the stages of a training pass on to the next stage besides the model.
@@ -21,18 +44,23 @@ class History:
         subset_id: (N,) int32, the subset that first learned each image, counted from 1; 0: not learned yet.
         log: a row per stage of training and epoch.
         run: params of the stage that last trained the generator; None: not trained yet.
+        arrivals: the images that came after the first run, in their order.
     """
 
     snapshots: Snapshots
     subset_id: np.ndarray
     log: list[dict[str, Any]] = field(default_factory=list)
     run: RunRecord | None = None
+    arrivals: list[ArrivalRecord] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         """Writes the history into the folder of the model."""
         self.snapshots.save(folder)
         write_array(folder / "subset_id.npy", self.subset_id)
-        write_json(folder / "history.json", {"log": self.log, "run": self.run and asdict(self.run)})
+        record = {"log": self.log, "run": self.run and asdict(self.run)}
+        if self.arrivals:
+            record["arrivals"] = [asdict(each) for each in self.arrivals]
+        write_json(folder / "history.json", record)
 
     @classmethod
     def load(cls, folder: str | Path) -> "History":
@@ -48,7 +76,8 @@ class History:
             log, run = record["log"], parse_run(record)
             if not isinstance(log, list) or not all(isinstance(row, dict) for row in log):
                 raise TypeError
+            arrivals = [ArrivalRecord(**each) for each in record.get("arrivals", [])]
         except (KeyError, TypeError, AttributeError, UserError):
             raise UserError(f"{path}: describes no training; run the stage that makes it again.") from None
         subset_id = read_array(folder / "subset_id.npy", dtype=np.int32, shape=(None,))
-        return cls(Snapshots.load(folder), subset_id, log, run)
+        return cls(Snapshots.load(folder), subset_id, log, run, arrivals)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from iglo.errors import UserError
+from iglo.params.arrivals import Arrival, ArrivalParams, check_arrivals
 from iglo.params.fields import (
     Batch,
     Dimension,
@@ -182,6 +183,10 @@ class Params:
     encoder: EncoderParams
     joint: JointParams
     evaluate: EvaluateParams
+    arrivals: Many[Arrival] = ()
+    """Images that are learned after the first run, in this order."""
+    arrival: ArrivalParams | None = None
+    """How they are learned; null: there are none."""
 
     @property
     def last_sigma(self) -> float:
@@ -194,6 +199,7 @@ class Params:
     def _check_together(self) -> "Params":
         """Checks the requirements that bind several keys."""
         _check_order(self.rounds)
+        check_arrivals(self.arrivals, self.arrival)
         if self.alpha == 0 and self.beta == 0:
             raise UserError("alpha, beta: at least one must be greater than 0, got 0 and 0.")
         check_shift(self.joint, self.data)

@@ -100,16 +100,22 @@ def _unit(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class IdSampler:
-    """The ids that fill one sub-batch of every batch, and how their images are augmented."""
+    """The ids that fill one sub-batch of every batch, and how their images are augmented.
+
+    Attributes:
+        sets_length: whether an epoch lasts until all these images have been seen. If not, an epoch may show only some
+            of them, drawn anew every time.
+    """
 
     ids: np.ndarray
     batch_size: int
     augment: Augment | None = None
+    sets_length: bool = True
 
     @property
     def steps(self) -> int:
-        """Batches that are needed to see every image once."""
-        return math.ceil(len(self.ids) / self.batch_size)
+        """Batches that are needed to see every image once; 1 if these images do not set the length of an epoch."""
+        return math.ceil(len(self.ids) / self.batch_size) if self.sets_length else 1
 
     @property
     def size(self) -> int:

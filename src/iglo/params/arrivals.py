@@ -1,0 +1,73 @@
+"""The params of images that arrive after the first run."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from iglo.errors import UserError
+from iglo.params.fields import Batch, Epochs, EpochsOrZero, PositiveInt, Rate, Text, Weight, section
+from iglo.params.validate import short_repr
+
+FIRST = "joint"  # the stage of the first run whose model the first arrival starts from
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = ("staged", "full", "encoder", FIRST, "priors", "export")  # folders in models/
+
+
+@section
+class Arrival:
+    """Images that arrive together, and are learned after all earlier images."""
+
+    id: Text
+    """The name of the arrival, and of its folders: letters, digits, dots, hyphens and underscores."""
+    after: Text
+    """The id of the arrival before; `joint`, the last stage of the first run, for the first arrival."""
+    path: Text
+    """The folder of its images."""
+
+
+@section
+class ArrivalParams:
+    """How arrivals are learned."""
+
+    keep: Literal["images", "generated", "none"]
+    """What keeps the earlier images in the generator. images: they are replayed. generated: what the earlier generator
+    renders of their codes and between them is replayed, and the images are not needed. none: nothing is replayed."""
+    epochs: Epochs
+    """Passes over each subset of the new images."""
+    polish_epochs: EpochsOrZero
+    """Passes over all new images after that, with noise as in the last stage of the first run."""
+    encoder_epochs: EpochsOrZero
+    """Passes of the encoder over the new images."""
+    least_steps: PositiveInt
+    """Each of the three trainings takes at least this number of steps, so that few images are learned too."""
+    generator_rate: Rate
+    """The learning rate of the generator."""
+    encoder_rate: Rate
+    """The learning rate of the encoder."""
+    earlier_batch: Batch
+    """Earlier images in a step."""
+    current_batch: Batch
+    """New images in a step."""
+    between: Weight
+    """generated: how many codes between earlier codes are replayed, for each earlier image."""
+
+
+def check_arrivals(arrivals: Sequence[Arrival], how: ArrivalParams | None) -> None:
+    """Raises UserError unless the ids are different names and each arrival follows the one before."""
+    if arrivals and how is None:
+        raise UserError("arrival: is missing, but there are arrivals; take this section from a file in presets/.")
+    before = FIRST
+    for index, item in enumerate(arrivals):
+        if not NAME.fullmatch(item.id) or item.id in RESERVED:
+            raise UserError(
+                f"arrivals.{index}.id: must be a name of letters, digits, dots, hyphens and underscores, and none of "
+                f"{', '.join(RESERVED)}, got {short_repr(item.id)}."
+            )
+        if item.id in (other.id for other in arrivals[:index]):
+            raise UserError(f"arrivals.{index}.id: must be a new name, but {item.id} is the id of an earlier arrival.")
+        if item.after != before:
+            raise UserError(
+                f"arrivals.{index}.after: must be {before}, {'the arrival' if index else 'the model'} before it, got "
+                f"{short_repr(item.after)}; the arrivals follow each other in the order of the list."
+            )
+        before = item.id
