@@ -3,12 +3,12 @@
 This is preservation as in Helman et al. 2019, section 3: the codes of earlier images are frozen, and only the generator
 has to keep them. Earlier images are replayed; or, in place of them, what the earlier generator renders of their codes.
 
-Batch norm is fixed: it uses the statistics of the first run. So an image does not depend on the batch that it is in, and
-before the first step the generator renders exactly what it rendered before.
+Batch norm is fixed: it uses the statistics of the first run. So an image does not depend on its batch, and before the
+first step the generator renders exactly what it rendered before.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import ceil
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iglo.data.augment import Augment
 from iglo.errors import UserError
 from iglo.losses.terms import (
     Autoencoding,
@@ -108,9 +109,10 @@ def refresh_encoder(
 ) -> RunState:
     """Trains the encoder further, for new images and for what is replayed. Generator and codes stay fixed.
 
-    min over E of Σ ‖G(E(x)), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖, where the sums are means over the new
-    images plus means over the replayed ones. Without the images, x of an earlier image is G(z_x). With
-    `encoder.mode: codes`, w is 1 and there is no G(E(x)).
+    min over E of Σ ‖G(E(x)), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖, where each sum is a mean over the new
+    images plus a mean over the replayed ones. The images of the first term are augmented, as in the joint training of
+    the first run. Without the images, x of an earlier image is G(z_x). With `encoder.mode: codes`, w is 1 and there is
+    no first term.
 
     Args:
         model: the result of `learn_arrival`. Its encoder learns.
@@ -291,7 +293,9 @@ def _generator_stage(
         sources,
         [
             network_optimizer(params.optimizer.name, trainer.model.generator, params.arrival.generator_rate),
-            code_optimizer(params.optimizer.name, list(trainer.model.codes.tables.values()), params.optimizer.code_rate),
+            code_optimizer(
+                params.optimizer.name, list(trainer.model.codes.tables.values()), params.optimizer.code_rate
+            ),
         ],
         _schedule(params, epochs, sources),
         ema=params.generator.ema,
@@ -307,11 +311,14 @@ def _encoder_stage(trainer: Trainer, name: str, rows: _Rows) -> StageSpec:
     weight = params.joint.code_weight if joint else 1.0
     distance = CodeDistance(section.l1, section.l2)
     terms = []
-    for source in sources:
+    for source in list(sources):
         regression = CodeRegression(distance, f"code_regression_{source}", source)
         pairs = RenderedPairs(distance, section.pairs_sigma, f"rendered_pairs_{source}", source)
-        terms += [(float(joint), Autoencoding(f"autoencoding_{source}", source))]
         terms += [(weight, regression), (weight * section.pairs, pairs)]
+        if joint:  # on augmented images, as in the joint training of the first run
+            augment = Augment(params.joint.flip, params.joint.shift, params.joint.gain)
+            sources[f"varied_{source}"] = replace(sources[source], augment=augment)
+            terms.append((1.0, Autoencoding(f"autoencoding_{source}", f"varied_{source}")))
     return StageSpec(
         name,
         terms,
