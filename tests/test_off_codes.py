@@ -87,3 +87,8 @@ def test_the_committed_report_is_of_the_committed_results():
     written = RESULTS.with_name("report.md").read_text(encoding="utf-8")
     assert written == report_text(read_json(RESULTS), VARIANTS)
     assert set(read_json(RESULTS)["results"]) <= {variant.name for variant in VARIANTS}
+
+
+def test_other_processes_find_what_they_run():
+    """A process that starts anew does not find what is in __main__."""
+    assert command.run.__module__ == "benchmarks.off_codes.tasks"

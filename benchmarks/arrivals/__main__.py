@@ -11,7 +11,6 @@ figures. `scenarios.py` has the scenarios.
 """
 
 import argparse
-import dataclasses
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -19,11 +18,11 @@ from pathlib import Path
 
 from benchmarks.arrivals.report import write_report
 from benchmarks.arrivals.scenarios import SCENARIOS, SEEDS, Files
+from benchmarks.arrivals.tasks import run, train_first
 from iglo.files.io import read_json, write_json
 
 FOLDER = Path(__file__).resolve().parents[2] / "comparison" / "arrivals"
 METHODS = ("images", "generated", "none", "scratch")
-Task = tuple[str, int]  # scenario and seed
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,28 +71,6 @@ def run_missing(given: argparse.Namespace, files: Files) -> None:
             record.setdefault(name, {}).setdefault(str(seed), {})[method] = done.result()
             write_json(path, record)
             print(f"{name}, seed {seed}, {method}: done", flush=True)
-
-
-def train_first(files: Files, models: Path, task: Task) -> None:
-    """Trains the model of the first run, unless it is there."""
-    _laboratory(files, models, task).first_model()
-
-
-def run(files: Files, models: Path, task: Task, method: str) -> dict:
-    """Runs one method."""
-    return _laboratory(files, models, task).result(method)
-
-
-def _laboratory(files: Files, models: Path, task: Task):
-    from benchmarks.arrivals.measure import Laboratory  # late: --report needs no torch
-    from iglo.runtime.device import start
-    from iglo.training.checkpoints import fingerprint
-
-    name, seed = task
-    scenario = SCENARIOS[name](files, seed)
-    first = dataclasses.replace(scenario.params, arrival=None)  # the first run does not depend on it
-    key = fingerprint(first, [])
-    return Laboratory(scenario, models / f"{name}-{seed}-{key}", start(scenario.params.precision))
 
 
 if __name__ == "__main__":

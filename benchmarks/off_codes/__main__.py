@@ -18,12 +18,12 @@ import dataclasses
 import os
 import platform
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.off_codes.options import Options, options_of
 from benchmarks.off_codes.report import write_report
+from benchmarks.off_codes.tasks import laboratory_of, run
 from benchmarks.off_codes.variants import VARIANTS
 from iglo.files.io import read_json, write_json
 
@@ -85,7 +85,7 @@ def show_samples(given: argparse.Namespace, folders: dict[str, Path]) -> None:
     from benchmarks.off_codes.samples import draw_samples
 
     laboratory, options = (
-        _laboratory(tuple(folders.items()), given.loss_weights, given.judge_weights),
+        laboratory_of(tuple(folders.items()), given.loss_weights, given.judge_weights),
         options_of(VARIANTS),
     )
     shown = {title: laboratory.shown(options[name]) for name, title in SHOWN.items()}
@@ -103,18 +103,6 @@ def missing(results: dict, names: list[str]) -> list[tuple[str, Options]]:
         for seed in variant.seeds
         if str(seed) not in results.get(variant.name, {})
     ]
-
-
-def run(laboratory: tuple, options: Options) -> dict:
-    """Trains and measures; a process runs this several times."""
-    return _laboratory(*laboratory).result(options)
-
-
-@cache
-def _laboratory(folders: tuple, loss_weights: Path, judge_weights: Path):
-    from benchmarks.off_codes.measure import Laboratory  # late: --report needs no torch
-
-    return Laboratory(dict(folders), loss_weights, judge_weights)
 
 
 def machine() -> str:
