@@ -20,6 +20,7 @@ from iglo.report.page_text import FIGURES
 
 WIDE = 1700  # px; a wider picture is a plot, and is shown at half its size
 WIDEST = 1000  # px, the width of the page; a picture stored with loss is reduced to it
+LATER = ("arrivals", "arrival")  # sections of params.yaml that a first run does not use
 LARGE = 150_000  # bytes; a larger picture is stored with a little loss
 
 
@@ -47,7 +48,7 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
     Args:
         figures: folder of the run's figures, PNG and GIF.
         values: the run's metrics, nested.
-        params: the run's parameters, nested dataclasses.
+        params: the run's parameters, nested dataclasses. Those of later images are not shown.
         times: stage → seconds, images_per_s and peak_mib; can be nested.
     """
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
@@ -55,7 +56,7 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
         sections=[(title, intro, list(_pictures(figures, names))) for title, intro, names in _sections(figures)],
         tables=tables(values),
         counts=counts_in_words(values, params.prior),
-        params=list(_flat_params(params)),
+        params=[(key, value) for key, value in _flat_params(params) if key.split(".")[0] not in LATER],
         times=list(_flat_times(times)),
         data=params.data.dataset if params.data.source == "torchvision" else params.data.source,
         size=f"{params.data.image_size}×{params.data.image_size}",
