@@ -1,5 +1,6 @@
 """What the stages that learn an arrival share."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,9 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from iglo.data.arrivals import Collection, subsets_of
+from iglo.data.known import KNOWN
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from iglo.files.io import read_array, whole_folder
+from iglo.models.base import check_model
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
 from iglo.params.pipeline import Params
@@ -49,23 +52,6 @@ def train_on_arrival(name: str, arguments: SimpleNamespace, params: Params, lear
     return Work(state.images_seen, state.earlier_seconds)
 
 
-def check_model(model: GLOModel, folder: str, params: Params) -> None:
-    """Raises UserError if a model was made with other sizes than those in the params, or has no encoder."""
-    config = model.config
-    made = {
-        "data.image_size": (config.image_size, params.data.image_size),
-        "data.channels": (config.channels, params.data.channels),
-        "latent.dimension": (config.dimension, params.latent.dimension),
-        "generator.width": (config.width, params.generator.width),
-        "generator.network": (config.network, params.generator.network),
-    }
-    for key, (old, new) in made.items():
-        if old != new:
-            raise UserError(f"{key}: is {new}, but {folder} was made with {old}; run `dvc repro` to make it again.")
-    if model.encoder is None:
-        raise UserError(f"{folder}: has no encoder, and an arrival needs one; name the model of a later stage.")
-
-
 def _new_images(arguments: SimpleNamespace, params: Params, history: History) -> NewImages:
     train = ImageStore.open(arguments.images, whole=False).train
     subset_id = read_array(Path(arguments.images) / "subset_id.npy", dtype=np.int32, shape=(len(train),))
@@ -94,3 +80,5 @@ def _save(arguments: SimpleNamespace, model: GLOModel, history: History, state: 
     with whole_folder(arguments.out) as folder:
         model.save(folder)
         history.save(folder)
+        # beside the model, so that the folder of images may be deleted
+        shutil.copyfile(Path(arguments.images) / KNOWN, folder / KNOWN)

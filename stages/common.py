@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ except ImportError:  # Windows
     resource = None
 
 FOLDERS = ("out", "everything", "figures", "curves")  # options that name a folder that a stage writes
-FILES = ("curve", "report", "headline", "metrics", "page", "timing")  # options that name a file that a stage writes
+# Options that name a file that a stage writes.
+FILES = ("curve", "digests", "report", "headline", "metrics", "page", "timing")
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # whether this is the first rank that torchrun has started
 
 
@@ -37,7 +38,7 @@ class Work:
     earlier_seconds: float = 0.0
 
 
-def stage(*names: str, params_type: type | None = None) -> Callable:
+def stage(*names: str, params_type: type | None = None, optional: Sequence[str] = ()) -> Callable:
     """Turns a function of (arguments, params) into the main function of a stage.
 
     The function returns a Work or the number of images, from which the images per second follow; or None if they have
@@ -48,6 +49,7 @@ def stage(*names: str, params_type: type | None = None) -> Callable:
         names: the required options. If `times` is one of them, it names the folder with the times of all stages, and
             the file of `--timing` receives them too.
         params_type: the type of the params; by default, the type that the file holds.
+        optional: options that need not be given; then they are None.
     """
 
     def decorate(
@@ -57,6 +59,8 @@ def stage(*names: str, params_type: type | None = None) -> Callable:
             parser = argparse.ArgumentParser(description=function.__doc__)
             for name in names:
                 parser.add_argument(f"--{name.replace('_', '-')}", required=True)
+            for name in optional:
+                parser.add_argument(f"--{name.replace('_', '-')}")
             parser.add_argument("--timing", required=True, help="JSON file for the time that this stage took")
             parser.add_argument("--params", default="params.yaml")
             arguments = parser.parse_args(argv)
@@ -124,7 +128,7 @@ def _check_first(arguments: argparse.Namespace) -> None:
     environment.check()
     if IS_MAIN:
         for name, path in vars(arguments).items():
-            if name in FOLDERS or name in FILES:
+            if path is not None and (name in FOLDERS or name in FILES):
                 check_can_be_written(path, folder=name in FOLDERS)
 
 

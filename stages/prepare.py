@@ -9,12 +9,12 @@ from iglo.params.reading import check_image_count
 from stages.common import stage
 
 
-@stage("raw", "out")
+@stage("raw", "out", optional=("digests",))
 def main(arguments: SimpleNamespace, params: Params) -> int:
-    """Decodes, crops and splits the images, and writes them into one folder of arrays."""
+    """Decodes, crops and splits the images, and writes them into one folder of arrays. Lists their digests if asked."""
     source = open_source(params.data, arguments.raw)
     check_image_count(arguments.params, len(source.names))
-    count = write_store(source, params.data, arguments.out)
+    count = write_store(source, params.data, arguments.out, arguments.digests)
     check_image_count(arguments.params, count)  # again, because unreadable images may have been left out
     return count
 

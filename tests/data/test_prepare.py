@@ -13,9 +13,8 @@ import pytest
 import yaml
 from PIL import Image, ImageFile
 
-from iglo.data import image_io
-from iglo.data import prepare as preparing
-from iglo.data.image_io import load_image
+from iglo.data import image_io, writing
+from iglo.data.image_io import load_image_and_shape
 from iglo.data.store import ImageStore
 from iglo.errors import UserError
 from stages.fetch import main as fetch_main
@@ -180,12 +179,12 @@ def test_large_images_are_decoded_one_at_a_time_and_in_order(data, tmp_path, mon
     threads = defaultdict(set)
 
     def noted(*arguments):
-        found = load_image(*arguments)
-        threads[found[0, 0, 0] // 20 % 3].add(threading.current_thread())
+        found = load_image_and_shape(*arguments)
+        threads[found[0][0, 0, 0] // 20 % 3].add(threading.current_thread())
         return found
 
-    monkeypatch.setattr(preparing, "load_image", noted)
-    monkeypatch.setattr(preparing, "MAX_PIXELS_AT_ONCE", preparing._WORKERS * 16 * 16)
+    monkeypatch.setattr(writing, "load_image_and_shape", noted)
+    monkeypatch.setattr(writing, "MAX_PIXELS_AT_ONCE", writing._WORKERS * 16 * 16)
     prepared, _ = prepare(data, tmp_path)
     assert [image[0, 0, 0] for image in prepared.images] == [20 * number for number in range(12)]
     assert threads[1] == threads[2] == {threading.main_thread()} and not threads[0] & threads[1]

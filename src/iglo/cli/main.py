@@ -1,4 +1,4 @@
-"""The command `iglo`: a trained model on the command line.
+"""The command `iglo`: a trained model on the command line, and new images for it.
 
 A user's mistake is one sentence on stderr and exit code 2. torch takes seconds to import. Therefore a command imports
 it only when it runs, and --help answers at once.
@@ -7,6 +7,7 @@ it only when it runs, and --help answers at once.
 import click
 
 import iglo
+from iglo.cli.arrive import arrive
 from iglo.cli.draw import decode, interpolate, sample, walk
 from iglo.cli.group import Commands
 from iglo.cli.images import convert, encode, neighbours, reconstruct
@@ -32,7 +33,7 @@ def main() -> None:
     """
 
 
-for command in (sample, encode, decode, reconstruct, interpolate, walk, neighbours, convert, info, export):
+for command in (sample, encode, decode, reconstruct, interpolate, walk, neighbours, convert, info, export, arrive):
     main.add_command(command)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from iglo.data.image_io import BadImageError, ImageShape, load_image, load_image_and_shape, to_bytes
-from iglo.data.prepare import no_memory
 from iglo.data.sources import folder_source
+from iglo.data.writing import no_memory
 from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.files.folders import files_of_pattern, is_folder, natural_key, status
 from iglo.progress import bar

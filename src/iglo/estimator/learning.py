@@ -1,15 +1,12 @@
 """Runs the stages of the pipeline in one process and without files."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from iglo.models.glo import GLOModel
 from iglo.models.history import History
 from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
-from iglo.subsets.clustering import cluster_images, everything, select_images
-from iglo.subsets.features import extract_features
+from iglo.subsets.rounds import subsets_of
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
 from iglo.training.glo_stages import learn_all, learn_subset, start_model
 from iglo.training.loop import RunState
@@ -40,16 +37,3 @@ def learn_model(
     tell(learn_encoder(trainer))
     tell(learn_jointly(trainer))
     return model, history
-
-
-def subsets_of(images: np.ndarray, params: Params, runtime: Runtime) -> Iterator[np.ndarray]:
-    """Yields the ids of each round's subset.
-
-    A round clusters the images that the rounds before have left, and takes the images nearest to the centroids.
-    """
-    _, features = extract_features(images, params.features, params.data.seed, runtime)
-    left = everything(len(images)).rest
-    for item in params.rounds:
-        selection = select_images(cluster_images(features, left, item, params.clustering, params.data.seed), item)
-        yield selection.chosen
-        left = selection.rest

@@ -2,24 +2,33 @@
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import PlainValidator
 
 from iglo.errors import UserError
-from iglo.params.fields import Batch, Epochs, EpochsOrZero, PositiveInt, Rate, Text, Weight, section
+from iglo.params.fields import Batch, Epochs, EpochsOrZero, PositiveInt, Rate, Text, Weight, need, section
 from iglo.params.validate import short_repr
 
 FIRST = "joint"  # the stage of the first run whose model the first arrival starts from
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = ("staged", "full", "encoder", FIRST, "priors", "export")  # folders in models/
+PREFIXES = ("learned-", "priors-")  # of other folders of an arrival in models/
+SPECIAL = frozenset('"$`\\')  # characters that mean something to a shell, even in quotes
+
+# YAML reads 2026-12-01 as a date, and 2026 and 1e3 as numbers.
+Quoted = Annotated[
+    str, need("a text (put a date or a number in quotes)", lambda value: isinstance(value, str), PlainValidator)
+]
 
 
 @section
 class Arrival:
     """Images that arrive together, and are learned after all earlier images."""
 
-    id: Text
+    id: Quoted
     """The name of the arrival, and of its folders: letters, digits, dots, hyphens and underscores."""
-    after: Text
+    after: Quoted
     """The id of the arrival before; `joint`, the last stage of the first run, for the first arrival."""
     path: Text
     """The folder of its images."""
@@ -58,11 +67,7 @@ def check_arrivals(arrivals: Sequence[Arrival], how: ArrivalParams | None) -> No
         raise UserError("arrival: is missing, but there are arrivals; take this section from a file in presets/.")
     before = FIRST
     for index, item in enumerate(arrivals):
-        if not NAME.fullmatch(item.id) or item.id in RESERVED:
-            raise UserError(
-                f"arrivals.{index}.id: must be a name of letters, digits, dots, hyphens and underscores, and none of "
-                f"{', '.join(RESERVED)}, got {short_repr(item.id)}."
-            )
+        check_name(f"arrivals.{index}.id", item.id)
         if item.id in (other.id for other in arrivals[:index]):
             raise UserError(f"arrivals.{index}.id: must be a new name, but {item.id} is the id of an earlier arrival.")
         if item.after != before:
@@ -70,4 +75,18 @@ def check_arrivals(arrivals: Sequence[Arrival], how: ArrivalParams | None) -> No
                 f"arrivals.{index}.after: must be {before}, {'the arrival' if index else 'the model'} before it, got "
                 f"{short_repr(item.after)}; the arrivals follow each other in the order of the list."
             )
+        if not item.path or not item.path.isprintable() or SPECIAL & {*item.path}:
+            raise UserError(
+                f"arrivals.{index}.path: must be a path without quotes, dollar signs and backslashes, got "
+                f"{short_repr(item.path)}; rename the folder."
+            )
         before = item.id
+
+
+def check_name(key: str, name: str) -> None:
+    """Raises UserError, which begins with `key`, unless a text can be the id of an arrival."""
+    if not NAME.fullmatch(name) or name in RESERVED or name.startswith(PREFIXES):
+        raise UserError(
+            f"{key}: must be a name of letters, digits, dots, hyphens and underscores, and none of "
+            f"{', '.join(RESERVED)}, {', '.join(f'{prefix}…' for prefix in PREFIXES)}, got {short_repr(name)}."
+        )
