@@ -85,8 +85,8 @@ def save_trained(trainer: Trainer, state: RunState, out: str, curve: str | Path 
 
 
 def write_log(path: str | Path, rows: list[dict]) -> None:
-    """Writes the rows of a log as CSV, one column per key."""
+    """Writes the rows of a log as CSV, one column per key. A row may lack keys of other rows; the cell is empty."""
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["epoch"])
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)) or ["epoch"])
         writer.writeheader()
         writer.writerows(rows)

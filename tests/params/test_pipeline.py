@@ -127,7 +127,9 @@ def test_a_missing_key_is_named():
             less = copy.deepcopy(VALUES)
             del (less if key is None else less[section])[key or section]
             name = section if key is None else f"{section}.{key}"
-            assert message_of(less, Params) == f"{name}: missing; every key of params.yaml must be given."
+            needed = name not in ("arrivals", "arrival")  # a file of an earlier iglo has none
+            expected = f"{name}: missing; every key of params.yaml must be given." if needed else "accepted"
+            assert message_of(less, Params) == expected
     less = copy.deepcopy(VALUES)
     del less["rounds"][1]["epochs"]
     assert message_of(less, Params) == "rounds.1.epochs: missing; every key of params.yaml must be given."
