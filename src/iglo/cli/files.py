@@ -73,8 +73,8 @@ def _training_store(folder: Path, known: tuple[int, ...]) -> "ImageStore":
         store = ImageStore.open(folder, whole=False)
     except UserError:
         raise UserError(
-            f"training: the training images must be in {shown(str(folder))}, which is not here; run the command where the "
-            "model was trained, or name other images (./training for a folder of this name)."
+            f"training: the training images must be in {shown(str(folder))}, which is not here; run the command where "
+            "the model was trained, or name other images (./training for a folder of this name)."
         ) from None
     if store.train.shape != known:
         sizes = [" x ".join(map(str, each)) for each in (store.train.shape, known)]
