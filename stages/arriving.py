@@ -36,9 +36,7 @@ def train_on_arrival(name: str, arguments: SimpleNamespace, params: Params, lear
     runtime, history = start(params.precision, distributed=True), History.load(arguments.model)
     arrival = _new_images(arguments, params, history)
     ranks = _sharing(arrival, params, runtime)
-    with checkpoint_folder(
-        f"{name}-{arguments.id}", params, arguments.images, arguments.model, runtime=runtime
-    ) as kept:
+    with checkpoint_folder(f"{name}-{arguments.id}", params, arguments.images, arguments.model, runtime=runtime) as kept:
         if not (ranks.ranks == runtime.ranks or runtime.is_main):
             return Work(0)
         model = GLOModel.load(arguments.model, runtime.single_process, "glo")

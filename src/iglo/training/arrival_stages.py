@@ -291,9 +291,7 @@ def _generator_stage(
         sources,
         [
             network_optimizer(params.optimizer.name, trainer.model.generator, params.arrival.generator_rate),
-            code_optimizer(
-                params.optimizer.name, list(trainer.model.codes.tables.values()), params.optimizer.code_rate
-            ),
+            code_optimizer(params.optimizer.name, list(trainer.model.codes.tables.values()), params.optimizer.code_rate),
         ],
         _schedule(params, epochs, sources),
         ema=params.generator.ema,
