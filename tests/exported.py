@@ -11,6 +11,7 @@ from iglo.disentangle.model import start_class_content
 from iglo.export.writing import export_model, fit_model_prior
 from iglo.latent.priors import PRIORS, PriorChoice
 from iglo.models.glo import recalibrate_bn
+from iglo.models.history import ArrivalRecord
 from iglo.models.networks import initialise
 from iglo.params.run_record import RunRecord, data_record, folder_digest
 from iglo.training.glo_stages import start_model
@@ -21,6 +22,10 @@ PARAMS = tiny_params(evaluate__network="squeezenet1_1", evaluate__weights="rando
 CLASS_PARAMS = tiny_class_params()
 GLO_FILES = {"generator.safetensors", "encoder.safetensors", "prior.safetensors", "codes.safetensors"}
 GLO_FILES |= {"model.json", "README.md"}
+ARRIVALS = (  # the last five of IMAGES
+    ArrivalRecord("2026-12", 7, 4, 1, 2, 3, "images"),
+    ArrivalRecord("2027-01", 11, 1, 0, 0, 0, "none"),
+)
 METRICS = {
     "train": {"recon": {"psnr": 21.75}},
     "samples": {"kd": 0.5, "se": {"kd": 0.0123}},
@@ -28,7 +33,9 @@ METRICS = {
 }
 
 
-def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = True, classes=CLASSES) -> Path:
+def trained(
+    folder: Path, params=PARAMS, encoder: bool = True, record: bool = True, classes=CLASSES, arrivals=()
+) -> Path:
     """Writes the folder of a model and its history; without `record` as an earlier iglo did."""
     if params is CLASS_PARAMS:
         model, history = start_class_content(IMAGES, LABELS, classes, params, RUNTIME)
@@ -39,6 +46,7 @@ def trained(folder: Path, params=PARAMS, encoder: bool = True, record: bool = Tr
     history.log = [
         {"stage": "full", "epoch": epoch, "images_seen": 12 * epoch, "reconstruction": 0.1} for epoch in (1, 2)
     ]
+    history.arrivals += arrivals
     with torch.no_grad():
         for weights in model.generator.parameters():
             if weights.dim() == 4:
@@ -81,12 +89,15 @@ def measured(model: Path) -> dict:
     return {**METRICS, "of": {"model": folder_digest(model), "features": features}}
 
 
-def write_params(folder: Path, params=PARAMS) -> None:
-    """The file of PARAMS or CLASS_PARAMS, where the command looks for it."""
+def write_params(folder: Path, params=PARAMS, arrivals: tuple[str, ...] = ()) -> None:
+    """The file of PARAMS or CLASS_PARAMS, where the command looks for it; `arrivals` are ids."""
     source = ROOT / "disentangle" if params is CLASS_PARAMS else ROOT
     values = yaml.safe_load((source / "params.yaml").read_text(encoding="utf-8"))
     values["data"].update(image_size=16, channels=1)
     values["generator"]["width"] = 4
+    if arrivals:
+        pairs = zip(arrivals, ("joint", *arrivals), strict=False)
+        values["arrivals"] = [{"id": each, "after": before, "path": f"data/arrivals/{each}"} for each, before in pairs]
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 

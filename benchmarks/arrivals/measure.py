@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arrivals.scenarios import Group, Scenario
-from iglo.estimator.learning import subsets_of
 from iglo.estimator.settings import growing_rounds
 from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
@@ -18,6 +17,7 @@ from iglo.models.glo import GLOModel, render
 from iglo.models.history import History
 from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
+from iglo.subsets.rounds import subsets_of
 from iglo.training.arrival_stages import NewImages, learn_arrival, refresh_encoder
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
 from iglo.training.glo_stages import learn_all, learn_subset, start_model

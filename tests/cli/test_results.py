@@ -122,3 +122,22 @@ def test_neighbours_among_the_training_images(here):
     done(*given)
     (near,) = json.loads(Path("near.json").read_text())
     assert near["nearest"] == [{"image": "t3.png", "distance": 0}]
+
+
+def test_neighbours_among_the_training_images_of_arrivals(here):
+    """Their rows are those of the first run, and then of each arrival. The images of an arrival are named after it."""
+    model = exports.trained(Path("models/2027-01"), arrivals=exports.ARRIVALS)
+    exports.fitted(Path("models/priors-2027-01"), model_folder=model)
+    done("export", "--model", "models/2027-01", "--priors", "models/priors-2027-01", "--out", "later")
+    given = ("neighbours", "images", "--model", "later", "--among", "training", "-k", "1", "--out", "near.json")
+    parts = {"data/prepared": IMAGES[:7], "data/arrived/2026-12": IMAGES[7:11], "data/arrived/2027-01": IMAGES[11:]}
+    for folder, images in parts.items():
+        assert refused(*given).startswith(f"training: the training images must be in {folder}, which is not here; run")
+        data = exports.tiny_params(data__validation=0, data__test=1, data__shuffle=False).data
+        names = tuple(f"t{i}.png" for i in range(len(images) + 1))
+        source = Source("here", names, ("",) * len(names), np.concatenate([images, IMAGES[:1]])[..., 0])
+        write_store(source, dataclasses.replace(data, train=len(images)), folder)
+    done(*given)
+    near = {each["image"]: each["nearest"][0] for each in json.loads(Path("near.json").read_text())}
+    expected = [*(f"t{i}.png" for i in range(7)), *(f"2026-12/t{i}.png" for i in range(4)), "2027-01/t0.png"]
+    assert near == {f"images/square-{i}.png": {"image": name, "distance": 0} for i, name in enumerate(expected)}

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from iglo.estimator import IncrementalGLO
+from iglo.estimator import IncrementalGLO, settings
 from tests.estimator.quick import DIGITS, quick
 
 
@@ -19,3 +19,9 @@ def fitted() -> IncrementalGLO:
 def copies(fitted) -> dict[str, IncrementalGLO]:
     """Copies of the fitted estimator, by the way that they were made."""
     return {"pickle": pickle.loads(pickle.dumps(fitted)), "deepcopy": copy.deepcopy(fitted)}
+
+
+@pytest.fixture
+def few_steps(monkeypatch) -> None:
+    """Images that arrive later are learned in a blink, and badly."""
+    monkeypatch.setattr(settings, "LEAST_STEPS", 2)

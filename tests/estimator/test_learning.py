@@ -44,9 +44,9 @@ def test_classic_glo_runs_at_128_pixels():
     assert render(model.generator, drawn, runtime).shape == (4, 128, 128, 3)
 
 
-def test_it_learns_the_digits():
+def test_it_learns_the_digits_and_those_that_arrive_later():
     """Images through the encoder: unseen ones are better than the mean image, learned ones than two PCA components."""
-    train, test = DIGITS[:300], DIGITS[300:500]
+    train, test, later = DIGITS[:300], DIGITS[300:500], DIGITS[500:530]
     epochs = {"epochs": 10, "subset_epochs": 4, "encoder_epochs": 12, "joint_epochs": 5}
     model = quick(n_components=16, width=8, **epochs).fit(train)
     pca = PCA(2).fit(train)
@@ -55,3 +55,9 @@ def test_it_learns_the_digits():
 
     assert model.reconstruction_error_ < pca_error / 2
     assert -model.score(train) < pca_error and -model.score(test) < mean_error / 2
+
+    unseen, kept, encoded = model.score(later), model.reconstruction_error_, model.score(train)
+    model.set_params(n_subsets=1).partial_fit(later)
+    assert model.reconstruction_error_ < kept and model.score(later) > unseen / 2
+    assert np.mean((model.inverse_transform(model.codes_[:300]) - train) ** 2) < 1.2 * kept
+    assert model.score(train) > 1.2 * encoded

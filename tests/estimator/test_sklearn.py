@@ -25,7 +25,7 @@ from tests.estimator.quick import DIGITS, LENGTH, bits, quick
 
 
 @parametrize_with_checks([quick(n_subsets=1, joint_epochs=0)])
-def test_what_scikit_learn_asks_of_a_transformer(estimator, check):
+def test_what_scikit_learn_asks_of_a_transformer(estimator, check, few_steps):
     check(estimator)
 
 

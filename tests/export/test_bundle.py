@@ -27,6 +27,8 @@ from tests import exported as exports
 from tests.exported import GLO_FILES
 from tests.tiny import RUNTIME, generator, same_bits
 
+ARRIVED = {"id": "a", "first": 7, "count": 5, "keep": "images"}  # the last five codes
+
 
 def refused(folder: Path) -> str:
     with pytest.raises(UserError) as error:
@@ -111,6 +113,11 @@ def test_what_is_no_exported_model_is_refused(exported, tmp_path):
         ({"config": {"kind": "glo", "dimension": 6}}, "describes no model (config.image_size: missing)"),
         ({"config": [6]}, "describes no model (config: must be a mapping of keys to values, got [6])"),
         ({"seed": "0"}, "describes no model (seed: must be a whole number, got '0')"),
+        ({"arrivals": [ARRIVED | {"first": 6}]}, "describes no model (arrivals: their rows must follow each other, up"),
+        ({"arrivals": [ARRIVED | {"first": 3}, ARRIVED]}, "describes no model (arrivals: their rows must follow"),
+        ({"arrivals": [ARRIVED | {"count": 0}]}, "describes no model (arrivals.0.count: must be at least 1, got 0)"),
+        ({"arrivals": [ARRIVED | {"id": "../a"}]}, "(arrivals.0.id: must be a name of one folder, got '../a')"),
+        ({"arrivals": [ARRIVED | {"id": ".."}]}, "(arrivals.0.id: must be a name of one folder, got '..')"),
         ({"prior": "imle"}, "prior.safetensors: truncated, damaged or of another model"),
         ({"encoder_width": 10**12}, "encoder.safetensors: truncated, damaged or of another model"),
     ],

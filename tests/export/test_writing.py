@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from iglo.errors import UserError
 from iglo.export import onnx, writing
 from iglo.export.bundle import load_bundle
 from iglo.export.writing import RecordWarning, export_model
-from iglo.models.history import History
+from iglo.models.history import ArrivalRecord, History
 from iglo.params.run_record import Loss, RunRecord
 from tests import exported as exports
 from tests.exported import GLO_FILES
@@ -103,6 +104,40 @@ def test_a_model_of_an_earlier_iglo_is_exported_with_its_params(tmp_path):
     )
     card = card_of(exports.trained(tmp_path / "model", record=False), tmp_path, params=bought)
     assert "Loss: vgg16, weights of v.safetensors (the licence of that file)." in card and "a/v" not in card
+
+
+def test_the_record_and_the_card_list_the_arrivals(exported, tmp_path):
+    folder = exports.trained(tmp_path / "model", arrivals=(*exports.ARRIVALS[:1], named("a|b")))
+    card = card_of(folder, tmp_path)
+    assert "- 12 images for training: 7 in the first run, and 5 that arrived later." in card
+    assert "- Source of the first run: scikit-learn's handwritten digits." in card
+    assert "- Held out in the first run: 4 for validation, 5 for tests." in card
+    rows = [line for line in card.partition("## Images that arrived later")[2].splitlines() if line.startswith("| ")]
+    assert rows[:3] == [
+        "| id | images | rows | held out | left out as known | kept by |",
+        "| 2026-12 | 4 | 7 to 10 | 1 for validation, 2 for tests | 3 | images |",
+        r"| a\|b | 1 | 11 to 11 | 0 | 0 | nothing |",
+    ]
+    known = load_bundle(tmp_path / "card", RUNTIME).record.arrivals
+    assert [(each.id, each.first, each.count, each.keep) for each in known] == [
+        ("2026-12", 7, 4, "images"),
+        ("a|b", 11, 1, "none"),
+    ]
+    without = (exported / "README.md").read_text(encoding="utf-8")
+    assert "arrived" not in without and "- 12 images for training; held out: 4" in without
+    assert "arrivals" not in json.loads((exported / "model.json").read_text())
+
+
+def named(name: str) -> ArrivalRecord:
+    """The second arrival with another id."""
+    return dataclasses.replace(exports.ARRIVALS[1], id=name)
+
+
+def test_arrivals_that_do_not_fit_the_codes_are_not_exported(tmp_path):
+    folder = exports.trained(tmp_path / "model", arrivals=exports.ARRIVALS[:1])
+    with pytest.raises(UserError, match=r"^arrivals: their rows must follow each other, up to the last code; run the"):
+        export_model(tmp_path / "out", folder, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_metrics_of_another_model_are_not_on_the_card(exported, tmp_path):

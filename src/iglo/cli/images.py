@@ -16,9 +16,10 @@ from iglo.cli.files import (
     write_images,
 )
 from iglo.cli.options import (
-    CLASS_CONTENT,
+    ARRIVED,
     NAMED,
-    PLAIN,
+    PREPARED,
+    PREPARED_CLASSES,
     ModelOptions,
     OutputOptions,
     classes_option,
@@ -98,7 +99,7 @@ def neighbours(
     loaded = model.load()
     given, names = read(loaded, images)
     if among == "training":
-        others, other_names = read_training(loaded, (CLASS_CONTENT if loaded.classes else PLAIN).images)
+        others, other_names = read_training(loaded, PREPARED_CLASSES if loaded.classes else PREPARED, ARRIVED)
     else:
         others, other_names = read(loaded, [among])
     with output.writing((".png", ".json")) as place:

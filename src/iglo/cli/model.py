@@ -10,9 +10,10 @@ from iglo.cli.options import (
     CLASS_CONTENT,
     EXPORTED,
     PLAIN,
-    PRIORS_FOLDER,
+    Left,
     ModelOptions,
     OutputOptions,
+    arrivals_left,
     model_options,
     output_options,
 )
@@ -34,11 +35,19 @@ def info(model: ModelOptions) -> None:
 
 
 @click.command()
-@click.option("--model", metavar="FOLDER", help=f"A trained model with an encoder.  [default: {PLAIN.model}]")
-@click.option("--priors", default=PRIORS_FOLDER, show_default=True, metavar="FOLDER", help="Fitted priors.")
+@click.option(
+    "--model",
+    metavar="FOLDER",
+    help=f"A trained model with an encoder.  [default: that of the newest arrival, else {PLAIN.model}]",
+)
+@click.option(
+    "--priors", metavar="FOLDER", help=f"Fitted priors.  [default: those of the arrival, else {PLAIN.priors}]"
+)
 @click.option("--params", metavar="FILE", help="Params of the run; only needed for a model that an earlier iglo made.")
 @click.option(
-    "--metrics", metavar="FILE", help=f"Metrics for the model card.  [default: {PLAIN.metrics} if it is of this model]"
+    "--metrics",
+    metavar="FILE",
+    help=f"Metrics for the model card.  [default: those of the arrival, else {PLAIN.metrics} if it is of this model]",
 )
 @click.option(
     "--class-content", is_flag=True, help=f"Export the model of the pipeline disentangle, {CLASS_CONTENT.model}."
@@ -47,7 +56,7 @@ def info(model: ModelOptions) -> None:
 @output_options(required=False, default=EXPORTED, show_default=True, help="The folder to make.")
 def export(
     model: str | None,
-    priors: str,
+    priors: str | None,
     params: str | None,
     metrics: str | None,
     class_content: bool,
@@ -56,20 +65,35 @@ def export(
 ) -> None:
     """Pack a trained model into one folder. All other commands use this folder. Run `dvc repro` first.
 
+    Without --model, it packs the model of the newest arrival in params.yaml whose model is there.
+
     \b
     Example:
       iglo export --out models/export --onnx
     """
     from iglo.export.bundle import FILES
     from iglo.export.writing import export_model
-    from iglo.models.glo import kind_of
     from iglo.params.reading import load_params
 
-    left = CLASS_CONTENT if class_content or (model is not None and kind_of(model) == "class_content") else PLAIN
+    left = _left(model, class_content)
     known = load_params(params) if params else None
     measured = read_json(metrics) if metrics else _metrics_left(left.metrics)
-    with output.writing(("",), re.compile("|".join(map(re.escape, FILES)))) as place:
-        export_model(place, model or left.model, priors if left is PLAIN else None, known, measured, onnx)
+    fitted = None if left is CLASS_CONTENT else priors or left.priors
+    about = "" if model or left in (PLAIN, CLASS_CONTENT) else f" from {left.model}"
+    with output.writing(("",), re.compile("|".join(map(re.escape, FILES))), about) as place:
+        export_model(place, model or left.model, fitted, known, measured, onnx)
+
+
+def _left(model: str | None, class_content: bool) -> Left:
+    """Returns what belongs to a model: its priors and metrics. None: the model that the pipeline left last."""
+    from iglo.models.glo import kind_of
+
+    if class_content or (model is not None and kind_of(model) == "class_content"):
+        return CLASS_CONTENT
+    arrivals = arrivals_left()
+    if model is not None:
+        arrivals = [each for each in arrivals if Path(each.model).resolve() == Path(model).resolve()]
+    return arrivals[0] if arrivals else PLAIN
 
 
 def _metrics_left(file: str) -> dict[str, Any] | None:

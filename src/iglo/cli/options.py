@@ -12,28 +12,49 @@ import click
 
 import iglo
 from iglo.cli.files import NUMBERED, amount, writing
-from iglo.errors import shown
+from iglo.errors import UserError, shown
 
 if TYPE_CHECKING:
     from iglo.export.api import LoadedModel
 
 EXPORTED = "models/export"
-PRIORS_FOLDER = "models/priors"
+PARAMS_FILE = "params.yaml"
+ARRIVED = "data/arrived"  # has a folder of prepared images for each arrival
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
 
 class Left(NamedTuple):
-    """Where a pipeline leaves its results: folder of the model, metrics file, and folder of prepared images."""
+    """Where a pipeline leaves its results: folder of the model, metrics file, and folder of fitted priors."""
 
     model: str
     metrics: str
-    images: str
+    priors: str | None
 
 
-PLAIN = Left("models/joint", "metrics-all.json", "data/prepared")
-CLASS_CONTENT = Left("disentangle/work/encoded", "disentangle/work/renders/metrics.json", "disentangle/work/images")
+PLAIN = Left("models/joint", "metrics-all.json", "models/priors")
+CLASS_CONTENT = Left("disentangle/work/encoded", "disentangle/work/renders/metrics.json", None)
+PREPARED, PREPARED_CLASSES = "data/prepared", "disentangle/work/images"  # folders of prepared images
+
+
+def arrivals_left() -> list[Left]:
+    """Returns what the arrivals in the params file of this folder have left, the newest first.
+
+    An arrival whose model is not there is left out. Without a params file, or with a wrong one, there are none.
+    """
+    from iglo.params.pipeline import Params
+    from iglo.params.reading import load_params
+
+    try:
+        arrivals = load_params(PARAMS_FILE, Params).arrivals
+    except UserError:
+        return []
+    left = [
+        Left(f"models/{each.id}", f"reports/arrivals/{each.id}/metrics.json", f"models/priors-{each.id}")
+        for each in reversed(arrivals)
+    ]
+    return [each for each in left if Path(each.model).is_dir()]
 
 
 # --- Groups of options, which a command gets as one argument ---
@@ -58,11 +79,15 @@ class OutputOptions:
     force: bool
 
     @contextmanager
-    def writing(self, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED) -> Iterator[Path]:
-        """Yields a path to write to, as `files.writing` does; then a line on stdout says what was written."""
+    def writing(self, kinds: Sequence[str], replaceable: re.Pattern[str] = NUMBERED, about: str = "") -> Iterator[Path]:
+        """Yields a path to write to, as `files.writing` does; then a line on stdout says what was written.
+
+        Args:
+            about: what the line says after that.
+        """
         with writing(self.out, self.force, kinds, replaceable) as place:
             yield place
-        click.echo(f"wrote {shown(str(self.out))} ({amount(self.out)})")
+        click.echo(f"wrote {shown(str(self.out))} ({amount(self.out)}){about}")
 
 
 class OutPath(click.Path):

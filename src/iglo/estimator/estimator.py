@@ -3,10 +3,8 @@
 `transform` is the encoder, `inverse_transform` the generator.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,19 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from iglo.data.user_images import in_one_array
-from iglo.errors import UserError
+from iglo.estimator.conventions import as_rows, mean_square, seed_of, unchanged_if_failed, value_errors
 from iglo.estimator.image_adapter import ImageAdapter
 from iglo.estimator.learned import Learned
-from iglo.estimator.learning import learn_model
 from iglo.estimator.settings import Settings
 from iglo.export.inputs import check_whole
-from iglo.export.writing import fit_model_prior, write_bundle
+from iglo.export.writing import write_bundle
+from iglo.models.history import History
 from iglo.params.run_record import Provenance
 from iglo.progress import quiet
-from iglo.runtime.device import runtime_on
 from iglo.runtime.process import library_call
-
-DTYPES = (np.float64, np.float32, np.uint8)  # accepted types of X; anything else is converted to the first
 
 
 class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -38,7 +32,8 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     It learns one code per training image together with a convolutional generator. It starts with a few images that
     represent the others, and then takes more and more. Noise on the codes makes the generator continuous. At the end,
-    an encoder learns to find the code of an image.
+    an encoder learns to find the code of an image. `fit` learns all images at once; `partial_fit` learns images that
+    arrive later, when it would cost too much to learn all anew, or when earlier images are no longer there.
 
     X has images (n, height, width) or (n, height, width, channels), or rows of values (n, features). An image has at
     most 128×128 pixels, and 1 or 3 channels. X is an array, a torch tensor, a list of either, or a data frame of rows.
@@ -75,15 +70,16 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             uint8, else the smallest and the largest value in the training set.
         precision: `fp32`, or `bf16`, which is several times faster on recent processors and GPUs.
         random_state: an int makes every run the same, bit for bit, on the same machine and device. None: the next
-            number of numpy's global generator, as everywhere in scikit-learn.
+            number of numpy's global generator, as everywhere in scikit-learn. `partial_fit` goes on with that of `fit`.
         verbose: print the losses at the end of every stage, and show progress bars in a terminal.
 
     Attributes:
-        codes_: (n, n_components) float32, the learned code of each training image. `transform` gives the codes that
-            the encoder finds, also for training images.
-        reconstruction_error_: mean squared error of the generator's images of `codes_`, in squared units of X.
-        subset_sizes_: how many images each subset has.
-        history_: losses, a dict per stage and epoch.
+        codes_: (n, n_components) float32, the learned code of each training image, in the order in which they came.
+            `transform` gives the codes that the encoder finds, also for training images.
+        reconstruction_error_: mean squared error of the generator's images of the learned codes, in squared units of
+            X, over the images of the last call of `fit` or `partial_fit`.
+        subset_sizes_: how many images each subset has, in all calls.
+        history_: losses, a dict per stage and epoch, in all calls.
         image_shape_: (height, width, channels).
         value_range_: (low, high).
         n_features_in_: values in an image.
@@ -155,22 +151,57 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises:
             ValueError: X or an argument is wrong, or training failed.
         """
-        with _value_errors(), quiet(not self.verbose), library_call(self.precision):
-            settings, seed = Settings.of(self), _seed(self.random_state)
+        with self._fitting():
+            settings, seed = Settings.of(self), seed_of(self.random_state)
             rows, item_shape = self._rows(X, reset=True)
             adapter = ImageAdapter.of(rows, item_shape, self.image_shape, self.value_range)
-            params = settings.params(len(rows), adapter.side, adapter.channels, seed)
-            runtime = runtime_on(None, params.precision)
-            model, history = learn_model(adapter.to_images(rows), params, runtime, self.verbose)
-            prior = fit_model_prior(params.prior, model, seed)
-        self._learned = Learned(model, prior, adapter, settings, seed, runtime)
-        self.codes_ = model.codes.values.cpu().numpy().copy()
-        self.image_shape_ = adapter.image_shape
-        self.value_range_ = (adapter.low, adapter.high)
-        self.subset_sizes_ = np.bincount(history.subset_id)[1:].tolist()
-        self.history_ = history.log
-        self.reconstruction_error_ = _mean_square(self.inverse_transform(self.codes_), rows)
+            learned, history = Learned.fit(rows, adapter, settings, seed, self.verbose)
+            self._set_attributes(learned, history, rows)
         return self
+
+    def partial_fit(self, X: ArrayLike, y: None = None) -> "IncrementalGLO":
+        """Learns images X that arrive after those of earlier calls, which need not be there; y is not used.
+
+        The first call is `fit`. In a later call the generator learns the new images, and keeps the earlier ones: it
+        learns again what it rendered of their codes and between them, 64 of them beside 32 new images in a step. Then
+        the encoder learns further, and the prior is fitted to all codes. Their passes follow from those of `fit`, and
+        each training takes at least 100 steps. Also one image can be learned.
+
+        Codes of earlier images stay the same, bit for bit; their images change a little. Image shape, value range and
+        seed are those of the first fit, and values outside the range are clipped. If a call fails, nothing changes.
+
+        Raises:
+            ValueError: X or an argument is wrong, an argument that decides the size of the model has changed since
+                `fit`, or training failed.
+        """
+        if not hasattr(self, "_learned"):
+            return self.fit(X)
+        with self._fitting():
+            settings, (rows, _) = Settings.of(self), self._rows(X)
+            learned, history = self._learned.partial_fit(rows, settings, self.verbose)
+            self._set_attributes(learned, history, rows, (self.subset_sizes_, self.history_))
+        return self
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        with unchanged_if_failed(self), value_errors(), quiet(not self.verbose), library_call(self.precision):
+            yield
+
+    def _set_attributes(
+        self, learned: Learned, history: History, rows: np.ndarray, before: tuple[list, list] = ([], [])
+    ) -> None:
+        """Sets the attributes of a fitted estimator.
+
+        Args:
+            history: that of the samples `rows` (n, F).
+            before: subset sizes and log of earlier calls.
+        """
+        codes, adapter, (sizes, log) = learned.model.codes.values.cpu().numpy().copy(), learned.adapter, before
+        self._learned, self.codes_ = learned, codes
+        self.image_shape_, self.value_range_ = adapter.image_shape, (adapter.low, adapter.high)
+        self.subset_sizes_ = [*sizes, *np.bincount(history.subset_id)[1:].tolist()]
+        self.history_ = [*log, *history.log]
+        self.reconstruction_error_ = mean_square(learned.decode(codes[-len(rows) :]), rows)
 
     @library_call()
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -179,7 +210,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         `fit_transform` gives the same codes for the training images. Their learned codes are in `codes_`.
         """
         check_is_fitted(self)
-        with _value_errors():
+        with value_errors():
             return self._learned.encode(self._rows(X)[0])
 
     @library_call()
@@ -203,9 +234,9 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             random_state: None: the one of `fit`, so that the same images come every time.
         """
         check_is_fitted(self)
-        with _value_errors():
+        with value_errors():
             check_whole("n_samples", n_samples, 1)
-        seed = self._learned.seed if random_state is None else _seed(random_state)
+        seed = self._learned.seed if random_state is None else seed_of(random_state)
         return self.inverse_transform(self._learned.draw(int(n_samples), seed))
 
     def score(self, X: ArrayLike, y: None = None) -> float:
@@ -214,7 +245,7 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         y is not used.
         """
         check_is_fitted(self)
-        return -_mean_square(self.inverse_transform(self.transform(X)), self._rows(X)[0])
+        return -mean_square(self.inverse_transform(self.transform(X)), self._rows(X)[0])
 
     @library_call()
     def export(self, path: str | Path) -> None:
@@ -229,18 +260,15 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if Path(path).exists():
             raise ValueError(f"path: must be that of a new folder, and {path} exists; name another or remove it.")
         learned = self._learned
-        with _value_errors():
-            write_bundle(path, learned.model, self.history_, learned.prior, Provenance.of(learned.params, test=0))
+        with value_errors():
+            provenance = Provenance.of(learned.params, test=0)
+            write_bundle(path, learned.model, self.history_, learned.prior, provenance, arrivals=learned.arrivals)
 
     def _rows(self, X: ArrayLike, reset: bool = False) -> tuple[np.ndarray, tuple[int, ...]]:
         """Returns X as rows (n, values), and the shape of each image in X."""
-        X = in_one_array(X)
-        images = getattr(X, "ndim", None) in (3, 4)
-        item_shape = tuple(X.shape[1:]) if images else None
-        X = X.reshape(len(X), math.prod(item_shape)) if images else X
-        dtype = np.uint8 if np.asarray(X).dtype == np.uint8 else DTYPES  # sklearn may not find a data frame's type
+        X, item_shape, dtype = as_rows(X)
         rows = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=2 if reset else 1)
-        if images and not reset:
+        if item_shape and not reset:
             self._learned.adapter.check_shape(item_shape)
         return rows, item_shape or rows.shape[1:]
 
@@ -264,22 +292,3 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             learned = Learned.unpacked(state["_learned"], state["codes_"])
             state = state | {"_learned": learned}
         super().__setstate__(state)
-
-
-def _seed(random_state: Any) -> int:
-    """Returns the seed of the pipeline: an int as it is, else the next number of the generator, as in scikit-learn."""
-    generator = check_random_state(random_state)
-    return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))
-
-
-def _mean_square(images: np.ndarray, rows: np.ndarray) -> float:
-    return float(np.mean((images.reshape(rows.shape).astype(np.float64) - rows) ** 2))
-
-
-@contextmanager
-def _value_errors() -> Iterator[None]:
-    """Raises the library's errors as ValueError, which users of scikit-learn expect."""
-    try:
-        yield
-    except UserError as error:
-        raise ValueError(str(error)) from None

@@ -1,27 +1,38 @@
 """The result of a fit. It is pickled as plain values and the bytes of safetensors files."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
 
+from iglo.errors import UserError
 from iglo.estimator.image_adapter import ImageAdapter
+from iglo.estimator.learning import learn_model, learn_more
 from iglo.estimator.settings import Settings
+from iglo.export.writing import fit_model_prior
 from iglo.latent.priors import Prior
 from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import config_record, parse_config
 from iglo.models.glo import GLOModel, encode, render
+from iglo.models.history import ArrivalRecord, History
 from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime, runtime_on
 from iglo.runtime.process import library_call
 
+FIXED = ("n_components", "constraint", "network", "width")  # settings that decide the sizes and the kind of a model
+
 
 @dataclass(frozen=True)
 class Learned:
-    """The model, the prior and the adapter of a fitted estimator, with the settings that they were made with."""
+    """The model, the prior and the adapter of a fitted estimator, with the settings that they were made with.
+
+    Attributes:
+        seed: that of the first fit.
+        arrivals: the images that were learned after the first fit.
+    """
 
     model: GLOModel
     prior: Prior
@@ -29,6 +40,18 @@ class Learned:
     settings: Settings
     seed: int
     runtime: Runtime
+    arrivals: tuple[ArrivalRecord, ...] = ()
+
+    @classmethod
+    def fit(
+        cls, rows: np.ndarray, adapter: ImageAdapter, settings: Settings, seed: int, verbose: bool
+    ) -> tuple["Learned", History]:
+        """Learns samples (n, F); returns what is learned, and the history."""
+        params = settings.params(len(rows), adapter.side, adapter.channels, seed)
+        runtime = runtime_on(None, params.precision)
+        model, history = learn_model(adapter.to_images(rows), params, runtime, verbose)
+        prior = fit_model_prior(params.prior, model, seed)
+        return cls(model, prior, adapter, settings, seed, runtime), history
 
     @property
     def dimension(self) -> int:
@@ -53,6 +76,27 @@ class Learned:
         """Draws codes (count, d) float32 from the prior."""
         return self.prior.draw(count, torch_generator(seed, "samples")).numpy()
 
+    def partial_fit(self, rows: np.ndarray, settings: Settings, verbose: bool) -> tuple["Learned", History]:
+        """Learns samples (n, F) that arrive later, and fits the prior again. This object stays as it is.
+
+        Returns:
+            What is learned now, and the history of this arrival alone.
+
+        Raises:
+            UserError: the settings are those of another model.
+        """
+        for name in FIXED:
+            made, given = getattr(self.settings, name), getattr(settings, name)
+            if made != given:
+                raise UserError(f"{name}: must stay {made}, as in fit, got {given}; call fit to learn all images anew.")
+        codes = self.model.codes.values.cpu().numpy()
+        old = Learned.unpacked(self.packed() | {"settings": asdict(settings)}, codes)  # as after a pickle
+        adapter, name = self.adapter, f"arrival {len(self.arrivals) + 1}"
+        params = settings.arrival_params(len(rows), len(codes), adapter.side, adapter.channels, self.seed)
+        model, history = learn_more(old.model, name, adapter.to_images(rows), params, old.runtime, verbose)
+        prior = fit_model_prior(params.prior, model, self.seed)
+        return replace(old, model=model, prior=prior, arrivals=(*self.arrivals, *history.arrivals)), history
+
     def packed(self) -> dict[str, Any]:
         """Returns plain values and bytes, without the codes, which the estimator has."""
         return {
@@ -65,6 +109,7 @@ class Learned:
             "adapter": asdict(self.adapter),
             "settings": asdict(self.settings),
             "seed": self.seed,
+            "arrivals": [asdict(each) for each in self.arrivals],
         }
 
     @classmethod
@@ -79,7 +124,8 @@ class Learned:
         table = Codes(image=CodeTable(torch.tensor(codes), config.geometry())).to(runtime.device)
         model = GLOModel(config, runtime.to_device(generator), table, runtime.to_device(encoder))
         prior = Prior(state["prior"], load(state["prior_arrays"]), config.geometry())
-        return cls(model, prior, ImageAdapter(**state["adapter"]), settings, state["seed"], runtime)
+        arrivals = tuple(ArrivalRecord(**each) for each in state.get("arrivals", ()))  # an earlier iglo had none
+        return cls(model, prior, ImageAdapter(**state["adapter"]), settings, state["seed"], runtime, arrivals)
 
 
 def _bytes(arrays: dict[str, torch.Tensor]) -> bytes:

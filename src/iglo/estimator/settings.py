@@ -1,11 +1,12 @@
 """The arguments of the estimator, and the params of a run that they stand for."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from iglo.params.arrivals import ArrivalParams
 from iglo.params.fields import (
     Batch,
     Dimension,
@@ -34,6 +35,7 @@ from iglo.params.sections import ChosenGeneratorParams, DataParams, EncoderParam
 from iglo.params.validate import parse
 
 CLUSTERS, PER_CLUSTER = 128, 4  # most clusters; images from each in the first round (Helman et al. 2019)
+LEAST_STEPS = 100  # of each training on images that arrive later
 
 
 @section
@@ -115,6 +117,33 @@ class Settings:
                 gain=0.0,
             ),
             evaluate=EvaluateParams("alex", "random", seed=0, fid_weights=None, pairs=32, steps=10, samples=256),
+            arrival=self._arrival(),
+        )
+
+    def arrival_params(self, count: int, learned: int, side: int, channels: int, seed: int) -> Params:
+        """Returns the params by which `count` images are learned that arrive after `learned` images.
+
+        Its rounds are those of the new images: one round without `subset_epochs`.
+        """
+        rounds = growing_rounds(count, self.n_subsets if self.subset_epochs else 1, self.subset_epochs)
+        return replace(self.params(learned + count, side, channels, seed), rounds=rounds)
+
+    def _arrival(self) -> ArrivalParams:
+        """Half of the learning rate, and the passes of `fit`: half as many again over subsets, a sixth of the others.
+
+        Without `subset_epochs`, half of `epochs` take their place.
+        """
+        return ArrivalParams(
+            keep="generated",
+            epochs=max(1, self.subset_epochs + self.subset_epochs // 2 or self.epochs // 2),
+            polish_epochs=self.epochs // 6,
+            encoder_epochs=max(1, self.encoder_epochs // 6),
+            least_steps=LEAST_STEPS,
+            generator_rate=self.learning_rate / 2,
+            encoder_rate=self.learning_rate / 2,
+            earlier_batch=64,
+            current_batch=32,
+            between=0.25,
         )
 
 

@@ -11,7 +11,7 @@ README.md             the model card
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +23,7 @@ from iglo.files.io import file_digest, read_json
 from iglo.latent.priors import PRIORS, Prior
 from iglo.models.config import ModelConfig, parse_config
 from iglo.models.glo import load_network
-from iglo.params.fields import NonNegativeInt, Number, PositiveInt, number
+from iglo.params.fields import NonNegativeInt, Number, PositiveInt, Text, need, number
 from iglo.params.run_record import FeatureNetworkRecord, Loss
 from iglo.params.validate import parse
 from iglo.randomness import torch_generator
@@ -34,6 +34,7 @@ FILES = (
     *("generator.safetensors", "encoder.safetensors", "prior.safetensors", "classes.safetensors", "codes.safetensors"),
     *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
 )
+KEPT_BY = {"images": "images", "generated": "generated images", "none": "nothing"}  # in words: `arrival.keep`
 LONGEST_RECORD = 2**24  # bytes of model.json
 LONGEST_REASON = 300  # characters of the reason in an error message
 
@@ -49,12 +50,34 @@ class CodeStatistics:
 
 
 @dataclass(frozen=True)
+class ArrivedRows:
+    """The codes of images that arrived after the first run: the rows first, …, first + count - 1.
+
+    Attributes:
+        id: name of the arrival.
+        keep: what kept the earlier images while these were learned, as in params.yaml.
+    """
+
+    id: Annotated[Text, need("a name of one folder", lambda name: Path(name).name == name != "..")]
+    first: PositiveInt
+    count: PositiveInt
+    keep: Literal["images", "generated", "none"]
+
+    def __str__(self) -> str:
+        last = self.first + self.count - 1
+        rows = f"1 image, row {last}" if self.count == 1 else f"{self.count} images, rows {self.first} to {last}"
+        return f"{self.id} ({rows}, kept by {KEPT_BY[self.keep]})"
+
+
+@dataclass(frozen=True)
 class Record:
     """The contents of model.json.
 
     Attributes:
         config: the kind and the sizes of the model, as `models.config` writes them.
         digests: SHA-256 of each file of weights and arrays, by file name.
+        arrivals: the images that came after the first run, in the order of their codes; the file has no such key if
+            there are none.
     """
 
     format: Literal["iglo"]
@@ -67,6 +90,16 @@ class Record:
     feature_network: FeatureNetworkRecord | None
     seed: NonNegativeInt
     digests: dict[str, str]
+    arrivals: tuple[ArrivedRows, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UserError unless the rows of the arrivals follow those of the first run, up to the last code."""
+        if self.arrivals:
+            ends = [each.first + each.count for each in self.arrivals]
+            if [each.first for each in self.arrivals[1:]] + [self.codes.count] != ends:
+                raise UserError(
+                    "arrivals: their rows must follow each other, up to the last code; run the model's stage again."
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +171,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "loss": record.loss.name,
         "seed": record.seed,
         **({"classes": list(config.classes)} if config.classes else {}),
+        **({"arrivals": [str(each) for each in record.arrivals]} if record.arrivals else {}),
     }
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iglo.export.bundle import KEPT_BY
 from iglo.files.markdown import markdown
 from iglo.latent.priors import Prior
 from iglo.models.config import ModelConfig
+from iglo.models.history import ArrivalRecord
 from iglo.params.run_record import Network, Provenance
 
 METHODS = {
@@ -39,13 +41,15 @@ def model_card(
     train_count: int,
     log: Sequence[Mapping[str, Any]],
     prior: Prior,
+    arrivals: Sequence[ArrivalRecord] = (),
 ) -> str:
     """Returns the model card as Markdown.
 
     Args:
-        train_count: number of training images.
+        train_count: number of training images, those of arrivals too.
         log: a row per stage and epoch; `images_seen` counts the images since the start of the stage.
         prior: draws the codes of new images.
+        arrivals: the images that came after the first run.
     """
     run, side = provenance.run, config.image_size
     colours = "grey" if config.channels == 1 else "colour"
@@ -56,10 +60,10 @@ def model_card(
         "",
         "## Data",
         "",
-        f"- Source: {_source(run.data)}.",
-        f"- {train_count} images for training; held out: {_held_out(run.data)}.",
+        *_data(run.data, train_count, arrivals),
         *([f"- Classes: {', '.join(map(markdown, config.classes))}."] if config.classes else []),
         "",
+        *_arrived(arrivals),
         "## Training",
         "",
         f"- Seed {run.seed}, precision {run.precision}, loss {markdown(run.loss.name)}.",
@@ -83,6 +87,35 @@ def model_card(
         USE,
     ]
     return "\n".join(lines)
+
+
+def _data(data: Mapping[str, Any], train_count: int, arrivals: Sequence[ArrivalRecord]) -> Iterator[str]:
+    """Yields the lines on the images of the first run, and on how many came later."""
+    later = sum(each.count for each in arrivals)
+    if not later:
+        yield f"- Source: {_source(data)}."
+        yield f"- {train_count} images for training; held out: {_held_out(data)}."
+        return
+    yield f"- Source of the first run: {_source(data)}."
+    yield (
+        f"- {train_count} images for training: {train_count - later} in the first run, and {later} that arrived later."
+    )
+    yield f"- Held out in the first run: {_held_out(data)}."
+
+
+def _arrived(arrivals: Sequence[ArrivalRecord]) -> Iterator[str]:
+    """Yields the section on the images that came after the first run; nothing if there are none."""
+    if not arrivals:
+        return
+    yield from ("## Images that arrived later", "")
+    yield "The model learned them after all earlier images. Rows are those of `codes.safetensors`, from 0. The last"
+    yield "column says what was replayed, so that the generator kept the earlier images."
+    yield from ("", "| id | images | rows | held out | left out as known | kept by |", "|---|---|---|---|---|---|")
+    for each in arrivals:
+        held_out = f"{each.validation} for validation, {each.test} for tests" if each.validation + each.test else "0"
+        rows = f"{each.first} to {each.first + each.count - 1}"
+        yield f"| {markdown(each.id)} | {each.count} | {rows} | {held_out} | {each.known} | {KEPT_BY[each.keep]} |"
+    yield ""
 
 
 def _held_out(data: Mapping[str, Any]) -> str:

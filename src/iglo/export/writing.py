@@ -9,14 +9,14 @@ from typing import Any
 from safetensors.torch import save_file
 
 from iglo.errors import IgloWarning, UserError, warn
-from iglo.export.bundle import VERSION, CodeStatistics, Record
+from iglo.export.bundle import VERSION, ArrivedRows, CodeStatistics, Record
 from iglo.export.model_card import model_card
 from iglo.export.onnx import check_onnx_packages, write_onnx
 from iglo.files.io import file_digest, whole_folder, write_json
 from iglo.latent.priors import Prior, PriorChoice, fit_prior
 from iglo.models.config import config_record
 from iglo.models.glo import GLOModel, kind_of, save_network
-from iglo.models.history import History
+from iglo.models.history import ArrivalRecord, History
 from iglo.params.class_content import ClassContentParams
 from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, FeatureNetworkRecord, Network, Provenance, folder_digest
@@ -71,7 +71,8 @@ def export_model(
         provenance = dataclasses.replace(
             provenance, feature_network=_network(about.get("feature_network")) or provenance.feature_network
         )
-    write_bundle(out, model, history.log, prior, _with_metrics(provenance, metrics, digest), onnx)
+    provenance = _with_metrics(provenance, metrics, digest)
+    write_bundle(out, model, history.log, prior, provenance, onnx, history.arrivals)
 
 
 def fit_model_prior(name: str, model: GLOModel, seed: int) -> Prior:
@@ -87,12 +88,14 @@ def write_bundle(
     prior: Prior,
     provenance: Provenance,
     onnx: bool = False,
+    arrivals: Sequence[ArrivalRecord] = (),
 ) -> None:
     """Exports a model in memory to the folder `out`.
 
     Args:
         log: a row per stage of training and epoch, for the model card.
         provenance: the record of the run, for model.json and the model card.
+        arrivals: the images that came after the first run, in their order.
 
     The other arguments and the errors are those of `export_model`.
     """
@@ -107,11 +110,12 @@ def write_bundle(
             save_file({"class_codes": class_codes}, folder / "classes.safetensors")
         save_file({"codes": model.codes.values.cpu().float().contiguous()}, folder / "codes.safetensors")
         digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-        record = _record(model, prior, provenance, digests)
-        write_json(folder / "model.json", asdict(record))
+        record = _record(model, prior, provenance, arrivals, digests)
+        left_out = () if arrivals else ("arrivals",)  # so that an earlier iglo can load a model without arrivals
+        write_json(folder / "model.json", {key: value for key, value in asdict(record).items() if key not in left_out})
         if onnx:
             write_onnx(folder, model.generator, model.encoder, model.config)
-        card = model_card(provenance, model.config, record.codes.count, log, prior)
+        card = model_card(provenance, model.config, record.codes.count, log, prior, arrivals)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -171,7 +175,13 @@ def _portable(network: Network) -> Network:
     return network if inside else dataclasses.replace(network, weights=path.name)
 
 
-def _record(model: GLOModel, prior: Prior, provenance: Provenance, digests: dict[str, str]) -> Record:
+def _record(
+    model: GLOModel,
+    prior: Prior,
+    provenance: Provenance,
+    arrivals: Sequence[ArrivalRecord],
+    digests: dict[str, str],
+) -> Record:
     codes, feature_network = model.codes.values.double(), provenance.feature_network
     return Record(
         format="iglo",
@@ -189,4 +199,5 @@ def _record(model: GLOModel, prior: Prior, provenance: Provenance, digests: dict
         feature_network=feature_network and _portable(feature_network),
         seed=provenance.run.seed,
         digests=digests,
+        arrivals=tuple(ArrivedRows(each.id, each.first, each.count, each.keep) for each in arrivals),
     )
