@@ -149,9 +149,9 @@ class _Measuring:
         known = {part: pair for part, pair in earlier.items() if pair}
         new_train = {"before": encoded.before.values(), "encoder": encoded.after.values(), "after": learned.values()}
         new_test = test.values() if test else {}
-        learning = {"train": encoded.before.worse_than(learned, self.seed)}
+        learning = {"train": encoded.before.worse_than(learned)}
         if test:
-            learning["test"] = test.before.worse_than(test.after, self.seed)
+            learning["test"] = test.before.worse_than(test.after)
         samples, drawn = self._samples()
         values = {
             "earlier": {
@@ -160,7 +160,7 @@ class _Measuring:
                 "test": known["test"].values() if "test" in known else {},
             },
             "new": {"train": new_train, "test": new_test},
-            "forgetting": {part: pair.after.worse_than(pair.before, self.seed) for part, pair in known.items()},
+            "forgetting": {part: pair.after.worse_than(pair.before) for part, pair in known.items()},
             "learning": learning,
             "transfer": (new_test or new_train)["before"],
             "first_run": self._first_run(earlier["train"]),
@@ -222,7 +222,7 @@ class _Measuring:
             return {"after": after.values()}
         else:
             first = Fidelity.measure(self._codes(run.first, run.rows_there[place]), after.targets)
-        return {"first": first.values(), "after": after.values(), "forgetting": after.worse_than(first, self.seed)}
+        return {"first": first.values(), "after": after.values(), "forgetting": after.worse_than(first)}
 
     def _groups(self, earlier: _Pair | None, encoded: Fidelity, learned: Fidelity) -> dict[str, tuple[float, float]]:
         groups = {

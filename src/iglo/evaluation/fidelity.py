@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
 from iglo.evaluation.image_sets import Values, means_of
 from iglo.evaluation.measure import BLOCK
-from iglo.evaluation.subsampling import half_sample_errors
 from iglo.randomness import numpy_generator
 
 MOST_FOR_KERNEL = 5000  # images of a part for the kernel distance, whose time grows with their square
@@ -117,47 +115,26 @@ class Fidelity:
 
         What needs more images is left out.
         """
-        values, errors = means_of({"psnr": self.psnr, self.targets.network.distance_name: self.distance})
-        if self._kernel_distance is not None:
-            values[self._kernel_key] = self._kernel_distance
-        if len(self.features) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
-            errors[self._kernel_key] = metrics.kernel_distance_error(self.features, self.targets.features)
-        return {**values, "se": errors}
+        return self._means({"psnr": self.psnr, self.targets.network.distance_name: self.distance})
 
-    def worse_than(self, other: "Fidelity", seed: int) -> Values:
+    def worse_than(self, other: "Fidelity") -> Values:
         """Returns how much worse these renders are than others of the same targets: a number above 0 is worse.
 
         It is the PSNR of the others minus the PSNR of these, and LPIPS and kernel distance of these minus those of the
         others. The standard errors in `se` are those of paired differences.
-
-        Args:
-            seed: `evaluate.seed`.
         """
         differences = {
             "psnr": other.psnr - self.psnr,
             self.targets.network.distance_name: self.distance - other.distance,
         }
-        values, errors = means_of(differences)
-        if self._kernel_distance is not None:
-            values[self._kernel_key] = self._kernel_distance - other._kernel_distance
+        return self._means(differences, other.features)
 
-            def difference(rows: np.ndarray) -> dict[str, float]:
-                if len(rows) < metrics.FEWEST_FOR_DISTANCE:
-                    return {}
-                real = self.targets.features[rows]
-                own, others = (metrics.kernel_distance(each.features[rows], real) for each in (self, other))
-                return {self._kernel_key: own - others}
-
-            rng = numpy_generator(seed, "evaluation/forgetting/errors")
-            errors |= half_sample_errors(difference, (len(self.features),), rng)
+    def _means(self, per_image: dict[str, np.ndarray], others: np.ndarray | None = None) -> Values:
+        """Returns means with their standard errors, and the kernel distance, minus that of the features `others`."""
+        values, errors = means_of(per_image)
+        key = f"kd_{self.targets.network.feature_name}"
+        if len(self.features) >= metrics.FEWEST_FOR_DISTANCE:
+            values[key], error = metrics.paired_kernel_distance(self.features, self.targets.features, others)
+            if len(self.features) >= metrics.FEWEST_FOR_DISTANCE_ERROR:
+                errors[key] = error
         return {**values, "se": errors}
-
-    @property
-    def _kernel_key(self) -> str:
-        return f"kd_{self.targets.network.feature_name}"
-
-    @cached_property
-    def _kernel_distance(self) -> float | None:
-        if len(self.features) < metrics.FEWEST_FOR_DISTANCE:
-            return None
-        return metrics.kernel_distance(self.features, self.targets.features)

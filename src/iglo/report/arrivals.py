@@ -29,20 +29,22 @@ def write_arrival_report(folder: Path, run: ArrivedRun, networks: EvaluationNetw
         [*rows.earlier(values["earlier"]), *rows.new_train(values["new"]), *rows.new_test(values["new"])],
         f"Before and after the arrival {run.record.id}; PSNR is the mean over all images of the kind",
     )
-    draw_forgetting(folder / "forgetting.png", run.record.id, measured.groups)
+    draw_forgetting(folder / "forgetting.png", run, measured.groups)
     draw_samples_grid(folder, measured.samples, run.choice.priors[run.choice.chosen])
     return values
 
 
-def draw_forgetting(path: Path, arrival: str, groups: Mapping[str, tuple[float, float]]) -> None:
+def draw_forgetting(path: Path, run: ArrivedRun, groups: Mapping[str, tuple[float, float]]) -> None:
     """Draws the PSNR of the training images of each group before and after an arrival.
 
     Args:
-        groups: name → PSNR before and after; the last group is the arrival itself.
+        groups: name → PSNR before and after, as `MeasuredArrival` has them.
     """
-    named = {f"{name} (new)" if name == arrival else name: values for name, values in groups.items()}
-    title = f"Training images before and after the arrival {arrival}; new images before: G(E(x))"
-    plots.save_changes(path, named, Labels(title, "PSNR in dB"), ("before", "after"))
+    counts = {name: rows.stop - rows.start for name, rows in run.groups.items()} | {run.record.id: run.record.count}
+    named = {f"{name}, {counts[name]} image{'s' * (counts[name] > 1)}": values for name, values in groups.items()}
+    title = f"Training images before and after the arrival {run.record.id}"
+    legend = "before: G(z), and G(E(x)) of the new images", "after: G(z)"
+    plots.save_changes(path, named, Labels(title, "PSNR in dB"), legend)
 
 
 class _Rows:

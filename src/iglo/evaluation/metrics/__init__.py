@@ -7,6 +7,7 @@ from iglo.evaluation.metrics.distributions import (
     kernel_distance,
     kernel_distance_error,
     off_code_ratio,
+    paired_kernel_distance,
     subset_kernel_distance,
 )
 from iglo.evaluation.metrics.errors import bootstrap_error, half_sample_error, mean_error, ratio_error
