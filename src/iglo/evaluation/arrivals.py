@@ -124,8 +124,8 @@ class _Pair:
     before: Fidelity
     after: Fidelity
 
-    def values(self) -> Values:
-        return {"before": self.before.values(), "after": self.after.values()}
+    def values(self, names: tuple[str, str] = ("before", "after")) -> Values:
+        return {name: each.values() for name, each in zip(names, (self.before, self.after), strict=True)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,33 +142,35 @@ class _Measuring:
 
     def all(self) -> MeasuredArrival:
         run = self.run
-        earlier = {"train": self._earlier_train(), "test": self._encoded(run.earlier.part("test"), "earlier/test")}
-        encoded = self._encoded(run.new.train, "new/train")
+        pairs = {"train": self._earlier_train(), "test": self._encoded(run.earlier.part("test"), "earlier/test")}
+        earlier = {part: pair for part, pair in pairs.items() if pair}
+        encoded, test = (self._encoded(getattr(run.new, part), f"new/{part}") for part in ("train", "test"))
         learned = Fidelity.measure(self._codes(run.after, self._new_rows), encoded.before.targets)
-        test = self._encoded(run.new.test, "new/test")
-        known = {part: pair for part, pair in earlier.items() if pair}
-        new_train = {"before": encoded.before.values(), "encoder": encoded.after.values(), "after": learned.values()}
-        new_test = test.values() if test else {}
         learning = {"train": encoded.before.worse_than(learned)}
         if test:
             learning["test"] = test.before.worse_than(test.after)
+        new = {"train": {**encoded.values(("before", "encoder")), "after": learned.values()}}
+        new["test"] = test.values() if test else {}
         samples, drawn = self._samples()
         values = {
-            "earlier": {
-                "images": run.earlier.is_complete,
-                "train": (known["train"].values() if "train" in known else {}) | self._against_renders(),
-                "test": known["test"].values() if "test" in known else {},
-            },
-            "new": {"train": new_train, "test": new_test},
-            "forgetting": {part: pair.after.worse_than(pair.before) for part, pair in known.items()},
+            "earlier": self._earlier_values(earlier),
+            "new": new,
+            "forgetting": {part: pair.after.worse_than(pair.before) for part, pair in earlier.items()},
             "learning": learning,
-            "transfer": (new_test or new_train)["before"],
-            "first_run": self._first_run(earlier["train"]),
+            "transfer": (new["test"] or new["train"])["before"],
+            "first_run": self._first_run(pairs["train"]),
             "samples": samples,
             "cost": images_seen(run),
             "counts": self._counts(),
         }
-        return MeasuredArrival(values, self._groups(earlier["train"], encoded.before, learned), drawn)
+        return MeasuredArrival(values, self._groups(pairs["train"], encoded.before, learned), drawn)
+
+    def _earlier_values(self, earlier: Mapping[str, _Pair]) -> Values:
+        complete = self.run.earlier.is_complete
+        values = {part: earlier[part].values() if part in earlier else {} for part in ("train", "test")}
+        if not complete:
+            values["train"] |= self._against_renders(self.run.before)
+        return {"images": complete, **values}
 
     @property
     def _new_rows(self) -> np.ndarray:
@@ -200,28 +202,22 @@ class _Measuring:
         of = [self._codes(each, run.rows_there) for each in (run.before, run.after)]
         return _Pair(*(Fidelity.measure(renders, targets) for renders in of))
 
-    def _against_renders(self) -> Values:
-        """Compares what both models render of all earlier codes, if some of their images are no longer there."""
-        run = self.run
-        if run.earlier.is_complete:
-            return {}
-        rows = np.arange(run.record.first)
-        before, after = (self._codes(each, rows) for each in (run.before, run.after))
-        compared = Fidelity.measure(after, Targets.rendered(before, self.networks.main))
-        return {"against_renders": compared.values()}
+    def _against_renders(self, model: GLOModel) -> Values:
+        """Compares what an earlier model rendered of its codes with what the model after renders of them."""
+        rows = np.arange(len(model.codes.values))
+        targets = Targets.rendered(self._codes(model, rows), self.networks.main)
+        return {"against_renders": Fidelity.measure(self._codes(self.run.after, rows), targets).values()}
 
     def _first_run(self, earlier: _Pair | None) -> Values:
         """Compares the training images of the first run with what its own model rendered, and with today's renders."""
         run, place = self.run, self.run.groups_there.get("first run")
+        model = run.before if len(run.history.arrivals) == 1 else run.first
         if place is None:
-            return {}
+            return self._against_renders(model) if model else {}
         after = earlier.after.rows(place)
-        if len(run.history.arrivals) == 1:
-            first = earlier.before.rows(place)
-        elif run.first is None:
+        if not model:
             return {"after": after.values()}
-        else:
-            first = Fidelity.measure(self._codes(run.first, run.rows_there[place]), after.targets)
+        first = Fidelity.measure(self._codes(model, run.rows_there[place]), after.targets)
         return {"first": first.values(), "after": after.values(), "forgetting": after.worse_than(first)}
 
     def _groups(self, earlier: _Pair | None, encoded: Fidelity, learned: Fidelity) -> dict[str, tuple[float, float]]:

@@ -64,7 +64,7 @@ class _Rows:
             labels = f"before: G(z)\n{_db(there['before'])}", f"after: G(z)\n{_db(there['after'])}"
         else:
             rows, originals = self._chosen(run.record.first, "earlier"), []
-            labels = "earlier training images, before: G(z)", f"after: G(z)\n{_db(there['against_renders'])} to before"
+            labels = "earlier training images: G(z) before", f"G(z) after\n{_db(there['against_renders'])} to before"
         rendered = (self._codes(each, rows) for each in (run.before, run.after))
         return [*originals, *zip(labels, rendered, strict=True)]
 
