@@ -38,8 +38,12 @@ class Collection:
         return None not in self.stores
 
     def part(self, name: str) -> np.ndarray:
-        """Returns the images of a part (train, validation or test) that are there, (N, H, W, C) uint8."""
-        return np.concatenate([getattr(store, name) for store in self.stores if store is not None])
+        """Returns the images of a part (train, validation or test) that are there, (N, H, W, C) uint8.
+
+        If no images are there at all, N, H, W and C are 0.
+        """
+        parts = [getattr(store, name) for store in self.stores if store is not None]
+        return np.concatenate(parts) if parts else np.empty((0, 0, 0, 0), np.uint8)
 
 
 def subsets_of(folder: str | Path, subset_id: np.ndarray) -> list[np.ndarray]:

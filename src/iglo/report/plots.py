@@ -161,6 +161,28 @@ def save_histograms(path: str | Path, named_values: Mapping[str, np.ndarray], x_
     save(figure, path)
 
 
+def save_changes(
+    path: str | Path, changes: Mapping[str, tuple[float, float]], labels: Labels, names: tuple[str, str]
+) -> None:
+    """Plots two numbers of each name on a line: an open dot for the first, a full one for the second.
+
+    Args:
+        changes: name → the two numbers. The names are written at the left, the first one at the top.
+        names: what the first and the second number are.
+    """
+    figure, axes = new_plot(labels, height=1.9 + 0.42 * len(changes))
+    first, second = np.array(list(changes.values())).T
+    places = np.arange(len(changes))
+    axes.hlines(places, first, second, color=GREY, linewidth=2.5, zorder=1)
+    axes.scatter(first, places, s=64, facecolors="white", edgecolors=COLOURS[0], linewidths=1.8, label=names[0])
+    axes.scatter(second, places, s=64, color=COLOURS[0], label=names[1])
+    axes.set_yticks(places, list(changes))
+    axes.set_ylim(len(changes) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    set_title(axes, labels.title, rows_below=draw_legend_above(axes))
+    save(figure, path)
+
+
 def _at_positive_x(curves: Mapping[str, Band]) -> dict[str, Band]:
     return {name: tuple(np.asarray(part)[np.greater(curve[0], 0)] for part in curve) for name, curve in curves.items()}
 

@@ -52,12 +52,12 @@ def draw_stages(folder: Path, history: History, originals: np.ndarray) -> None:
         return
     ends = [max(place for place in snapshots.places if place[0] == stage) for stage in stages]
     rows = [(f"{place[0]}\n{quality[place]}", taken[place]) for place in ends]
-    _grid(folder / "stages.png", [*rows, truth], "The same training images after every stage", columns)
+    draw_grid(folder / "stages.png", [*rows, truth], "The same training images after every stage", columns)
     for stage in stages:
         places = sorted(place for place in snapshots.places if place[0] == stage)
         rows = [(f"epoch {place[1]}\n{quality[place]}", taken[place]) for place in places]
         name = f"stage-{stage.replace(' ', '-')}.png"
-        _grid(folder / name, [*rows, truth], f"Stage {stage}: the same training images, epoch by epoch", columns)
+        draw_grid(folder / name, [*rows, truth], f"Stage {stage}: the same training images, epoch by epoch", columns)
     frames = [(f"{stage}, epoch {epoch}: {quality[stage, epoch]}", taken[stage, epoch]) for stage, epoch in taken]
     figures.save_learning(folder / "learning.gif", frames, originals[ids], 0.5)
 
@@ -65,13 +65,13 @@ def draw_stages(folder: Path, history: History, originals: np.ndarray) -> None:
 def draw_reconstructions(folder: Path, originals: np.ndarray, reconstructions: np.ndarray, psnr: float) -> None:
     """Draws training images and, below them, G(z)."""
     rows = _paired(("original", originals), ("G(z)", reconstructions))
-    _grid(folder / "reconstructions.png", rows, f"Reconstructions of training images, {psnr:.1f} dB on average")
+    draw_grid(folder / "reconstructions.png", rows, f"Reconstructions of training images, {psnr:.1f} dB on average")
 
 
 def draw_encoder(folder: Path, part: str, originals: np.ndarray, inverted: np.ndarray, psnr: float) -> None:
     """Draws images of the part `train` or `test` and, below them, G(E(x))."""
     rows = _paired(("original", originals), ("G(E(x))", inverted))
-    _grid(folder / f"encoder-{part}.png", rows, f"Encoder on {part} images, {psnr:.1f} dB on average")
+    draw_grid(folder / f"encoder-{part}.png", rows, f"Encoder on {part} images, {psnr:.1f} dB on average")
 
 
 def draw_interpolations(folder: Path, paths: Paths) -> None:
@@ -82,7 +82,7 @@ def draw_interpolations(folder: Path, paths: Paths) -> None:
         (f"{a} to {b}", images[evenly(len(images), POINTS)])
         for (a, b), images in zip(paths.ids[:PATHS], paths.images, strict=False)
     ]
-    _grid(folder / "interpolations.png", rows, "Interpolations between training codes (ids at the left)")
+    draw_grid(folder / "interpolations.png", rows, "Interpolations between training codes (ids at the left)")
     moments = evenly(paths.images.shape[1], min(paths.images.shape[1], MOMENTS))
     figures.save_paths(folder / "interpolation.gif", paths.images[:PATHS, moments], 0.1)
 
@@ -95,12 +95,12 @@ def draw_midpoints(folder: Path, paths: Paths, graph_midpoints: np.ndarray) -> N
     starts, midpoints, ends = (shown[:, point] for point in (0, paths.middle, -1))
     along = ("along the graph", graph_midpoints[: len(shown)])
     rows = _paired(("start", starts), ("midpoint", midpoints), along, ("end", ends))
-    _grid(folder / "midpoints.png", rows, "Random pairs of training codes, and the image halfway between them")
+    draw_grid(folder / "midpoints.png", rows, "Random pairs of training codes, and the image halfway between them")
 
 
 def draw_samples_grid(folder: Path, samples: np.ndarray, prior: Prior) -> None:
     rows = [("", samples[i : i + COLUMNS]) for i in range(0, min(len(samples), 6 * COLUMNS), COLUMNS)]
-    _grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior.label}, {PRIOR_DESCRIPTIONS[prior.name]}")
+    draw_grid(folder / "samples.png", rows, f"Samples: codes drawn by {prior.label}, {PRIOR_DESCRIPTIONS[prior.name]}")
 
 
 def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorChoice) -> None:
@@ -113,7 +113,7 @@ def draw_priors(folder: Path, samples: Mapping[str, np.ndarray], choice: PriorCh
     names = names or {name: _label(choice, name) for name in samples}
     rows = [(label, samples[name][:COLUMNS]) for name, label in names.items()]
     measured = ", and its kernel distance to the validation images" if distance else ""
-    _grid(folder / "priors.png", rows, f"Samples of every prior{measured}; {chosen}")
+    draw_grid(folder / "priors.png", rows, f"Samples of every prior{measured}; {chosen}")
 
 
 def _label(choice: PriorChoice, name: str) -> str:
@@ -130,7 +130,7 @@ def draw_neighbours(folder: Path, samples: np.ndarray, train: UnitImages, near: 
         for space in SPACES:
             rows += [(f"nearest in {space}", train[ids]) for ids in near[space].neighbours[shown].T]
     title = "Samples and the training images nearest to them, in pixels and in the feature network's features"
-    _grid(folder / "neighbours.png", rows, title)
+    draw_grid(folder / "neighbours.png", rows, title)
 
 
 def draw_nearness(folder: Path, near: Mapping[str, Nearness]) -> None:
@@ -152,7 +152,7 @@ def draw_split(folder: Path, history: History, originals: np.ndarray, split: Spl
     rows = [(f"cluster {c}", originals[first[labels[first] == c]][:COLUMNS]) for c in busiest]
     shown = sum(len(row) > 0 for _, row in rows)
     where = "eight clusters" if shown == 8 else f"{shown} cluster{'s' if shown > 1 else ''}"
-    _grid(folder / "chosen.png", rows, f"Images chosen from {where} for the first subset")
+    draw_grid(folder / "chosen.png", rows, f"Images chosen from {where} for the first subset")
 
 
 def draw_losses(folder: Path, log: list[dict]) -> None:
@@ -186,7 +186,7 @@ def draw_overview(
         ("unseen images", test[:COLUMNS]),
         ("through the encoder", inverted[:COLUMNS]),
     ]
-    _grid(path, rows, None)
+    draw_grid(path, rows, None)
 
 
 def evenly(count: int, wanted: int) -> np.ndarray:
@@ -210,7 +210,15 @@ def _paired(*named: tuple[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return [(name, images[start : start + COLUMNS]) for start in starts for name, images in named]
 
 
-def _grid(path: Path, rows: list[tuple[str, np.ndarray]], title: str | None, columns: list[str] | None = None) -> None:
+def draw_grid(
+    path: Path, rows: list[tuple[str, np.ndarray]], title: str | None, columns: list[str] | None = None
+) -> None:
+    """Draws rows of images, each with its label. A row without images is left out.
+
+    Args:
+        rows: labels, and images (n, H, W, C), uint8 or float in [0, 1].
+        columns: a text for each column, from the left.
+    """
     images = [_uint8(batch) for _, batch in rows if len(batch)]
     scale = max(1, 64 // images[0].shape[1])
     figures.save_grid(path, images, title, [name for name, batch in rows if len(batch)], columns, scale)

@@ -143,6 +143,40 @@ def test_kernel_distance_error_stays_finite():
     assert metrics.kernel_distance_error(same, same) == metrics.kernel_distance_error(same, 2 * same) == 0
 
 
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_paired_kernel_distance_by_double_loops(rng, chunk):
+    images, targets, others = rng.normal(size=(3, 7, 3)).astype(np.float32)
+
+    def kernel(x, y):
+        return (float(x.astype(float) @ y.astype(float)) / 3 + 1) ** 3
+
+    def by_loops(x, t):
+        pairs = [(i, j) for i in range(len(x)) for j in range(len(x)) if i != j]
+        return np.mean([kernel(x[i], x[j]) + kernel(t[i], t[j]) - 2 * kernel(x[i], t[j]) for i, j in pairs])
+
+    distance, _ = metrics.paired_kernel_distance(images, targets, chunk=chunk)
+    assert distance == pytest.approx(by_loops(images, targets))
+    difference, _ = metrics.paired_kernel_distance(images, targets, others, chunk)
+    assert difference == pytest.approx(by_loops(images, targets) - by_loops(others, targets))
+    assert metrics.paired_kernel_distance(targets, targets) == (0, 0)
+    assert metrics.paired_kernel_distance(images, targets, images) == (0, 0)
+    assert metrics.paired_kernel_distance(images[:2], targets[:2])[1] == 0
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_paired_kernel_distance_is_unbiased_and_its_error_is_the_spread(rng, shift):
+    """Images have the distribution of their targets, moved by the shift, and are correlated with them."""
+    draws = []
+    for _ in range(300):
+        targets, noise = rng.normal(size=(2, 30, 16))
+        draws.append((0.95 * targets + math.sqrt(1 - 0.95**2) * noise + shift, targets))
+    distances, errors = np.transpose([metrics.paired_kernel_distance(*pair) for pair in draws])
+    apart = np.mean([metrics.kernel_distance(draws[i][0], draws[i - 1][1]) for i in range(300)])
+    assert distances.mean() == pytest.approx(apart, abs=0.02)
+    assert np.mean([metrics.kernel_distance(*pair) for pair in draws]) < apart - 0.1  # of pairs, it is too low
+    assert errors.mean() == pytest.approx(distances.std(), rel=0.25)
+
+
 def test_off_code_ratio_by_hand():
     assert metrics.off_code_ratio(0.3, 0.1) == pytest.approx(3)
     assert math.isfinite(metrics.off_code_ratio(0.3, 0.0))

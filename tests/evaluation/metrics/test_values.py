@@ -23,6 +23,7 @@ def test_values_are_plain_floats(rng):
         "frechet_distance": metrics.frechet_distance(features, features),
         "kernel_distance": metrics.kernel_distance(features, features),
         "kernel_distance_error": metrics.kernel_distance_error(features, features),
+        "paired_kernel_distance": metrics.paired_kernel_distance(features, features),
         "subset_kernel_distance": metrics.subset_kernel_distance(features, features, rng, 3, 5),
         "off_code_ratio": metrics.off_code_ratio(0.2, 0.1),
         "precision_recall": metrics.precision_recall(features, features),
@@ -37,7 +38,16 @@ def test_values_are_plain_floats(rng):
         "cluster_coverage": metrics.cluster_coverage(labels, selected),
         "mean_nearest": metrics.mean_nearest(features, selected),
     }
-    arrays = {"copies", "ghost_index", "nearest", "top_classes", "recognised", "confidence", "nyquist_share"}
+    arrays = {
+        "copies",
+        "psnr_of_each",
+        "ghost_index",
+        "nearest",
+        "top_classes",
+        "recognised",
+        "confidence",
+        "nyquist_share",
+    }
     functions = {name for name, each in vars(metrics).items() if inspect.isfunction(each)}
     assert values.keys() | arrays == functions
     for name, value in values.items():

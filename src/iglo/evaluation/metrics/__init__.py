@@ -7,6 +7,7 @@ from iglo.evaluation.metrics.distributions import (
     kernel_distance,
     kernel_distance_error,
     off_code_ratio,
+    paired_kernel_distance,
     subset_kernel_distance,
 )
 from iglo.evaluation.metrics.errors import bootstrap_error, half_sample_error, mean_error, ratio_error
@@ -24,6 +25,6 @@ from iglo.evaluation.metrics.neighbours import (
 )
 from iglo.evaluation.metrics.paths import ghost_index, jerkiness, midpoint_realism, path_length
 from iglo.evaluation.metrics.recognition import confidence, recognised, top_classes
-from iglo.evaluation.metrics.reconstruction import l1, psnr, ssim
+from iglo.evaluation.metrics.reconstruction import l1, psnr, psnr_of_each, ssim
 from iglo.evaluation.metrics.spectrum import nyquist_share
 from iglo.evaluation.metrics.split import cluster_coverage, mean_nearest

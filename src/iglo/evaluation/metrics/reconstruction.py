@@ -16,9 +16,14 @@ def psnr(images: np.ndarray, targets: np.ndarray) -> float:
 
     The data range is 1. Identical images have 100 dB.
     """
+    return float(np.mean(psnr_of_each(images, targets)))
+
+
+def psnr_of_each(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Returns the `psnr` of each image, `(N,)` in dB."""
     squares = np.subtract(images, targets, dtype=np.float64) ** 2
     mse = squares.reshape(len(squares), -1).mean(axis=1)
-    return float(np.mean(-10 * np.log10(np.maximum(mse, MSE_FLOOR))))
+    return -10 * np.log10(np.maximum(mse, MSE_FLOOR))
 
 
 def ssim(images: np.ndarray, targets: np.ndarray) -> float:
