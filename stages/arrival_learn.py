@@ -11,9 +11,10 @@ from iglo.models.glo import GLOModel
 from iglo.models.history import ArrivalRecord, History
 from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
-from iglo.training.arrival_stages import NewImages, learn_arrival
+from iglo.training.arrival_stages import learn_arrival
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.loop import RunState
+from iglo.training.replay import NewImages
 from stages.arriving import train_on_arrival
 from stages.common import Work, stage
 

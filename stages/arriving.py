@@ -17,9 +17,9 @@ from iglo.models.glo import GLOModel
 from iglo.models.history import History
 from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime, start
-from iglo.training.arrival_stages import NewImages
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.loop import RunState
+from iglo.training.replay import NewImages
 from stages.common import Work
 from stages.learning import checkpoint_folder, curve_in, write_log
 

@@ -18,9 +18,10 @@ from iglo.models.history import History
 from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
 from iglo.subsets.rounds import subsets_of
-from iglo.training.arrival_stages import NewImages, learn_arrival, refresh_encoder
+from iglo.training.arrival_stages import learn_arrival, refresh_encoder
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
 from iglo.training.glo_stages import learn_all, learn_subset, start_model
+from iglo.training.replay import NewImages
 from iglo.training.trainer import Trainer
 
 Values = dict[str, Any]

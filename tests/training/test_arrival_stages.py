@@ -11,10 +11,11 @@ from iglo.errors import UserError
 from iglo.models.glo import GLOModel, encode, render
 from iglo.models.history import ArrivalRecord, History
 from iglo.models.norms import FixedNorm, fixed_norms
-from iglo.training.arrival_stages import NewImages, codes_between, learn_arrival, mixed, refresh_encoder
+from iglo.training.arrival_stages import learn_arrival, refresh_encoder
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_encoder
 from iglo.training.glo_stages import learn_all
+from iglo.training.replay import NewImages, codes_between, mixed
 from tests.ranks import Rank
 from tests.tiny import RUNTIME, same_bits, tiny_images, tiny_params, tiny_trainer
 
