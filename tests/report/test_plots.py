@@ -205,3 +205,16 @@ def test_histograms_have_area_1_and_marked_medians(drawn, rng):
     for filled in axes.patches[::2]:
         x, y = filled.get_xy().T
         assert abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2 == pytest.approx(1)  # shoelace formula
+
+
+def test_changes_go_from_the_first_number_to_the_second(drawn):
+    changes = {"first run": (25.0, 24.0), "2026-12": (20.0, 30.0), "a" * 64: (1.0, 1.0)}
+    plots.save_changes("unused", changes, LABELS, ("before", "after"))
+    (axes,) = drawn[0].axes
+    first, second = (np.asarray(dots.get_offsets()) for dots in axes.collections[1:])
+    assert first[:, 0].tolist() == [25, 20, 1] and second[:, 0].tolist() == [24, 30, 1]
+    names = axes.get_yticklabels()
+    assert [text.get_text() for text in names] == list(changes) and inside(drawn[0], names)
+    heights = [box_of(text).y0 for text in names]
+    assert heights == sorted(heights, reverse=True)  # the first one is at the top
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
