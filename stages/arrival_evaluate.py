@@ -19,7 +19,7 @@ from iglo.runtime.device import Runtime, start
 from stages.common import stage
 
 
-@stage("id", "prepared", "images", "first", "before", "model", "priors", "metrics", "figures")
+@stage("id", "prepared", "images", "first", "before", "model", "priors", "reference", "metrics", "figures")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures earlier and new images with the models before and after an arrival, and draws them."""
     runtime = start(params.precision)
@@ -56,7 +56,10 @@ def _opened(arguments: SimpleNamespace, params: Params, runtime: Runtime) -> Arr
                 "`dvc repro` to learn them again."
             )
     choice = PriorChoice.load(arguments.priors, after.config.geometry())
-    return ArrivedRun(params, before, after, first, history, earlier, new, choice)
+    reference = None
+    if (Path(arguments.reference) / "model.json").is_file():
+        reference = GLOModel.load(arguments.reference, runtime, "glo")
+    return ArrivedRun(params, before, after, first, history, earlier, new, choice, reference)
 
 
 def _model(folder: str, count: int, runtime: Runtime) -> GLOModel:

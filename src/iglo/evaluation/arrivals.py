@@ -34,6 +34,7 @@ class ArrivedRun:
         earlier: images of the first run and of the earlier arrivals, as far as they are there.
         new: images of this arrival.
         choice: the priors of `after`, and the chosen one.
+        reference: a model that has learned all images from scratch; None: there is none.
     """
 
     params: Params
@@ -44,6 +45,7 @@ class ArrivedRun:
     earlier: Collection
     new: ImageStore
     choice: PriorChoice
+    reference: GLOModel | None = None
 
     @property
     def record(self) -> ArrivalRecord:
@@ -159,6 +161,7 @@ class _Measuring:
             "learning": learning,
             "transfer": (new["test"] or new["train"])["before"],
             "first_run": self._first_run(pairs["train"]),
+            "reference": self._reference(),
             "samples": samples,
             "cost": images_seen(run),
             "counts": self._counts(),
@@ -219,6 +222,17 @@ class _Measuring:
             return {"after": after.values()}
         first = Fidelity.measure(self._codes(model, run.rows_there[place]), after.targets)
         return {"first": first.values(), "after": after.values(), "forgetting": after.worse_than(first)}
+
+    def _reference(self) -> Values:
+        """Compares the model with one that has learned all images from scratch, on all training images."""
+        run = self.run
+        if run.reference is None or not run.everything.is_complete:
+            return {}
+        images = run.everything.part("train")
+        targets = Targets.real(images, self.networks.main, self.seed, "all/train")
+        rows = np.arange(len(images))
+        of = [Fidelity.measure(self._codes(each, rows), targets) for each in (run.after, run.reference)]
+        return {"after": of[0].values(), "scratch": of[1].values(), "worse": of[0].worse_than(of[1])}
 
     def _groups(self, earlier: _Pair | None, encoded: Fidelity, learned: Fidelity) -> dict[str, tuple[float, float]]:
         groups = {

@@ -53,6 +53,16 @@ class History:
     run: RunRecord | None = None
     arrivals: list[ArrivalRecord] = field(default_factory=list)
 
+    @property
+    def generator_images_seen(self) -> int:
+        """Images that the generator has seen in training: in the first run, and in all arrivals."""
+        later = {f"{each.id} {part}" for each in self.arrivals for part in ("polish", "encoder")}
+        seen = {row["stage"]: row["images_seen"] for row in self.log}
+        for each in self.arrivals:
+            later |= {name for name in seen if name.startswith(f"{each.id} subset ")}
+        first = sum(count for name, count in seen.items() if name not in {"encoder", *later})
+        return first + sum(each.images_seen for each in self.arrivals)
+
     def save(self, folder: Path) -> None:
         """Writes the history into the folder of the model."""
         self.snapshots.save(folder)

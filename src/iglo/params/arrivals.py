@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import PlainValidator
 
 from iglo.errors import UserError
-from iglo.params.fields import Batch, Epochs, EpochsOrZero, PositiveInt, Rate, Text, Weight, need, section
+from iglo.params.fields import Batch, Epochs, EpochsOrZero, Flag, PositiveInt, Rate, Text, Weight, need, section
 from iglo.params.validate import short_repr
 
 FIRST = "joint"  # the stage of the first run whose model the first arrival starts from
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = ("staged", "full", "encoder", FIRST, "priors", "export")  # folders in models/
-PREFIXES = ("learned-", "priors-")  # of other folders of an arrival in models/
+PREFIXES = ("learned-", "priors-", "reference-")  # of other folders of an arrival in models/
 SPECIAL = frozenset('"$`\\')  # characters that mean something to a shell, even in quotes
 
 # YAML reads 2026-12-01 as a date, and 2026 and 1e3 as numbers.
@@ -59,6 +59,8 @@ class ArrivalParams:
     """New images in a step."""
     between: Weight
     """generated: how many codes between earlier codes are replayed, for each earlier image."""
+    reference: Flag
+    """true: a generator also learns all images from scratch, with as many images seen, to compare."""
 
 
 def check_arrivals(arrivals: Sequence[Arrival], how: ArrivalParams | None) -> None:

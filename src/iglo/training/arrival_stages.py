@@ -33,6 +33,7 @@ from iglo.params.pipeline import Params
 from iglo.runtime.device import Runtime
 from iglo.training.batches import IdSampler
 from iglo.training.checkpoints import CheckpointFolder
+from iglo.training.glo_stages import learn_all, start_model
 from iglo.training.loop import LRSchedule, RunState
 from iglo.training.optimizers import code_optimizer, network_optimizer
 from iglo.training.replay import NewImages, Rows, rows_to_learn, rows_to_refresh
@@ -109,6 +110,24 @@ def refresh_encoder(
     return state
 
 
+def learn_from_scratch(
+    images: np.ndarray,
+    budget: int,
+    params: Params,
+    runtime: Runtime,
+    checkpoints: CheckpointFolder | None = None,
+) -> tuple[GLOModel, RunState]:
+    """Learns all images from scratch, all at once, with noise as in the last stage of the first run.
+
+    Args:
+        images: (N, H, W, C) uint8, earlier images and new ones.
+        budget: how many images the generator sees, rounded to whole epochs.
+    """
+    model, _ = start_model(images, params, runtime)
+    trainer = Trainer(model, images, None, params, runtime, checkpoints)
+    return model, learn_all(trainer, budget)
+
+
 def _training_model(model: GLOModel, rows: Rows, runtime: Runtime) -> GLOModel:
     """Returns the generator with the rows of this rank."""
     block = runtime.local_slice(len(rows.codes))
@@ -125,9 +144,10 @@ def _all_codes(table: CodeTable, runtime: Runtime) -> Tensor:
 
 
 def _add(total: RunState, state: RunState) -> None:
+    """Adds a training to the total. In the rows of the total, images seen count from its start."""
+    total.rows += [row | {"images_seen": row["images_seen"] + total.images_seen} for row in state.rows]
     total.images_seen += state.images_seen
     total.earlier_seconds += state.earlier_seconds
-    total.rows += state.rows
 
 
 def _sources(params: Params, new: np.ndarray, earlier: np.ndarray) -> dict[str, IdSampler]:
