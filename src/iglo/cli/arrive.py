@@ -1,7 +1,7 @@
 """The command that adds a folder of images which came later to the params file."""
 
 import os
-import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,10 +81,12 @@ def _add(file: str, entry: dict[str, str]) -> None:
 
     with open(file, encoding="utf-8", newline="") as old:
         text = with_entry(old.read(), "arrivals", entry, file)
-    with whole_file(os.path.realpath(file)) as partial:
+    place = os.path.realpath(file)  # a link stays a link
+    mode = stat.S_IMODE(os.stat(place).st_mode)
+    with whole_file(place) as partial:
         try:
             partial.write_bytes(text.encode())
         except UnicodeEncodeError:
             raise UserError(f"{shown(entry['path'])}: its name is not UTF-8; rename the folder.") from None
         load_params(partial)
-        shutil.copymode(file, partial)
+    os.chmod(place, mode)

@@ -13,7 +13,7 @@ from iglo.params.validate import short_repr
 FIRST = "joint"  # the stage of the first run whose model the first arrival starts from
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = ("staged", "full", "encoder", FIRST, "priors", "export")  # folders in models/
-PREFIXES = ("learned-", "priors-", "reference-")  # of other folders of an arrival in models/
+PREFIXES = ("learned-", "reference-", "priors-")  # of other folders of an arrival in models/
 SPECIAL = frozenset('"$`\\')  # characters that mean something to a shell, even in quotes
 
 # YAML reads 2026-12-01 as a date, and 2026 and 1e3 as numbers.
