@@ -22,7 +22,7 @@ from iglo.disentangle.sweep import params_of_run
 from iglo.params.reading import load_params
 from tests import pipeline
 
-IMAGES = "data/my-images"
+IMAGES, LATER = "data/my-images", "data/later images"
 CHANGES = {
     "data": {
         "source": "folder",
@@ -46,6 +46,15 @@ CHANGES = {
     "encoder": {"mode": "joint", "width": 4, "epochs": 2, "batch_size": 16},
     "joint": {"epochs": 2},
     "evaluate": {"network": "squeeze", "weights": "random", "pairs": 4, "steps": 2, "samples": 16},
+    "arrivals": [{"id": "late", "after": "joint", "path": LATER}],
+    "arrival": {
+        "epochs": 2,
+        "polish_epochs": 1,
+        "encoder_epochs": 1,
+        "least_steps": 2,
+        "earlier_batch": 8,
+        "current_batch": 8,
+    },
 }
 
 
@@ -167,6 +176,7 @@ class Run:
     @classmethod
     def make(cls, folder: Path) -> "Run":
         write_images(folder / IMAGES)
+        write_images(folder / LATER, 60, 80)
         write_params(folder, params())
         stages = pipeline.stages(params=params())
         return cls(folder, stages, {stage.name: keys_read(folder, stage) for stage in stages})

@@ -24,6 +24,7 @@ LONG = {  # steps enough to be stopped in between
     "full.epochs": 30,
     "encoder.epochs": 30,
     "joint.epochs": 30,
+    "arrival.least_steps": 30,
 }
 STAGES = [stage.name for stage in pipeline.stages(params=chain.params())]
 
@@ -43,7 +44,7 @@ def resumed_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("name", ["staged@1", "full", "encoder", "joint"])
+@pytest.mark.parametrize("name", ["staged@1", "full", "encoder", "joint", "arrival_learn@0", "arrival_encoder@0"])
 def test_a_killed_stage_ends_with_the_same_bits(name, tiny_run, tmp_path, resumed_at, capsys):
     """Killed in mid-run, its newest checkpoint damaged; a second trainer is refused meanwhile."""
     run = tiny_run.copy(tmp_path, **LONG)

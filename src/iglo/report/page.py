@@ -56,7 +56,7 @@ def write_page(path: str | Path, figures: Path, values: Values, params: Any, tim
         sections=[(title, intro, list(_pictures(figures, names))) for title, intro, names in _sections(figures)],
         tables=tables(values),
         counts=counts_in_words(values, params.prior),
-        params=[(key, value) for key, value in _flat_params(params) if key.split(".")[0] not in LATER],
+        params=list(_flat_params(params)),
         times=list(_flat_times(times)),
         data=params.data.dataset if params.data.source == "torchvision" else params.data.source,
         size=f"{params.data.image_size}×{params.data.image_size}",
@@ -127,8 +127,10 @@ def _address(kind: str, raw: bytes) -> str:
 
 
 def _flat_params(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields each dotted key with its value as in YAML."""
+    """Yields each dotted key with its value as in YAML, without the sections LATER."""
     for field in fields(section.__class__):
+        if prefix + field.name in LATER:
+            continue
         value, key = getattr(section, field.name), prefix + field.name
         if is_dataclass(value.__class__):
             yield from _flat_params(value, f"{key}.")
