@@ -15,11 +15,12 @@ from iglo.models.history import History
 from iglo.params.pipeline import Params
 from iglo.params.run_record import OF, folder_digest
 from iglo.report.arrivals import write_arrival_report
+from iglo.report.headline import OF_ARRIVAL, headline
 from iglo.runtime.device import Runtime, start
 from stages.common import stage
 
 
-@stage("id", "prepared", "images", "first", "before", "model", "priors", "reference", "metrics", "figures")
+@stage("id", "prepared", "images", "first", "before", "model", "priors", "reference", "headline", "metrics", "figures")
 def main(arguments: SimpleNamespace, params: Params) -> int:
     """Measures earlier and new images with the models before and after an arrival, and draws them."""
     runtime = start(params.precision)
@@ -27,6 +28,7 @@ def main(arguments: SimpleNamespace, params: Params) -> int:
     networks = EvaluationNetworks.make(params.evaluate, params.loss, runtime)
     with whole_folder(arguments.figures) as folder:
         values = write_arrival_report(folder, run, networks, runtime)
+    write_json(arguments.headline, headline(values, OF_ARRIVAL))
     write_json(arguments.metrics, {**values, OF: {"model": folder_digest(arguments.model)}})
     return sum(len(run.everything.part(part)) for part in ("train", "test"))
 

@@ -21,7 +21,8 @@ from tests.evaluation.arrived import FIRST, NEW, OLD, PARAMS, history_of, model_
 OPTIONS = {
     "priors": "--images data/arrived/new --model models/new --out models/priors-new --timing priors.json",
     "evaluate": "--id new --images data/arrived/new --first models/joint --before models/old --model models/new "
-    "--priors models/priors-new --metrics metrics.json --figures figures --timing evaluate.json",
+    "--priors models/priors-new --reference models/reference-new --headline headline.json --metrics metrics.json "
+    "--figures figures --timing evaluate.json",
 }
 
 
@@ -111,6 +112,18 @@ def test_numbers_and_figures(folder):
     export_model(folder / "export", folder / "models" / "new", folder / "models" / "priors-new", metrics=values)
     card = (folder / "export" / "README.md").read_text(encoding="utf-8")
     assert f"| forgetting.train.psnr | {values['forgetting']['train']['psnr']:.4g} ± " in card
+
+
+def test_a_model_learned_from_scratch_is_the_reference(folder):
+    """The model after is its own reference: it is not worse than itself."""
+    shutil.copytree(folder / "models" / "new", folder / "models" / "reference-new")
+    run("evaluate", folder)
+    all_numbers, compared = (json.loads((folder / name).read_text()) for name in ("metrics.json", "headline.json"))
+    reference = all_numbers["reference"]
+    assert reference["after"] == reference["scratch"] and reference["worse"]["psnr"] == 0
+    assert compared["reference"]["scratch"]["psnr"] == reference["scratch"]["psnr"]
+    assert compared["forgetting"]["train"].keys() == all_numbers["forgetting"]["train"].keys() - {"se"}
+    assert "of" not in compared
 
 
 def test_what_is_gone_is_not_needed(folder):

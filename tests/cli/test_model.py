@@ -70,8 +70,8 @@ def arrivals(tmp_path, monkeypatch) -> Path:
     of_joint, of_first, of_second = (), (replace(first, first=8),), exports.ARRIVALS
     for name, priors, metrics, known, number in [
         ("joint", "priors", "metrics-all.json", of_joint, 10.5),
-        ("2026-12", "priors-2026-12", "reports/arrivals/2026-12/metrics.json", of_first, 11.5),
-        ("2027-01", "priors-2027-01", "reports/arrivals/2027-01/metrics.json", of_second, 12.5),
+        ("2026-12", "priors-2026-12", "reports/arrivals/2026-12/metrics-all.json", of_first, 11.5),
+        ("2027-01", "priors-2027-01", "reports/arrivals/2027-01/metrics-all.json", of_second, 12.5),
     ]:
         model = exports.trained(Path("models", name), arrivals=known)
         exports.fitted(Path("models", priors), model_folder=model)

@@ -51,7 +51,7 @@ def arrivals_left() -> list[Left]:
     except UserError:
         return []
     left = [
-        Left(f"models/{each.id}", f"reports/arrivals/{each.id}/metrics.json", f"models/priors-{each.id}")
+        Left(f"models/{each.id}", f"reports/arrivals/{each.id}/metrics-all.json", f"models/priors-{each.id}")
         for each in reversed(arrivals)
     ]
     return [each for each in left if Path(each.model).is_dir()]

@@ -161,7 +161,7 @@ class _Measuring:
             "learning": learning,
             "transfer": (new["test"] or new["train"])["before"],
             "first_run": self._first_run(pairs["train"]),
-            "reference": self._reference(),
+            **self._reference(),
             "samples": samples,
             "cost": images_seen(run),
             "counts": self._counts(),
@@ -232,7 +232,8 @@ class _Measuring:
         targets = Targets.real(images, self.networks.main, self.seed, "all/train")
         rows = np.arange(len(images))
         of = [Fidelity.measure(self._codes(each, rows), targets) for each in (run.after, run.reference)]
-        return {"after": of[0].values(), "scratch": of[1].values(), "worse": of[0].worse_than(of[1])}
+        values = {"after": of[0].values(), "scratch": of[1].values(), "worse": of[0].worse_than(of[1])}
+        return {"reference": values}
 
     def _groups(self, earlier: _Pair | None, encoded: Fidelity, learned: Fidelity) -> dict[str, tuple[float, float]]:
         groups = {

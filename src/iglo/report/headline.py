@@ -1,5 +1,6 @@
-"""Selects the most important numbers of a run, to compare runs."""
+"""Selects the most important numbers of a run, or of an arrival, to compare runs."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 HEADLINE = (
@@ -53,18 +54,44 @@ HEADLINE = (
 """Dotted keys, the most important first; * is the name of the network that measured."""
 
 
-def headline(values: dict, prefix: str = "") -> dict:
-    """Returns the numbers of `values` that HEADLINE names, nested and in the order of `values`.
+OF_ARRIVAL = (
+    "forgetting.train.*",
+    "forgetting.test.*",
+    "first_run.forgetting.psnr",
+    "learning.train.*",
+    "learning.test.*",
+    "transfer.psnr",
+    "earlier.train.after.psnr",
+    "earlier.train.against_renders.psnr",
+    "earlier.test.after.psnr",
+    "new.train.after.psnr",
+    "new.test.after.psnr",
+    "reference.scratch.psnr",
+    "reference.worse.psnr",
+    "samples.before.kd_*",
+    "samples.after.kd_*",
+    "cost.*",
+    "counts.first_run",
+    "counts.earlier_arrivals",
+    "counts.known",
+    "counts.new.*",
+)
+"""The same for the numbers of an arrival."""
+
+
+def headline(values: dict, names: Sequence[str] = HEADLINE, prefix: str = "") -> dict:
+    """Returns the most important numbers of `values`, nested and in the order of `values`.
 
     Args:
+        names: their dotted keys.
         prefix: the dotted key of `values` in all metrics, ending with a dot.
     """
     chosen = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            if inner := headline(value, f"{prefix}{key}."):
+            if inner := headline(value, names, f"{prefix}{key}."):
                 chosen[key] = inner
-        elif any(_matches(prefix + key, name) for name in HEADLINE):
+        elif any(_matches(prefix + key, name) for name in names):
             chosen[key] = value
     return chosen
 
