@@ -14,7 +14,7 @@ from stages.arriving import train_on_arrival
 from stages.common import Work, stage
 
 
-@stage("id", "images", "prepared", "model", "out", "curves")
+@stage("id", "keep", "images", "prepared", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
     """Trains the encoder on the images of an arrival and on what is replayed. The generator stays as it is."""
 

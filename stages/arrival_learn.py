@@ -19,9 +19,9 @@ from stages.arriving import train_on_arrival
 from stages.common import Work, stage
 
 
-@stage("id", "images", "prepared", "model", "out", "curves")
+@stage("id", "keep", "images", "prepared", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
-    """Learns each subset of an arrival, and then all its images. What `arrival.keep` says is replayed."""
+    """Learns each subset of an arrival, and then all its images. What `--keep` names is replayed."""
 
     def learn(
         model: GLOModel, history: History, arrival: NewImages, runtime: Runtime, checkpoints: CheckpointFolder
@@ -45,7 +45,7 @@ def _record(history: History, arguments: SimpleNamespace, params: Params, images
         validation=parts.validation,
         test=parts.test,
         known=report["known"]["count"],
-        keep=params.arrival.keep,
+        keep=arguments.keep,
         images_seen=images_seen,
     )
     history.arrivals.append(record)

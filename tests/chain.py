@@ -46,7 +46,7 @@ CHANGES = {
     "encoder": {"mode": "joint", "width": 4, "epochs": 2, "batch_size": 16},
     "joint": {"epochs": 2},
     "evaluate": {"network": "squeeze", "weights": "random", "pairs": 4, "steps": 2, "samples": 16},
-    "arrivals": [{"id": "late", "after": "joint", "path": LATER}],
+    "arrivals": [{"id": "late", "after": "joint", "keep": "images", "path": LATER}],
     "arrival": {
         "epochs": 2,
         "polish_epochs": 1,

@@ -97,7 +97,9 @@ def write_params(folder: Path, params=PARAMS, arrivals: tuple[str, ...] = ()) ->
     values["generator"]["width"] = 4
     if arrivals:
         pairs = zip(arrivals, ("joint", *arrivals), strict=False)
-        values["arrivals"] = [{"id": each, "after": before, "path": f"data/arrivals/{each}"} for each, before in pairs]
+        values["arrivals"] = [
+            {"id": each, "after": before, "keep": "images", "path": f"data/arrivals/{each}"} for each, before in pairs
+        ]
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 

@@ -35,7 +35,10 @@ NAMES_ITS_PARTS = {  # folders of several stages, and the params that tell which
     "comparison/runs/curves": {"seeds", "run"},
     **{path: {"sweep"} for path in pipeline.STUDIES},
 }
-LATER = {"staged@0": {"full.batch_size"}}  # what only later stages of the list read
+LATER = {
+    "staged@0": {"full.batch_size"},  # only later stages of the list read it
+    "arrival_images@0": {"data.on_error"},  # and this is read only if an image is bad
+}
 SETTINGS = {  # under which a stage reads what it does not read in the tiny run
     "check": [{"loss.name": "perceptual"}],
     "fetch": [{"data.source": "git"}, {"data.source": "torchvision"}],
@@ -50,7 +53,7 @@ SETTINGS = {  # under which a stage reads what it does not read in the tiny run
     "priors": [{"loss.name": "perceptual"}],
     "evaluate": [{"loss.name": "perceptual"}],
     "arrival_images@0": [{"rounds.0.per_cluster": 2}],
-    "arrival_learn@0": [{"loss.name": "perceptual"}, {"arrival.keep": "generated"}, {"method": "glo"}],
+    "arrival_learn@0": [{"loss.name": "perceptual"}, {"method": "glo"}],
     "arrival_encoder@0": [{"loss.name": "perceptual"}],
     "arrival_reference@0": [
         {"arrival.reference": True, "loss.name": "perceptual"},
@@ -394,6 +397,78 @@ def test_another_image_is_seen(repository):
     assert counts == {"train": 48, "validation": 6, "test": 7}
     (repository / chain.IMAGES / "digit-60.png").unlink()
     assert "Running stage" not in dvc(repository, "repro", "prepare")
+
+
+# --- Images that arrive later ---
+
+ARRIVING = ["images", "learn", "encoder", "reference", "priors", "evaluate"]  # stages arrival_…
+
+
+def ran(said: str) -> list[str]:
+    """The stages that DVC has run, as it says."""
+    return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+
+
+def arrivals(*names: str, keep: str = "images") -> list[dict[str, str]]:
+    """Entries of params.yaml. `keep` is that of the last one; the others replay images."""
+    before = ["joint", *names]
+    places = [chain.LATER if name == "late" else f"data/arrivals/{name}" for name in names]
+    kept = ["images"] * (len(names) - 1) + [keep]
+    return [{"id": name, "after": before[i], "keep": kept[i], "path": places[i]} for i, name in enumerate(names)]
+
+
+def test_without_arrivals_the_run_has_the_stages_that_it_always_had():
+    first = [stage for stage in OWN if not stage.name.startswith("arrival_")]
+    assert pipeline.stages(params=chain.params(arrivals=[])) == first
+    assert len(OWN) == len(first) + len(ARRIVING)
+
+
+@pytest.fixture(scope="module")
+def grown(repository, tmp_path_factory) -> tuple[Path, str]:
+    """A copy of the repository to which a second arrival has come, and what DVC said."""
+    folder = tmp_path_factory.mktemp("grown") / "repository"
+    shutil.copytree(repository, folder, symlinks=True)
+    chain.write_images(folder / "data" / "arrivals" / "later", 75, 90)  # five of them are known
+    chain.write_params(folder, chain.params(arrivals=arrivals("late", "later")))
+    return folder, dvc(folder, "repro")
+
+
+def test_only_the_stages_of_the_new_arrival_run(grown):
+    folder, said = grown
+    assert sorted(ran(said)) == sorted(f"arrival_{name}@1" for name in ARRIVING)
+    report = json.loads((folder / "data" / "arrived" / "later" / "report.json").read_text())
+    assert report["known"]["count"] == 5
+    history = json.loads((folder / "models" / "later" / "history.json").read_text())
+    late, later = history["arrivals"]
+    assert (late["first"], later["first"]) == (48, 48 + late["count"]) and later["known"] == 5
+    diff = json.loads(dvc(folder, "metrics", "diff", "--json"))["reports/arrivals/later/metrics.json"]
+    assert "forgetting.train.psnr" in diff and "cost.share" in diff
+
+
+def test_the_last_arrival_is_taken_back_and_an_earlier_one_is_changed(grown, tmp_path):
+    """Those after a changed one start from its model, so they are learned again."""
+    folder = tmp_path / "repository"
+    shutil.copytree(grown[0], folder, symlinks=True)
+    chain.write_params(folder, chain.params(arrivals=arrivals("late")))
+    assert ran(dvc(folder, "repro")) == []
+    chain.write_params(folder, chain.params(arrivals=arrivals("late", "later")))
+    next((folder / chain.LATER).iterdir()).unlink()
+    assert sorted(ran(dvc(folder, "repro", "arrival_learn"))) == sorted(
+        f"arrival_{name}@{index}" for name in ARRIVING[:3] for index in (0, 1) if (name, index) != ("encoder", 1)
+    )
+
+
+def test_generated_learns_without_any_earlier_image(grown, tmp_path):
+    """The images, the prepared images and DVC's copies are gone."""
+    folder = tmp_path / "repository"
+    shutil.copytree(grown[0], folder, symlinks=True)
+    for gone in (chain.IMAGES, chain.LATER, "data/prepared", "data/features", "data/arrived", "data/arrivals/later"):
+        shutil.rmtree(folder / gone)
+    shutil.rmtree(folder / ".dvc" / "cache")
+    chain.write_images(folder / "data" / "arrivals" / "last", 85, 100)
+    chain.write_params(folder, chain.params(arrivals=arrivals("late", "later", "last", keep="generated")))
+    said = dvc(folder, "repro", "--allow-missing", *(f"arrival_{name}@2" for name in ARRIVING))
+    assert sorted(ran(said)) == sorted(f"arrival_{name}@2" for name in ARRIVING)
 
 
 def dvc(folder: Path, *command: str) -> str:

@@ -21,7 +21,7 @@ from iglo.subsets.rounds import subsets_of
 from iglo.training.arrival_stages import learn_arrival, refresh_encoder
 from iglo.training.encoder_stages import learn_encoder, learn_jointly
 from iglo.training.glo_stages import learn_all, learn_subset, start_model
-from iglo.training.replay import NewImages
+from iglo.training.replay import NewImages, rendered
 from iglo.training.trainer import Trainer
 
 Values = dict[str, Any]
@@ -45,25 +45,26 @@ class Laboratory:
 
     def arrivals(self, keep: str) -> Values:
         """Learns all arrivals in turn."""
-        params = dataclasses.replace(self.params, arrival=dataclasses.replace(self.params.arrival, keep=keep))
         model, history = self.first_model()
         groups = self.scenario.groups
+        renders = rendered(model, model.codes.values, self.runtime)
         steps = [self._measured(model, groups[:1]) | first_cost(history) | read_json(self.cache / "time.json")]
         for index in range(1, len(groups)):
             group = groups[index]
             transfer = self._encoded(model, group.test)
             earlier = np.concatenate([each.train for each in groups[:index]])
-            new = NewImages(
-                f"arrival {index}", group.train, [np.arange(len(group.train))], earlier if keep == "images" else None
-            )
+            replayed = {"images": earlier, "generated": renders}.get(keep)
+            new = NewImages(f"arrival {index}", group.train, [np.arange(len(group.train))], keep, replayed)
             start = time.perf_counter()
-            model, learned = learn_arrival(model, history, new, params, self.runtime)
-            refreshed = refresh_encoder(model, history, new, params, self.runtime)
+            model, learned = learn_arrival(model, history, new, self.params, self.runtime)
+            refreshed = refresh_encoder(model, history, new, self.params, self.runtime)
             cost = {
                 "images_seen": learned.images_seen,
                 "encoder_images_seen": refreshed.images_seen,
                 "seconds": time.perf_counter() - start,
             }
+            of_new = rendered(model, model.codes.values[len(earlier) :], self.runtime)
+            renders = np.concatenate([renders, of_new])
             steps.append(self._measured(model, groups[: index + 1]) | {"transfer": transfer} | cost)
         return {"steps": steps}
 

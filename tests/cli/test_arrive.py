@@ -35,19 +35,19 @@ def test_arrivals_are_added_one_after_the_other():
     save(Path("data/arrivals/2027-01-01/b.png"), noise(16, 16))
     second = done("arrive", "data/arrivals/2027-01-01/").stdout
     assert second == "added 2027-01-01 after 2026-12 to params.yaml (2 images); next: dvc repro\n"
-    done("arrive", "data/arrivals/new frogs", "--id", "frogs")
+    done("arrive", "data/arrivals/new frogs", "--id", "frogs", "--keep", "generated")
     assert arrivals() == [
-        Arrival("2026-12", "joint", "data/arrivals/2026-12"),
-        Arrival("2027-01-01", "2026-12", "data/arrivals/2027-01-01"),
-        Arrival("frogs", "2027-01-01", "data/arrivals/new frogs"),
+        Arrival("2026-12", "joint", "images", "data/arrivals/2026-12"),
+        Arrival("2027-01-01", "2026-12", "images", "data/arrivals/2027-01-01"),
+        Arrival("frogs", "2027-01-01", "generated", "data/arrivals/new frogs"),
     ]
     before, after = TEXT.splitlines(), Path("params.yaml").read_text(encoding="utf-8").splitlines()
     place = next(number for number, line in enumerate(before) if line.startswith("arrivals: []"))
     assert after[place] == before[place].replace("[]", "  ")
     assert after[place + 1 : place + 4] == [
-        "- {id: 2026-12, after: joint, path: data/arrivals/2026-12}",
-        '- {id: "2027-01-01", after: 2026-12, path: data/arrivals/2027-01-01}',
-        '- {id: frogs, after: "2027-01-01", path: data/arrivals/new frogs}',
+        "- {id: 2026-12, after: joint, keep: images, path: data/arrivals/2026-12}",
+        '- {id: "2027-01-01", after: 2026-12, keep: images, path: data/arrivals/2027-01-01}',
+        '- {id: frogs, after: "2027-01-01", keep: generated, path: data/arrivals/new frogs}',
     ]
     assert [*after[:place], *after[place + 4 :]] == [*before[:place], *before[place + 1 :]]
 

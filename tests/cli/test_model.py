@@ -104,7 +104,9 @@ def test_export_of_a_named_model_takes_its_own_priors_and_metrics(arrivals):
     )
 
 
-@pytest.mark.parametrize("text", [None, "", "arrivals: [{id: ..", "arrivals: [{id: 2026-12, after: joint, path: a}]"])
+@pytest.mark.parametrize(
+    "text", [None, "", "arrivals: [{id: ..", "arrivals: [{id: 2026-12, after: joint, keep: images, path: a}]"]
+)
 def test_without_arrivals_in_the_params_export_takes_the_first_run(arrivals, text):
     Path("params.yaml").unlink()
     if text is not None:

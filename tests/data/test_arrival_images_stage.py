@@ -19,7 +19,7 @@ from tests import chain, pipeline
 from tests.data.images import noise, save
 from tests.tiny import RUNTIME, tiny_images
 
-SHORT = {"arrival.keep": "none", "arrival.epochs": 1, "arrival.polish_epochs": 0, "arrival.least_steps": 1}
+SHORT = {"arrival.epochs": 1, "arrival.polish_epochs": 0, "arrival.least_steps": 1}
 VALUES = chain.params(**SHORT)  # 16×16 and grey; a round of four times four images, and then the rest
 
 
@@ -82,7 +82,16 @@ def test_the_stage_prepares_arrivals_one_after_the_other(here):
     assert 4 <= (subset_id == 1).sum() <= 16
     assert "images_per_s" in json.loads(Path("times.json").read_text())
 
-    run("arrival_learn", id="a", images=str(out), prepared="gone", model="joint", out="model-a", curves="curves")
+    run(
+        "arrival_learn",
+        id="a",
+        keep="none",
+        images=str(out),
+        prepared="gone",
+        model="joint",
+        out="model-a",
+        curves="curves",
+    )
     assert (out / KNOWN).read_bytes() == Path("model-a", KNOWN).read_bytes()
     shutil.rmtree(out)
     Path("data/known.csv").unlink()  # the model has the list now

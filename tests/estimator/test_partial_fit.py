@@ -158,4 +158,4 @@ def test_the_passes_follow_from_those_of_fit(epochs, expected):
     params = asked.arrival_params(12, 40, 16, 1, 0)
     how = params.arrival
     assert (how.epochs, how.polish_epochs, how.encoder_epochs, len(params.rounds)) == expected
-    assert (how.generator_rate, how.encoder_rate, how.keep) == (2e-3, 2e-3, "generated")
+    assert (how.generator_rate, how.encoder_rate) == (2e-3, 2e-3)

@@ -8,7 +8,7 @@ from iglo.errors import UserError
 from iglo.params.editing import with_entry
 from iglo.params.pipeline import Params, parse_params
 from iglo.params.reading import parse_yaml
-from tests.params.cases import FILES, changed, message_of, values_of
+from tests.params.cases import FILES, message_of, values_of
 
 VALUES = values_of(FILES[0])
 QUOTES = "must be a text (put a date or a number in quotes), got"
@@ -17,7 +17,7 @@ QUOTES = "must be a text (put a date or a number in quotes), got"
 def arrivals(*chain: str) -> list[dict]:
     """A list in which each arrival, "ID after ID", has a folder of its name."""
     pairs = [each.split(" after ") for each in chain]
-    return [{"id": name, "after": after, "path": f"data/arrivals/{name}"} for name, after in pairs]
+    return [{"id": name, "after": after, "keep": "images", "path": f"data/arrivals/{name}"} for name, after in pairs]
 
 
 def refusal(value: list[dict]) -> str:
@@ -34,12 +34,12 @@ def test_arrivals_that_follow_each_other_are_accepted():
     ("written", "got"), [("2026-12-01", "datetime.date(2026, 12, 1)"), ("2026", "2026"), ("1e3", "1000.0")]
 )
 def test_what_yaml_reads_as_a_date_or_a_number_must_be_in_quotes(written, got):
-    entry = f"[{{id: {written}, after: joint, path: x}}]"
+    entry = f"[{{id: {written}, after: joint, keep: images, path: x}}]"
     assert refusal(parse_yaml(entry, "")) == f"arrivals.0.id: {QUOTES} {got}."
     assert refusal(parse_yaml(entry.replace(written, f'"{written}"'), "")) == "accepted"
-    assert refusal([*arrivals("a after joint"), {"id": "b", "after": datetime.date(2026, 12, 1), "path": "x"}]) == (
-        f"arrivals.1.after: {QUOTES} datetime.date(2026, 12, 1)."
-    )
+    assert refusal(
+        [*arrivals("a after joint"), {"id": "b", "after": datetime.date(2026, 12, 1), "keep": "none", "path": "x"}]
+    ) == (f"arrivals.1.after: {QUOTES} datetime.date(2026, 12, 1).")
 
 
 NO_NAMES = ["", "a b", "a/b", "../a", ".a", "-a", "ä", "a$", "x" * 65, "joint", "export"]
@@ -76,16 +76,16 @@ def test_a_list_that_was_edited_in_the_middle_is_refused():
 
 def test_a_path_that_a_shell_would_change_is_refused():
     for path in ("", "a$HOME", 'a"b', "a`b`", "a\\b", "a\nb"):
-        value = [{"id": "a", "after": "joint", "path": path}]
+        value = [{"id": "a", "after": "joint", "keep": "images", "path": path}]
         assert refusal(value).startswith("arrivals.0.path: must be a path without quotes,"), path
-    assert refusal([{"id": "a", "after": "joint", "path": "my new frogs/é's"}]) == "accepted"
+    assert refusal([{"id": "a", "after": "joint", "keep": "images", "path": "my new frogs/é's"}]) == "accepted"
 
 
 def test_arrivals_need_the_section_that_says_how_they_are_learned():
     values = {key: value for key, value in VALUES.items() if key != "arrival"}
     assert message_of(values | {"arrivals": arrivals("a after joint")}, Params).startswith("arrival: is missing, but")
-    assert message_of(changed(VALUES, "arrival.keep", "all"), Params) == (
-        "arrival.keep: must be one of images, generated, none, got 'all'."
+    assert message_of({**VALUES, "arrivals": [arrivals("a after joint")[0] | {"keep": "all"}]}, Params) == (
+        "arrivals.0.keep: must be one of images, generated, none, got 'all'."
     )
 
 

@@ -32,7 +32,9 @@ def test_the_outputs_of_a_run_say_what_they_are_of(tiny_run):
 
 
 def test_an_export_tells_the_run_and_not_the_params(tiny_run, tmp_path, monkeypatch):
-    run = tiny_run.copy(tmp_path, **{"seed": 9, "loss.name": "l2", "evaluate.network": "alex", "sigma": 0.1})
+    run = tiny_run.copy(
+        tmp_path, **{"arrivals": [], "seed": 9, "loss.name": "l2", "evaluate.network": "alex", "sigma": 0.1}
+    )
     monkeypatch.chdir(run.folder)
     assert CliRunner().invoke(main, ["export"]).stderr == ""
     card = Path("models/export/README.md").read_text(encoding="utf-8")
@@ -50,7 +52,7 @@ def test_an_export_tells_the_run_and_not_the_params(tiny_run, tmp_path, monkeypa
 
 def test_what_belongs_to_another_model_is_not_taken(tiny_run, tmp_path, monkeypatch):
     """`full`, `encoder` and `joint` run again with another seed; the priors and metrics are the old ones."""
-    run = tiny_run.copy(tmp_path, seed=9)
+    run = tiny_run.copy(tmp_path, seed=9, arrivals=[])
     for name in ("full", "encoder", "joint"):
         shutil.rmtree(run.folder / "models" / name)
         chain.run(run.folder, run.stage(name))

@@ -23,16 +23,16 @@ FIRST, NEW = tiny_images(12), tiny_images(5, seed=1)
 ALL_AT_ONCE = [np.arange(5)]
 
 
-def params_of(keep: str, **changes):
+def params_of(**changes):
     params = tiny_params(full__epochs=40, optimizer__generator_rate=3e-3)
     small = {"epochs": 3, "polish_epochs": 2, "encoder_epochs": 2, "least_steps": 1, "earlier_batch": 6}
-    return replace(params, arrival=replace(params.arrival, keep=keep, current_batch=3, **small | changes))
+    return replace(params, arrival=replace(params.arrival, current_batch=3, **small | changes))
 
 
 @pytest.fixture(scope="module")
 def learned():
     """The model of a first run on FIRST, with an encoder, and its history."""
-    trainer = tiny_trainer(FIRST, params_of("images"))
+    trainer = tiny_trainer(FIRST, params_of())
     learn_all(trainer)
     learn_encoder(trainer)
     return trainer.model, trainer.history
@@ -42,8 +42,8 @@ def arrive(learned, keep: str, subsets=ALL_AT_ONCE, images=NEW, checkpoints=None
     """A copy of the first model after an arrival, its history, and the images seen."""
     model, history = copy.deepcopy(learned)
     earlier = FIRST if keep == "images" else None
-    new = NewImages("late", images, subsets, earlier)
-    model, state = learn_arrival(model, history, new, params_of(keep, **changes), RUNTIME, checkpoints)
+    new = NewImages("late", images, subsets, keep, earlier)
+    model, state = learn_arrival(model, history, new, params_of(**changes), RUNTIME, checkpoints)
     return model, history, state
 
 
@@ -78,9 +78,9 @@ def test_replay_keeps_what_is_forgotten_without_it(learned):
 
 
 def test_images_needs_all_earlier_images(learned):
-    new = NewImages("late", NEW, ALL_AT_ONCE, FIRST[:7])
-    with pytest.raises(UserError, match=r"arrival\.keep: images needs the 12 earlier training images, got 7; "):
-        learn_arrival(*copy.deepcopy(learned), new, params_of("images"), RUNTIME)
+    new = NewImages("late", NEW, ALL_AT_ONCE, "images", FIRST[:7])
+    with pytest.raises(UserError, match=r"arrivals\.late\.keep: images needs the 12 earlier training images, got 7; "):
+        learn_arrival(*copy.deepcopy(learned), new, params_of(), RUNTIME)
 
 
 def test_codes_between_lie_on_the_sphere_between_others(learned):
@@ -120,14 +120,14 @@ def test_batch_norm_stays_as_it_was(learned):
 def test_the_encoder_learns_the_new_images_and_nothing_else_changes(learned, keep):
     model, history, _ = arrive(learned, keep, epochs=30)
     before = copy.deepcopy({"generator": model.generator.state_dict(), "codes": model.codes.state_dict()})
-    new = NewImages("late", NEW, ALL_AT_ONCE, FIRST if keep == "images" else None)
+    new = NewImages("late", NEW, ALL_AT_ONCE, keep, FIRST if keep == "images" else None)
 
     def error() -> float:
         codes = encode(model.encoder, NEW, model.config, RUNTIME)
         return float((codes - model.codes.values[12:]).square().mean())
 
     worse = error()
-    state = refresh_encoder(model, history, new, params_of(keep, encoder_epochs=60), RUNTIME)
+    state = refresh_encoder(model, history, new, params_of(encoder_epochs=60), RUNTIME)
     assert error() < 0.8 * worse and state.images_seen > 0
     assert same_bits(before, {"generator": model.generator.state_dict(), "codes": model.codes.state_dict()})
     assert all(weights.requires_grad for weights in model.generator.parameters())

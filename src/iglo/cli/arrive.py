@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 @click.argument("folder", type=NAMED)
 @click.option("--id", "name", metavar="ID", help="The name of the arrival.  [default: the name of the folder]")
 @click.option(
+    "--keep",
+    type=click.Choice(["images", "generated", "none"]),
+    default="images",
+    show_default=True,
+    help="What is replayed, so that earlier images are kept: the images, or what the model renders of their codes.",
+)
+@click.option(
     "--params", "file", default="params.yaml", show_default=True, type=NAMED, metavar="FILE", help="Params of the run."
 )
-def arrive(folder: str, name: str | None, file: str) -> None:
+def arrive(folder: str, name: str | None, keep: str, file: str) -> None:
     """Add a folder of images that came later to the list `arrivals` of the params file.
 
     `dvc repro` then learns them. The folder must be one of its own, apart from the images that were there before.
@@ -45,7 +52,7 @@ def arrive(folder: str, name: str | None, file: str) -> None:
     around = Path(os.path.realpath(file)).parent  # where the stages run
     _check_apart(folder, params, around)
     after = params.arrivals[-1].id if params.arrivals else FIRST
-    _add(file, {"id": name, "after": after, "path": _path_from(around, folder)})
+    _add(file, {"id": name, "after": after, "keep": keep, "path": _path_from(around, folder)})
     click.echo(f"added {name} after {after} to {shown(file)} ({count} image{'s' * (count != 1)}); next: dvc repro")
 
 

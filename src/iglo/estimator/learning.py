@@ -63,13 +63,13 @@ def learn_more(
     subsets = list(subsets_of(images, params, runtime)) if len(params.rounds) > 1 else [np.arange(len(images))]
     for index, subset in enumerate(subsets):
         history.subset_id[subset] = index + 1
-    arrival = NewImages(name, images, subsets)
+    arrival = NewImages(name, images, subsets, "generated")
     model, state = learn_arrival(model, history, arrival, params, runtime)
     refresh_encoder(model, history, arrival, params, runtime)
     if verbose:
         for row in {row["stage"]: row for row in history.log}.values():
             _print_losses(row)
-    record = ArrivalRecord(name, first, len(images), 0, 0, 0, params.arrival.keep, state.images_seen)
+    record = ArrivalRecord(name, first, len(images), 0, 0, 0, arrival.keep, state.images_seen)
     history.arrivals.append(record)
     return model, history
 

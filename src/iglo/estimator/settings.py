@@ -134,7 +134,6 @@ class Settings:
         Without `subset_epochs`, half of `epochs` take their place.
         """
         return ArrivalParams(
-            keep="generated",
             epochs=max(1, self.subset_epochs + self.subset_epochs // 2 or self.epochs // 2),
             polish_epochs=self.epochs // 6,
             encoder_epochs=max(1, self.encoder_epochs // 6),
@@ -144,6 +143,7 @@ class Settings:
             earlier_batch=64,
             current_batch=32,
             between=0.25,
+            reference=False,
         )
 
 

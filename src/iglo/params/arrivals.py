@@ -30,6 +30,9 @@ class Arrival:
     """The name of the arrival, and of its folders: letters, digits, dots, hyphens and underscores."""
     after: Quoted
     """The id of the arrival before; `joint`, the last stage of the first run, for the first arrival."""
+    keep: Literal["images", "generated", "none"]
+    """What keeps the earlier images in the generator. images: they are replayed. generated: what the earlier generator
+    renders of their codes and between them is replayed, and the images are not needed. none: nothing is replayed."""
     path: Text
     """The folder of its images."""
 
@@ -38,9 +41,6 @@ class Arrival:
 class ArrivalParams:
     """How arrivals are learned."""
 
-    keep: Literal["images", "generated", "none"]
-    """What keeps the earlier images in the generator. images: they are replayed. generated: what the earlier generator
-    renders of their codes and between them is replayed, and the images are not needed. none: nothing is replayed."""
     epochs: Epochs
     """Passes over each subset of the new images."""
     polish_epochs: EpochsOrZero

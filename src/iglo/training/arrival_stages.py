@@ -48,7 +48,7 @@ def learn_arrival(
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
 ) -> tuple[GLOModel, RunState]:
-    """Learns new images: each subset, and then all of them with noise. What `arrival.keep` says is replayed.
+    """Learns new images: each subset, and then all of them with noise. What `arrival.keep` names is replayed.
 
     Subset i: min β·Σ_{S_i} ‖G(z_x), x‖ + α·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). S_p
     are the earlier images and subsets; their codes are frozen. With `generated`, the target of an earlier image is
@@ -71,7 +71,7 @@ def learn_arrival(
             _add(total, trainer.inside(f"subset-{index + 1}").run(stage))
             learned = np.union1d(learned, rows.new[subset])
         if params.arrival.polish_epochs:
-            stage = _polish_stage(trainer, f"{arrival.id} polish", rows)
+            stage = _polish_stage(trainer, f"{arrival.id} polish", rows, arrival.keep)
             _add(total, trainer.inside("polish").run(stage))
     new = _all_codes(training.codes.tables["image"], runtime)[torch.from_numpy(rows.new)]
     codes = torch.cat([model.codes.values, new.to(model.codes.values)])
@@ -170,7 +170,7 @@ def _subset_stage(trainer: Trainer, name: str, subset: np.ndarray, earlier: np.n
     return _generator_stage(trainer, name, terms, (subset, earlier), trainer.params.arrival.epochs)
 
 
-def _polish_stage(trainer: Trainer, name: str, rows: Rows) -> StageSpec:
+def _polish_stage(trainer: Trainer, name: str, rows: Rows, keep: str) -> StageSpec:
     """Adds noise to the codes, as the last stage of the first run.
 
     Earlier codes get noise only if their targets are images. G_old(z_x) is not what G_old renders beside z_x, and the
@@ -179,7 +179,7 @@ def _polish_stage(trainer: Trainer, name: str, rows: Rows) -> StageSpec:
     params, sigma = trainer.params, trainer.params.last_sigma
     clean, noisy = (params.alpha, params.beta) if sigma else (params.alpha + params.beta, 0.0)
     terms = [(clean, Reconstruction()), (noisy, Continuity(sigma))]
-    if len(rows.kept) and params.arrival.keep == "images":
+    if len(rows.kept) and keep == "images":
         terms += [(clean, Preservation()), (noisy, Preservation(sigma, "noisy_preservation"))]
     elif len(rows.kept):
         terms.append((params.alpha + params.beta, Preservation()))

@@ -25,12 +25,17 @@ class NewImages:
         id: name of the arrival.
         images: (M, H, W, C) uint8.
         subsets: ids of these images, from 0, in the order in which they are learned.
-        earlier: (N, H, W, C) uint8, all earlier training images; only `arrival.keep: images` needs them.
+        keep: what is replayed: images (earlier images), generated (what the generator renders of their codes, and of
+            codes between them) or none.
+        earlier: (N, H, W, C) uint8. `images`: all earlier training images. `generated`: what generators rendered of the
+            earlier codes when they had just learned them; None: what the model renders now. If every arrival is kept by
+            renders of renders, small errors add up.
     """
 
     id: str
     images: np.ndarray
     subsets: Sequence[np.ndarray]
+    keep: str
     earlier: np.ndarray | None = None
 
 
@@ -66,7 +71,7 @@ def rows_to_learn(model: GLOModel, arrival: NewImages, params: Params, runtime: 
     """
     codes = model.codes.values
     between = codes[:0]
-    if params.arrival.keep == "generated":
+    if arrival.keep == "generated":
         rng = torch_generator(params.seed, f"{arrival.id}/between")
         between = codes_between(model, round(params.arrival.between * len(codes)), rng)
     starts = encode(model.encoder, arrival.images, model.config, runtime).to(codes)
@@ -78,19 +83,19 @@ def _mixed_rows(
 ) -> Rows:
     """Puts together earlier codes, new codes and codes between earlier ones, with the images that they shall render."""
     earlier, new, between = codes
-    match params.arrival.keep:
+    match arrival.keep:
         case "images":
             kept = arrival.earlier
         case "generated":
-            kept = _rendered(model, earlier, runtime)
+            kept = rendered(model, earlier, runtime) if arrival.earlier is None else arrival.earlier
         case "none":
             earlier, kept = earlier[:0], arrival.images[:0]
     if kept is None or len(kept) != len(earlier):
         raise UserError(
-            f"arrival.keep: images needs the {len(earlier)} earlier training images, got "
+            f"arrivals.{arrival.id}.keep: images needs the {len(earlier)} earlier training images, got "
             f"{0 if kept is None else len(kept)}; put them back, or set it to generated, which needs none."
         )
-    parts = [(earlier, kept), (new, arrival.images), (between, _rendered(model, between, runtime))]
+    parts = [(earlier, kept), (new, arrival.images), (between, rendered(model, between, runtime))]
     places = mixed([len(part) for part, _ in parts])
     count = sum(map(len, places))
     all_codes = new.new_empty(count, new.shape[1])
@@ -101,7 +106,7 @@ def _mixed_rows(
     return Rows(all_images, all_codes, *places)
 
 
-def _rendered(model: GLOModel, codes: Tensor, runtime: Runtime) -> np.ndarray:
+def rendered(model: GLOModel, codes: Tensor, runtime: Runtime) -> np.ndarray:
     """Renders codes (N, d) as 8-bit images (N, H, W, C), the precision of prepared images."""
     config = model.config
     images = np.empty((len(codes), config.image_size, config.image_size, config.channels), np.uint8)
