@@ -41,6 +41,7 @@ COPIED = {
     "comparison/report.md": "comparison/report.md",
     "comparison/frogs-64/report.md": "comparison/frogs-64/report.md",
     "comparison/off-codes/report.md": "comparison/off-codes/report.md",
+    "comparison/arrivals/report.md": "comparison/arrivals/report.md",
 }
 
 
@@ -58,7 +59,7 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, place, content=text))
     for path, place in COPIED.items():
         files.append(File.generated(config, place, content=(ROOT / path).read_text(encoding="utf-8")))
-    for folder in ("comparison/figures", "comparison/frogs-64/figures", "comparison/off-codes"):
+    for folder in ("comparison/figures", "comparison/frogs-64/figures", "comparison/off-codes", "comparison/arrivals"):
         for path in sorted((ROOT / folder).glob("*.png")):
             files.append(File.generated(config, f"{folder}/{path.name}", abs_src_path=str(path)))
     return files

@@ -163,9 +163,10 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Learns images X that arrive after those of earlier calls, which need not be there; y is not used.
 
         The first call is `fit`. In a later call the generator learns the new images, and keeps the earlier ones: it
-        learns again what it rendered of their codes and between them, 64 of them beside 32 new images in a step. Then
-        the encoder learns further, and the prior is fitted to all codes. Their passes follow from those of `fit`, and
-        each training takes at least 100 steps. Also one image can be learned.
+        learns again what it rendered of their codes and between them, 64 of them beside 32 new images in a step. For
+        this the estimator keeps a render of each image from then on. Then the encoder learns further, and the prior is
+        fitted to all codes. Their passes follow from those of `fit`, and each training takes at least 100 steps. Also
+        one image can be learned.
 
         Codes of earlier images stay the same, bit for bit; their images change a little. Image shape, value range and
         seed are those of the first fit, and values outside the range are clipped. If a call fails, nothing changes.

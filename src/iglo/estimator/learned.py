@@ -21,6 +21,7 @@ from iglo.params.pipeline import Params
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime, runtime_on
 from iglo.runtime.process import library_call
+from iglo.training.replay import rendered
 
 FIXED = ("n_components", "constraint", "network", "width")  # settings that decide the sizes and the kind of a model
 
@@ -32,6 +33,8 @@ class Learned:
     Attributes:
         seed: that of the first fit.
         arrivals: the images that were learned after the first fit.
+        renders: (N, H, W, C) uint8, what the generator rendered of each code when it had just learned it; None before
+            the first arrival.
     """
 
     model: GLOModel
@@ -41,6 +44,7 @@ class Learned:
     seed: int
     runtime: Runtime
     arrivals: tuple[ArrivalRecord, ...] = ()
+    renders: np.ndarray | None = None
 
     @classmethod
     def fit(
@@ -93,9 +97,17 @@ class Learned:
         old = Learned.unpacked(self.packed() | {"settings": asdict(settings)}, codes)  # as after a pickle
         adapter, name = self.adapter, f"arrival {len(self.arrivals) + 1}"
         params = settings.arrival_params(len(rows), len(codes), adapter.side, adapter.channels, self.seed)
-        model, history = learn_more(old.model, name, adapter.to_images(rows), params, old.runtime, verbose)
-        prior = fit_model_prior(params.prior, model, self.seed)
-        return replace(old, model=model, prior=prior, arrivals=(*self.arrivals, *history.arrivals)), history
+        renders = rendered(old.model, old.model.codes.values, old.runtime) if old.renders is None else old.renders
+        model, history = learn_more(old.model, name, adapter.to_images(rows), renders, params, old.runtime, verbose)
+        new = rendered(model, model.codes.values[len(codes) :], old.runtime)
+        learned = replace(
+            old,
+            model=model,
+            prior=fit_model_prior(params.prior, model, self.seed),
+            arrivals=(*self.arrivals, *history.arrivals),
+            renders=np.concatenate([renders, new]),
+        )
+        return learned, history
 
     def packed(self) -> dict[str, Any]:
         """Returns plain values and bytes, without the codes, which the estimator has."""
@@ -110,6 +122,7 @@ class Learned:
             "settings": asdict(self.settings),
             "seed": self.seed,
             "arrivals": [asdict(each) for each in self.arrivals],
+            "renders": self.renders,
         }
 
     @classmethod
@@ -125,7 +138,8 @@ class Learned:
         model = GLOModel(config, runtime.to_device(generator), table, runtime.to_device(encoder))
         prior = Prior(state["prior"], load(state["prior_arrays"]), config.geometry())
         arrivals = tuple(ArrivalRecord(**each) for each in state.get("arrivals", ()))  # an earlier iglo had none
-        return cls(model, prior, ImageAdapter(**state["adapter"]), settings, state["seed"], runtime, arrivals)
+        adapter, renders = ImageAdapter(**state["adapter"]), state.get("renders")
+        return cls(model, prior, adapter, settings, state["seed"], runtime, arrivals, renders)
 
 
 def _bytes(arrays: dict[str, torch.Tensor]) -> bytes:

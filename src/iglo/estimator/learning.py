@@ -44,7 +44,13 @@ def learn_model(
 
 
 def learn_more(
-    model: GLOModel, name: str, images: np.ndarray, params: Params, runtime: Runtime, verbose: bool = False
+    model: GLOModel,
+    name: str,
+    images: np.ndarray,
+    renders: np.ndarray,
+    params: Params,
+    runtime: Runtime,
+    verbose: bool = False,
 ) -> tuple[GLOModel, History]:
     """Learns images that arrive later, and trains the encoder further.
 
@@ -52,6 +58,7 @@ def learn_more(
         model: its generator and encoder are trained.
         name: id of the arrival.
         images: (M, H, W, C) uint8, the new images.
+        renders: (N, H, W, C) uint8, what is replayed for the earlier codes.
         params: its rounds are those of the new images.
         verbose: print the losses at the end of every stage.
 
@@ -63,7 +70,7 @@ def learn_more(
     subsets = list(subsets_of(images, params, runtime)) if len(params.rounds) > 1 else [np.arange(len(images))]
     for index, subset in enumerate(subsets):
         history.subset_id[subset] = index + 1
-    arrival = NewImages(name, images, subsets, "generated")
+    arrival = NewImages(name, images, subsets, "generated", renders)
     model, state = learn_arrival(model, history, arrival, params, runtime)
     refresh_encoder(model, history, arrival, params, runtime)
     if verbose:
