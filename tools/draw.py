@@ -13,6 +13,7 @@ from textwrap import shorten
 
 import yaml
 
+from iglo.params.arrivals import FIRST
 from tools.imports import ROOT
 
 PICTURE = ROOT / "docs" / "pipeline.svg"
@@ -30,7 +31,9 @@ def graph(stages: dict[str, dict]) -> tuple[Graph, set[tuple[str, str]]]:
     needs: Graph = {name: set() for name in stages}
     next_item = set()
     for name, stage in stages.items():
-        for maker in set().union(*(makers.get(_place(path), set()) for path in _body(stage).get("deps", []))):
+        deps = _body(stage).get("deps", [])
+        deps = [*deps, *(path.replace("${item.after}", FIRST) for path in deps)]  # what the first arrival starts from
+        for maker in set().union(*(makers.get(_place(path), set()) for path in deps)):
             if order.index(maker) < order.index(name):
                 needs[name].add(maker)
             else:
@@ -46,11 +49,15 @@ def _outs(stage: dict) -> list[str]:
     """Returns the paths of the outputs of a stage, without times."""
     entries = [entry for key in ("outs", "metrics", "plots") for entry in _body(stage).get(key, [])]
     paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
-    return [path for path in paths if not path.startswith("reports/timing")]
+    return [path for path in paths if not path.startswith("reports/timing") and "/timing/" not in path]
 
 
 def _place(path: str) -> str:
-    """Returns a path without the item of a list: models/staged/0 and models/staged/${item.id} are models/staged."""
+    """Returns a path without the item of a list: models/staged/0 and models/staged/${item.id} are models/staged.
+
+    An item within a name is ID.
+    """
+    path = re.sub(r"(?<=[^/])\$\{[^}]*\}|\$\{[^}]*\}(?=/)", "ID", path)
     return re.sub(r"/(\$\{[^}]*\}|\d+)$", "", path)
 
 
@@ -97,7 +104,7 @@ def svg(width: int, height: int, parts: list[str]) -> str:
 def _box(name: str, stage: dict, x: int, y: int) -> str:
     made = ", ".join(_shortened([_place(path) for path in _outs(stage) if not path.startswith("reports/curves")]))
     made = shorten(made, 52, placeholder=" …")  # what fits into the box
-    many = " (each round)" if "foreach" in stage else ""
+    many = f" (each {stage['foreach'][2:-2]})" if "foreach" in stage else ""  # ${rounds}: each round
     middle = x + WIDTH // 2
     return (
         f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#eef3fa" stroke="#456"/>\n'
