@@ -45,6 +45,8 @@ class Laboratory:
 
     def arrivals(self, keep: str) -> Values:
         """Learns all arrivals in turn."""
+        params, changes = self.params, self.scenario.of_generated if keep == "generated" else {}
+        params = dataclasses.replace(params, arrival=dataclasses.replace(params.arrival, **changes))
         model, history = self.first_model()
         groups = self.scenario.groups
         renders = rendered(model, model.codes.values, self.runtime)
@@ -56,8 +58,8 @@ class Laboratory:
             replayed = {"images": earlier, "generated": renders}.get(keep)
             new = NewImages(f"arrival {index}", group.train, [np.arange(len(group.train))], keep, replayed)
             start = time.perf_counter()
-            model, learned = learn_arrival(model, history, new, self.params, self.runtime)
-            refreshed = refresh_encoder(model, history, new, self.params, self.runtime)
+            model, learned = learn_arrival(model, history, new, params, self.runtime)
+            refreshed = refresh_encoder(model, history, new, params, self.runtime)
             cost = {
                 "images_seen": learned.images_seen,
                 "encoder_images_seen": refreshed.images_seen,

@@ -1,9 +1,10 @@
 """The scenarios: images of the first run, and images that arrive after it."""
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +40,13 @@ class Scenario:
     Attributes:
         groups: the first run, then the arrivals.
         counted: how many of the groups are compared with a training from scratch. Later ones are another kind of image.
-        methods: ways to keep the earlier images, and `scratch`.
+        of_generated: changes to the section `arrival` for `generated`: what is not replayed as it is needs more weight.
     """
 
     groups: tuple[Group, ...]
     params: Params
     counted: int
-    methods: tuple[str, ...] = ("images", "generated", "none", "scratch")
+    of_generated: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def frogs(files: Files, seed: int) -> Scenario:
     if files.emoji:
         drawn = load_images(files.emoji, 32, shuffle=True)
         groups.append(Group("emoji", drawn[:LATER], drawn[LATER : 2 * LATER]))
-    return Scenario(tuple(groups), _frog_params(files, seed), ARRIVALS + 1)
+    of_generated = {"generator_rate": 2e-3, "earlier_weight": 2.0}
+    return Scenario(tuple(groups), _frog_params(files, seed), ARRIVALS + 1, of_generated)
 
 
 SCENARIOS: dict[str, Callable[[Files, int], Scenario]] = {"digits": digits, "classes": classes, "frogs": frogs}

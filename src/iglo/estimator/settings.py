@@ -140,6 +140,7 @@ class Settings:
             least_steps=LEAST_STEPS,
             generator_rate=self.learning_rate / 2,
             encoder_rate=self.learning_rate / 2,
+            earlier_weight=1.0,
             earlier_batch=64,
             current_batch=32,
             between=0.25,

@@ -53,6 +53,8 @@ class ArrivalParams:
     """The learning rate of the generator."""
     encoder_rate: Rate
     """The learning rate of the encoder."""
+    earlier_weight: Weight
+    """The weight of what is replayed; new images have weight 1."""
     earlier_batch: Batch
     """Earlier images in a step."""
     current_batch: Batch

@@ -50,8 +50,8 @@ def learn_arrival(
 ) -> tuple[GLOModel, RunState]:
     """Learns new images: each subset, and then all of them with noise. What `arrival.keep` names is replayed.
 
-    Subset i: min β·Σ_{S_i} ‖G(z_x), x‖ + α·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). S_p
-    are the earlier images and subsets; their codes are frozen. With `generated`, the target of an earlier image is
+    Subset i: min Σ_{S_i} ‖G(z_x), x‖ + w·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). S_p are
+    the earlier images and subsets; their codes are frozen; w is `arrival.earlier_weight`. With `generated`, the target of an earlier image is
     G_old(z_x), and S_p has codes between those of earlier images too. With `none`, S_p is empty.
 
     Args:
@@ -163,10 +163,9 @@ def _schedule(params: Params, epochs: int, sources: dict[str, IdSampler]) -> LRS
 
 
 def _subset_stage(trainer: Trainer, name: str, subset: np.ndarray, earlier: np.ndarray) -> StageSpec:
-    section = trainer.params.staged
-    terms = [(section.beta, Reconstruction())]
+    terms = [(1.0, Reconstruction())]
     if len(earlier):
-        terms.append((section.alpha, Preservation()))
+        terms.append((trainer.params.arrival.earlier_weight, Preservation()))
     return _generator_stage(trainer, name, terms, (subset, earlier), trainer.params.arrival.epochs)
 
 
@@ -179,10 +178,11 @@ def _polish_stage(trainer: Trainer, name: str, rows: Rows, keep: str) -> StageSp
     params, sigma = trainer.params, trainer.params.last_sigma
     clean, noisy = (params.alpha, params.beta) if sigma else (params.alpha + params.beta, 0.0)
     terms = [(clean, Reconstruction()), (noisy, Continuity(sigma))]
+    weight = params.arrival.earlier_weight
     if len(rows.kept) and keep == "images":
-        terms += [(clean, Preservation()), (noisy, Preservation(sigma, "noisy_preservation"))]
+        terms += [(weight * clean, Preservation()), (weight * noisy, Preservation(sigma, "noisy_preservation"))]
     elif len(rows.kept):
-        terms.append((params.alpha + params.beta, Preservation()))
+        terms.append((weight * (params.alpha + params.beta), Preservation()))
     return _generator_stage(trainer, name, terms, (rows.new, rows.replayed), params.arrival.polish_epochs)
 
 
