@@ -51,8 +51,8 @@ def learn_arrival(
     """Learns new images: each subset, and then all of them with noise. What `arrival.keep` names is replayed.
 
     Subset i: min Σ_{S_i} ‖G(z_x), x‖ + w·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). S_p are
-    the earlier images and subsets; their codes are frozen; w is `arrival.earlier_weight`. With `generated`, the target of an earlier image is
-    G_old(z_x), and S_p has codes between those of earlier images too. With `none`, S_p is empty.
+    the earlier images and subsets; their codes are frozen; w is `arrival.earlier_weight`. With `generated`, the target
+    of an earlier image is G_old(z_x), and S_p has codes between those of earlier images too. With `none`, S_p is empty.
 
     Args:
         model: the model before the arrival, with all rows of its codes on every rank. Its generator learns.
