@@ -94,7 +94,8 @@ def test_with_batch_norm_two_ranks_reach_what_one_reaches(together):
 def test_the_stages_that_see_images_run_as_ranks(together, tmp_path):
     """And evaluate finds the very numbers that one process finds."""
     assert found(together, "stages")["launched"] == [
-        "extract_features", "staged@0", "staged@1", "full", "encoder", "joint", "evaluate"
+        "extract_features", "staged@0", "staged@1", "full", "encoder", "joint", "evaluate",
+        "arrival_learn@0", "arrival_encoder@0",
     ]  # fmt: skip
     assert all((folder / "finished").exists() for folder in (together / ".scratch").iterdir())
     shutil.copytree(together, tmp_path, dirs_exist_ok=True)
@@ -108,7 +109,7 @@ def test_the_stages_that_see_images_run_as_ranks(together, tmp_path):
 def test_torchrun_passes_the_options_of_a_stage_on():
     """It refuses an option that could be short for one of its own, even behind the module."""
     launched = [stage for stage in pipeline.stages(params=chain.params(launch="torchrun")) if "torchrun" in stage.cmd]
-    assert len(launched) == 7
+    assert len(launched) == 9
     for stage in launched:
         arguments = parse_args(["-m", stage.module, *stage.argv])
         assert [arguments.training_script, *arguments.training_script_args] == [stage.module, *stage.argv]
