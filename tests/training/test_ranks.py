@@ -48,6 +48,7 @@ def together(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("ranks")
     chain.write_images(folder / chain.IMAGES)
+    chain.write_images(folder / chain.LATER, 60, 80)
     chain.write_params(folder, chain.params(**CHANGES))
     run(folder, "resumed", "begun", ranks=4)
     return run(folder, "taken_up", "same", "draws", "psnr", "stages")
