@@ -57,7 +57,8 @@ def write_report(folder: Path, record: Mapping[str, Runs]) -> None:
 
 def _scenario(runs: Runs) -> list[str]:
     methods = [method for method in METHODS if _of(runs, method)]
-    return [*_summary(runs, methods), *_by_group(runs, methods), *_costs(runs, methods)]
+    tables = (_summary, _seen_by_network, _by_group, _costs)
+    return [line for table in tables for line in table(runs, methods)]
 
 
 def _of(runs: Runs, method: str) -> list[list[Mapping]]:
@@ -95,6 +96,26 @@ def _ends(ends: Sequence[Mapping]) -> list[str]:
     return [_text([_mean(end, part, "psnr") for end in ends]) for part in ("train", "test")]
 
 
+def _seen_by_network(runs: Runs, methods: Sequence[str]) -> list[str]:
+    """Shows LPIPS and kernel distance of the images of the first run, after it and at the end."""
+    rows = []
+    for method in methods:
+        for part in ("train", "test"):
+            row = [method, {"train": "training", "test": "test"}[part]]
+            for key, digits in (("distance", 4), ("kd", 4)):
+                for index in (0, -1):
+                    row.append(_text([_seen(run)[index][part][key] for run in _of(runs, method)], digits))
+            rows.append(row)
+    heads = ["", "images of the first run", "LPIPS after the first run", "at the end", "kernel distance", "at the end"]
+    return [*markdown_table(heads, rows), ""]
+
+
+def _seen(run: Sequence[Mapping]) -> list[Mapping]:
+    """Returns the numbers of the first group in the steps in which the feature network saw it."""
+    firsts = [next(iter(step["groups"].values())) for step in run]
+    return [first for first in firsts if "kd" in first["train"]]
+
+
 def _by_group(runs: Runs, methods: Sequence[str]) -> list[str]:
     """Shows the new images of each arrival: before they are learned, after, and at the end."""
     rows = []
@@ -111,12 +132,10 @@ def _by_group(runs: Runs, methods: Sequence[str]) -> list[str]:
                 _text([step["groups"][name]["train"]["psnr"] for step in own]),
                 _text([run[-1]["groups"][name]["train"]["psnr"] for run in steps]),
                 _text([_value(step["groups"], next(iter(step["groups"])), "train", "psnr") for step in own]),
-                _text([_value(step["groups"], next(iter(step["groups"])), "train", "distance") for step in own], 3),
-                _text([step["groups"][next(iter(step["groups"]))]["train"].get("kd", np.nan) for step in own], 4),
             ])  # fmt: skip
     header = [
         *("", "arrival", "its test images before", "and after", "its training images", "at the end"),
-        *("first images, PSNR", "distance", "kernel distance"),
+        "training images of the first run",
     ]
     return [*markdown_table(header, rows), ""]
 

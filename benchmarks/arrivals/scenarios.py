@@ -17,7 +17,7 @@ from iglo.randomness import numpy_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, LATER, ARRIVALS = 500, 250, 4  # images of the first run, of an arrival, and number of arrivals
-TEST = 500  # photographs for tests
+TEST = 250  # photographs for tests
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def frogs(files: Files, seed: int) -> Scenario:
     """500 photographs of frogs, four arrivals of 250, one image, and then 250 emoji."""
     images = load_images(files.frogs, 32, shuffle=True)
     count = FIRST + ARRIVALS * LATER
-    train, test = images[:count], images[count + TEST : count + 2 * TEST]  # those between chose the settings
+    train, test = images[:count], images[count + 2 * TEST : count + 3 * TEST]  # those between chose the settings
     groups = [*_in_turn(train, test), Group("one image", images[-1:], test[:0])]
     if files.emoji:
         drawn = load_images(files.emoji, 32, shuffle=True)
