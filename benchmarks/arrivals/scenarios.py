@@ -40,7 +40,7 @@ class Scenario:
     Attributes:
         groups: the first run, then the arrivals.
         counted: how many of the groups are compared with a training from scratch. Later ones are another kind of image.
-        of_generated: changes to the section `arrival` for `generated`: what is not replayed as it is needs more weight.
+        of_generated: changes to the section `arrival` for `generated`. Renders need more weight than images.
     """
 
     groups: tuple[Group, ...]
@@ -85,7 +85,7 @@ def frogs(files: Files, seed: int) -> Scenario:
     """500 photographs of frogs, four arrivals of 250, one image, and then 250 emoji."""
     images = load_images(files.frogs, 32, shuffle=True)
     count = FIRST + ARRIVALS * LATER
-    train, test = images[:count], images[count + TEST : count + 2 * TEST]  # those between chose the settings
+    train, test = images[:count], images[count + TEST : count + 2 * TEST]  # the settings were chosen on those between
     groups = [*_in_turn(train, test), Group("one image", images[-1:], test[:0])]
     if files.emoji:
         drawn = load_images(files.emoji, 32, shuffle=True)
