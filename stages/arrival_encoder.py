@@ -1,4 +1,4 @@
-"""Trains the encoder further after an arrival, for its images and for the changed generator."""
+"""Trains the encoder further in an arrival, for the new images and for the changed generator."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Writes the numbers and the figures of an arrival: what was forgotten, and how well the new images are known."""
+"""Writes the numbers and the figures of an arrival: what was forgotten, and how well the new images were learned."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,8 +54,8 @@ def _opened(arguments: SimpleNamespace, params: Params, runtime: Runtime) -> Arr
     for folder, store, size in zip(folders, (*earlier.stores, new), (*sizes, record.count), strict=True):
         if store is not None and store.parts.train != size:
             raise UserError(
-                f"{folder}: has {store.parts.train} training images, but {arguments.model} learned {size} of it; run "
-                "`dvc repro` to learn them again."
+                f"{folder}: has {store.parts.train} training images, but {arguments.model} has learned {size} of them; "
+                "run `dvc repro` to learn them again."
             )
     choice = PriorChoice.load(arguments.priors, after.config.geometry())
     reference = None

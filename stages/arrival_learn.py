@@ -1,4 +1,4 @@
-"""Trains the generator and the codes of images that arrived later, while the generator keeps the earlier images."""
+"""Trains the generator and the codes of new images, while the generator keeps the earlier images."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from stages.common import Work, stage
 
 @stage("id", "keep", "images", "prepared", "model", "out", "curves")
 def main(arguments: SimpleNamespace, params: Params) -> Work:
-    """Learns each subset of an arrival, and then all its images. What `--keep` names is replayed."""
+    """Learns each subset of an arrival, and then all its images. `--keep` says what is replayed."""
 
     def learn(
         model: GLOModel, history: History, arrival: NewImages, runtime: Runtime, checkpoints: CheckpointFolder

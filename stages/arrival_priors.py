@@ -12,7 +12,7 @@ from stages.common import stage
 
 @stage("prepared", "images", "model", "out")
 def main(arguments: SimpleNamespace, params: Params) -> None:
-    """Fits every prior and chooses one, on those validation images of the first run and all arrivals that are there."""
+    """Fits every prior, and chooses one on the validation images of the first run and all arrivals that are there."""
     ids = [each.id for each in History.load(arguments.model).arrivals]
     images = Collection.open(arguments.prepared, Path(arguments.images).parent, ids)
     write_priors(arguments, params, images.part("validation"))

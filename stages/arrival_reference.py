@@ -1,4 +1,4 @@
-"""Learns all images from scratch, as many images seen as by the first run and all arrivals, to compare."""
+"""Learns all images from scratch, to compare, with as many images seen as in the first run and all arrivals."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -31,8 +31,9 @@ Learn = Callable[[GLOModel, History, NewImages, Runtime, CheckpointFolder], tupl
 def train_on_arrival(name: str, arguments: SimpleNamespace, params: Params, learn: Learn) -> Work:
     """Opens the model and the images of an arrival, trains, and writes the model, its history and the curve.
 
-    Earlier images and models are found by the record of arrivals in the model. They are no dependency of a stage,
-    because `keep: generated` works without the images. If they change, so do `known.csv` and the model, which are.
+    The record of arrivals in the model says where earlier images and models are. These are no dependencies of a stage,
+    because `keep: generated` works without the images. If they change, then `known.csv` and the model change too, and
+    these are dependencies.
 
     Args:
         name: name of the stage, for the folder of checkpoints.
@@ -89,7 +90,7 @@ def _renders_when_learned(folder: Path, before: Sequence[ArrivalRecord], known: 
 
 
 def _sharing(arrival: NewImages, params: Params, runtime: Runtime) -> Runtime:
-    """Returns the ranks that share the training: the first one alone if a subset has too few images to share."""
+    """Returns the ranks that share the training: the first rank alone if a subset has too few images for all."""
     fewest = min(map(len, arrival.subsets))
     return runtime.single_process if fewest < runtime.ranks * params.arrival.current_batch else runtime
 

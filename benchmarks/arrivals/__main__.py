@@ -5,9 +5,9 @@
     python -m benchmarks.arrivals --report
 
 The first command runs the named scenarios (all by default) that have no result yet, on the CPU, and adds each result to
-comparison/arrivals/results.json as soon as it is there. A killed run goes on with the next result. The digits need no
-files. A job has one thread, so a result does not depend on the number of jobs. Both commands write report.md and its
-figures. `scenarios.py` has the scenarios.
+comparison/arrivals/results.json as soon as it is there. If a run is killed, the next one goes on with what is missing.
+The digits need no files. A job has one thread, so a result does not depend on the number of jobs. Both commands write
+report.md and its figures. `scenarios.py` has the scenarios.
 """
 
 import argparse
@@ -30,13 +30,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs what is missing, and writes the report."""
     parser = argparse.ArgumentParser("python -m benchmarks.arrivals", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"scenarios, of {', '.join(SCENARIOS)}; default: all")
-    parser.add_argument("--frogs", type=Path, metavar="FOLDER", help="photographs, of CIFAR-10's frogs in the report")
+    parser.add_argument("--frogs", type=Path, metavar="FOLDER", help="photographs; in the report, CIFAR-10's frogs")
     parser.add_argument("--emoji", type=Path, metavar="FOLDER", help="drawings that arrive after the frogs")
     parser.add_argument("--loss-weights", type=Path, metavar="FILE", help="VGG-16, .safetensors")
     parser.add_argument("--judge-weights", type=Path, metavar="FILE", help="EfficientNet-Lite0 of timm, .safetensors")
     parser.add_argument("--jobs", type=int, default=1, help="scenarios and seeds side by side, each on one thread")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="of results.json and the report")
-    parser.add_argument("--models", type=Path, default=Path(".scratch/arrivals"), help="of the models of first runs")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of results.json and the report")
+    parser.add_argument("--models", type=Path, default=Path(".scratch/arrivals"), help="folder of first models")
     parser.add_argument("--report", action="store_true", help="train nothing, write the report again")
     given = parser.parse_args(arguments)
     if unknown := set(given.names) - set(SCENARIOS):

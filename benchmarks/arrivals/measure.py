@@ -74,7 +74,7 @@ class Laboratory:
         return {"steps": steps}
 
     def from_scratch(self) -> Values:
-        """Learns the union anew: the first run's way, with as many images seen as by the first run and all arrivals."""
+        """Learns all images as a first run does, with as many images seen as in the first run and all arrivals."""
         groups = self.scenario.groups[: self.scenario.counted]
         train = np.concatenate([group.train for group in groups])
         start = time.perf_counter()

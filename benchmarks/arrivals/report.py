@@ -17,7 +17,8 @@ A first run learns some images. Then other images arrive, in turn. Each arrival 
 learned in one of three ways:
 
 - *images*: earlier images are replayed.
-- *generated*: no earlier image is opened. What the earlier generator renders of its codes and between them is replayed.
+- *generated*: no earlier image is opened. Renders are replayed: for each earlier code, what the generator rendered when
+  it had just learned it; and what the model before renders of codes between earlier codes.
 - *none*: nothing is replayed.
 
 *From scratch* learns all images together, as a first run does. Its generator sees as many images as the generator of
@@ -30,9 +31,9 @@ measures what has no result yet, and writes this page from `results.json`.
 - **PSNR** is a mean over images, in dB: of G(z) for training images, of G(E(x)) for test images.
 - **Forgotten**: PSNR of the training images of the first run after the first run, minus that at the end. It is negative
   if they became better.
-- **Images seen** counts the images that the generator renders in training, with and without the encoder. *Cost* divides
-  it by what learning all images up to then anew would take: the first run's number, times all images over those of the
-  first run.
+- **Images seen** counts the images that the generator renders in training, and those that the encoder sees when it is
+  trained alone. *Cost* divides it by an estimate for learning all images up to then anew: the number of the first run,
+  times all images over those of the first run.
 - With three seeds, ± is the standard deviation over the seeds.
 """
 TITLES = {

@@ -40,7 +40,7 @@ class Scenario:
     Attributes:
         groups: the first run, then the arrivals.
         counted: how many of the groups are compared with a training from scratch. Later ones are another kind of image.
-        of_generated: changes to the section `arrival` for `generated`: what is not replayed as it is needs more weight.
+        of_generated: changes to the section `arrival` for `generated`. Renders need more weight than images.
     """
 
     groups: tuple[Group, ...]

@@ -1,4 +1,4 @@
-"""The command that adds a folder of images which came later to the params file."""
+"""The command that adds a folder of new images to the params file."""
 
 import os
 import stat
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     type=click.Choice(["images", "generated", "none"]),
     default="images",
     show_default=True,
-    help="What is replayed, so that earlier images are kept: the images, or what the model renders of their codes.",
+    help="What is replayed, so that earlier images are kept: the images, renders of their codes, or none of the two.",
 )
 @click.option(
     "--params", "file", default="params.yaml", show_default=True, type=NAMED, metavar="FILE", help="Params of the run."
 )
 def arrive(folder: str, name: str | None, keep: str, file: str) -> None:
-    """Add a folder of images that came later to the list `arrivals` of the params file.
+    """Add a folder of new images to the list `arrivals` of the params file.
 
-    `dvc repro` then learns them. The folder must be one of its own, apart from the images that were there before.
+    `dvc repro` then learns them. The folder must lie apart from the folders of earlier images.
 
     \b
     Example:

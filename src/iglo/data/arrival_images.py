@@ -1,4 +1,4 @@
-"""Prepares the images of an arrival: leaves out known ones, decodes and splits them as in the first run."""
+"""Prepares the images of an arrival: decodes them, leaves out known ones, splits the rest as in the first run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from iglo.randomness import numpy_generator
 
 
 def arrival_source(path: str | Path, name: str) -> Source:
-    """Returns the images in the folder of an arrival.
+    """Finds the images in the folder of an arrival.
 
     Args:
         name: the id of the arrival.
@@ -35,9 +35,9 @@ def write_arrival(
 ) -> Parts:
     """Decodes the new images of an arrival and writes them into a folder; returns the sizes of their parts.
 
-    `images.npy`, `index.csv` and `report.json` are as those of the first run. `known.csv` has the earlier known images
-    and then the new ones. A seeded shuffle comes before the split, whatever `data.shuffle` says. No file has the path
-    of the source, so the same images in another folder give the same files.
+    `images.npy` and `index.csv` are as those of the first run. `report.json` also counts the known images. `known.csv`
+    has the images that were known before, and then the new ones. A seeded shuffle comes before the split, whatever
+    `data.shuffle` says. No file holds the path of the source, so the same images in another folder give the same files.
 
     Args:
         folder: an empty folder.
@@ -46,8 +46,8 @@ def write_arrival(
         known: the images that the run already has. They are left out, and so are repeated ones.
 
     Raises:
-        UserError: no image is new, a kind of image (grey or colour) is new, or an image cannot be used and
-            `data.on_error` is not skip.
+        UserError: no image is new; an image is in colour and all earlier ones are grey, or the reverse; or an image
+            cannot be used and `data.on_error` is not skip.
     """
     count = len(source.names)
     order = numpy_generator(data.seed, f"{name}/split").permutation(count)

@@ -15,7 +15,7 @@ class Collection:
     """The prepared images of the first run and of arrivals, in the order in which they came.
 
     Attributes:
-        stores: None for images that are no longer there.
+        stores: those of the first run and of each arrival; None if its images are no longer there.
     """
 
     stores: tuple[ImageStore | None, ...]

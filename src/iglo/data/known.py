@@ -1,6 +1,6 @@
 """The list of the images that a run already has, by the digests of their pixels.
 
-It stands for the images when they are no longer there. So an arrival leaves out what was learned before.
+An arrival leaves out new images that equal one of them. The list is enough for this, so the images may be deleted.
 """
 
 import csv

@@ -36,7 +36,7 @@ class Written:
         digests: hexadecimal digests of the pixels.
         channels: those of each image file: 1 or 3.
         bad: the reason for each image that cannot be used, by its name.
-        known: names of images that were left out because they are known, each with the name of the earlier image.
+        known: names of images that were left out because they are known, each with the name of the image it equals.
     """
 
     source: Source
@@ -95,8 +95,8 @@ def write_images(
     Args:
         order: positions in the source, in the order in which they are tried.
         wanted: at most this number of images.
-        known: names of earlier images by digest. These images are left out, and so are repeated ones. None: no image is
-            left out.
+        known: names of known images by digest. Images that equal one of them are left out, and so are repeated ones.
+            None: repeated images are kept.
 
     Raises:
         UserError: there are bad images, unless `data.on_error` is skip; or there is too little memory for an image.

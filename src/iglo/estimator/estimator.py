@@ -162,13 +162,13 @@ class IncrementalGLO(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def partial_fit(self, X: ArrayLike, y: None = None) -> "IncrementalGLO":
         """Learns images X that arrive after those of earlier calls, which need not be there; y is not used.
 
-        The first call is `fit`. In a later call the generator learns the new images, and keeps the earlier ones: it
-        learns again what it rendered of their codes and between them, 64 of them beside 32 new images in a step. For
-        this the estimator keeps a render of each image from then on. Then the encoder learns further, and the prior is
-        fitted to all codes. Their passes follow from those of `fit`, and each training takes at least 100 steps. Also
-        one image can be learned.
+        The first call is `fit`. In a later call the generator learns new images, and keeps the earlier ones: what it
+        rendered of their codes is replayed, and what it renders of codes between them. A step has 32 new images and 64
+        replayed ones. For this the estimator keeps a render of each image from then on. Then the encoder learns
+        further, and the prior is fitted to all codes. The numbers of passes follow from those of `fit`, and each
+        training takes at least 100 steps. A call may have a single image.
 
-        Codes of earlier images stay the same, bit for bit; their images change a little. Image shape, value range and
+        Codes of earlier images stay the same, bit for bit; their renders change a little. Image shape, value range and
         seed are those of the first fit, and values outside the range are clipped. If a call fails, nothing changes.
 
         Raises:

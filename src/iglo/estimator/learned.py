@@ -1,4 +1,4 @@
-"""The result of a fit. It is pickled as plain values and the bytes of safetensors files."""
+"""The result of `fit` and `partial_fit`. It is pickled as plain values and the bytes of safetensors files."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -64,7 +64,7 @@ class Learned:
 
     @property
     def params(self) -> Params:
-        """The params of a run of the pipeline that learns the same."""
+        """The params of a run of the pipeline that learns the same images, all in its first run."""
         return self.settings.params(len(self.model.codes.values), self.adapter.side, self.adapter.channels, self.seed)
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
@@ -87,14 +87,14 @@ class Learned:
             What is learned now, and the history of this arrival alone.
 
         Raises:
-            UserError: the settings are those of another model.
+            UserError: a setting that decides the sizes or the kind of the model has changed.
         """
         for name in FIXED:
             made, given = getattr(self.settings, name), getattr(settings, name)
             if made != given:
                 raise UserError(f"{name}: must stay {made}, as in fit, got {given}; call fit to learn all images anew.")
         codes = self.model.codes.values.cpu().numpy()
-        old = Learned.unpacked(self.packed() | {"settings": asdict(settings)}, codes)  # as after a pickle
+        old = Learned.unpacked(self.packed() | {"settings": asdict(settings)}, codes)  # a copy, as after pickling
         adapter, name = self.adapter, f"arrival {len(self.arrivals) + 1}"
         params = settings.arrival_params(len(rows), len(codes), adapter.side, adapter.channels, self.seed)
         renders = rendered(old.model, old.model.codes.values, old.runtime) if old.renders is None else old.renders

@@ -28,13 +28,13 @@ class ArrivedRun:
     """An arrival, the models before and after it, and the images that are there.
 
     Attributes:
-        before, after: the models. The codes of `after` are those of the earlier images, and then those of the new ones.
+        before, after: the models. The codes of `after` are those of the earlier images and then those of the new ones.
         first: the model of the first run; None if it is not there.
         history: that of `after`. Its last arrival is this one.
-        earlier: images of the first run and of the earlier arrivals, as far as they are there.
+        earlier: images of the first run and of the arrivals before this one, as far as they are there.
         new: images of this arrival.
         choice: the priors of `after`, and the chosen one.
-        reference: a model that has learned all images from scratch; None: there is none.
+        reference: a model that has learned all images from scratch; None if there is none.
     """
 
     params: Params
@@ -85,7 +85,7 @@ class ArrivedRun:
 
 @dataclass(frozen=True)
 class MeasuredArrival:
-    """The numbers of an arrival, and what its figures show besides.
+    """The numbers of an arrival, and what its figures need besides.
 
     Attributes:
         values: nested numbers.
@@ -99,14 +99,15 @@ class MeasuredArrival:
 
 
 def measure_arrival(run: ArrivedRun, networks: EvaluationNetworks, runtime: Runtime) -> MeasuredArrival:
-    """Measures an arrival. What needs more images, or images that are no longer there, is left out."""
+    """Measures an arrival. It leaves out numbers that need more images, or images that are no longer there."""
     return _Measuring(run, networks, runtime).all()
 
 
 def images_seen(run: ArrivedRun) -> Values:
-    """Returns how many images went through the networks in this arrival, and in a training anew, estimated.
+    """Returns how many images went through the networks in this arrival, and an estimate for learning all images anew.
 
-    A training anew is estimated as the first run, times all training images over the training images of the first run.
+    The estimate is the number of the first run, times all training images over the training images of the first run.
+    `share` is the first number over the estimate.
     """
     log, first = run.history.log, run.history.arrivals[0]
     of_stages: dict[str, int] = {}
@@ -206,13 +207,13 @@ class _Measuring:
         return _Pair(*(Fidelity.measure(renders, targets) for renders in of))
 
     def _against_renders(self, model: GLOModel) -> Values:
-        """Compares what an earlier model rendered of its codes with what the model after renders of them."""
+        """Compares what an earlier model renders of its codes with what the model after renders of them."""
         rows = np.arange(len(model.codes.values))
         targets = Targets.rendered(self._codes(model, rows), self.networks.main)
         return {"against_renders": Fidelity.measure(self._codes(self.run.after, rows), targets).values()}
 
     def _first_run(self, earlier: _Pair | None) -> Values:
-        """Compares the training images of the first run with what its own model rendered, and with today's renders."""
+        """Compares training images of the first run with G(z) of the model of the first run and of the model after."""
         run, place = self.run, self.run.groups_there.get("first run")
         model = run.before if len(run.history.arrivals) == 1 else run.first
         if place is None:

@@ -39,7 +39,7 @@ class Targets:
     Attributes:
         images: N images; a slice of them is (M, H, W, C) float in [0, 1].
         network: the feature network.
-        chosen: (K,) int64, the rows of which the kernel distance is measured, in their order.
+        chosen: (K,) int64, the rows for which the kernel distance is measured, in ascending order.
         features: (K, D) of these rows.
     """
 
@@ -76,7 +76,7 @@ class Fidelity:
     Attributes:
         psnr: (N,) float64, in dB.
         distance: (N,) float64, LPIPS.
-        features: (K, D), of the renders whose kernel distance is measured.
+        features: (K, D), those of the renders for which the kernel distance is measured.
     """
 
     targets: Targets
@@ -105,7 +105,7 @@ class Fidelity:
         )
 
     def rows(self, rows: slice) -> "Fidelity":
-        """Returns some of the images, whose targets are real. Their kernel distance is not measured."""
+        """Returns the numbers of some rows. Targets must be real images. The kernel distance is not measured."""
         images = UnitImages(self.targets.images.pixels[rows])
         targets = replace(self.targets, images=images, chosen=self.targets.chosen[:0], features=self.features[:0])
         return Fidelity(targets, self.psnr[rows], self.distance[rows], self.features[:0])
@@ -120,8 +120,8 @@ class Fidelity:
     def worse_than(self, other: "Fidelity") -> Values:
         """Returns how much worse these renders are than others of the same targets: a number above 0 is worse.
 
-        It is the PSNR of the others minus the PSNR of these, and LPIPS and kernel distance of these minus those of the
-        others. The standard errors in `se` are those of paired differences.
+        The PSNR is that of the others minus that of these. LPIPS and kernel distance are those of these minus those of
+        the others. The standard errors in `se` are those of paired differences.
         """
         differences = {
             "psnr": other.psnr - self.psnr,
@@ -130,7 +130,7 @@ class Fidelity:
         return self._means(differences, other.features)
 
     def _means(self, per_image: dict[str, np.ndarray], others: np.ndarray | None = None) -> Values:
-        """Returns means with their standard errors, and the kernel distance, minus that of the features `others`."""
+        """Returns means, the kernel distance (minus that of the features `others`), and standard errors."""
         values, errors = means_of(per_image)
         key = f"kd_{self.targets.network.feature_name}"
         if len(self.features) >= metrics.FEWEST_FOR_DISTANCE:

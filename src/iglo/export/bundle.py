@@ -34,7 +34,7 @@ FILES = (
     *("generator.safetensors", "encoder.safetensors", "prior.safetensors", "classes.safetensors", "codes.safetensors"),
     *("generator.onnx", "encoder.onnx", "model.json", "README.md"),
 )
-KEPT_BY = {"images": "images", "generated": "generated images", "none": "nothing"}  # in words: `arrival.keep`
+KEPT_BY = {"images": "images", "generated": "generated images", "none": "nothing"}  # in words: `keep` of an arrival
 LONGEST_RECORD = 2**24  # bytes of model.json
 LONGEST_REASON = 300  # characters of the reason in an error message
 

@@ -18,9 +18,9 @@ class FixedNorm(nn.Module):
 
 @contextmanager
 def fixed_norms(network: nn.Module) -> Iterator[None]:
-    """Fixes the statistics of every batch norm of a network within the block. Weights and keys stay the same.
+    """Fixes the statistics of every batch norm of a network within the block. Keys of its state dict stay the same.
 
-    Copies that are made within the block stay fixed.
+    Copies of the network that are made within the block stay fixed after it.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:

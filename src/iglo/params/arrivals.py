@@ -31,8 +31,8 @@ class Arrival:
     after: Quoted
     """The id of the arrival before; `joint`, the last stage of the first run, for the first arrival."""
     keep: Literal["images", "generated", "none"]
-    """What keeps the earlier images in the generator. images: they are replayed. generated: what the earlier generator
-    renders of their codes and between them is replayed, and the images are not needed. none: nothing is replayed."""
+    """What is replayed, so that the generator keeps the earlier images. images: the earlier images. generated: renders
+    of their codes and of codes between them; the images are not needed. none: nothing of the earlier images."""
     path: Text
     """The folder of its images."""
 
@@ -56,13 +56,13 @@ class ArrivalParams:
     earlier_weight: Weight
     """The weight of what is replayed; new images have weight 1."""
     earlier_batch: Batch
-    """Earlier images in a step."""
+    """Replayed images in a step."""
     current_batch: Batch
     """New images in a step."""
     between: Weight
-    """generated: how many codes between earlier codes are replayed, for each earlier image."""
+    """With `keep: generated`: how many codes between earlier codes are replayed, for each earlier image."""
     reference: Flag
-    """true: a generator also learns all images from scratch, with as many images seen, to compare."""
+    """true: a model also learns all images from scratch, with as many images seen, to compare."""
 
 
 def check_arrivals(arrivals: Sequence[Arrival], how: ArrivalParams | None) -> None:
@@ -81,8 +81,8 @@ def check_arrivals(arrivals: Sequence[Arrival], how: ArrivalParams | None) -> No
             )
         if not item.path or not item.path.isprintable() or SPECIAL & {*item.path}:
             raise UserError(
-                f"arrivals.{index}.path: must be a path without quotes, dollar signs and backslashes, got "
-                f"{short_repr(item.path)}; rename the folder."
+                f"arrivals.{index}.path: must be a path without quotes, dollar signs, backslashes and control "
+                f"characters, got {short_repr(item.path)}; rename the folder."
             )
         before = item.id
 

@@ -1,7 +1,7 @@
-"""The stages that learn images which arrive later, while the generator keeps the earlier ones.
+"""The stages that learn new images, which arrive later, while the generator keeps the earlier ones.
 
 This is preservation as in Helman et al. 2019, section 3: the codes of earlier images are frozen, and only the generator
-has to keep them. Earlier images are replayed; or, in place of them, what the earlier generator renders of their codes.
+has to keep them. Earlier images are replayed, or renders of their codes in place of them.
 
 Batch norm is fixed: it uses the statistics of the first run. So an image does not depend on its batch, and before the
 first step the generator renders exactly what it rendered before.
@@ -48,18 +48,21 @@ def learn_arrival(
     runtime: Runtime,
     checkpoints: CheckpointFolder | None = None,
 ) -> tuple[GLOModel, RunState]:
-    """Learns new images: each subset, and then all of them with noise. What `arrival.keep` names is replayed.
+    """Learns new images: each subset, and then all of them with noise.
 
-    Subset i: min Σ_{S_i} ‖G(z_x), x‖ + w·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). S_p are
-    the earlier images and subsets; their codes are frozen; w is `arrival.earlier_weight`. With `generated`, the target
-    of an earlier image is G_old(z_x), and S_p has codes between those of earlier images too. With `none`, S_p is empty.
+    Subset i: min Σ_{S_i} ‖G(z_x), x‖ + w·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). Each sum
+    is a mean over the images. S_p are the subsets before S_i and the earlier images; their codes are frozen. w is
+    `arrival.earlier_weight` of the params. `keep` of the arrival says what stands for the earlier images in S_p.
+    images: these images. generated: renders of their codes, and of codes between them. none: nothing.
 
     Args:
         model: the model before the arrival, with all rows of its codes on every rank. Its generator learns.
         history: receives the log.
+        arrival: the new images, and what is replayed.
 
     Returns:
-        The model, whose codes are those of earlier images and then those of the new ones; and the images seen.
+        The model, whose codes are those of the earlier images and then those of the new ones; and how far the training
+        has come.
     """
     rows = rows_to_learn(model, arrival, params, runtime.single_process)
     training = _training_model(model, rows, runtime)
@@ -90,9 +93,9 @@ def refresh_encoder(
     """Trains the encoder further, for new images and for what is replayed. Generator and codes stay fixed.
 
     min over E of Σ ‖G(E(x)), x‖ + w·Σ ‖E(x), z_x‖ + w·pairs·Σ ‖E(G(z')), z'‖, where each sum is a mean over the new
-    images plus a mean over the replayed ones. The images of the first term are augmented, as in the joint training of
-    the first run. Without the images, x of an earlier image is G(z_x). With `encoder.mode: codes`, w is 1 and there is
-    no first term.
+    images plus a mean over the replayed ones. w is `joint.code_weight`, and pairs is `encoder.pairs`. The images of the
+    first term are augmented, as in the joint training of the first run. With `keep: generated`, x of an earlier image
+    is a render of its code. With `encoder.mode: codes`, w is 1 and there is no first term.
 
     Args:
         model: the result of `learn_arrival`. Its encoder learns.
@@ -129,7 +132,7 @@ def learn_from_scratch(
 
 
 def _training_model(model: GLOModel, rows: Rows, runtime: Runtime) -> GLOModel:
-    """Returns the generator with the rows of this rank."""
+    """Returns a model of the same generator, whose codes are the rows of this rank."""
     block = runtime.local_slice(len(rows.codes))
     shard = Shard(block.start, len(rows.codes))
     table = CodeTable(rows.codes[block].clone(), model.config.geometry(), shard=shard)
@@ -144,14 +147,14 @@ def _all_codes(table: CodeTable, runtime: Runtime) -> Tensor:
 
 
 def _add(total: RunState, state: RunState) -> None:
-    """Adds a training to the total. In the rows of the total, images seen count from its start."""
+    """Adds a training to the total. The rows of the total count the images seen from its start."""
     total.rows += [row | {"images_seen": row["images_seen"] + total.images_seen} for row in state.rows]
     total.images_seen += state.images_seen
     total.earlier_seconds += state.earlier_seconds
 
 
 def _sources(params: Params, new: np.ndarray, earlier: np.ndarray) -> dict[str, IdSampler]:
-    """Returns the images of a step. An epoch lasts until the new ones have been seen."""
+    """Returns where the images of a step come from. An epoch lasts until all new images have been seen."""
     sources = {"current": IdSampler(np.sort(new), params.arrival.current_batch)}
     if len(earlier):
         sources["earlier"] = IdSampler(np.sort(earlier), params.arrival.earlier_batch, sets_length=False)
@@ -170,10 +173,11 @@ def _subset_stage(trainer: Trainer, name: str, subset: np.ndarray, earlier: np.n
 
 
 def _polish_stage(trainer: Trainer, name: str, rows: Rows, keep: str) -> StageSpec:
-    """Adds noise to the codes, as the last stage of the first run.
+    """Returns the stage that learns all new images with noise on the codes, as the last stage of the first run.
 
-    Earlier codes get noise only if their targets are images. G_old(z_x) is not what G_old renders beside z_x, and the
-    codes between earlier ones already hold that.
+    Earlier codes get noise only with `keep: images`. With `keep: generated`, the target is the render of z_x itself,
+    and the earlier generator renders another image at z_x + ε. Codes between earlier ones are replayed in place of
+    noisy ones.
     """
     params, sigma = trainer.params, trainer.params.last_sigma
     clean, noisy = (params.alpha, params.beta) if sigma else (params.alpha + params.beta, 0.0)

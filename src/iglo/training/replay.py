@@ -1,4 +1,4 @@
-"""What is learned together when images arrive: new images, what is replayed of earlier ones, and codes between them."""
+"""What is learned together in an arrival: new images, and what is replayed so that earlier images are kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ RENDERED_AT_ONCE = 4096  # codes
 
 @dataclass(frozen=True)
 class NewImages:
-    """The training images of an arrival, and those that are replayed beside them.
+    """The training images of an arrival, and what is replayed beside them.
 
     Attributes:
         id: name of the arrival.
         images: (M, H, W, C) uint8.
         subsets: ids of these images, from 0, in the order in which they are learned.
-        keep: what is replayed: images (earlier images), generated (what the generator renders of their codes, and of
-            codes between them) or none.
-        earlier: (N, H, W, C) uint8. `images`: all earlier training images. `generated`: what generators rendered of the
-            earlier codes when they had just learned them; None: what the model renders now. If every arrival is kept by
-            renders of renders, small errors add up.
+        keep: what is replayed: images (the earlier images), generated (renders of their codes, and of codes between
+            them) or none.
+        earlier: (N, H, W, C) uint8. With `images`: all earlier training images. With `generated`: for each earlier
+            code, what the generator rendered when it had just learned it; None: what the model renders now. The
+            first is better after several arrivals, because renders of renders add up small errors.
     """
 
     id: str
@@ -44,9 +44,9 @@ class Rows:
     """The images and the codes of a training, mixed so that every rank has its share of each kind.
 
     Attributes:
-        images: (T, H, W, C) uint8, what each code shall render.
+        images: (T, H, W, C) uint8, what the generator shall render of each code.
         codes: (T, d).
-        kept, new, between: rows of earlier images, of new images, and of codes between earlier ones.
+        kept, new, between: rows of earlier codes, of new codes, and of codes between earlier ones.
     """
 
     images: np.ndarray
@@ -61,7 +61,7 @@ class Rows:
 
 
 def rows_to_learn(model: GLOModel, arrival: NewImages, params: Params, runtime: Runtime) -> Rows:
-    """Puts together what the generator learns: new images at E(x), and what is replayed.
+    """Puts together what the generator learns: new images with codes that start at E(x), and what is replayed.
 
     Args:
         model: has the codes of the earlier images.
@@ -81,7 +81,7 @@ def rows_to_learn(model: GLOModel, arrival: NewImages, params: Params, runtime: 
 def _mixed_rows(
     model: GLOModel, arrival: NewImages, codes: tuple[Tensor, Tensor, Tensor], params: Params, runtime: Runtime
 ) -> Rows:
-    """Puts together earlier codes, new codes and codes between earlier ones, with the images that they shall render."""
+    """Puts together earlier codes, new codes and codes between earlier ones, each with the image that it shall give."""
     earlier, new, between = codes
     match arrival.keep:
         case "images":
@@ -127,7 +127,7 @@ def rows_to_refresh(model: GLOModel, arrival: NewImages, params: Params, runtime
 
 
 def codes_between(model: GLOModel, count: int, rng: torch.Generator) -> Tensor:
-    """Draws codes (count, d) at uniform times of the paths between random pairs of the model's codes."""
+    """Draws codes (count, d) at uniformly random places on the paths between random pairs of the model's codes."""
     codes = model.codes.values
     starts, ends = torch.randint(len(codes), (2, count), generator=rng)
     times = torch.rand(count, 1, generator=rng, dtype=torch.float32).to(codes)
@@ -135,7 +135,7 @@ def codes_between(model: GLOModel, count: int, rng: torch.Generator) -> Tensor:
 
 
 def mixed(sizes: Sequence[int]) -> list[np.ndarray]:
-    """Mixes several lists evenly into one: each part of it has about the same share of every list.
+    """Mixes several lists evenly into one: every block of the result has about the same share of each list.
 
     Returns:
         For each list the places of its entries in the mixed list, in their order.
