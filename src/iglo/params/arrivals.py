@@ -54,7 +54,7 @@ class ArrivalParams:
     encoder_rate: Rate
     """The learning rate of the encoder."""
     earlier_weight: Weight
-    """The weight of what is replayed; new images have weight 1."""
+    """The weight of what is replayed while the generator learns; new images have weight 1."""
     earlier_batch: Batch
     """Replayed images in a step."""
     current_batch: Batch
