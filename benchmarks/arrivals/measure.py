@@ -55,7 +55,7 @@ class Laboratory:
         ]
         for index in range(1, len(groups)):
             group = groups[index]
-            transfer = self._quality(through_encoder(model, group.test, self.runtime), group.test)
+            transfer = self._encoded(model, group.test)
             earlier = np.concatenate([each.train for each in groups[:index]])
             replayed = {"images": earlier, "generated": renders}.get(keep)
             new = NewImages(f"arrival {index}", group.train, [np.arange(len(group.train))], keep, replayed)
@@ -117,15 +117,16 @@ class Laboratory:
             network = seen and not start
             train = self._quality(render(model.generator, codes, self.runtime), group.train, network)
             if id(group.test) not in tested:  # groups of one kind have the same test images
-                images = through_encoder(model, group.test, self.runtime)
-                tested[id(group.test)] = self._quality(images, group.test, network)
+                tested[id(group.test)] = self._encoded(model, group.test, network)
             found[group.name] = {"train": train, "test": tested[id(group.test)]}
             start += len(group.train)
         return {"groups": found}
 
+    def _encoded(self, model: GLOModel, images: np.ndarray, network: bool = False) -> Values:
+        """Measures G(E(x)) of images x; nothing if there are none."""
+        return self._quality(through_encoder(model, images, self.runtime), images, network) if len(images) else {}
+
     def _quality(self, images: np.ndarray, targets: np.ndarray, network: bool = False) -> Values:
-        if not len(images):
-            return {}
         real = targets.astype(np.float32) / 255
         values = {"count": len(images), "psnr": metrics.psnr(images, real)}
         if network:
