@@ -47,13 +47,20 @@ Runs = Mapping[str, Mapping[str, Mapping]]  # seed → method → result
 
 def write_report(folder: Path, record: Mapping[str, Runs]) -> None:
     """Writes report.md, and NAME.png for each scenario."""
+    for name, title in TITLES.items():
+        if name in record:
+            _draw(folder / f"{name}.png", title, record[name])
+    with whole_file(folder / "report.md") as partial:
+        partial.write_text(report_text(record), encoding="utf-8")
+
+
+def report_text(record: Mapping[str, Runs]) -> str:
+    """Returns the report as Markdown."""
     lines = [INTRODUCTION]
     for name, title in TITLES.items():
         if name in record:
             lines += [f"## {title}", "", *_scenario(record[name]), f"![PSNR after each arrival]({name}.png)", ""]
-            _draw(folder / f"{name}.png", title, record[name])
-    with whole_file(folder / "report.md") as partial:
-        partial.write_text("\n".join(lines), encoding="utf-8")
+    return "\n".join(lines)
 
 
 def _scenario(runs: Runs) -> list[str]:
