@@ -39,7 +39,7 @@ measures what has no result yet, and writes this page from `results.json`.
 TITLES = {
     "digits": "Digits: 500, then four times 250, then one",
     "classes": "Digits 0 to 4, then 5 to 9",
-    "frogs": "Frogs, 32×32: 500, then four times 250, then one image, then emoji",
+    "frogs": "Frogs, 32×32: 500, then four times 250, then emoji",
 }
 METHODS = ("images", "generated", "none")
 Runs = Mapping[str, Mapping[str, Mapping]]  # seed → method → result
@@ -175,6 +175,8 @@ def _value(groups: Mapping, name: str, part: str, key: str) -> float:
 def _mean(groups: Mapping, part: str, key: str) -> float:
     """Returns the mean over all images of all groups."""
     known = [(group[part][key], group[part]["count"]) for group in groups.values() if group[part]]
+    if not known:
+        return float("nan")
     values, counts = zip(*known, strict=True)
     return float(np.average(values, weights=counts))
 
@@ -188,11 +190,12 @@ def _text(values: Sequence[float], digits: int = 2) -> str:
 
 def _draw(path: Path, title: str, runs: Runs) -> None:
     """Draws the PSNR of the first images and of the newest images after each arrival."""
-    curves, dashed = {}, {}
+    curves, dashed, ticks = {}, {}, []
     for method in METHODS:
         if not (steps := _of(runs, method)):
             continue
         names = ["first run", *(list(step["groups"])[-1] for step in steps[0][1:])]
+        ticks = max(ticks, names, key=len)
         first = next(iter(steps[0][0]["groups"]))
         old = np.array([[step["groups"][first]["train"]["psnr"] for step in run] for run in steps])
         new = np.array([[list(step["groups"].values())[-1]["train"]["psnr"] for step in run] for run in steps])
@@ -200,4 +203,4 @@ def _draw(path: Path, title: str, runs: Runs) -> None:
         spread = [each.std(0, ddof=1) if len(steps) > 1 else np.zeros(len(names)) for each in (old, new)]
         curves[method], dashed[method] = (x, old.mean(0), spread[0]), (x, new.mean(0), spread[1])
     labels = Labels(f"{title}: first images (solid), newest images (dashed)", "", "PSNR of training images, dB")
-    save_bands(path, curves, labels, dashed, x_ticks=names)
+    save_bands(path, curves, labels, dashed, x_ticks=ticks)

@@ -82,11 +82,11 @@ def classes(files: Files, seed: int) -> Scenario:
 
 
 def frogs(files: Files, seed: int) -> Scenario:
-    """500 photographs of frogs, four arrivals of 250, one image, and then 250 emoji."""
+    """500 photographs of frogs, four arrivals of 250, and then 250 emoji."""
     images = load_images(files.frogs, 32, shuffle=True)
     count = FIRST + ARRIVALS * LATER
     train, test = images[:count], images[count + 2 * TEST : count + 3 * TEST]  # those between chose the settings
-    groups = [*_in_turn(train, test), Group("one image", images[-1:], test[:0])]
+    groups = _in_turn(train, test)
     if files.emoji:
         drawn = load_images(files.emoji, 32, shuffle=True)
         groups.append(Group("emoji", drawn[:LATER], drawn[LATER : 2 * LATER]))

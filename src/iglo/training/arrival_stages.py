@@ -50,10 +50,11 @@ def learn_arrival(
 ) -> tuple[GLOModel, RunState]:
     """Learns new images: each subset, and then all of them with noise.
 
-    Subset i: min Σ_{S_i} ‖G(z_x), x‖ + w·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). Each sum
-    is a mean over the images. S_p are the subsets before S_i and the earlier images; their codes are frozen. w is
-    `arrival.earlier_weight` of the params. `keep` of the arrival says what stands for the earlier images in S_p.
-    images: these images. generated: renders of their codes, and of codes between them. none: nothing.
+    Subset i: min v·Σ_{S_i} ‖G(z_x), x‖ + w·Σ_{S_p} ‖G(z_x), x‖ over G and the codes of S_i, which start at E(x). Each
+    sum is a mean over the images. S_p are the subsets before S_i and the earlier images; their codes are frozen. w is
+    `arrival.earlier_weight` of the params; v is 1, or less if there are fewer new images than `arrival.current_batch`.
+    `keep` of the arrival says what stands for the earlier images in S_p. images: these images. generated: renders of
+    their codes, and of codes between them. none: nothing.
 
     Args:
         model: the model before the arrival, with all rows of its codes on every rank. Its generator learns.
@@ -165,8 +166,16 @@ def _schedule(params: Params, epochs: int, sources: dict[str, IdSampler]) -> LRS
     return LRSchedule(max(epochs, ceil(params.arrival.least_steps / sources["current"].steps)), "cosine")
 
 
+def _weight(params: Params, new: np.ndarray) -> float:
+    """Returns the weight of new images: their share of a full batch, so that few images do not outweigh the others.
+
+    Their codes still learn as fast as ever, because Adam does not depend on the scale of a loss.
+    """
+    return min(1.0, len(new) / params.arrival.current_batch)
+
+
 def _subset_stage(trainer: Trainer, name: str, subset: np.ndarray, earlier: np.ndarray) -> StageSpec:
-    terms = [(1.0, Reconstruction())]
+    terms = [(_weight(trainer.params, subset), Reconstruction())]
     if len(earlier):
         terms.append((trainer.params.arrival.earlier_weight, Preservation()))
     return _generator_stage(trainer, name, terms, (subset, earlier), trainer.params.arrival.epochs)
@@ -181,7 +190,8 @@ def _polish_stage(trainer: Trainer, name: str, rows: Rows, keep: str) -> StageSp
     """
     params, sigma = trainer.params, trainer.params.last_sigma
     clean, noisy = (params.alpha, params.beta) if sigma else (params.alpha + params.beta, 0.0)
-    terms = [(clean, Reconstruction()), (noisy, Continuity(sigma))]
+    of_new = _weight(params, rows.new)
+    terms = [(of_new * clean, Reconstruction()), (of_new * noisy, Continuity(sigma))]
     weight = params.arrival.earlier_weight
     if len(rows.kept) and keep == "images":
         terms += [(weight * clean, Preservation()), (weight * noisy, Preservation(sigma, "noisy_preservation"))]
