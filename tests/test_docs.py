@@ -52,6 +52,14 @@ def test_every_page_is_in_the_navigation():
     assert [page.name for page in PAGES if f'"{page.name}"' not in nav] == []
 
 
+def test_the_command_that_deletes_earlier_images_deletes_whole_folders():
+    """DVC takes an emptied folder for a changed one, and prepares it, which deletes the list of known images."""
+    text = (ROOT / "docs" / "arrivals.md").read_text(encoding="utf-8")
+    (deleted,) = re.findall(r"^    rm -r (.*)", text, re.MULTILINE)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert deleted.split() == [values["data"]["path"], "data/prepared", "data/features", ".dvc/cache"]
+
+
 def test_the_site_fetches_nothing():
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert "font: false" in config and "http" not in config

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from iglo.errors import UserError
-from iglo.models.history import History
+from iglo.models.history import ArrivalRecord, History
 from iglo.models.snapshots import Snapshots
 from iglo.params.run_record import Loss, RunRecord
 from tests.tiny import same_bits, tiny_images
@@ -64,6 +64,20 @@ def test_a_record_that_describes_no_training_is_refused(history, tmp_path):
         path.write_text(json.dumps(damaged))
         with pytest.raises(UserError, match=r"history\.json: describes no training; run the stage that makes it again"):
             History.load(tmp_path)
+
+
+@pytest.mark.parametrize("damaged", [{"id": 3}, {"first": "20"}, {"first": 19}, {"count": 0}, {"images_seen": None}])
+def test_a_damaged_record_of_an_arrival_is_refused(history, tmp_path, damaged):
+    """Its rows follow those of the arrival before."""
+    history.arrivals = [ArrivalRecord("a", 14, 6, 0, 0, 0, "images"), ArrivalRecord("b", 20, 1, 0, 0, 0, "none", 7)]
+    history.save(tmp_path)
+    assert History.load(tmp_path).arrivals == history.arrivals
+    path = tmp_path / "history.json"
+    record = json.loads(path.read_text())
+    record["arrivals"][1] |= damaged
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"history\.json: describes no training; run the stage that makes it again"):
+        History.load(tmp_path)
 
 
 @pytest.mark.parametrize(

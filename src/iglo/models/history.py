@@ -1,6 +1,7 @@
 """The history of a training: its log, its snapshots and its values. It is stored beside the model."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,21 @@ class History:
             log, run = record["log"], parse_run(record)
             if not isinstance(log, list) or not all(isinstance(row, dict) for row in log):
                 raise TypeError
-            arrivals = [ArrivalRecord(**each) for each in record.get("arrivals", [])]
+            arrivals = _arrivals(record.get("arrivals", []))
         except (KeyError, TypeError, AttributeError, UserError):
             raise UserError(f"{path}: describes no training; run the stage that makes it again.") from None
         subset_id = read_array(folder / "subset_id.npy", dtype=np.int32, shape=(None,))
         return cls(Snapshots.load(folder), subset_id, log, run, arrivals)
+
+
+def _arrivals(values: Any) -> list[ArrivalRecord]:
+    """Returns the arrivals in a file; TypeError unless the types are right and the rows follow each other."""
+    records = [ArrivalRecord(**each) for each in values]
+    for record in records:
+        if any(type(getattr(record, each.name)) is not each.type for each in fields(record)):
+            raise TypeError
+        if min(record.first, record.count) < 1:
+            raise TypeError
+    if any(before.first + before.count != after.first for before, after in pairwise(records)):
+        raise TypeError
+    return records
