@@ -336,6 +336,7 @@ def test_an_experiment_runs_its_own_code_with_its_own_params(repository, experim
     """In a copy of the tree, uncommitted edits included, though the library of another tree is installed."""
     said = dvc(repository, "queue", "logs", "more-noise")
     ran = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+    ran = [name for name in ran if not name.startswith("arrival_")]
     assert ran == ["full", "encoder", "joint", "priors", "evaluate"]
     assert git(repository, "status", "--porcelain") == ""
     changed = json.loads(dvc(repository, "metrics", "diff", "HEAD", "more-noise", "--json"))["metrics.json"]

@@ -23,6 +23,7 @@ SMALLEST = {
 def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path):
     values = chain.params(**SMALLEST)
     chain.write_images(tmp_path / chain.IMAGES)
+    chain.write_images(tmp_path / chain.LATER, 60, 61)
     chain.write_params(tmp_path, values)
     for stage in pipeline.stages(params=values):
         chain.run(tmp_path, stage)
@@ -36,6 +37,9 @@ def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path)
     assert all(f"<code>{name}</code>" in page for name in drawn)
     header = (tmp_path / "reports" / "curves" / "full" / "curve.csv").read_text().splitlines()[0]
     assert header == "epoch,images_seen,loss,continuity"
+    late = json.loads((tmp_path / "reports" / "arrivals" / "late" / "metrics-all.json").read_text())
+    del late["of"]
+    assert all(math.isfinite(value) for value in leaves(late)) and late["counts"]["new"]["train"] == 1
 
 
 def leaves(values):
