@@ -317,7 +317,8 @@ def experiments(repository) -> dict[str, str]:
     module = repository / "src" / "iglo" / "report" / "report.py"
     with open(module, "a", encoding="utf-8") as file:
         file.write(
-            "\nimport iglo.report.headline\n\niglo.report.headline.HEADLINE += ('in_a_copy',)\n"
+            "\nimport iglo.report.headline as chosen\n\n"
+            "chosen.headline.__defaults__ = ((*chosen.HEADLINE, 'in_a_copy'), '')\n"
             "_without = write_report\n\n\ndef write_report(*given):\n"
             '    return {**_without(*given), "in_a_copy": float(".dvc/tmp/exps" in __file__)}\n'
         )

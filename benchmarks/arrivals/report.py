@@ -34,7 +34,9 @@ measures what has no result yet, and writes this page from `results.json`.
 - **Images seen** counts the images that the generator renders in training, and those that the encoder sees when it is
   trained alone. *Cost* divides it by an estimate for learning all images up to then anew: the number of the first run,
   times all images over those of the first run.
-- With three seeds, ± is the standard deviation over the seeds.
+- **Seconds** are those of one thread on a machine that had other work to do, so they are rough. They are left out where
+  a training was stopped in between.
+- With several seeds, ± is the standard deviation over the seeds.
 """
 TITLES = {
     "digits": "Digits: 500, then four times 250, then one",
@@ -77,7 +79,8 @@ def _of(runs: Runs, method: str) -> list[list[Mapping]]:
 def _summary(runs: Runs, methods: Sequence[str]) -> list[str]:
     """Compares the methods after the last arrival that training from scratch counts."""
     scratch = _of(runs, "scratch")
-    counted = len(scratch[0][0]["groups"]) if scratch else None
+    shortest = min(len(run) for method in methods for run in _of(runs, method))
+    counted = len(scratch[0][0]["groups"]) if scratch else shortest
     rows = []
     for method in methods:
         steps = [run[:counted] for run in _of(runs, method)]
@@ -159,11 +162,11 @@ def _costs(runs: Runs, methods: Sequence[str]) -> list[str]:
             union = sum(sizes[: index + 1]) / sizes[0]
             seen = step["images_seen"] + step["encoder_images_seen"]
             anew = (first["images_seen"] + first["encoder_images_seen"]) * union
-            seconds = np.mean([run[index]["seconds"] / (run[0]["seconds"] * union) for run in steps])
-            rows.append([
-                method, name, f"{seen:,}", f"{anew:,.0f}", f"{seen / anew:.2f}", f"{seconds:.2f}",
-                f"{np.mean([run[index]['seconds'] for run in steps]):.0f}",
-            ])  # fmt: skip
+            times = [run[index].get("seconds", np.nan) for run in steps]
+            firsts = [run[0]["seconds"] * union for run in steps]
+            shares = np.divide(times, firsts)
+            mean = ["" if np.isnan(times).any() else f"{np.mean(each):.{n}f}" for each, n in ((shares, 2), (times, 0))]
+            rows.append([method, name, f"{seen:,}", f"{anew:,.0f}", f"{seen / anew:.2f}", *mean])
     header = ["", "arrival", "images seen", "learning all anew", "cost", "cost in seconds", "seconds"]
     return [*markdown_table(header, rows), ""]
 
