@@ -28,6 +28,9 @@ learned in one of three ways:
 
 measures what has no result yet, and writes this page from `results.json`.
 
+The settings are those of the presets, with one exception: on frogs, *generated* has `generator_rate: 2e-3` and
+`earlier_weight: 2`. Methods and seeds that are not in a table were not run.
+
 - **PSNR** is a mean over images, in dB: of G(z) for training images, of G(E(x)) for test images.
 - **Forgotten**: PSNR of the training images of the first run after the first run, minus that at the end. It is negative
   if they became better.
