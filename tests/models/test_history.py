@@ -10,6 +10,7 @@ from iglo.errors import UserError
 from iglo.models.history import ArrivalRecord, History
 from iglo.models.snapshots import Snapshots
 from iglo.params.run_record import Loss, RunRecord
+from tests.evaluation.arrived import history_of
 from tests.tiny import same_bits, tiny_images
 
 
@@ -117,3 +118,11 @@ def test_arrays_that_do_not_fit_are_refused(history, tmp_path, file, values):
     np.save(tmp_path / f"{file}.npy", values)
     with pytest.raises(UserError, match=rf"{file}\.npy: holds no array \([^\n]*run the stage that makes it again\.$"):
         History.load(tmp_path)
+
+
+def test_images_seen_are_counted_for_the_first_run_and_for_arrivals():
+    """The encoder does not train the generator."""
+    history = history_of()
+    assert history.first_run_images_seen == {"staged 1": 200, "full": 500, "encoder": 300}
+    assert history.generator_images_seen == 200 + 500 + 70 + 90
+    assert history.images_seen["new encoder"] == 40

@@ -109,14 +109,10 @@ def images_seen(run: ArrivedRun) -> Values:
     The estimate is the number of the first run, times all training images over the training images of the first run.
     `share` is the first number over the estimate.
     """
-    log, first = run.history.log, run.history.arrivals[0]
-    of_stages: dict[str, int] = {}
-    for row in log:
-        of_stages[row["stage"]] = max(of_stages.get(row["stage"], 0), row["images_seen"])
-    own = run.record.images_seen + of_stages.get(f"{run.record.id} encoder", 0)
-    stages = list(of_stages)
-    later = next((index for index, name in enumerate(stages) if name.startswith(f"{first.id} subset ")), len(stages))
-    anew = sum(of_stages[name] for name in stages[:later]) * len(run.after.codes.values) / first.first
+    history = run.history
+    own = run.record.images_seen + history.images_seen.get(f"{run.record.id} encoder", 0)
+    growth = len(run.after.codes.values) / history.arrivals[0].first
+    anew = sum(history.first_run_images_seen.values()) * growth
     return {"images_seen": own, "anew": anew, **({"share": own / anew} if anew else {})}
 
 

@@ -55,13 +55,20 @@ class History:
     arrivals: list[ArrivalRecord] = field(default_factory=list)
 
     @property
+    def images_seen(self) -> dict[str, int]:
+        """For each stage of training in the log: the images that it saw."""
+        return {row["stage"]: row["images_seen"] for row in self.log}
+
+    @property
+    def first_run_images_seen(self) -> dict[str, int]:
+        """The same for the stages of the first run. The stages of an arrival begin with its id."""
+        later = tuple(f"{each.id} " for each in self.arrivals)
+        return {name: count for name, count in self.images_seen.items() if not name.startswith(later)}
+
+    @property
     def generator_images_seen(self) -> int:
         """Images that the generator has seen in training: in the first run, and in all arrivals."""
-        later = {f"{each.id} {part}" for each in self.arrivals for part in ("polish", "encoder")}
-        seen = {row["stage"]: row["images_seen"] for row in self.log}
-        for each in self.arrivals:
-            later |= {name for name in seen if name.startswith(f"{each.id} subset ")}
-        first = sum(count for name, count in seen.items() if name not in {"encoder", *later})
+        first = sum(count for name, count in self.first_run_images_seen.items() if name != "encoder")
         return first + sum(each.images_seen for each in self.arrivals)
 
     def save(self, folder: Path) -> None:
