@@ -33,6 +33,7 @@ LAYERS = [  # in the order of imports: a module may import its own layer and the
     {"disentangle"},
     {"export"},
     {"estimator"},
+    {"explore"},
     {"cli"},
 ]
 COMMAND = sorted((PACKAGE / "cli").glob("*.py"))  # know the command line and what DVC leaves

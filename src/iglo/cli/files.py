@@ -17,7 +17,6 @@ from iglo.files.io import check_can_be_written, read_array, whole_file, whole_fo
 from iglo.files.partials import PARTIAL
 
 if TYPE_CHECKING:
-    from iglo.data.store import ImageStore
     from iglo.export.api import LoadedModel
 
 IMAGE_KINDS = ("", ".png", ".npy")  # suffixes: a folder of files, one file with all images, an array
@@ -40,49 +39,6 @@ def read(model: "LoadedModel", names: Sequence[str]) -> tuple[np.ndarray, list[P
     except OSError as error:
         name = error.filename or (names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}")
         raise UserError(f"{name}: cannot be read ({_reason(error)}); name images that you may read.") from None
-
-
-def read_training(model: "LoadedModel", prepared: str, arrived: str) -> tuple[np.ndarray, list[str]]:
-    """Reads the images that the model was trained on, (N, H, W, C) uint8, and their names.
-
-    Those of the first run come first, and then those of each arrival, as the codes of the model. The name of an image
-    that arrived later begins with the id of its arrival. The export does not have these images.
-
-    Args:
-        prepared: folder of the prepared images of the first run.
-        arrived: folder with a folder of prepared images for each arrival.
-    """
-    record, config = model.bundle.record, model.config
-    folders = [Path(prepared), *(Path(arrived) / each.id for each in record.arrivals)]
-    starts = [0, *(each.first for each in record.arrivals), record.codes.count]
-    images, names = [], []
-    for index, folder in enumerate(folders):
-        known = (starts[index + 1] - starts[index], config.image_size, config.image_size, config.channels)
-        store = _training_store(folder, known)
-        images.append(np.asarray(store.train))
-        before = f"{record.arrivals[index - 1].id}/" if index else ""
-        names += [before + name for name in store.names[: known[0]]]
-    return images[0] if len(images) == 1 else np.concatenate(images), names
-
-
-def _training_store(folder: Path, known: tuple[int, ...]) -> "ImageStore":
-    """Opens prepared images; UserError unless the training images have the shape `known`, (N, H, W, C)."""
-    from iglo.data.store import ImageStore
-
-    try:
-        store = ImageStore.open(folder, whole=False)
-    except UserError:
-        raise UserError(
-            f"training: the training images must be in {shown(str(folder))}, which is not here; run the command where "
-            "the model was trained, or name other images (./training for a folder of this name)."
-        ) from None
-    if store.train.shape != known:
-        sizes = [" x ".join(map(str, each)) for each in (store.train.shape, known)]
-        raise UserError(
-            f"training: {shown(str(folder))} holds training images of another run ({sizes[0]}, and the model learned "
-            f"{sizes[1]}); name images."
-        )
-    return store
 
 
 def read_codes(name: str) -> np.ndarray:

@@ -11,7 +11,6 @@ from iglo.cli.files import (
     IMAGE_KINDS,
     class_endings,
     read,
-    read_training,
     write_grid,
     write_images,
 )
@@ -96,10 +95,13 @@ def neighbours(
     Example:
       iglo neighbours samples --among data/images --out neighbours.png
     """
+    from iglo.export.training_images import read_training_images
+
     loaded = model.load()
     given, names = read(loaded, images)
     if among == "training":
-        others, other_names = read_training(loaded, PREPARED_CLASSES if loaded.classes else PREPARED, ARRIVED)
+        prepared = PREPARED_CLASSES if loaded.classes else PREPARED
+        others, other_names, _ = read_training_images(loaded.bundle, prepared, ARRIVED)
     else:
         others, other_names = read(loaded, [among])
     with output.writing((".png", ".json")) as place:

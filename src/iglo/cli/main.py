@@ -9,6 +9,7 @@ import click
 import iglo
 from iglo.cli.arrive import arrive
 from iglo.cli.draw import decode, interpolate, sample, walk
+from iglo.cli.explore import explore
 from iglo.cli.group import Commands
 from iglo.cli.images import convert, encode, neighbours, reconstruct
 from iglo.cli.model import export, info
@@ -33,7 +34,20 @@ def main() -> None:
     """
 
 
-for command in (sample, encode, decode, reconstruct, interpolate, walk, neighbours, convert, info, export, arrive):
+for command in (
+    sample,
+    encode,
+    decode,
+    reconstruct,
+    interpolate,
+    walk,
+    neighbours,
+    convert,
+    info,
+    export,
+    arrive,
+    explore,
+):
     main.add_command(command)
 
 

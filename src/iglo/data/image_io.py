@@ -24,7 +24,7 @@ DRAFT = 4  # a large JPEG is decoded at no less than this many times the wanted 
 BITS, PHOTOMETRIC = 258, 262  # TIFF's tags
 
 ImageShape = tuple[int, int, int]  # height, width, channels
-Item = Path | np.ndarray
+Item = Path | np.ndarray | BytesIO
 
 
 class BadImageError(Exception):
@@ -43,7 +43,7 @@ def load_image(item: Item, size: int, channels: int, pad: bool = False, max_pixe
 def load_image_and_shape(
     item: Item, size: int, channels: int, pad: bool = False, max_pixels: int | None = None
 ) -> tuple[np.ndarray, ImageShape]:
-    """Loads an image from a file, or from a uint8 array (H, W) or (H, W, 3).
+    """Loads an image from a file, from the bytes of a file, or from a uint8 array (H, W) or (H, W, 3).
 
     The image is turned as EXIF says, and transparent parts become white. 16 bits and floats become 8 bits as in
     `to_bytes`. From a file with several frames it takes the first. It resizes the centre square with antialiasing. If
@@ -106,9 +106,7 @@ def to_bytes(values: np.ndarray, white: int = 65535) -> np.ndarray:
 # --- Opening ---
 
 
-def _read(
-    item: Item | BinaryIO, size: int, channels: int, pad: bool, max_pixels: int | None
-) -> tuple[np.ndarray, ImageShape]:
+def _read(item: Item, size: int, channels: int, pad: bool, max_pixels: int | None) -> tuple[np.ndarray, ImageShape]:
     with _opened(item, DRAFT * size, max_pixels) as (image, shape), _memory(shape):
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
@@ -119,7 +117,7 @@ def _read(
 
 
 @contextmanager
-def _opened(item: Item | BinaryIO, enough: int, max_pixels: int | None) -> Iterator[tuple[Image.Image, ImageShape]]:
+def _opened(item: Item, enough: int, max_pixels: int | None) -> Iterator[tuple[Image.Image, ImageShape]]:
     """Opens an image; yields it, not decoded yet, and its shape.
 
     Args:
@@ -129,9 +127,9 @@ def _opened(item: Item | BinaryIO, enough: int, max_pixels: int | None) -> Itera
         _check_size(*item.shape[1::-1], max_pixels)
         yield Image.fromarray(item), (*item.shape, 1)[:3]
         return
-    if isinstance(item, Path) and item.stat().st_size == 0:
+    if (item.stat().st_size if isinstance(item, Path) else item.getbuffer().nbytes) == 0:
         raise BadImageError("empty file")
-    with open(item, "rb") if isinstance(item, Path) else item as file:
+    with _file(item) as file:
         if webp := _webp_size(file.read(30)):  # libwebp allocates memory when the file is opened
             _check_size(*webp, max_pixels)
         file.seek(0)
@@ -144,6 +142,11 @@ def _opened(item: Item | BinaryIO, enough: int, max_pixels: int | None) -> Itera
                 _scale_transparency(image)
             _check_size(*image.size, max_pixels)
             yield image, shape
+
+
+def _file(item: Path | BytesIO) -> BinaryIO:
+    """Opens a file to read, or the bytes of one; these stay open when the result is closed."""
+    return open(item, "rb") if isinstance(item, Path) else BytesIO(item.getvalue())
 
 
 def _check_size(width: int, height: int, max_pixels: int | None = None) -> None:
@@ -206,7 +209,9 @@ def _scale_transparency(image: Image.Image) -> None:
 
 def _without_text(item: Item) -> BytesIO | None:
     """Returns a PNG file without its text and colour profile, which Pillow refuses if long; None for other files."""
-    content = item.read_bytes() if isinstance(item, Path) else b""
+    if isinstance(item, np.ndarray):
+        return None
+    content = item.read_bytes() if isinstance(item, Path) else item.getvalue()
     if not content.startswith(b"\x89PNG"):
         return None
     kept, start = [content[:8]], 8
@@ -218,9 +223,9 @@ def _without_text(item: Item) -> BytesIO | None:
     return BytesIO(b"".join(kept))
 
 
-def _unidentified(item: Item) -> str:
+def _unidentified(item: Path | BytesIO) -> str:
     """Returns why Pillow cannot identify a file."""
-    with open(item, "rb") as file:
+    with _file(item) as file:
         head = file.read(16)
     for name in FORMATS:
         _, accepts = Image.OPEN[name]

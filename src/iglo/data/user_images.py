@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iglo.data.image_io import BadImageError, ImageShape, load_image, load_image_and_shape, to_bytes
+from iglo.data.image_io import (
+    MAX_PIXELS_AT_ONCE,
+    BadImageError,
+    ImageShape,
+    LargeImageError,
+    load_image,
+    load_image_and_shape,
+    to_bytes,
+)
 from iglo.data.sources import folder_source
 from iglo.data.writing import no_memory
 from iglo.errors import IgloWarning, UserError, shown, warn
@@ -48,6 +57,28 @@ def read_files(names: Sequence[str], size: int, channels: int) -> tuple[np.ndarr
             shapes[shape] += 1
     _warn_converted(names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", shapes, size, channels)
     return images, files
+
+
+def read_bytes(content: bytes, size: int, channels: int) -> tuple[np.ndarray, str | None]:
+    """Reads one image from the bytes of a file.
+
+    Returns:
+        The image (size, size, channels) uint8, and a sentence that says how it was converted, or None.
+
+    Raises:
+        UserError: the bytes are no image that can be used, or it has more than MAX_PIXELS_AT_ONCE pixels.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of unusual metadata
+        try:
+            image, shape = load_image_and_shape(BytesIO(content), size, channels, max_pixels=MAX_PIXELS_AT_ONCE)
+        except BadImageError as reason:
+            raise UserError(f"image: cannot be used ({reason}); take another file.") from None
+        except LargeImageError:
+            raise UserError(f"image: has more than {MAX_PIXELS_AT_ONCE} pixels; make it smaller.") from None
+        except MemoryError:
+            raise UserError(no_memory("image")) from None
+    return image, _conversion("image", Counter([shape]), size, channels)
 
 
 def read_arrays(images: np.ndarray | Tensor, size: int, channels: int, name: str = "images") -> np.ndarray:
@@ -131,9 +162,15 @@ def _warn_left_out(name: str, ignored: Sequence[str]) -> None:
 
 
 def _warn_converted(name: str, shapes: ShapeCounts, size: int, channels: int) -> None:
+    if sentence := _conversion(name, shapes, size, channels):
+        warn(sentence, ConversionWarning)
+
+
+def _conversion(name: str, shapes: ShapeCounts, size: int, channels: int) -> str | None:
+    """Returns a sentence that says how images of these shapes were converted; None if they were not."""
     odd = [shape for shape in shapes if shape != (size, size, channels)]
     if not odd:
-        return
+        return None
     changes = {
         "laid over white": any(count == 4 for *_, count in odd),
         "made grey": channels == 1 and any(count != 1 for *_, count in odd),
@@ -142,9 +179,8 @@ def _warn_converted(name: str, shapes: ShapeCounts, size: int, channels: int) ->
         f"resized to {size}×{size}": any(min(height, width) != size for height, width, _ in odd),
     }
     height, width, count = odd[0]
-    warn(
+    return (
         f"{shown(name)}: {sum(shapes[shape] for shape in odd)} of {shapes.total()} images are not as the model takes "
         f"them (the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
-        f"{', '.join(words for words, holds in changes.items() if holds)}.",
-        ConversionWarning,
+        f"{', '.join(words for words, holds in changes.items() if holds)}."
     )

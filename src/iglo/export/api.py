@@ -57,12 +57,14 @@ class LoadedModel:
         bundle: the networks and the record of the model.
         config: the sizes of images and codes, and where codes may lie.
         classes: names of the classes; empty for a model without classes.
+        distance: builds the distances by which codes are found for images.
+        ways: the ways between codes, and the training codes.
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime):
         self.bundle, self.runtime = bundle, runtime
         self.config, self.classes = bundle.config, bundle.config.classes
-        self._distance, self._ways = InversionDistance(bundle, runtime), Ways(bundle)
+        self.distance, self.ways = InversionDistance(bundle, runtime), Ways(bundle)
 
     def __repr__(self) -> str:
         config, record = self.config, self.bundle.record
@@ -151,7 +153,7 @@ class LoadedModel:
         check_loss(loss)
         if method == "encoder":
             return self.encode(images)
-        images, distance = self._images(images), self._distance(loss)
+        images, distance = self._images(images), self.distance(loss)
         search = inversion.Search(steps)
         found = inversion.invert(
             self.bundle, images, distance, self.runtime, method=method, search=search, seed=int(seed)
@@ -226,7 +228,7 @@ class LoadedModel:
         for name, value, least in (("stops", stops, 2), ("steps", steps, 1), ("seed", seed, 0), ("tiles", tiles, 1)):
             check_whole(name, value, least)
         self._check_memory("steps", int(stops) * int(steps) * int(tiles))
-        codes = self._ways.random_stops(int(stops), int(tiles), int(seed))
+        codes = self.ways.random_stops(int(stops), int(tiles), int(seed))
         images = self._render_path(
             codes.flatten(0, 1), codes.roll(-1, 1).flatten(0, 1), times_of_a_leg(int(steps)), path
         )
@@ -288,7 +290,7 @@ class LoadedModel:
         return torch.from_numpy(codes)
 
     def _render_path(self, start: Tensor, end: Tensor, times: Tensor, path: str) -> np.ndarray:
-        return self.decode(self._ways.along(path).interpolate(start, end, times).flatten(0, 1))
+        return self.decode(self.ways.along(path).interpolate(start, end, times).flatten(0, 1))
 
     def _points(self, images: np.ndarray, space: str) -> Tensor:
         """Returns images as points (N, D) float64 of the space in which distances are measured."""

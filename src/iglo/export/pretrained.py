@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from iglo.backbones.requirements import BUILT_IN
 from iglo.errors import IgloWarning, UserError, shown, warn
-from iglo.evaluation.feature_networks import load_feature_network
+from iglo.evaluation.feature_networks import load_feature_network, lpips_distance
 from iglo.export.bundle import Bundle
 from iglo.losses.distances import PIXEL_DISTANCES, Distance
 from iglo.params.run_record import Network
@@ -84,6 +85,23 @@ def image_features(images: np.ndarray, bundle: Bundle, runtime: Runtime) -> Tens
     batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
     found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
     return torch.cat(found).double()
+
+
+def perceptual_distance(bundle: Bundle, runtime: Runtime) -> tuple[str, Callable[[Tensor, Tensor], Tensor]] | None:
+    """Returns LPIPS by the feature network that measured the model's metrics: its key, and the distance.
+
+    The distance takes images (B, C, H, W) and (B, C, H, W) in [0, 1] and returns (B,). None: the model has no feature
+    network on record, or its weights do not work here.
+    """
+    network = bundle.record.feature_network
+    if network is None:
+        return None
+    try:
+        network = _with_weights_here(network, bundle.folder, "feature_network.weights")
+        seed = bundle.record.seed if network.seed is None else network.seed
+        return lpips_distance(network.network, network.weights, seed, runtime.device)
+    except UserError:
+        return None
 
 
 def nearest_rows(points: Tensor, others: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:

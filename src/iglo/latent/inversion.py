@@ -1,7 +1,7 @@
 """Finds codes of given images: by the encoder, by optimisation with a fixed generator, or by both."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,6 +66,9 @@ class Inverted:
     recorded: Mapping[int, Tensor]
 
 
+Watch = Callable[[int, Inverted], None]
+
+
 def invert(
     model: GLOModel,
     images: np.ndarray,
@@ -94,7 +97,13 @@ def invert(
 
 
 def optimise_codes(
-    model: GLOModel, images: np.ndarray, starts: Tensor, distance: Distance, runtime: Runtime, search: Search
+    model: GLOModel,
+    images: np.ndarray,
+    starts: Tensor,
+    distance: Distance,
+    runtime: Runtime,
+    search: Search,
+    watch: Watch | None = None,
 ) -> Inverted:
     """Optimises the codes of each image from the given starts. The generator is fixed and in evaluation mode.
 
@@ -104,14 +113,17 @@ def optimise_codes(
         images: (N, H, W, C) uint8.
         starts: (N, R, d) codes, R for each image; they are used as they are, without projection.
         search: `steps` must be a number; `restarts` is not used.
+        watch: is called every LOOK_EVERY steps with the step and the best codes of the batch so far. An error that it
+            raises ends the search.
     """
     targets = Targets(images, np.arange(len(images)), distance, runtime)
     model.generator.eval()
     found = []
+    watch = watch or (lambda step, best: None)
     with bar(total=len(images), desc="optimising codes", unit="image", hidden=not runtime.is_main) as shown:
         for ids in torch.arange(len(images)).split(search.batch_size):
             batch = _Batch(model, starts[ids], ids, targets, distance, runtime)
-            batch.run(search)
+            batch.run(search, watch)
             found.append(batch.best())
             shown.update(len(ids))
     codes, loss, steps = (torch.cat([getattr(each, name) for each in found]) for name in ("codes", "loss", "steps"))
@@ -165,7 +177,7 @@ class _Batch:
         self.best_step = torch.zeros(len(self.codes), dtype=torch.int64, device=runtime.device)
         self.recorded: dict[int, Tensor] = {}
 
-    def run(self, search: Search) -> None:
+    def run(self, search: Search, watch: Watch) -> None:
         """Takes the steps. Rows that stopped get no gradient; Adam may still move them, but they are not read again."""
         rate = scaled(search.rate, self.geometry, self.codes.shape[1])
         adam = torch.optim.Adam([self.codes], rate, search.betas)
@@ -186,6 +198,7 @@ class _Batch:
                 kept = rows[self.best_loss[rows] <= (1 - search.tolerance) * earlier[rows]]
             if step % LOOK_EVERY == 0:
                 earlier = self.best_loss.clone()
+                watch(step, self.best())
             if step == steps or not len(kept):
                 return
             (self.codes.grad,) = torch.autograd.grad(loss.sum(), self.codes)

@@ -1,0 +1,172 @@
+"""The latent space of a model: the code of every address, maps, directions, and paths."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iglo.errors import UserError
+from iglo.explore.addresses import SAMPLES, Address, Sample, parse_address
+from iglo.explore.maps import (
+    CodeMap,
+    Directions,
+    Embedding,
+    NeighbourMap,
+    PrincipalMap,
+    Shade,
+    principal_directions,
+)
+from iglo.explore.opening import Explored, checked_prior
+from iglo.models.geometry import Euclidean, Sphere
+
+MOST_DIRECTIONS = 20
+SHADE_SIDE = 64  # places on a side of the grid of distances
+CODES_AT_ONCE = 2**22  # numbers of codes in a block of distances
+
+
+class LatentSpace:
+    """Where the codes of a model are.
+
+    Args:
+        explored: the model.
+        embeddings: folder in which neighbour embeddings are kept.
+    """
+
+    def __init__(self, explored: Explored, embeddings: Path):
+        self.explored, self.codes, self.config = explored, explored.codes, explored.model.config
+        self.geometry = self.config.geometry()
+        self.first = self.config.class_dimension  # of the coordinates that are not a class's
+        self.directions: Directions = principal_directions(self.codes, self.first, MOST_DIRECTIONS)
+        self.shown = self.codes[torch.tensor(explored.rows)]
+        self.embedding = Embedding(self.shown, embeddings)
+        self._maps: dict[str, CodeMap] = {"pca": PrincipalMap(self.directions, self.shown, self.geometry)}
+        self._shades: dict[str, Shade] = {}
+        self._draw = lru_cache(16)(self._drawn)
+
+    @property
+    def ways(self) -> list[str]:
+        """The names of the paths from code to code."""
+        return (["circle"] if isinstance(self.geometry, Sphere) else []) + ["line", "graph"]
+
+    # --- Addresses ---
+
+    def code(self, address: str) -> Tensor:
+        """Returns the code (d,) of an address; UserError if there is no such code."""
+        return self.code_of(parse_address(address))
+
+    def code_of(self, address: Address) -> Tensor:
+        """Returns the code (d,) of a parsed address; UserError if there is no such code."""
+        code = self._start(address.start)
+        if address.moves:
+            code = code + self._moved(address)
+            code = torch.cat([code[: self.first], self.geometry.project(code[None])[0, self.first :]])
+        if address.label is None:
+            return code
+        if not address.label < len(self.config.classes):
+            raise UserError(f"ref: class must be below {len(self.config.classes)}, got {address.label}.")
+        return torch.cat([self.explored.model.bundle.class_codes[address.label], code[self.first :]])
+
+    def _start(self, start: int | Sample | tuple | Tensor) -> Tensor:
+        if isinstance(start, Sample):
+            return self.truncated(self._draw(start.prior, start.seed)[start.index][None], start.psi, start.toward)[0]
+        if isinstance(start, int):
+            if start >= len(self.codes):
+                raise UserError(f"ref: training image must be below {len(self.codes)}, got {start}.")
+            return self.codes[start]
+        if isinstance(start, tuple):
+            layout, x, y = start
+            return self.map(layout).code_at(np.array([[x, y]]))[0]
+        if len(start) != self.config.dimension:
+            raise UserError(f"ref: a code must have {self.config.dimension} numbers, got {len(start)}.")
+        return self.geometry.project(start[None])[0]
+
+    def _moved(self, address: Address) -> Tensor:
+        count = len(self.directions.std)
+        if far := [move.direction for move in address.moves if move.direction >= count]:
+            raise UserError(f"ref: direction must be below {count}, got {far[0]}.")
+        rows = torch.tensor([move.direction for move in address.moves])
+        amounts = torch.tensor([move.amount for move in address.moves], dtype=torch.float32)
+        return (amounts * self.directions.std[rows]) @ self.directions.vectors[rows]
+
+    # --- Samples ---
+
+    def samples(self, prior: str, seed: int, psi: float, toward: str) -> Tensor:
+        """Draws the SAMPLES codes of a seed, and truncates them."""
+        return self.truncated(self._draw(prior, seed), psi, toward)
+
+    def _drawn(self, prior: str, seed: int) -> Tensor:
+        return torch.from_numpy(self.explored.model.draw_codes(SAMPLES, seed, checked_prior(self.explored, prior)))
+
+    def truncated(self, codes: Tensor, psi: float, toward: str) -> Tensor:
+        """Moves codes (N, d) toward the mean of the codes or the nearest code; psi 1: they stay, 0: they go there."""
+        if psi == 1:
+            return codes
+        if toward == "mean":
+            target = self.geometry.project(self.directions.mean[None]).expand_as(codes)
+        else:
+            target = self.codes[self.nearest_codes(codes)[0][:, 0]]
+        times = torch.tensor([psi], dtype=torch.float32)
+        moved = self.geometry.interpolate(target, codes, times)[:, 0]
+        return torch.cat([codes[:, : self.first], moved[:, self.first :]], dim=1)
+
+    def nearest_codes(self, codes: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+        """Finds the nearest training codes of codes (N, d): their rows and Euclidean distances, (N, count)."""
+        best: list[tuple[Tensor, Tensor]] = []
+        block = max(1, CODES_AT_ONCE // self.config.dimension)
+        for first in range(0, len(self.codes), block):
+            away = torch.cdist(codes, self.codes[first : first + block], compute_mode="donot_use_mm_for_euclid_dist")
+            found = away.topk(min(count, away.shape[1]), largest=False)
+            best.append((found.indices + first, found.values))
+        rows, distances = (torch.cat([each[i] for each in best], dim=1) for i in (0, 1))
+        order = distances.argsort(stable=True, dim=1)[:, :count]
+        return rows.gather(1, order), distances.gather(1, order)
+
+    # --- Maps ---
+
+    def map(self, layout: str) -> CodeMap:
+        """Returns a map. UserError: the neighbour embedding is not ready or has failed."""
+        if layout not in self._maps:
+            points = self.embedding.found()
+            if points is None:
+                self.embedding.start()
+                raise UserError(self.waiting())
+            self._maps[layout] = NeighbourMap(points, self.shown, self.geometry)
+        return self._maps[layout]
+
+    def is_ready(self, layout: str) -> bool:
+        """Whether a map is there, or has failed for good."""
+        return layout in self._maps or self.embedding.found() is not None or self.embedding.failed
+
+    def waiting(self) -> str:
+        """Returns a sentence about the neighbour embedding, which is not there."""
+        if self.embedding.failed:
+            return "The neighbour embedding could not be computed; the terminal of the server says why."
+        return f"The neighbour embedding is being computed; {self.embedding.seconds} seconds so far."
+
+    def shade(self, layout: str) -> Shade:
+        """Returns how far the places of a map are from the nearest code."""
+        if layout not in self._shades:
+            self._shades[layout] = Shade.of(self.map(layout), SHADE_SIDE)
+        return self._shades[layout]
+
+    # --- Paths ---
+
+    def path(self, stops: Sequence[Tensor], way: str, steps: int, closed: bool) -> Tensor:
+        """Returns the codes of a path through stops, `steps` from each stop to the next, and the last stop if open."""
+        if way not in self.ways:
+            raise UserError(f"way: must be one of {', '.join(self.ways)}, got {way!r}.")
+        points = torch.stack([*stops, stops[0]] if closed else list(stops))
+        times = torch.linspace(0, 1, steps + 1, dtype=torch.float32)[:-1]
+        legs = self._leg(way)(points[:-1], points[1:], times).flatten(0, 1)
+        return legs if closed else torch.cat([legs, points[-1:]])
+
+    def _leg(self, way: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        if way == "graph":
+            return self.explored.model.ways.along("graph").interpolate
+        return self.geometry.interpolate if way == "circle" else self._straight
+
+    def _straight(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
+        return Euclidean.interpolate(self.geometry, start, end, times)  # it projects every point

@@ -1,0 +1,233 @@
+"""The server of the page: routes, threads, and errors of one sentence."""
+
+import json
+import logging
+import queue
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from importlib import resources
+from typing import Any
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from iglo.errors import UserError
+from iglo.explore.downloads import DOWNLOADS, download
+from iglo.explore.queries import Nothing, OfInversion, OfPath, read_query
+from iglo.explore.security import Guard
+from iglo.explore.uploads import LARGEST_UPLOAD, MOST_OPTIMISATIONS, Uploads
+from iglo.explore.views import Views
+from iglo.progress import quiet
+
+MOST_WAITING = 64  # requests that wait for the model; more are refused
+MOST_UPLOADS = 4  # bodies that are in memory at the same time
+TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+TYPES |= {"svg": "image/svg+xml"}
+BUSY = "The server is busy; try again in a moment."
+
+log = logging.getLogger("iglo.explore")
+
+
+class BusyError(Exception):
+    """Too many requests wait already."""
+
+
+class Line:
+    """The requests that wait for the model. One at a time computes, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.turn, self.waiting = anyio.CapacityLimiter(1), 0
+
+    async def run(self, function: Callable, *arguments: Any) -> Any:
+        """Runs a function in its turn; BusyError if MOST_WAITING others wait."""
+        if self.waiting >= MOST_WAITING:
+            raise BusyError
+        self.waiting += 1
+        try:
+            return await anyio.to_thread.run_sync(_quietly, function, *arguments, limiter=self.turn)
+        finally:
+            self.waiting -= 1
+
+
+def _quietly(function: Callable, *arguments: Any) -> Any:
+    with quiet():
+        return function(*arguments)
+
+
+class Server:
+    """Answers requests about one model.
+
+    Args:
+        views: answers what the page asks for.
+    """
+
+    def __init__(self, views: Views):
+        self.views, self.uploads, self.line = views, Uploads(views), Line()
+        self.files = page_files()
+        self.bodies = anyio.CapacityLimiter(MOST_UPLOADS)
+        self.optimisations = anyio.CapacityLimiter(MOST_OPTIMISATIONS)
+
+    def app(self, host: str) -> Starlette:
+        """Returns the application for a server that binds to `host`."""
+        routes = [
+            *(Route(f"/{path}", self.file, methods=["GET"]) for path in ["", *self.files]),
+            *(Route(f"/api/{name}", self.answer, methods=["GET"], name=name) for name in self.views.answers),
+            *(Route(f"/api/{name}", self.download, methods=["GET"]) for name in DOWNLOADS),
+            Route("/sheets/{kind}/{number:int}.png", self.sheet, methods=["GET"]),
+            Route("/api/upload", self.upload, methods=["POST"]),
+            Route("/api/invert", self.invert, methods=["POST"]),
+        ]
+        return Starlette(routes=routes, middleware=[Middleware(Guard, host=host)], exception_handlers=HANDLERS)
+
+    async def file(self, request: Request) -> Response:
+        """Sends a file of the page. Only names that are known from the start are looked up."""
+        name = request.url.path.removeprefix("/") or "index.html"
+        return Response(self.files[name], media_type=TYPES[name.rpartition(".")[2]])
+
+    async def answer(self, request: Request) -> Response:
+        """Answers a question of the page with JSON."""
+        kind, function = self.views.answers[request.url.path.removeprefix("/api/")]
+        query = read_query(request.query_params.multi_items(), kind)
+        return JSONResponse(await self.line.run(function, query))
+
+    async def sheet(self, request: Request) -> Response:
+        """Sends a sheet of thumbnails."""
+        kind, number = request.path_params["kind"], request.path_params["number"]
+        if kind not in ("images", "renders"):
+            raise HTTPException(404)
+        return Response(await self.line.run(self.views.pictures.sheet, kind, number), media_type="image/png")
+
+    async def download(self, request: Request) -> Response:
+        """Sends a path as a file."""
+        name = request.url.path.removeprefix("/api/")
+        query = read_query(request.query_params.multi_items(), OfPath)
+        content = await self.line.run(download, self.views, query, name)
+        kept = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(content, media_type=DOWNLOADS[name], headers=kept)
+
+    async def upload(self, request: Request) -> Response:
+        """Finds the encoder's code of an image."""
+        read_query(request.query_params.multi_items(), Nothing)
+        async with self.bodies:
+            content = await _body(request)
+            return JSONResponse(await self.line.run(self.uploads.encoded, content))
+
+    async def invert(self, request: Request) -> Response:
+        """Optimises the code of an image, and sends a line of JSON every few steps. The client may close to stop."""
+        query = read_query(request.query_params.multi_items(), OfInversion)
+        async with self.bodies:
+            content = await _body(request)
+        lines = self._optimised(content, query.steps)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def _optimised(self, content: bytes, steps: int) -> AsyncIterator[str]:
+        """Yields the lines of an optimisation, which runs in a thread."""
+        told: queue.SimpleQueue = queue.SimpleQueue()
+        stopped = threading.Event()
+
+        def work() -> None:
+            try:
+                self.uploads.optimised(content, steps, told.put, stopped)
+            except UserError as error:
+                told.put({"error": str(error)})
+            except Exception:
+                log.exception("an optimisation failed")
+                told.put({"error": "The server has failed; its terminal says why."})
+            told.put(None)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            while (line := await anyio.to_thread.run_sync(told.get, abandon_on_cancel=True)) is not None:
+                yield json.dumps(line) + "\n"
+        finally:
+            stopped.set()
+
+
+async def _body(request: Request) -> bytes:
+    """Reads the body of a request; UserError if it is empty or longer than LARGEST_UPLOAD."""
+    parts, length = [], 0
+    async for part in request.stream():
+        length += len(part)
+        if length > LARGEST_UPLOAD:
+            raise UserError(f"image: the file must have at most {LARGEST_UPLOAD // 2**20} MiB.")
+        parts.append(part)
+    if not length:
+        raise UserError("image: the file is empty.")
+    return b"".join(parts)
+
+
+def page_files() -> dict[str, bytes]:
+    """Reads the files of the page, by name."""
+    folder = resources.files("iglo.explore") / "page"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in TYPES}
+
+
+def _error(status: int, sentence: str) -> JSONResponse:
+    return JSONResponse({"error": sentence}, status)
+
+
+async def _wrong(request: Request, error: Exception) -> Response:
+    return _error(400, str(error))
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return _error(503, BUSY)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return _error(400, "The request ended too early.")
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    sentences = {404: "There is no such page.", 405: "This request must use another method."}
+    return _error(error.status_code, sentences.get(error.status_code, "This request cannot be answered."))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _error(500, "The server has failed; its terminal says why.")
+
+
+HANDLERS = {
+    UserError: _wrong,
+    BusyError: _busy,
+    MemoryError: _busy,
+    ClientDisconnect: _gone,
+    HTTPException: _http,
+    Exception: _failed,
+}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Opens the socket of a server; port 0 takes a free one.
+
+    Raises:
+        UserError: the port is taken, or there is no such host.
+    """
+    try:
+        family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family[0], socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(family[4])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"port: cannot listen on {host}:{port} ({reason}); take another --port or --host.") from None
+    return listening
+
+
+def run(views: Views, host: str, listening: socket.socket) -> None:
+    """Serves the page until the process is interrupted."""
+    config = uvicorn.Config(
+        Server(views).app(host), log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=1
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        views.space.embedding.stop()
