@@ -14,8 +14,8 @@ from iglo.params.validate import parse, short_repr
 
 MOST_REFS, MOST_STOPS, MOST_STEPS, MOST_FRAMES = 64, 12, 60, 241
 MOST_OPTIMISATION_STEPS = 1000
+LARGEST_UPLOAD = 20 * 2**20  # bytes
 
-Refs = Annotated[list[str], Field(max_length=MOST_REFS)]
 Layout = Literal[LAYOUTS]
 
 
@@ -29,7 +29,9 @@ def _int_or_same(value: Any) -> Any:
     return int(value) if is_number else value
 
 
-Row = whole(0, 2**31 - 1)
+def several(kind: Any, low: int, high: int, words: str) -> Any:
+    """Returns the type of a parameter that may be given several times, from `low` to `high` times."""
+    return Annotated[list[kind], need(f"{low} to {high} {words}", lambda values: low <= len(values) <= high)]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class OfMap:
 class OfRefs:
     """Asks for something about several codes."""
 
-    ref: Refs
+    ref: several(str, 1, MOST_REFS, "codes")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class OfRef:
 class OfRows:
     """Asks for training images."""
 
-    row: Annotated[list[Row], Field(max_length=MOST_REFS)]
+    row: several(whole(0, 2**31 - 1), 1, MOST_REFS, "rows")
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,7 @@ class OfSamples:
 class OfPath:
     """Asks for the images of a path."""
 
-    stop: Annotated[
-        list[str],
-        Field(max_length=MOST_STOPS),
-        need("at least two stops", lambda stops: len(stops) > 1),
-    ]
+    stop: several(str, 2, MOST_STOPS, "stops")
     way: str
     steps: whole(1, MOST_STEPS) = 16
     closed: whole(0, 1) = 0

@@ -20,9 +20,9 @@ from starlette.routing import Route
 
 from iglo.errors import UserError
 from iglo.explore.downloads import DOWNLOADS, download
-from iglo.explore.queries import Nothing, OfInversion, OfPath, read_query
+from iglo.explore.queries import LARGEST_UPLOAD, Nothing, OfInversion, OfPath, read_query
 from iglo.explore.security import Guard
-from iglo.explore.uploads import LARGEST_UPLOAD, MOST_OPTIMISATIONS, Uploads
+from iglo.explore.uploads import Uploads
 from iglo.explore.views import Views
 from iglo.progress import quiet
 
@@ -72,7 +72,6 @@ class Server:
         self.views, self.uploads, self.line = views, Uploads(views), Line()
         self.files = page_files()
         self.bodies = anyio.CapacityLimiter(MOST_UPLOADS)
-        self.optimisations = anyio.CapacityLimiter(MOST_OPTIMISATIONS)
 
     def app(self, host: str) -> Starlette:
         """Returns the application for a server that binds to `host`."""

@@ -18,7 +18,6 @@ from iglo.models.glo import encode
 from iglo.progress import quiet
 from iglo.runtime.process import library_call
 
-LARGEST_UPLOAD = 20 * 2**20  # bytes
 MOST_OPTIMISATIONS = 2  # at the same time
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iglo.data.image_io import MAX_PIXELS_AT_ONCE
 from iglo.errors import UserError
 from iglo.explore import queries
 from iglo.explore.addresses import SAMPLES, Move, Sample, code_address, parse_address, sample_address
@@ -104,6 +105,9 @@ class Views:
                 "frames": queries.MOST_FRAMES,
                 "stops": queries.MOST_STOPS,
                 "refs": queries.MOST_REFS,
+                "upload_bytes": queries.LARGEST_UPLOAD,
+                "upload_pixels": MAX_PIXELS_AT_ONCE,
+                "optimisation_steps": queries.MOST_OPTIMISATION_STEPS,
             },
             "recorded": None,
         }
