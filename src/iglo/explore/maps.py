@@ -148,17 +148,21 @@ class Embedding:
         digest = hashlib.sha256(EMBEDDING_VERSION.encode() + repr(tuple(codes.shape)).encode())
         digest.update(codes.contiguous().numpy().tobytes())
         self.path = folder / f"{digest.hexdigest()[:24]}.npy"
-        self.codes, self.started, self._process = codes, time.monotonic(), None
+        self.codes, self.started, self._process, self._refused = codes, time.monotonic(), None, False
 
     def start(self) -> None:
-        """Starts the process, unless the file is there."""
-        if self.found() is None and self._process is None:
+        """Starts the process, unless the file is there. If the folder cannot be written, the embedding has failed."""
+        if self.found() is not None or self._process is not None or self._refused:
+            return
+        try:
             codes = self.path.with_suffix(".codes.npy")  # a file, because a pipe would make us wait for the process
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_array(codes, self.codes.numpy())
             context = multiprocessing.get_context("spawn")
             self._process = context.Process(target=write_embedding, args=(codes, self.path), daemon=True)
             self._process.start()
+        except OSError:
+            self._refused = True
 
     def stop(self) -> None:
         """Ends the process if it runs."""
@@ -185,7 +189,7 @@ class Embedding:
     @property
     def failed(self) -> bool:
         """Whether the process has ended without a result."""
-        return self._process is not None and self._process.exitcode not in (None, 0)
+        return self._refused or (self._process is not None and self._process.exitcode not in (None, 0))
 
     @property
     def seconds(self) -> int:

@@ -123,10 +123,12 @@ def _quick_priors(model: LoadedModel) -> dict[str, Prior]:
 
 
 def _training(model: LoadedModel, places: Places) -> TrainingImages | None:
+    """Reads the training images, with names and labels as they can be shown; None: they are not here."""
     try:
-        return read_training_images(model.bundle, places.prepared[model.config.kind], places.arrived)
+        found = read_training_images(model.bundle, places.prepared[model.config.kind], places.arrived)
     except UserError:
         return None
+    return TrainingImages(found.images, [*map(shown, found.names)], [*map(shown, found.labels)])
 
 
 def checked_prior(explored: Explored, name: str) -> Prior:

@@ -6,7 +6,6 @@ import queue
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
-from importlib import resources
 from typing import Any
 
 import anyio
@@ -20,6 +19,7 @@ from starlette.routing import Route
 
 from iglo.errors import UserError
 from iglo.explore.downloads import DOWNLOADS, download
+from iglo.explore.page_files import TYPES, page_files
 from iglo.explore.queries import LARGEST_UPLOAD, Nothing, OfInversion, OfPath, read_query
 from iglo.explore.security import Guard
 from iglo.explore.uploads import Uploads
@@ -27,9 +27,8 @@ from iglo.explore.views import Views
 from iglo.progress import quiet
 
 MOST_WAITING = 64  # requests that wait for the model; more are refused
+MOST_CONNECTIONS = 256
 MOST_UPLOADS = 4  # bodies that are in memory at the same time
-TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-TYPES |= {"svg": "image/svg+xml"}
 BUSY = "The server is busy; try again in a moment."
 
 log = logging.getLogger("iglo.explore")
@@ -163,12 +162,6 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def page_files() -> dict[str, bytes]:
-    """Reads the files of the page, by name."""
-    folder = resources.files("iglo.explore") / "page"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in TYPES}
-
-
 def _error(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"error": sentence}, status)
 
@@ -224,7 +217,12 @@ def listen(host: str, port: int) -> socket.socket:
 def run(views: Views, host: str, listening: socket.socket) -> None:
     """Serves the page until the process is interrupted."""
     config = uvicorn.Config(
-        Server(views).app(host), log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=1
+        Server(views).app(host),
+        log_level="warning",
+        lifespan="off",
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=1,
     )
     try:
         uvicorn.Server(config).run(sockets=[listening])

@@ -10,8 +10,8 @@ from urllib.parse import quote_plus
 import numpy as np
 
 from iglo.explore.maps import LAYOUTS, grid_places
+from iglo.explore.page_files import page_files
 from iglo.explore.queries import read_query
-from iglo.explore.server import page_files
 from iglo.explore.sheets import sheet
 from iglo.explore.views import Views
 from iglo.progress import bar

@@ -30,7 +30,7 @@ class Uploads:
 
     def __init__(self, views: Views):
         self.views, self.bundle, self.runtime = views, views.model.bundle, views.model.runtime
-        self._running = threading.Semaphore(MOST_OPTIMISATIONS)
+        self._running, self._decoding = threading.Semaphore(MOST_OPTIMISATIONS), threading.Lock()
 
     def encoded(self, content: bytes) -> Answer:
         """Returns the encoder's code of an image, its reconstruction, and the nearest training images."""
@@ -80,7 +80,8 @@ class Uploads:
 
     def _read(self, content: bytes) -> tuple[np.ndarray, str | None]:
         config = self.bundle.config
-        return read_bytes(content, config.image_size, config.channels)
+        with self._decoding:  # a large image takes much memory
+            return read_bytes(content, config.image_size, config.channels)
 
     def _encoded(self, image: np.ndarray) -> torch.Tensor:
         with quiet():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iglo.data.image_io import MAX_PIXELS_AT_ONCE
-from iglo.errors import UserError
+from iglo.errors import UserError, shown
 from iglo.explore import queries
 from iglo.explore.addresses import SAMPLES, Move, Sample, code_address, parse_address, sample_address
 from iglo.explore.latent_space import LatentSpace
@@ -84,7 +84,7 @@ class Views:
             "constraint": getattr(config, "constraint", "none"),
             "count": len(explored.codes),
             "shown": len(explored.rows),
-            "classes": list(config.classes),
+            "classes": [*map(shown, config.classes)],
             "labels": explored.labels,
             "subsets": int(history.subset_id.max()) if history else 0,
             "priors": priors,
@@ -242,7 +242,7 @@ class Views:
         bare = [ref.split("~k:")[0] for ref in query.ref]
         refs = [[f"{ref}~k:{label}" for label in labels] for ref in bare]
         codes = torch.stack([self.space.code(ref) for row in refs for ref in row])
-        return {**sheet(self.rendered(codes), len(labels)), "classes": list(self.config.classes), "refs": refs}
+        return {**sheet(self.rendered(codes), len(labels)), "classes": [*map(shown, self.config.classes)], "refs": refs}
 
     # --- Parts ---
 
