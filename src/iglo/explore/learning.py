@@ -65,5 +65,5 @@ def _curves(history: History) -> list[dict[str, Any]]:
         if row["stage"] != stage:
             before, stage = before + last, row["stage"]
         last = row["images_seen"]
-        rows.append({"stage": stage, "epoch": row["epoch"], "images_seen": before + last, "loss": row["loss"]})
+        rows.append({"stage": stage, "epoch": row["epoch"], "images_seen": before + last, "loss": row.get("loss")})
     return rows

@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -155,7 +156,9 @@ class Embedding:
         if self.found() is not None or self._process is not None or self._refused:
             return
         try:
-            codes = self.path.with_suffix(".codes.npy")  # a file, because a pipe would make us wait for the process
+            codes = self.path.with_suffix(
+                f".{os.getpid()}.npy"
+            )  # a file, because a pipe would make us wait for the process
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_array(codes, self.codes.numpy())
             context = multiprocessing.get_context("spawn")

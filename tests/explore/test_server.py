@@ -1,0 +1,301 @@
+"""The server: every answer, and every refusal in one sentence."""
+
+import base64
+import io
+import json
+import re
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("starlette", reason="the packages of the page are not installed")
+
+from starlette.testclient import TestClient
+
+from iglo.explore import server as server_module
+from iglo.explore import uploads
+from iglo.explore.server import MOST_WAITING, Server
+from tests.exported import IMAGES
+
+HOST = "http://127.0.0.1:8765"
+
+
+def client(views, host="127.0.0.1", base=HOST):
+    return TestClient(Server(views).app(host), base_url=base, raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def page(views):
+    return client(views)
+
+
+@pytest.fixture(scope="module")
+def class_page(class_views):
+    return client(class_views)
+
+
+def pixels(sheet) -> np.ndarray:
+    """(N, H, W) the cells of a sheet."""
+    content = sheet["url"].removeprefix("data:image/png;base64,")
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+    rows, side = -(-sheet["count"] // sheet["columns"]), sheet["side"]
+    cells = image.reshape(rows, side, sheet["columns"], side).swapaxes(1, 2).reshape(-1, side, side)
+    return cells[: sheet["count"]]
+
+
+def png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(file, "PNG")
+    return file.getvalue()
+
+
+def sentence(answer, status: int) -> str:
+    """The sentence of a refusal."""
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["error"]
+    text = answer.json()["error"]
+    assert re.fullmatch(r"[^\n]+\.", text) and "Traceback" not in text
+    return text
+
+
+# --- Answers ---
+
+
+def test_the_model_is_described(page, bare_views):
+    about = page.get("/api/model").json()
+    assert (about["kind"], about["count"], about["shown"], about["dimension"]) == ("glo", 12, 12, 6)
+    assert about["has"] == {"images": True, "history": True}
+    assert [prior["name"] for prior in about["priors"] if prior["chosen"]] == ["gaussian"]
+    bare = client(bare_views).get("/api/model").json()
+    assert bare["has"] == {"images": False, "history": False}
+    assert [prior["name"] for prior in bare["priors"]] == ["normal", "gaussian_diag", "gaussian", "neighbours"]
+
+
+def test_points_carry_harmful_names_as_text(page):
+    points = page.get("/api/points").json()
+    assert points["name"][:4] == ["<img src=x onerror=alert(1)>", r"\u202egnp.txt", r"\udcff.png", "שלום.png"]
+    labels = page.get("/api/model").json()["labels"]
+    assert [labels[i] if i >= 0 else "" for i in points["label"][:3]] == ["<b>ant</b>", "bee", ""]
+    assert len(points["psnr"]) == 12 and points["row"] == list(range(12))
+
+
+def test_images_are_those_of_the_model(page, views):
+    sheet = page.get("/api/decode", params={"ref": ["t:3", "t:5"]}).json()
+    np.testing.assert_array_equal(pixels(sheet), views.model.decode(views.explored.codes[[3, 5]])[..., 0])
+    training = page.get("/api/training", params={"row": [0, 11]}).json()
+    np.testing.assert_array_equal(pixels(training), IMAGES[[0, 11], ..., 0])
+    assert training["labels"] == ["<b>ant</b>", ""]
+
+
+def test_sheets_of_thumbnails_are_images_of_the_points(page):
+    images = np.asarray(Image.open(io.BytesIO(page.get("/sheets/images/0.png").content)))
+    np.testing.assert_array_equal(images[:16, 16:32], IMAGES[1, ..., 0])
+    renders = page.get("/sheets/renders/0.png")
+    assert renders.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize("layout", ["pca", "neighbours"])
+def test_maps_have_a_place_for_every_point(page, layout):
+    answer = page.get("/api/map", params={"layout": layout}).json()
+    assert answer["ready"] and len(answer["x"]) == len(answer["y"]) == 12
+    assert answer["shade"]["high"] > 0
+    assert page.get("/api/decode", params={"ref": f"m:{layout}:0.2:-0.1"}).status_code == 200
+
+
+def test_the_nearest_image_of_a_copy_is_the_image(page, bare_views):
+    near = page.get("/api/near", params={"ref": "t:4"}).json()
+    distances = [each["distance"] for each in near["neighbours"]]
+    assert len(distances) == 3 and distances == sorted(distances) and near["typical"] > 0
+    bare = client(bare_views).get("/api/near", params={"ref": "t:4"}).json()["neighbours"][0]
+    assert (bare["row"], bare["distance"], bare["code_distance"]) == (4, 0, 0)
+
+
+def test_samples_have_addresses_that_decode_to_them(page):
+    query = {"prior": "gaussian", "seed": 3, "count": 5, "psi": 0.5, "toward": "nearest"}
+    samples = page.get("/api/samples", params=query).json()
+    again = page.get("/api/decode", params={"ref": samples["refs"]}).json()
+    np.testing.assert_array_equal(pixels(samples), pixels(again))
+
+
+def test_a_path_has_frames_steps_and_files(page):
+    query = {"stop": ["t:1", "s:gaussian:0:0", "m:pca:0:0"], "way": "circle", "steps": 5}
+    path = page.get("/api/path", params=query).json()
+    assert path["count"] == 11 and len(path["step_sizes"]) == 10 and path["stops"] == [0, 5, 10]
+    strip = page.get("/api/path.png", params=query)
+    assert Image.open(io.BytesIO(strip.content)).size == (11 * 128, 128)
+    assert strip.headers["content-disposition"] == 'attachment; filename="path.png"'
+    movie = Image.open(io.BytesIO(page.get("/api/path.gif", params=query).content))
+    assert movie.format == "GIF" and movie.n_frames > 5
+
+
+def test_strips_of_directions_have_the_image_in_the_middle(page):
+    found = page.get("/api/directions", params={"ref": "t:2~d:0:1"}).json()
+    strips = pixels(found["strips"]).reshape(len(found["directions"]), 7, 16, 16)
+    own = pixels(page.get("/api/decode", params={"ref": "t:2~d:0:1"}).json())[0]
+    assert np.abs(strips[:, 3].astype(int) - own).max() <= 1
+    assert page.get("/api/decode", params={"ref": found["refs"][0][6]}).status_code == 200
+
+
+def test_conversions_have_a_row_for_each_image_and_a_column_for_each_class(class_page, class_views):
+    found = class_page.get("/api/conversions", params={"ref": ["t:0", "t:1~k:1"]}).json()
+    assert found["classes"] == ["ant", "bee", "cat/dog"] and found["count"] == 6
+    again = class_page.get("/api/decode", params={"ref": found["refs"][1]}).json()
+    np.testing.assert_array_equal(pixels(found)[3:], pixels(again))
+
+
+def test_the_history_has_a_film_and_curves(page):
+    history = page.get("/api/history").json()
+    assert [row["images_seen"] for row in history["curves"]] == [12, 24]
+    assert history["film"] is None or history["film"]["count"] == len(history["frames"]) * len(history["rows"])
+
+
+def test_a_file_gets_the_codes_of_the_encoder_and_better_ones(page, views):
+    content = png(IMAGES[2])
+    placed = page.post("/api/upload", content=content).json()
+    assert placed["notes"] == [] and len(placed["near"]["neighbours"]) == 3
+    np.testing.assert_array_equal(pixels(placed["image"])[0], IMAGES[2, ..., 0])
+    lines = page.post("/api/invert", params={"steps": 20}, content=content).text.splitlines()
+    steps = [json.loads(line) for line in lines]
+    assert [each["step"] for each in steps] == [0, 10, 20, 20] and steps[-1]["done"]
+    assert steps[0]["psnr"] == placed["psnr"] <= steps[-1]["psnr"]
+
+
+def test_a_file_of_another_size_is_converted_with_a_note(page):
+    (note,) = page.post("/api/upload", content=png(np.zeros((40, 30, 1), np.uint8))).json()["notes"]
+    assert "cut to the centre square" in note and "resized to 16×16" in note
+
+
+# --- Refusals ---
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/decode", "ref: is missing"),
+        ("/api/decode?ref=" + "x" * 5000, "ref: must be the address of a code"),
+        ("/api/decode?ref=t:1&other=2", "'other': unknown parameter"),
+        ("/api/decode?" + "&".join(["ref=t:1"] * 65), "ref: must be 1 to 64 codes"),
+        ("/api/near?ref=t:1&ref=t:2", "ref: must be given once"),
+        ("/api/training?row=12", "row: must be below 12, got 12"),
+        ("/api/training?row=-1", "must be a whole number"),
+        ("/api/map?layout=../../etc/passwd", "layout: must be one of pca, neighbours"),
+        ("/api/samples?prior=gaussian&seed=99999999999", "seed: must be"),
+        ("/api/samples?prior=gaussian&psi=2", "psi: must be from 0 to 1"),
+        ("/api/samples?prior=gaussian&toward=there", "toward: must be one of mean, nearest"),
+        ("/api/path?stop=t:1&way=line", "stop: must be 2 to 12 stops"),
+        ("/api/path?stop=t:1&stop=t:2&way=straight", "way: must be one of circle, line, graph"),
+        ("/api/path?" + "stop=t:1&" * 12 + "way=line&steps=60", "at most 241 images, got 661"),
+        ("/api/path.gif?stop=t:1&stop=t:99&way=line", "training image must be below 12"),
+        ("/api/conversions?ref=t:1", "this model has no classes"),
+        ("/sheets/images/1.png", "there is no sheet 1"),
+    ],
+)
+def test_a_wrong_request_gets_one_sentence(page, path, words):
+    assert words in sentence(page.get(path), 400)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing", "/..%2f..%2fetc%2fpasswd", "/api/", "/sheets/other/0.png", "/sheets/images/..png", "//etc/passwd"],
+)
+def test_there_are_no_other_pages(page, path):
+    sentence(page.get(path), 404)
+
+
+def test_other_methods_are_refused(page):
+    sentence(page.post("/api/model"), 405)
+    sentence(page.get("/api/upload"), 405)
+    sentence(page.put("/"), 405)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"no image", "cannot be used"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "cannot be used"),
+        (png(np.zeros((4, 4, 1), np.uint8)), "fewer than 8 on a side"),
+        (png(np.zeros((6000, 6000, 1), np.uint8)), "has more than 33554432 pixels"),
+    ],
+)
+def test_a_file_that_is_no_image_gets_one_sentence(page, content, words):
+    assert words in sentence(page.post("/api/upload", content=content), 400)
+    line = json.loads(page.post("/api/invert", content=content).text) if content else {"error": words}
+    assert words in line["error"]
+
+
+def test_a_long_file_is_refused_before_it_is_read(page, monkeypatch):
+    monkeypatch.setattr(server_module, "LARGEST_UPLOAD", 2**20)
+    read = []
+
+    def parts():
+        for number in range(100):
+            read.append(number)
+            yield b"\0" * 2**19
+
+    assert "at most 1 MiB" in sentence(page.post("/api/upload", content=parts()), 400)
+
+
+def test_a_name_of_another_site_is_refused(page, views):
+    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "[", "127.0.0.1@evil.example"):
+        sentence(page.get("/api/model", headers={"host": host}), 400)
+    for host in ("localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST"):
+        assert page.get("/", headers={"host": host}).status_code == 200
+    anywhere = client(views, "0.0.0.0")
+    assert anywhere.get("/", headers={"host": "192.168.1.7:8765"}).status_code == 200
+    sentence(anywhere.get("/", headers={"host": "evil.example"}), 400)
+
+
+def test_a_page_of_another_site_is_refused(page):
+    sentence(page.post("/api/upload", headers={"origin": "http://evil.example"}, content=b"x"), 403)
+    sentence(page.get("/api/model", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}), 403)
+    assert page.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
+    assert page.post("/api/upload", headers={"origin": HOST}, content=png(IMAGES[0])).status_code == 200
+
+
+def test_every_answer_forbids_scripts_from_elsewhere(page):
+    for path in ("/", "/api/model", "/nothing"):
+        headers = page.get(path).headers
+        policy = dict(rule.strip().split(" ", 1) for rule in headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'none'" and policy["script-src"] == policy["style-src"] == "'self'"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_an_error_of_ours_shows_no_traceback(views, monkeypatch):
+    server = Server(views)
+    kind, _ = views.answers["model"]
+    monkeypatch.setitem(views.answers, "model", (kind, lambda query: 1 / 0))
+    page = TestClient(server.app("127.0.0.1"), base_url=HOST, raise_server_exceptions=False)
+    assert sentence(page.get("/api/model"), 500) == "The server has failed; its terminal says why."
+
+
+def test_requests_beyond_the_line_are_refused(views):
+    server = Server(views)
+    server.line.waiting = MOST_WAITING
+    page = TestClient(server.app("127.0.0.1"), base_url=HOST)
+    assert "busy" in sentence(page.get("/api/model"), 503)
+
+
+def test_two_optimisations_run_at_once_and_a_third_is_refused(views):
+    finder, content = uploads.Uploads(views), png(IMAGES[0])
+    running, stopped = threading.Barrier(3), [threading.Event() for _ in range(2)]
+
+    def wait(told):
+        if told["step"] == 0:
+            running.wait(20)
+
+    threads = [
+        threading.Thread(target=finder.optimised, args=(content, 1000, wait, event), daemon=True) for event in stopped
+    ]
+    for thread in threads:
+        thread.start()
+    running.wait(20)
+    with pytest.raises(uploads.UserError, match="2 optimisations run already"):
+        finder.optimised(content, 10, lambda told: None, threading.Event())
+    for event, thread in zip(stopped, threads, strict=True):
+        event.set()
+        thread.join(20)
+        assert not thread.is_alive()
+    finder.optimised(content, 1, lambda told: None, threading.Event())
