@@ -1,0 +1,136 @@
+// The panel beside each tab: the picked image, what one can do with it, and its nearest training images.
+
+import { el, button, guarded, notice } from "./dom.js";
+import { app, read, write } from "./state.js";
+import { get, isRecorded } from "./api.js";
+import { picture, tile, markPicked } from "./sheets.js";
+import { loadPoints, thumbOf, labelText } from "./points.js";
+import { describe, trainingRow, trainingRef, letter } from "./refs.js";
+import { stops, useAs, addStop } from "./basket.js";
+import { openTab, refreshTab } from "./tabs.js";
+
+const COPY = 0.5;
+const FAR = 1.3;
+
+// One sentence on whether an image looks like a copy of its nearest training image.
+export function copySentence(near, ref) {
+  const [nearest] = near.neighbours;
+  if (!nearest) return "";
+  const ratio = nearest.distance / near.typical;
+  const numbers = `Distance ${nearest.distance.toFixed(3)}; two near training images differ by ${near.typical.toFixed(3)}.`;
+  if (trainingRow(ref) === nearest.row) return `This is the reconstruction of a training image, so it is near to it. ${numbers}`;
+  if (ratio < COPY) return `This looks like a copy of a training image. ${numbers}`;
+  if (ratio < FAR) return `This is not a copy: it is about as far from training images as they are from each other. ${numbers}`;
+  return `This is not a copy: it is farther from training images than they are from each other. ${numbers}`;
+}
+
+export function nearList(near) {
+  const items = near.neighbours.map((one, index) => el("li", {},
+    tile({
+      ref: trainingRef(one.row), sheet: near.sheet, index, size: 72,
+      label: `Nearest training image ${index + 1}: ${one.name}, distance ${one.distance.toFixed(3)}`,
+    }),
+    el("span.number", {}, one.distance.toFixed(3)),
+    one.label && el("bdi.quiet.small", {}, String(one.label))));
+  return el("ol.near", {}, items);
+}
+
+function actions(ref) {
+  const list = [];
+  const recorded = app.model.recorded;
+  if (!recorded) {
+    list.push(button("Use as A", () => useAs(0, ref)), button("Use as B", () => useAs(1, ref)));
+    list.push(button("Add stop", () => addStop(ref)));
+  }
+  const base = !recorded || recorded.rows.includes(trainingRow(ref));
+  if (base) list.push(button("Directions", () => openTab("directions", { base: ref, move: null })));
+  if (base && app.model.kind === "class_content") list.push(button("All classes", () => openTab("classes", { content: ref })));
+  return el("div.actions", { role: "group", "aria-label": "Use this image" }, list);
+}
+
+async function drawTraining(row, holder) {
+  const points = await loadPoints();
+  const i = points.ofRow.get(row);
+  if (i === undefined) return;
+  if (app.model.has.images) {
+    const original = picture({ ...thumbOf("images", i), label: `Training image ${row}`, size: 128 });
+    holder.pictures.prepend(el("figure", {}, original, el("figcaption", {}, "Image")));
+  }
+  const label = labelText(points, i);
+  const psnr = points.psnr[i];
+  holder.facts.replaceChildren(el("bdi", {}, points.name[i]), label && el("span", {}, " · label ", el("bdi", {}, label)),
+    psnr === null ? "" : ` · ${psnr.toFixed(1)} dB`);
+}
+
+async function drawNear(ref, holder) {
+  try {
+    const near = await get("api/near", { ref }, "near");
+    holder.near.replaceChildren(el("h3", {}, "Nearest training images"), nearList(near),
+      el("p.small", {}, copySentence(near, ref)));
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    const sentence = isRecorded() ? "The nearest training images were not recorded." : error.message;
+    holder.near.replaceChildren(el("p.quiet.small", {}, sentence));
+  }
+}
+
+function emptyPanel(panel) {
+  panel.classList.remove("open");
+  panel.replaceChildren(el("p.quiet.hint", {}, "Click on any image, or between the points of the map."));
+  drawBasket(panel);
+}
+
+// Show a code. `source` is a sheet that has its picture already; without it the server decodes it.
+export async function inspect(ref, source = null) {
+  const panel = document.getElementById("inspector");
+  write({ pick: ref || null });
+  markPicked(ref);
+  if (!ref) return emptyPanel(panel);
+  const row = trainingRow(ref);
+  const holder = { pictures: el("div.pictures"), facts: el("p.small.quiet"), near: el("div.near-holder") };
+  panel.classList.add("open");
+  panel.replaceChildren(
+    el("div.inspector-head", {}, el("h2", {}, describe(ref)),
+      button("×", () => inspect(""), { class: "close", "aria-label": "Close the picked image" })),
+    holder.pictures, holder.facts, actions(ref), holder.near);
+  drawBasket(panel);
+  await guarded(panel, async () => {
+    const decoded = source ?? { sheet: await get("api/decode", { ref }, "picked"), index: 0 };
+    if (read("pick") !== ref) return;
+    const image = picture({ ...decoded, label: describe(ref), size: 128 });
+    holder.pictures.append(el("figure", {}, image, el("figcaption", {}, row === null ? "Decoded" : "Reconstruction")));
+    if (row !== null) await drawTraining(row, holder);
+    await drawNear(ref, holder);
+  });
+}
+
+// The stops that are chosen so far, with a way to Interpolate.
+async function drawBasket(panel) {
+  panel.querySelector(".basket")?.remove();
+  const refs = stops();
+  if (!refs.length || isRecorded()) return;
+  const list = el("ol.stops-small");
+  const box = el("div.basket", {}, el("h3", {}, "Stops of the path"), list,
+    el("div.actions", {}, button("Open Interpolate", () => openTab("interpolate"))));
+  panel.append(box);
+  try {
+    const sheet = await get("api/decode", { ref: refs });
+    const items = refs.map((ref, index) => el("li", {}, picture({ sheet, index, label: `${letter(index)}: ${describe(ref)}`, size: 36 }),
+      el("span.small", {}, letter(index))));
+    list.replaceChildren(...items);
+  } catch (error) {
+    notice(error.message, "error");
+  }
+}
+
+export function startInspector() {
+  document.addEventListener("pick", (event) => {
+    const { ref, sheet, index } = event.detail;
+    inspect(ref, sheet ? { sheet, index } : null);
+  });
+  document.addEventListener("stops", () => {
+    drawBasket(document.getElementById("inspector"));
+    refreshTab("interpolate");
+  });
+  inspect(read("pick"));
+}

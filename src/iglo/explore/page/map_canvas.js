@@ -1,0 +1,280 @@
+// Draws the map on a canvas: shade, points, thumbnails, marks. It knows nothing of the server.
+
+import { PointIndex } from "./map_index.js";
+
+const FIRST_THUMB_ZOOM = 2;
+const MARGIN = 0.94;
+export const MAX_ZOOM = 60;
+
+function cssColour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// A dot of one colour with a thin border, drawn once and then copied.
+function dotSprite(colour, radius, ratio, border) {
+  const sprite = document.createElement("canvas");
+  const size = Math.ceil((radius + 1) * 2 * ratio);
+  sprite.width = sprite.height = size;
+  const context = sprite.getContext("2d");
+  context.beginPath();
+  context.arc(size / 2, size / 2, radius * ratio, 0, Math.PI * 2);
+  context.fillStyle = colour;
+  context.fill();
+  if (radius > 2.5) {
+    context.strokeStyle = border;
+    context.lineWidth = ratio * 0.75;
+    context.stroke();
+  }
+  return sprite;
+}
+
+export class MapCanvas {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.view = { x: 0, y: 0, zoom: 1 };
+    this.index = null;
+    this.colours = [];
+    this.visible = null;
+    this.thumb = null;
+    this.marks = [];
+    this.crosshair = false;
+    this.pending = 0;
+    this.sprites = new Map();
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.restyle());
+  }
+
+  restyle() {
+    this.sprites.clear();
+    this.shadePicture = null;
+    this.draw();
+  }
+
+  resize() {
+    this.ratio = Math.min(devicePixelRatio || 1, 2);
+    this.width = this.canvas.clientWidth;
+    this.height = this.canvas.clientHeight;
+    this.canvas.width = Math.round(this.width * this.ratio);
+    this.canvas.height = Math.round(this.height * this.ratio);
+    this.index?.levels.clear();
+    this.draw();
+  }
+
+  setPoints(x, y, shade) {
+    this.index = new PointIndex(x, y);
+    this.shade = shade;
+    this.shadePicture = null;
+    this.draw();
+  }
+
+  setColours(group, colours) {
+    this.group = group;
+    this.colours = colours;
+    this.sprites.clear();
+    this.draw();
+  }
+
+  get scale() {
+    return (this.view.zoom * Math.min(this.width, this.height) * MARGIN) / 2;
+  }
+
+  toScreen(x, y) {
+    return [this.width / 2 + (x - this.view.x) * this.scale, this.height / 2 - (y - this.view.y) * this.scale];
+  }
+
+  toMap(sx, sy) {
+    return [this.view.x + (sx - this.width / 2) / this.scale, this.view.y - (sy - this.height / 2) / this.scale];
+  }
+
+  // Several changes in one frame are drawn once.
+  draw() {
+    this.pending ||= requestAnimationFrame(() => {
+      this.pending = 0;
+      if (this.width) this.paint();
+    });
+  }
+
+  paint() {
+    const context = this.canvas.getContext("2d");
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.fillStyle = cssColour("--map-far");
+    context.fillRect(0, 0, this.width, this.height);
+    if (!this.index) return;
+    this.paintShade(context);
+    const [left, high] = this.toMap(-40, -40);
+    const [right, low] = this.toMap(this.width + 40, this.height + 40);
+    const inView = this.index.inBox(left, right, low, high);
+    const thumbs = this.paintDots(context, inView);
+    this.paintThumbs(context, thumbs);
+    this.paintMarks(context);
+  }
+
+  // The shade is a grey picture. Here it becomes a mix of two colours of the theme.
+  mixShade() {
+    const { image } = this.shade;
+    const mixed = document.createElement("canvas");
+    mixed.width = image.naturalWidth;
+    mixed.height = image.naturalHeight;
+    const context = mixed.getContext("2d");
+    const steps = cssColour("--map-is-dark") === "1"
+      ? [["multiply", "--map-step"], ["lighter", "--map-near"]] : [["multiply", "--map-step"], ["difference", "--map-near"]];
+    context.drawImage(image, 0, 0);
+    for (const [operation, colour] of steps) {
+      context.globalCompositeOperation = operation;
+      context.fillStyle = cssColour(colour);
+      context.fillRect(0, 0, mixed.width, mixed.height);
+    }
+    return mixed;
+  }
+
+  paintShade(context) {
+    if (!this.shade) return;
+    this.shadePicture ??= this.mixShade();
+    const [x, y] = this.toScreen(-1, 1);
+    context.imageSmoothingEnabled = true;
+    context.drawImage(this.shadePicture, x, y, 2 * this.scale, 2 * this.scale);
+  }
+
+  dotRadius() {
+    const crowd = this.index.x.length > 4000 ? 1.7 : 2.6;
+    return Math.min(crowd * (0.8 + 0.35 * Math.log2(this.view.zoom + 1)), 5);
+  }
+
+  spriteOf(group, radius) {
+    if (this.spriteRadius !== radius) this.sprites.clear();
+    this.spriteRadius = radius;
+    let sprite = this.sprites.get(group);
+    if (!sprite) {
+      const colour = group < 0 ? cssColour("--quiet") : this.colours[group];
+      sprite = dotSprite(colour, radius, this.ratio, cssColour("--map-dot-border"));
+      this.sprites.set(group, sprite);
+    }
+    return sprite;
+  }
+
+  thumbSide() {
+    return Math.max(26, Math.min(72, 26 + 7 * Math.log2(this.view.zoom / FIRST_THUMB_ZOOM) * 1.6));
+  }
+
+  // Which points have a thumbnail at this zoom.
+  thumbChoice() {
+    if (!this.thumb || this.view.zoom < FIRST_THUMB_ZOOM) return null;
+    const level = Math.floor(2 * Math.log2(this.view.zoom));
+    const halfSide = (Math.min(this.width, this.height) * MARGIN) / 2;
+    const first = Math.floor(2 * Math.log2(FIRST_THUMB_ZOOM));
+    const space = (step) => 34 / (2 ** (step / 2) * halfSide) * (1 + 0.22 * (step - first) / 2);
+    return this.index.withThumbs(level, space, first);
+  }
+
+  paintDots(context, inView) {
+    const radius = this.dotRadius();
+    const chosen = this.thumbChoice();
+    const thumbs = [];
+    const { index, visible, group, ratio } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    const scale = this.scale * ratio;
+    const originX = (this.width * ratio) / 2 - this.view.x * scale;
+    const originY = (this.height * ratio) / 2 + this.view.y * scale;
+    for (const i of inView) {
+      if (visible && !visible(i)) continue;
+      if (chosen && chosen[i]) {
+        thumbs.push(i);
+        continue;
+      }
+      const sprite = this.spriteOf(group ? group[i] : 0, radius);
+      const half = sprite.width / 2;
+      context.drawImage(sprite, Math.round(originX + index.x[i] * scale - half), Math.round(originY - index.y[i] * scale - half));
+    }
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    return thumbs;
+  }
+
+  paintThumbs(context, thumbs) {
+    const side = this.thumbSide();
+    for (const i of thumbs) {
+      const [x, y] = this.toScreen(this.index.x[i], this.index.y[i]);
+      const left = Math.round(x - side / 2);
+      const top = Math.round(y - side / 2);
+      const cell = this.thumb(i);
+      const group = this.group ? this.group[i] : 0;
+      context.fillStyle = group < 0 ? cssColour("--quiet") : this.colours[group];
+      context.fillRect(left - 1.5, top - 1.5, side + 3, side + 3);
+      if (!cell) continue;
+      context.imageSmoothingEnabled = cell.side > side;
+      context.drawImage(cell.image, cell.x, cell.y, cell.side, cell.side, left, top, side, side);
+    }
+  }
+
+  paintMarks(context) {
+    const ink = cssColour("--ink");
+    const paper = cssColour("--paper");
+    for (const { x, y } of this.marks) {
+      const [sx, sy] = this.toScreen(x, y);
+      for (const [width, colour] of [[5, paper], [2, ink]]) {
+        context.lineWidth = width;
+        context.strokeStyle = colour;
+        context.beginPath();
+        context.arc(sx, sy, 9, 0, Math.PI * 2);
+        context.stroke();
+      }
+    }
+    if (this.crosshair) this.paintCrosshair(context, ink, paper);
+  }
+
+  paintCrosshair(context, ink, paper) {
+    const x = this.width / 2;
+    const y = this.height / 2;
+    for (const [width, colour] of [[4, paper], [1.5, ink]]) {
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.beginPath();
+      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+        context.moveTo(x + dx * 5, y + dy * 5);
+        context.lineTo(x + dx * 16, y + dy * 16);
+      }
+      context.stroke();
+    }
+  }
+
+  // The point under a place on the screen, or -1. A thumbnail is as large as it looks.
+  hit(sx, sy) {
+    if (!this.index) return -1;
+    const [x, y] = this.toMap(sx, sy);
+    const allowed = this.visible ?? (() => true);
+    const chosen = this.thumbChoice();
+    if (chosen) {
+      const half = this.thumbSide() / 2 / this.scale;
+      const inside = (i) => Math.max(Math.abs(this.index.x[i] - x), Math.abs(this.index.y[i] - y)) <= half;
+      const found = this.index.nearest(x, y, half * 1.5, (i) => chosen[i] && allowed(i) && inside(i));
+      if (found >= 0) return found;
+    }
+    return this.index.nearest(x, y, Math.max(this.dotRadius(), 4) / this.scale, allowed);
+  }
+
+  limitView() {
+    const { view } = this;
+    view.zoom = Math.max(0.8, Math.min(MAX_ZOOM, view.zoom));
+    view.x = Math.max(-1.1, Math.min(1.1, view.x));
+    view.y = Math.max(-1.1, Math.min(1.1, view.y));
+  }
+
+  panBy(dx, dy) {
+    this.view.x -= dx / this.scale;
+    this.view.y += dy / this.scale;
+    this.limitView();
+    this.draw();
+  }
+
+  // Zoom so that the place at (sx, sy) stays where it is.
+  zoomAt(factor, sx = this.width / 2, sy = this.height / 2) {
+    const [x, y] = this.toMap(sx, sy);
+    this.view.zoom *= factor;
+    this.limitView();
+    const [newX, newY] = this.toMap(sx, sy);
+    this.view.x += x - newX;
+    this.view.y += y - newY;
+    this.limitView();
+    this.draw();
+  }
+}

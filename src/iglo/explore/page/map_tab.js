@@ -1,0 +1,176 @@
+// The tab "Map": the codes of the training images in two dimensions.
+
+import { el, button, field, select, help, guarded, notice } from "./dom.js";
+import { app, read, write } from "./state.js";
+import { get, isRecorded } from "./api.js";
+import { loadImage } from "./sheets.js";
+import { loadPoints, thumbKinds, thumbImage, thumbOf, colourKinds, colouring } from "./points.js";
+import { MapCanvas } from "./map_canvas.js";
+import { watchMap } from "./map_gestures.js";
+import { makeHoverCard } from "./map_hover.js";
+import { placeRef, trainingRef, trainingRow } from "./refs.js";
+import { inspect } from "./inspector.js";
+import { cellOf } from "./sheets.js";
+
+const LAYOUT_TITLES = { pca: "Principal components (PCA)", neighbours: "Neighbours (t-SNE)" };
+const ui = {};
+
+export const mapTab = {
+  id: "map",
+  title: "Map",
+  build(panel) {
+    ui.canvas = el("canvas.map", {
+      tabindex: 0, role: "application", "aria-roledescription": "map",
+      "aria-label": "Map of the codes. Arrows pan, plus and minus zoom, 0 shows all, Enter decodes the place at the cross-hair.",
+    });
+    ui.map = new MapCanvas(ui.canvas);
+    window.igloMap = ui.map;
+    ui.wait = el("p.map-wait", { hidden: true });
+    ui.host = el("div.map-host", {}, ui.canvas, ui.wait, zoomButtons());
+    ui.hover = makeHoverCard(ui.host, ui.map);
+    ui.legend = el("div.legend");
+    ui.explained = el("p.quiet.small");
+    ui.controls = el("div.rail", {});
+    panel.append(ui.controls, el("div.stage", {}, ui.host, el("p.quiet.small.keys", {},
+      "Drag to move. Scroll or pinch to zoom. Click between the points to decode that place. "
+      + "Keys: arrows, +, −, 0, Enter.")));
+    watchMap(ui.map, {
+      onPick: pick,
+      onHover: (place) => ui.points && ui.hover(place, ui.points, read("layout")),
+      onView: () => write({ view: viewText(ui.map.view) }),
+    });
+    document.addEventListener("pick", (event) => markRef(event.detail.ref));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+  },
+  enter() {
+    const [x, y, zoom] = read("view").split(",").map(Number);
+    if ([x, y, zoom].every(Number.isFinite) && zoom > 0) Object.assign(ui.map.view, { x, y, zoom });
+    ui.map.limitView();
+    ui.map.draw();
+    show();
+  },
+};
+
+function viewText(view) {
+  return [view.x, view.y, view.zoom].map((value) => Number(value.toFixed(3))).join(",");
+}
+
+function zoomButtons() {
+  const zoom = (factor) => () => {
+    if (factor) ui.map.zoomAt(factor);
+    else Object.assign(ui.map.view, { x: 0, y: 0, zoom: 1 });
+    ui.map.draw();
+    write({ view: viewText(ui.map.view) });
+  };
+  return el("div.map-buttons", { role: "group", "aria-label": "Zoom" },
+    button("+", zoom(1.6), { "aria-label": "Zoom in" }), button("−", zoom(1 / 1.6), { "aria-label": "Zoom out" }),
+    button("⤢", zoom(0), { "aria-label": "Show the whole map" }));
+}
+
+async function show() {
+  await guarded(ui.host, async () => {
+    ui.points = await loadPoints();
+    drawControls();
+    await showLayout();
+  });
+}
+
+function drawControls() {
+  const kinds = colourKinds(ui.points);
+  const colour = kinds.some(([kind]) => kind === read("colour")) ? read("colour") : kinds[0][0];
+  const thumbs = thumbKinds().some(([kind]) => kind === read("thumbs")) ? read("thumbs") : thumbKinds()[0][0];
+  const change = (key, then) => (value) => (write({ [key]: value }), then());
+  ui.controls.replaceChildren(
+    field("Layout", select(app.model.layouts.map((name) => [name, LAYOUT_TITLES[name] ?? name]), read("layout"), change("layout", show))),
+    ui.explained,
+    field("Colour", select(kinds, colour, change("colour", recolour))),
+    field("When zoomed in, show", select(thumbKinds(), thumbs, change("thumbs", setThumbs))),
+    ui.legend,
+    el("p.small.quiet.shade-note", {}, el("span.swatch.shade"), " Background: far from every training code ",
+      help("the background", "The background gets stronger with the distance to the nearest training code. So one sees the holes. "
+        + "Images that are decoded in a hole are often bad.")));
+  recolour(colour);
+  setThumbs(thumbs);
+}
+
+function setThumbs(kind) {
+  const chosen = kind ?? (read("thumbs") || thumbKinds()[0][0]);
+  ui.map.thumb = chosen === "none" ? null : (i) => {
+    const found = thumbImage(chosen, i, () => ui.map.draw());
+    if (!found) return null;
+    const [x, y] = cellOf(found.sheet, found.index);
+    return { image: found.image, x, y, side: found.sheet.side };
+  };
+  ui.map.draw();
+}
+
+function recolour(kind) {
+  if (!ui.points) return;
+  const chosen = typeof kind === "string" ? kind : read("colour") || colourKinds(ui.points)[0][0];
+  const { group, colours, names, scale } = colouring(ui.points, chosen);
+  ui.map.setColours(group, colours);
+  ui.legend.replaceChildren(...legendParts(colours, names, scale));
+}
+
+export function legendParts(colours, names, scale) {
+  const swatch = (colour, spec = "span.swatch") => {
+    const node = el(spec);
+    node.style.background = colour;
+    return node;
+  };
+  if (scale) {
+    return [el("div.scale", {}, colours.map((colour) => swatch(colour, "span"))), el("div.scale-ends.small", {}, scale.map((end) => el("span", {}, end)))];
+  }
+  return [el("ul", {}, names.map((name, k) => el("li.small", {}, swatch(colours[k]), el("bdi", {}, name))))];
+}
+
+async function showLayout() {
+  const layout = read("layout");
+  const answer = await get("api/map", { layout }, "map");
+  if (read("layout") !== layout) return;
+  ui.wait.hidden = answer.ready;
+  if (!answer.ready) {
+    ui.wait.textContent = answer.sentence;
+    setTimeout(() => read("layout") === layout && read("tab") === "map" && show(), 1000);
+    return;
+  }
+  ui.layout = answer;
+  const image = await loadImage(answer.shade.url);
+  ui.map.setPoints(answer.x, answer.y, { image });
+  const explained = answer.explained?.slice(0, 2).map((share) => `${(100 * share).toFixed(0)} %`);
+  ui.explained.textContent = explained ? `The axes explain ${explained.join(" and ")} of the variance.` : "Near codes stay near; long distances mean little.";
+  markRef(read("pick"));
+}
+
+function markRef(ref) {
+  ui.map.marks = [];
+  const place = /^m:([a-z]+):(-?[\d.]+):(-?[\d.]+)$/.exec(ref);
+  if (place && place[1] === read("layout")) ui.map.marks = [{ x: Number(place[2]), y: Number(place[3]) }];
+  const i = ui.points?.ofRow.get(trainingRow(ref ?? ""));
+  if (i !== undefined && ui.layout) ui.map.marks = [{ x: ui.layout.x[i], y: ui.layout.y[i] }];
+  ui.map.draw();
+}
+
+async function pick(sx, sy) {
+  if (!ui.points || !ui.layout) return;
+  const i = ui.map.hit(sx, sy);
+  if (i >= 0) {
+    const ref = trainingRef(ui.points.row[i]);
+    markRef(ref);
+    return inspect(ref, thumbOf("renders", i));
+  }
+  const [x, y] = ui.map.toMap(sx, sy);
+  if (Math.max(Math.abs(x), Math.abs(y)) > 1) return notice("This place is outside the map.");
+  const ref = placeRef(read("layout"), x, y);
+  markRef(ref);
+  if (!isRecorded()) return inspect(ref);
+  await guarded(ui.host, async () => inspect(ref, await gridCell(x, y)));
+}
+
+// Without a server: the nearest place of a recorded grid.
+async function gridCell(x, y) {
+  const sheet = await get("api/grid", { layout: read("layout") });
+  const { grid } = app.model.recorded;
+  const step = (value) => Math.max(0, Math.min(grid - 1, Math.floor(((value + 1) / 2) * grid)));
+  return { sheet, index: (grid - 1 - step(y)) * grid + step(x) };
+}

@@ -1,0 +1,53 @@
+// The addresses of codes, in words and with changes.
+
+import { app } from "./state.js";
+
+const SIGNIFICANT = 4;
+
+export function trainingRef(row) {
+  return `t:${row}`;
+}
+
+export function placeRef(layout, x, y) {
+  return `m:${layout}:${Number(x.toFixed(SIGNIFICANT))}:${Number(y.toFixed(SIGNIFICANT))}`;
+}
+
+// The row of a training image, or null if the address is something else.
+export function trainingRow(ref) {
+  const match = /^t:(\d+)$/.exec(ref);
+  return match ? Number(match[1]) : null;
+}
+
+// Amounts: a map from the number of a direction to standard deviations.
+export function withAmounts(ref, amounts) {
+  const changes = Object.entries(amounts).filter(([, amount]) => Math.abs(amount) > 1e-9);
+  return ref + changes.map(([index, amount]) => `~d:${index}:${Number(amount.toFixed(3))}`).join("");
+}
+
+function describeStart(start) {
+  const parts = start.split(":");
+  if (parts[0] === "t") return `Training image ${parts[1]}`;
+  if (parts[0] === "s") return `Sample ${parts[3]} of ${priorLabel(parts[1])}, seed ${parts[2]}`;
+  if (parts[0] === "m") return `Place ${parts[2]}, ${parts[3]} on the map`;
+  return "A code";
+}
+
+function describeChange(change) {
+  const [kind, index, amount] = change.split(":");
+  if (kind === "d") return `direction ${Number(index) + 1}: ${Number(amount) > 0 ? "+" : ""}${Number(amount).toFixed(1)} std`;
+  return `class ${app.model.classes[Number(index)] ?? index}`;
+}
+
+export function describe(ref) {
+  const [start, ...changes] = ref.split("~");
+  return [describeStart(start), ...changes.map(describeChange)].join(", ");
+}
+
+export function priorLabel(name) {
+  return app.model.priors.find((prior) => prior.name === name)?.label ?? name;
+}
+
+// A letter for each stop of a path: A, B, C, …
+export function letter(index) {
+  return index < 26 ? String.fromCharCode(65 + index) : String(index + 1);
+}

@@ -1,0 +1,49 @@
+// Directions that the user saved, in the storage of the browser. Each belongs to one model.
+
+import { app } from "./state.js";
+import { notice } from "./dom.js";
+
+const KEY = "iglo.directions";
+
+function modelKey() {
+  return `${app.model.name}/${app.model.dimension}`;
+}
+
+function readStore() {
+  try {
+    const store = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    return Array.isArray(store) ? store : [];
+  } catch {
+    return [];
+  }
+}
+
+function writeStore(list) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(list));
+    return true;
+  } catch {
+    notice("This browser does not let the page store anything, so the direction is not saved.", "error");
+    return false;
+  }
+}
+
+function isOf(one, name) {
+  return one.model === modelKey() && one.name === name;
+}
+
+export function savedDirections() {
+  return readStore().filter((one) => one.model === modelKey());
+}
+
+export function saveDirection(name, amounts) {
+  return writeStore([...readStore().filter((one) => !isOf(one, name)), { model: modelKey(), name, amounts: { ...amounts } }]);
+}
+
+export function deleteDirection(name) {
+  return writeStore(readStore().filter((one) => !isOf(one, name)));
+}
+
+export function scaled(amounts, strength) {
+  return Object.fromEntries(Object.entries(amounts).map(([index, amount]) => [index, amount * strength]));
+}
