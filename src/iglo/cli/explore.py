@@ -60,6 +60,7 @@ def explore(model: str | None, port: int, host: str, static: str | None, force: 
             "password.",
             err=True,
         )
+    listening.listen()  # so that the address works as soon as it is printed
     click.echo(f"Open http://{name}:{number} to explore {views.explored.name}. Ctrl+C ends the server.")
     run(views, host, listening)
 
