@@ -15,6 +15,7 @@ from iglo.export.training_images import TrainingImages, read_training_images
 from iglo.export.writing import export_model
 from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.history import History
+from iglo.params.run_record import folder_digest
 from iglo.params.validate import short_repr
 
 QUICK = ("normal", "gaussian_diag", "gaussian", "neighbours")  # priors that are fitted in a moment
@@ -43,6 +44,7 @@ class Explored:
 
     Attributes:
         name: what the page calls the model.
+        digest: of the files of the model, as in its metrics.
         model: the model.
         training: the training images; None: they are not here.
         history: the history of the training; None: an export has none.
@@ -52,6 +54,7 @@ class Explored:
     """
 
     name: str
+    digest: str
     model: LoadedModel
     training: TrainingImages | None
     history: History | None
@@ -98,7 +101,7 @@ def open_model(places: Places, device: str | None = None) -> Explored:
         raise UserError(f"{shown(places.model)}: has no codes to show; export the model again.")
     priors = choice.priors if choice else _quick_priors(model)
     distances = choice.kernel_distance if choice else {}
-    return Explored(shown(places.model), model, _training(model, places), history, priors, distances)
+    return Explored(shown(places.model), folder_digest(folder), model, _training(model, places), history, priors, distances)
 
 
 def _trained(folder: Path, priors: str | None, device: str | None) -> tuple[LoadedModel, History, PriorChoice | None]:

@@ -34,7 +34,7 @@ def tiled(images: np.ndarray, columns: int) -> np.ndarray:
 def png(image: np.ndarray) -> bytes:
     """Encodes an image (H, W, C) uint8 as PNG."""
     file = BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "PNG", compress_level=1)
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "PNG")
     return file.getvalue()
 
 

@@ -19,7 +19,7 @@ from iglo.randomness import numpy_generator
 
 WRITTEN = re.compile(r"index\.html|style\.css|page\.js|recorded\.js|[\w-]+\.svg|sheets")
 ENTRY = "main.js"
-SAMPLES, PAIRS, ROWS, STEPS, GRID = 16, 6, 3, 12, 24
+SAMPLES, PAIRS, ROWS, STEPS, GRID = 16, 6, 3, 12, 16
 IMPORT = re.compile(r"^import \{[^}]*\} from \"\./([\w.-]+)\";\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?=function|async function|const|let|class)", re.MULTILINE)
 

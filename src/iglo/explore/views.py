@@ -77,6 +77,7 @@ class Views:
         ]
         return {
             "name": explored.name,
+            "digest": explored.digest,
             "kind": config.kind,
             "image_size": config.image_size,
             "channels": config.channels,
