@@ -5,6 +5,15 @@ import { el, svgEl } from "./dom.js";
 const HEIGHT = 180;
 const PAD = { left: 46, right: 12, top: 18, bottom: 34 };
 
+// 1, 2 and 5 times each power of ten; only the powers where these are too many. Low and high are logarithms.
+function logTicks(low, high) {
+  const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => Math.floor(low) + k);
+  const within = (factors) => powers.flatMap((power) => factors.map((factor) => factor * 10 ** power))
+    .filter((value) => Math.log10(value) >= low && Math.log10(value) <= high).map((value) => Number(value.toPrecision(1)));
+  const fine = within([1, 2, 5]);
+  return fine.length > 6 ? within([1]) : fine;
+}
+
 // About four round numbers between low and high.
 function ticksOf(low, high) {
   const rough = (high - low) / 4 || 1;
@@ -28,8 +37,8 @@ function rangeOf(values, fromZero) {
   return high > low ? [low, high] : [low - 0.5, high + 0.5];
 }
 
-// points: [[x, y], …]. boundaries: [{x, label}]. The answer has `node`, and `mark(x)` moves the marker.
-export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], fromZero = true, logY = false, dots = false }) {
+// points: [[x, y], …]. boundaries: [{x, label}]; with `breaks` the curve starts anew at each. The answer has `node`, and `mark(x)` moves the marker.
+export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], fromZero = true, logY = false, dots = false, breaks = false }) {
   const node = el("div.chart", { role: "img", "aria-label": summary });
   const toY = (value) => (logY ? Math.log10(Math.max(value, 1e-12)) : value);
   const [x0, x1] = rangeOf(points.map(([x]) => x), false);
@@ -42,11 +51,10 @@ export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], fr
     const sx = (x) => PAD.left + ((x - x0) / (x1 - x0)) * (width - PAD.left - PAD.right);
     const sy = (y) => HEIGHT - PAD.bottom - ((toY(y) - y0) / (y1 - y0)) * (HEIGHT - PAD.top - PAD.bottom);
     const svg = svgEl("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true" });
-    for (const tick of ticksOf(y0, y1)) {
-      const value = logY ? 10 ** tick : tick;
-      const y = sy(value);
+    for (const tick of logY ? logTicks(y0, y1) : ticksOf(y0, y1)) {
+      const y = sy(tick);
       svg.append(svgEl("line", { class: "grid", x1: PAD.left, x2: width - PAD.right, y1: y, y2: y }),
-        svgEl("text", { x: PAD.left - 6, y: y + 4, "text-anchor": "end" }, tickText(logY ? Number(value.toPrecision(2)) : tick)));
+        svgEl("text", { x: PAD.left - 6, y: y + 4, "text-anchor": "end" }, tickText(tick)));
     }
     for (const tick of ticksOf(x0, x1)) {
       svg.append(svgEl("text", { x: sx(tick), y: HEIGHT - PAD.bottom + 15, "text-anchor": "middle" }, tickText(tick)));
@@ -54,9 +62,11 @@ export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], fr
     boundaries.forEach(({ x, label }, k) => {
       const end = boundaries[k + 1]?.x ?? x1;
       svg.append(svgEl("line", { class: "boundary", x1: sx(x), x2: sx(x), y1: PAD.top - 6, y2: HEIGHT - PAD.bottom }));
-      if (sx(end) - sx(x) > label.length * 6.4) svg.append(svgEl("text", { class: "boundary-name", x: sx(x) + 4, y: PAD.top - 4 }, label));
+      if (sx(end) - sx(x) > label.length * 6.6 + 10) svg.append(svgEl("text", { class: "boundary-name", x: sx(x) + 4, y: PAD.top - 4 }, label));
     });
-    const path = points.map(([x, y], k) => `${k ? "L" : "M"}${sx(x).toFixed(1)} ${sy(y).toFixed(1)}`).join("");
+    const isStart = (k) => k === 0 || boundaries.some(({ x }) => points[k - 1][0] <= x && x < points[k][0]);
+    const command = (k) => (breaks && isStart(k) ? "M" : "L");
+    const path = points.map(([x, y], k) => `${k ? command(k) : "M"}${sx(x).toFixed(1)} ${sy(y).toFixed(1)}`).join("");
     svg.append(svgEl("path", { class: "curve", d: path }));
     if (dots) for (const [x, y] of points) svg.append(svgEl("circle", { class: "dot", cx: sx(x), cy: sy(y), r: 2.5 }));
     const marker = svgEl("line", { class: "marker", y1: PAD.top - 6, y2: HEIGHT - PAD.bottom });

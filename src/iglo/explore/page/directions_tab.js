@@ -75,11 +75,11 @@ function directionRow(direction, k) {
   moveUi.sliders.set(direction.index, control);
   const strip = answer.amounts.map((amount, j) => {
     const label = `Direction ${direction.index + 1} at ${amountText(amount)} standard deviations`;
-    const node = tile({ ref: answer.refs[k][j], sheet: answer.strips, index: k * count + j, label, size: 60 });
+    const node = tile({ ref: answer.refs[k][j], sheet: answer.strips, index: k * count + j, label, size: 64 });
     node.addEventListener("click", () => setAmount(direction.index, amount));
     return node;
   });
-  const facts = `${(100 * direction.share).toFixed(1)} % of the variance; this image is at ${amountText(direction.value)}`;
+  const facts = `${(100 * direction.share).toFixed(1)} % of variance · image at ${amountText(direction.value)}`;
   return el("div.direction", {}, control.node, el("p.quiet.small", {}, facts), el("div.strip", { role: "group", "aria-label": `Strip of direction ${direction.index + 1}` }, strip));
 }
 

@@ -1,7 +1,7 @@
 // The tab "How it learned": the same images through all stages, the curves, and the subsets on the map.
 
 import { el, field, select, guarded } from "./dom.js";
-import { app, read, readNumber, write } from "./state.js";
+import { app, readNumber, write } from "./state.js";
 import { get } from "./api.js";
 import { picture, drawCell, loadImage, cellOf } from "./sheets.js";
 import { loadPoints, colouring } from "./points.js";
@@ -132,7 +132,7 @@ function stageStarts() {
 
 function lossChart(curves) {
   return lineChart({
-    points: curves.map((point) => [point.images_seen, point.loss]), xTitle: "images seen", yTitle: "Loss (logarithmic)", logY: true,
+    points: curves.map((point) => [point.images_seen, point.loss]), xTitle: "images seen", yTitle: "Loss of each stage (logarithmic)", logY: true, breaks: true,
     boundaries: stageStarts(), summary: `Loss from ${curves[0].loss.toPrecision(3)} to ${curves.at(-1).loss.toPrecision(3)}.`,
   });
 }

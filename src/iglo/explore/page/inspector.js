@@ -5,7 +5,7 @@ import { app, read, write } from "./state.js";
 import { get, isRecorded } from "./api.js";
 import { picture, tile, markPicked } from "./sheets.js";
 import { loadPoints, thumbOf, labelText } from "./points.js";
-import { describe, trainingRow, trainingRef, letter } from "./refs.js";
+import { describe, trainingRow, trainingRef, placeOf, letter } from "./refs.js";
 import { stops, useAs, addStop } from "./basket.js";
 import { openTab, refreshTab } from "./tabs.js";
 
@@ -80,6 +80,20 @@ function emptyPanel(panel) {
   drawBasket(panel);
 }
 
+// Where the picture of a code is. Without a server a place has the picture of the nearest place of a grid.
+async function pictureOf(ref) {
+  if (!isRecorded()) return { sheet: await get("api/decode", { ref }, "picked"), index: 0 };
+  const place = placeOf(ref);
+  if (place) {
+    const { grid } = app.model.recorded;
+    const step = (value) => Math.max(0, Math.min(grid - 1, Math.floor(((value + 1) / 2) * grid)));
+    return { sheet: await get("api/grid", { layout: place.layout }), index: (grid - 1 - step(place.y)) * grid + step(place.x) };
+  }
+  const i = (await loadPoints()).ofRow.get(trainingRow(ref));
+  if (i !== undefined) return thumbOf("renders", i);
+  return { sheet: await get("api/decode", { ref }), index: 0 };
+}
+
 // Show a code. `source` is a sheet that has its picture already; without it the server decodes it.
 export async function inspect(ref, source = null) {
   const panel = document.getElementById("inspector");
@@ -95,7 +109,7 @@ export async function inspect(ref, source = null) {
     holder.pictures, holder.facts, actions(ref), holder.near);
   drawBasket(panel);
   await guarded(panel, async () => {
-    const decoded = source ?? { sheet: await get("api/decode", { ref }, "picked"), index: 0 };
+    const decoded = source ?? await pictureOf(ref);
     if (read("pick") !== ref) return;
     const image = picture({ ...decoded, label: describe(ref), size: 128 });
     holder.pictures.append(el("figure", {}, image, el("figcaption", {}, row === null ? "Decoded" : "Reconstruction")));

@@ -112,7 +112,7 @@ async function drawPath() {
   const items = pathUi.refs.map((ref, k) => stopItem(ref, k, path, path.stops[k] ?? 0));
   pathUi.stops.replaceChildren(...items);
   pathUi.film.replaceChildren(...path.refs.map((ref, index) => {
-    const node = tile({ ref, sheet: path, index, label: `Frame ${index + 1}`, size: 44 });
+    const node = tile({ ref, sheet: path, index, label: `Frame ${index + 1}`, size: 48 });
     node.addEventListener("focus", () => node.matches(":focus-visible") && pathUi.player.go(index));
     node.addEventListener("click", () => pathUi.player.go(index));
     return node;

@@ -98,7 +98,7 @@ export class MapCanvas {
   paint() {
     const context = this.canvas.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    context.fillStyle = cssColour("--map-far");
+    context.fillStyle = cssColour("--back");
     context.fillRect(0, 0, this.width, this.height);
     if (!this.index) return;
     this.paintShade(context);
@@ -134,6 +134,8 @@ export class MapCanvas {
     const [x, y] = this.toScreen(-1, 1);
     context.imageSmoothingEnabled = true;
     context.drawImage(this.shadePicture, x, y, 2 * this.scale, 2 * this.scale);
+    context.strokeStyle = cssColour("--line");
+    context.strokeRect(x, y, 2 * this.scale, 2 * this.scale);
   }
 
   dotRadius() {

@@ -2,17 +2,16 @@
 
 import { el, button, field, select, help, guarded, notice } from "./dom.js";
 import { app, read, write } from "./state.js";
-import { get, isRecorded } from "./api.js";
-import { loadImage } from "./sheets.js";
+import { get } from "./api.js";
+import { loadImage, cellOf } from "./sheets.js";
 import { loadPoints, thumbKinds, thumbImage, thumbOf, colourKinds, colouring } from "./points.js";
 import { MapCanvas } from "./map_canvas.js";
 import { watchMap } from "./map_gestures.js";
 import { makeHoverCard } from "./map_hover.js";
-import { placeRef, trainingRef, trainingRow } from "./refs.js";
+import { placeRef, placeOf, trainingRef, trainingRow } from "./refs.js";
 import { inspect } from "./inspector.js";
-import { cellOf } from "./sheets.js";
 
-const LAYOUT_TITLES = { pca: "Principal components (PCA)", neighbours: "Neighbours (t-SNE)" };
+const LAYOUT_TITLES = { pca: "Principal components", neighbours: "Neighbours (t-SNE)" };
 const ui = {};
 
 export const mapTab = {
@@ -25,12 +24,13 @@ export const mapTab = {
     });
     ui.map = new MapCanvas(ui.canvas);
     window.igloMap = ui.map;
-    ui.wait = el("p.map-wait", { hidden: true });
+    ui.wait = el("p.map-wait.quiet", {}, "Loading the map …");
     ui.host = el("div.map-host", {}, ui.canvas, ui.wait, zoomButtons());
     ui.hover = makeHoverCard(ui.host, ui.map);
     ui.legend = el("div.legend");
-    ui.explained = el("p.quiet.small");
+    ui.explained = el("p.quiet.small.explained");
     ui.controls = el("div.rail", {});
+    panel.classList.add("map-panel");
     panel.append(ui.controls, el("div.stage", {}, ui.host, el("p.quiet.small.keys", {},
       "Drag to move. Scroll or pinch to zoom. Click between the points to decode that place. "
       + "Keys: arrows, +, −, 0, Enter.")));
@@ -144,14 +144,14 @@ async function showLayout() {
 
 function markRef(ref) {
   ui.map.marks = [];
-  const place = /^m:([a-z]+):(-?[\d.]+):(-?[\d.]+)$/.exec(ref);
-  if (place && place[1] === read("layout")) ui.map.marks = [{ x: Number(place[2]), y: Number(place[3]) }];
-  const i = ui.points?.ofRow.get(trainingRow(ref ?? ""));
+  const place = placeOf(ref);
+  if (place && place.layout === read("layout")) ui.map.marks = [place];
+  const i = ui.points?.ofRow.get(trainingRow(ref));
   if (i !== undefined && ui.layout) ui.map.marks = [{ x: ui.layout.x[i], y: ui.layout.y[i] }];
   ui.map.draw();
 }
 
-async function pick(sx, sy) {
+function pick(sx, sy) {
   if (!ui.points || !ui.layout) return;
   const i = ui.map.hit(sx, sy);
   if (i >= 0) {
@@ -163,14 +163,5 @@ async function pick(sx, sy) {
   if (Math.max(Math.abs(x), Math.abs(y)) > 1) return notice("This place is outside the map.");
   const ref = placeRef(read("layout"), x, y);
   markRef(ref);
-  if (!isRecorded()) return inspect(ref);
-  await guarded(ui.host, async () => inspect(ref, await gridCell(x, y)));
-}
-
-// Without a server: the nearest place of a recorded grid.
-async function gridCell(x, y) {
-  const sheet = await get("api/grid", { layout: read("layout") });
-  const { grid } = app.model.recorded;
-  const step = (value) => Math.max(0, Math.min(grid - 1, Math.floor(((value + 1) / 2) * grid)));
-  return { sheet, index: (grid - 1 - step(y)) * grid + step(x) };
+  return inspect(ref);
 }

@@ -9,7 +9,9 @@ let pointsPromise = null;
 
 // The answer of api/points, and a table from the row of a training image to its point.
 export function loadPoints() {
-  pointsPromise ??= get("api/points").then((points) => ({ ...points, ofRow: new Map(points.row.map((row, i) => [row, i])) }));
+  pointsPromise ??= get("api/points").then((points) => ({
+    ...points, psnr: points.psnr ?? points.row.map(() => null), ofRow: new Map(points.row.map((row, i) => [row, i])),
+  }));
   pointsPromise.catch(() => (pointsPromise = null));
   return pointsPromise;
 }
@@ -45,7 +47,7 @@ export function thumbImage(kind, i, onReady) {
 
 export function labelText(points, i) {
   const label = points.label[i];
-  return label >= 0 ? app.model.labels[label] : "";
+  return app.model.labels[label] ?? "";
 }
 
 export function colourKinds(points) {

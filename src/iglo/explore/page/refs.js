@@ -18,6 +18,12 @@ export function trainingRow(ref) {
   return match ? Number(match[1]) : null;
 }
 
+// The place on a map that an address names, or null.
+export function placeOf(ref) {
+  const match = /^m:([a-z]+):(-?[\d.]+):(-?[\d.]+)$/.exec(ref);
+  return match ? { layout: match[1], x: Number(match[2]), y: Number(match[3]) } : null;
+}
+
 // Amounts: a map from the number of a direction to standard deviations.
 export function withAmounts(ref, amounts) {
   const changes = Object.entries(amounts).filter(([, amount]) => Math.abs(amount) > 1e-9);

@@ -32,12 +32,13 @@ export const samplesTab = {
 };
 
 function priorOption(prior) {
-  return [prior.name, `${prior.label}${prior.chosen ? " (chosen by validation)" : ""}`];
+  return [prior.name, `${prior.chosen ? "✓ " : ""}${prior.label}`];
 }
 
 function distanceText(prior) {
-  if (prior.kernel_distance === null || prior.kernel_distance === undefined) return "";
-  return `Kernel distance to real images: ${prior.kernel_distance.toFixed(3)}. Lower is better.`;
+  const distance = prior.kernel_distance ?? null;
+  const words = distance === null ? "" : `Kernel distance to real images: ${distance.toFixed(3)}; lower is better.`;
+  return prior.chosen ? `✓ Chosen on validation images. ${words}` : words;
 }
 
 function seedControl(seeds, change) {
