@@ -3,10 +3,15 @@
 A stream starts again at every step, so a resumed run draws the same numbers as an uninterrupted one.
 """
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derived_seed(seed: int, name: str, step: int = 0) -> int:
@@ -17,6 +22,8 @@ def derived_seed(seed: int, name: str, step: int = 0) -> int:
 
 def torch_generator(seed: int, name: str, step: int = 0) -> torch.Generator:
     """Returns a generator on the CPU, so that every device gets the same numbers."""
+    import torch  # here, because its import takes a second and many stages do without it
+
     return torch.Generator().manual_seed(derived_seed(seed, name, step))
 
 

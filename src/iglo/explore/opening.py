@@ -101,7 +101,8 @@ def open_model(places: Places, device: str | None = None) -> Explored:
         raise UserError(f"{shown(places.model)}: has no codes to show; export the model again.")
     priors = choice.priors if choice else _quick_priors(model)
     distances = choice.kernel_distance if choice else {}
-    return Explored(shown(places.model), folder_digest(folder), model, _training(model, places), history, priors, distances)
+    digest, training = folder_digest(folder), _training(model, places)
+    return Explored(shown(places.model), digest, model, training, history, priors, distances)
 
 
 def _trained(folder: Path, priors: str | None, device: str | None) -> tuple[LoadedModel, History, PriorChoice | None]:

@@ -181,7 +181,6 @@ def normal_codes(count: int, dimension: int, geometry: Euclidean, rng: torch.Gen
     return geometry.sample(count, dimension, rng)
 
 
-@exact_threads()
 def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torch.Generator) -> Tensor:
     """Computes starting codes: principal components of the images, scaled to the radius (as in minimal GLO, LORD).
 
@@ -192,17 +191,19 @@ def pca_codes(images: np.ndarray, dimension: int, geometry: Euclidean, rng: torc
     Returns:
         (N, d) float32. The root mean square length is the radius of the geometry.
     """
-    from sklearn.decomposition import PCA  # here, because its import takes a second and only the first stage needs it
+    # here, because only the first stage needs it; and before exact_threads, which sets the thread pools that are loaded
+    from sklearn.decomposition import PCA
 
     spread = np.linspace(0, len(images) - 1, min(len(images), PCA_IMAGES)).astype(int)
     flat = _thumbnails(images[spread])
     rank = min(dimension, *flat.shape)
     seed = int(torch.randint(2**31, (1,), generator=rng))
-    pca = PCA(rank, random_state=seed).fit(flat)
     codes = torch.zeros(len(images), dimension, dtype=torch.float32)
-    for start in range(0, len(images), PCA_CHUNK):
-        rows = slice(start, start + PCA_CHUNK)
-        codes[rows, :rank] = torch.from_numpy(pca.transform(_thumbnails(images[rows])))
+    with exact_threads():
+        pca = PCA(rank, random_state=seed).fit(flat)
+        for start in range(0, len(images), PCA_CHUNK):
+            rows = slice(start, start + PCA_CHUNK)
+            codes[rows, :rank] = torch.from_numpy(pca.transform(_thumbnails(images[rows])))
     codes *= geometry.radius / codes.norm(dim=1).square().mean().sqrt().clamp_min(1e-12)
     noise = torch.randn(codes.shape, generator=rng, dtype=codes.dtype) * (0.01 * geometry.radius / math.sqrt(dimension))
     return geometry.project(codes + noise)

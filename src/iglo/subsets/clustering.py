@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.decomposition import PCA, IncrementalPCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import gen_batches
 
 from iglo.errors import UserError
 from iglo.files.io import read_array, write_array
@@ -108,7 +104,6 @@ def select_images(clusters: Clusters, item: RoundParams) -> Selection:
     return Selection(np.sort(ids[index]), np.sort(ids[rest]), tuple(rows))
 
 
-@exact_threads()
 def fit_pca(
     features: np.ndarray, components: int, seed: int, rows: np.ndarray | None = None, large: int = LARGE
 ) -> np.ndarray:
@@ -118,21 +113,25 @@ def fit_pca(
     solver by the shape. For more it uses IncrementalPCA, so that a memory map is never read as a whole. Both make the
     largest entry of each axis positive.
     """
+    from sklearn.decomposition import PCA, IncrementalPCA  # before exact_threads, which sets the loaded thread pools
+    from sklearn.utils import gen_batches
+
     rows = np.arange(len(features)) if rows is None else rows
     components = min(components, len(rows), features.shape[1])
     if len(rows) == 1:  # scikit-learn refuses one row, which has no variance
         return np.zeros((1, 1), np.float32)
     if len(rows) * features.shape[1] <= large:
         model = PCA(components, copy=False, random_state=seed)  # indexing copies
-        with np.errstate(invalid="ignore"):  # equal images have no variance to explain
+        with exact_threads(), np.errstate(invalid="ignore"):  # equal images have no variance to explain
             return model.fit_transform(features[rows]).astype(np.float32)
     model = IncrementalPCA(components)
     parts = list(gen_batches(len(rows), max(256, 2 * components), min_batch_size=components))
-    for part in parts:
-        model.partial_fit(features[rows[part]])
     points = np.empty((len(rows), components), np.float32)
-    for part in parts:
-        points[part] = model.transform(features[rows[part]])
+    with exact_threads():
+        for part in parts:
+            model.partial_fit(features[rows[part]])
+        for part in parts:
+            points[part] = model.transform(features[rows[part]])
     return points
 
 
@@ -142,6 +141,9 @@ def fit_kmeans(points: np.ndarray, clusters: int, seed: int, minibatch_above: in
     With more than `minibatch_above` points it uses mini-batches. It uses one thread, because with several threads the
     order of additions differs from run to run.
     """
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # before exact_threads, which sets the loaded thread pools
+    from sklearn.exceptions import ConvergenceWarning
+
     model = KMeans(clusters, n_init=10, random_state=seed)
     if len(points) > minibatch_above:
         model = MiniBatchKMeans(clusters, n_init=10, batch_size=4096, random_state=seed)
@@ -161,7 +163,8 @@ def nearest_to_centroids(
     points of every cluster.
     """
     distance = np.empty(len(points))
-    for rows in gen_batches(len(points), CHUNK):
+    for start in range(0, len(points), CHUNK):
+        rows = slice(start, start + CHUNK)
         distance[rows] = np.linalg.norm(points[rows].astype(np.float64) - centroids[labels[rows]], axis=1)
     order = np.lexsort((distance, labels))  # stable
     starts = np.searchsorted(labels[order], labels[order])

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
-from iglo.backbones.networks import vgg_blocks
 from iglo.losses.distances import PIXEL_DISTANCES, Distance, Perceptual
 from iglo.losses.terms import DirectTerm, Objective, RenderedTerm
 from iglo.models.glo import recalibrate_bn
@@ -207,6 +205,9 @@ def make_distance(params: Params | ClassContentParams, runtime: Runtime) -> Dist
     """
     loss = params.loss
     if loss.name == "perceptual":
+        from iglo.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD  # here, because torchvision takes a second
+        from iglo.backbones.networks import vgg_blocks
+
         with within("loss."):
             blocks = vgg_blocks(loss.network, loss.weights, loss.blocks, params.seed)
         distance = Perceptual(blocks, IMAGENET_MEAN, IMAGENET_STD, runtime.dtype, loss.pixel_weight)
