@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from iglo.backbones import networks
 from iglo.backbones.backbone import IMAGENET_MEAN
 from iglo.errors import UserError
 from iglo.losses.distances import L1, L2, PIXEL_DISTANCES, Perceptual
@@ -197,7 +198,7 @@ def test_the_perceptual_distance_is_frozen_and_has_as_many_blocks_as_the_params_
         asked.append(arguments)
         return nn.ModuleList([nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3)]).requires_grad_(False)
 
-    monkeypatch.setattr(trainers, "vgg_blocks", two_convolutions)
+    monkeypatch.setattr(networks, "vgg_blocks", two_convolutions)
     distance = make_distance(tiny_params(loss__name="perceptual", loss__blocks=2), RUNTIME)
     assert isinstance(distance, Perceptual) and asked == [("vgg16", "random", 2, 0)]
     assert distance.mean.flatten().tolist() == pytest.approx(IMAGENET_MEAN)
