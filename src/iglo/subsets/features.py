@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from iglo.backbones.backbone import resized
-from iglo.backbones.networks import load_backbone
 from iglo.files.io import read_array, write_rows
 from iglo.params.pipeline import FeatureParams
 from iglo.params.validate import within
@@ -22,12 +20,20 @@ class Pixels(nn.Module):
     name = "pixels"
 
     def forward(self, images: torch.Tensor, image_size: int | None = None) -> torch.Tensor:
-        return (resized(images, image_size) if image_size else images).flatten(1)
+        if image_size:
+            from iglo.backbones.backbone import resized  # here, because torchvision takes a second
+
+            images = resized(images, image_size)
+        return images.flatten(1)
 
 
 def load_features(network: str, weights: str, seed: int) -> nn.Module:
     """Loads a frozen module with a `name`: images in [0, 1] (B, C, H, W), and a size or None, to features (B, D)."""
-    return Pixels() if network == "pixels" else load_backbone(network, weights, seed)
+    if network == "pixels":
+        return Pixels()
+    from iglo.backbones.networks import load_backbone  # here, because torchvision takes a second
+
+    return load_backbone(network, weights, seed)
 
 
 @torch.inference_mode()
