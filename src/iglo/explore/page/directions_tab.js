@@ -18,6 +18,7 @@ export const directionsTab = {
     moveUi.base = el("div.now-pair");
     moveUi.controls = el("div.rail");
     moveUi.list = el("div.directions");
+    panel.classList.add("directions-panel");
     panel.append(moveUi.controls, el("div.stage", {}, moveUi.list));
     moveUi.decode = onlyNewest((ref) => guarded(moveUi.base, () => drawMoved(ref)));
   },

@@ -56,7 +56,7 @@ function waysNow() {
 
 function pathParams() {
   const way = waysNow().includes(read("way")) ? read("way") : waysNow()[0];
-  const steps = app.model.recorded?.steps ?? Math.min(readNumber("steps", 15), app.model.limits.steps);
+  const steps = app.model.recorded?.steps ?? Math.min(readNumber("steps", 16), app.model.limits.steps);
   return { stop: pathUi.refs, way, steps, closed: isRecorded() ? 0 : readNumber("closed", 0) };
 }
 
@@ -69,8 +69,8 @@ function buildPathControls() {
     const here = app.model.recorded.pairs.indexOf(pathUi.refs);
     controls.unshift(field("Pair", select(pairs, here, (k) => setStops(app.model.recorded.pairs[k]))));
   } else {
-    const counts = [7, 15, 31, 63].filter((count) => count <= app.model.limits.steps);
-    controls.push(field("Steps", select([...new Set([...counts, steps])].map((count) => [count, count]), steps, change("steps"))));
+    const counts = [8, 16, 32, 60].filter((count) => count <= app.model.limits.steps);
+    controls.push(field("Steps from stop to stop", select([...new Set([...counts, steps])].map((count) => [count, count]), steps, change("steps"))));
     const loop = el("input", { type: "checkbox", id: "closed", checked: closed === 1, onchange: () => change("closed")(loop.checked ? 1 : 0) });
     controls.push(el("p.check", {}, loop, el("label", { for: "closed" }, "Return to A at the end")));
     controls.push(el("div.actions", {},

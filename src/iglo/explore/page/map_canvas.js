@@ -4,7 +4,7 @@ import { PointIndex } from "./map_index.js";
 
 const FIRST_THUMB_ZOOM = 2;
 const MARGIN = 0.94;
-export const MAX_ZOOM = 60;
+const MAX_ZOOM = 60;
 
 function cssColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -87,8 +87,9 @@ export class MapCanvas {
     return [this.view.x + (sx - this.width / 2) / this.scale, this.view.y - (sy - this.height / 2) / this.scale];
   }
 
-  // Several changes in one frame are drawn once.
-  draw() {
+  // Several changes in one frame are drawn once. A move alone keeps the layer of dots.
+  draw(onlyMoved = false) {
+    if (!onlyMoved) this.layer = null;
     this.pending ||= requestAnimationFrame(() => {
       this.pending = 0;
       if (this.width) this.paint();
@@ -102,12 +103,17 @@ export class MapCanvas {
     context.fillRect(0, 0, this.width, this.height);
     if (!this.index) return;
     this.paintShade(context);
-    const [left, high] = this.toMap(-40, -40);
-    const [right, low] = this.toMap(this.width + 40, this.height + 40);
-    const inView = this.index.inBox(left, right, low, high);
-    const thumbs = this.paintDots(context, inView);
-    this.paintThumbs(context, thumbs);
+    this.paintDots(context);
+    this.paintThumbs(context);
     this.paintMarks(context);
+  }
+
+  // The points in view, and in a margin around it.
+  inView(margin) {
+    const [left, high] = this.toMap(-margin, -margin);
+    const [right, low] = this.toMap(this.width + margin, this.height + margin);
+    const found = this.index.inBox(left, right, low, high);
+    return this.visible ? found.filter(this.visible) : found;
   }
 
   // The shade is a grey picture. Here it becomes a mix of two colours of the theme.
@@ -156,7 +162,7 @@ export class MapCanvas {
   }
 
   thumbSide() {
-    return Math.max(26, Math.min(72, 26 + 7 * Math.log2(this.view.zoom / FIRST_THUMB_ZOOM) * 1.6));
+    return Math.max(26, Math.min(72, 26 + 11 * Math.log2(this.view.zoom / FIRST_THUMB_ZOOM)));
   }
 
   // Which points have a thumbnail at this zoom.
@@ -169,32 +175,44 @@ export class MapCanvas {
     return this.index.withThumbs(level, space, first);
   }
 
-  paintDots(context, inView) {
+  // All dots in view and around it on a canvas of their own, so that a pan only copies it.
+  drawLayer() {
+    const { index, group, ratio } = this;
+    const canvas = (this.layerCanvas ??= document.createElement("canvas"));
+    const margin = Math.round(Math.min(this.width, this.height) / 4);
+    canvas.width = (this.width + 2 * margin) * ratio;
+    canvas.height = (this.height + 2 * margin) * ratio;
+    const context = canvas.getContext("2d");
     const radius = this.dotRadius();
     const chosen = this.thumbChoice();
-    const thumbs = [];
-    const { index, visible, group, ratio } = this;
-    context.setTransform(1, 0, 0, 1, 0, 0);
     const scale = this.scale * ratio;
-    const originX = (this.width * ratio) / 2 - this.view.x * scale;
-    const originY = (this.height * ratio) / 2 + this.view.y * scale;
-    for (const i of inView) {
-      if (visible && !visible(i)) continue;
-      if (chosen && chosen[i]) {
-        thumbs.push(i);
-        continue;
-      }
+    const originX = canvas.width / 2 - this.view.x * scale;
+    const originY = canvas.height / 2 + this.view.y * scale;
+    for (const i of this.inView(margin)) {
+      if (chosen?.[i]) continue;
       const sprite = this.spriteOf(group ? group[i] : 0, radius);
       const half = sprite.width / 2;
       context.drawImage(sprite, Math.round(originX + index.x[i] * scale - half), Math.round(originY - index.y[i] * scale - half));
     }
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    return thumbs;
+    return { canvas, margin, ...this.view };
   }
 
-  paintThumbs(context, thumbs) {
+  paintDots(context) {
+    const move = (from) => [(from.x - this.view.x) * this.scale, (this.view.y - from.y) * this.scale];
+    const isFar = (from) => move(from).some((distance) => Math.abs(distance) > from.margin);
+    if (!this.layer || this.layer.zoom !== this.view.zoom || isFar(this.layer)) this.layer = this.drawLayer();
+    const [dx, dy] = move(this.layer).map((distance) => Math.round((distance - this.layer.margin) * this.ratio));
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.drawImage(this.layer.canvas, dx, dy);
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+  }
+
+  paintThumbs(context) {
+    const chosen = this.thumbChoice();
+    if (!chosen) return;
     const side = this.thumbSide();
-    for (const i of thumbs) {
+    for (const i of this.inView(side)) {
+      if (!chosen[i]) continue;
       const [x, y] = this.toScreen(this.index.x[i], this.index.y[i]);
       const left = Math.round(x - side / 2);
       const top = Math.round(y - side / 2);
@@ -265,7 +283,7 @@ export class MapCanvas {
     this.view.x -= dx / this.scale;
     this.view.y += dy / this.scale;
     this.limitView();
-    this.draw();
+    this.draw(true);
   }
 
   // Zoom so that the place at (sx, sy) stays where it is.

@@ -4,13 +4,14 @@ import { el, button, field, select, slider, help, guarded } from "./dom.js";
 import { app, read, readNumber, write } from "./state.js";
 import { get, isRecorded } from "./api.js";
 import { tile } from "./sheets.js";
+import { describe } from "./refs.js";
 
 const samplesUi = {};
 const MAX_SEED = 9999;
 const TRUNCATION = "Truncation pulls each code toward a centre. At 1 codes stay as the prior draws them. At 0 each is the centre. "
   + "Values between give safer images with less variety.";
 
-export function chosenPrior() {
+function chosenPrior() {
   const { priors } = app.model;
   const named = priors.find((prior) => prior.name === read("prior"));
   return named ?? priors.find((prior) => prior.chosen) ?? priors[0];
@@ -100,6 +101,6 @@ function drawSamples() {
       toward: isRecorded() ? app.model.recorded.toward : read("toward"),
     };
     const sheet = await get("api/samples", params, "samples");
-    grid.replaceChildren(...sheet.refs.map((ref, index) => tile({ ref, sheet, index, label: `Sample ${index + 1}`, size: 88 })));
+    grid.replaceChildren(...sheet.refs.map((ref, index) => tile({ ref, sheet, index, label: describe(ref), size: 88 })));
   });
 }
