@@ -9,7 +9,8 @@ const PAD = { left: 46, right: 12, top: 18, bottom: 34 };
 function logTicks(low, high) {
   const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => Math.floor(low) + k);
   const within = (factors) => powers.flatMap((power) => factors.map((factor) => factor * 10 ** power))
-    .filter((value) => Math.log10(value) >= low && Math.log10(value) <= high).map((value) => Number(value.toPrecision(1)));
+    .filter((value) => Math.log10(value) >= low && Math.log10(value) <= high)
+    .map((value) => Number(value.toPrecision(1)));
   const fine = within([1, 2, 5]);
   return fine.length > 6 ? within([1]) : fine;
 }
@@ -20,7 +21,9 @@ function ticksOf(low, high) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
   const ticks = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) ticks.push(Number(value.toPrecision(8)));
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) {
+    ticks.push(Number(value.toPrecision(8)));
+  }
   return ticks;
 }
 
@@ -37,8 +40,10 @@ function rangeOf(values, fromZero) {
   return high > low ? [low, high] : [low - 0.5, high + 0.5];
 }
 
-// points: [[x, y], …]. boundaries: [{x, label}]; with `breaks` the curve starts anew at each. The answer has `node`, and `mark(x)` moves the marker.
-export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], fromZero = true, logY = false, dots = false, breaks = false }) {
+// points: [[x, y], …]. boundaries: [{x, label}]; with `breaks` the curve starts anew at each.
+// options: fromZero, logY, dots, breaks. The answer has `node`, and `mark(x)` moves the marker.
+export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], ...options }) {
+  const { fromZero = true, logY = false, dots = false, breaks = false } = options;
   const node = el("div.chart", { role: "img", "aria-label": summary });
   const toY = (value) => (logY ? Math.log10(Math.max(value, 1e-12)) : value);
   const [x0, x1] = rangeOf(points.map(([x]) => x), false);
@@ -62,7 +67,8 @@ export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], fr
     boundaries.forEach(({ x, label }, k) => {
       const end = boundaries[k + 1]?.x ?? x1;
       svg.append(svgEl("line", { class: "boundary", x1: sx(x), x2: sx(x), y1: PAD.top - 6, y2: HEIGHT - PAD.bottom }));
-      if (sx(end) - sx(x) > label.length * 6.6 + 10) svg.append(svgEl("text", { class: "boundary-name", x: sx(x) + 4, y: PAD.top - 4 }, label));
+      const fits = sx(end) - sx(x) > label.length * 6.6 + 10;
+      if (fits) svg.append(svgEl("text", { x: sx(x) + 4, y: PAD.top - 4 }, label));
     });
     const isStart = (k) => k === 0 || boundaries.some(({ x }) => points[k - 1][0] <= x && x < points[k][0]);
     const command = (k) => (breaks && isStart(k) ? "M" : "L");
@@ -74,7 +80,9 @@ export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], fr
       svgEl("text", { class: "title", x: width - PAD.right, y: HEIGHT - 4, "text-anchor": "end" }, xTitle));
     place = () => {
       marker.setAttribute("visibility", marked === null ? "hidden" : "visible");
-      if (marked !== null) ["x1", "x2"].forEach((name) => marker.setAttribute(name, sx(Math.max(x0, Math.min(x1, marked)))));
+      const x = sx(Math.max(x0, Math.min(x1, marked ?? x0)));
+      marker.setAttribute("x1", x);
+      marker.setAttribute("x2", x);
     };
     place();
     node.replaceChildren(el("p.small.quiet", {}, yTitle), svg);

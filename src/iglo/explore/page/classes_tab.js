@@ -1,6 +1,6 @@
 // The tab "Class and content": the content of each image, drawn in every class.
 
-import { el, button, guarded } from "./dom.js";
+import { el, button, guarded, refill, note } from "./dom.js";
 import { app, read, readAll, write } from "./state.js";
 import { get } from "./api.js";
 import { tile } from "./sheets.js";
@@ -19,7 +19,8 @@ export const classesTab = {
     gridUi.add = el("div.actions");
     panel.append(el("div.stage", {},
       el("h2", {}, "One content, all classes"), gridUi.one,
-      el("h2", {}, "Conversion grid"), el("p.quiet.small", {}, "Each row has the content of one image. Each column has one class."),
+      el("h2", {}, "Conversion grid"),
+      note("Each row has the content of one image. Each column has one class."),
       gridUi.table, gridUi.add));
   },
   enter() {
@@ -42,7 +43,8 @@ function gridRefs() {
   const chosen = readAll("row");
   if (chosen.length) return chosen;
   const seen = new Set();
-  const firsts = gridUi.points.row.filter((_, i) => !seen.has(gridUi.points.label[i]) && seen.add(gridUi.points.label[i]));
+  const { row, label } = gridUi.points;
+  const firsts = row.filter((_, i) => !seen.has(label[i]) && seen.add(label[i]));
   return firsts.slice(0, FIRST_ROWS).map(trainingRef);
 }
 
@@ -52,11 +54,12 @@ async function drawOne() {
   const ref = fixed ? (fixed.includes(wanted) ? wanted : fixed[0]) : wanted || gridRefs()[0];
   const sheet = await get("api/conversions", { ref }, "content");
   const cells = sheet.classes.map((name, k) => tile({
-    ref: sheet.refs[0][k], sheet, index: k, label: `The content of ${describe(ref)} as ${name}`, caption: name, size: 96,
+    ref: sheet.refs[0][k], sheet, index: k, size: 96, caption: name, label: `${describe(ref)} as ${name}`,
   }));
   const more = button("Another image", () => (write({ content: randomRef() }), classesTab.enter()));
   const add = button("Add to the grid", () => (write({ row: [...gridRefs(), ref] }), classesTab.enter()));
-  gridUi.one.replaceChildren(el("p", {}, describe(ref)), el("div.tiles", {}, cells), el("div.actions", {}, more, fixed ? "" : add));
+  const buttons = el("div.actions", {}, more, fixed ? "" : add);
+  refill(gridUi.one, el("p", {}, describe(ref)), el("div.tiles", {}, cells), buttons);
 }
 
 function randomRef() {
@@ -69,16 +72,18 @@ async function drawGrid() {
   const sheet = await get("api/conversions", { ref: refs }, "conversions");
   const columns = sheet.classes.length;
   const own = recordedRefs() ? null : await get("api/decode", { ref: refs }, "grid-own");
-  const head = el("tr", {}, el("th", { scope: "col" }, "Content of"), sheet.classes.map((name) => el("th", { scope: "col" }, el("bdi", {}, name))));
+  const heading = (content) => el("th", { scope: "col" }, content);
+  const head = el("tr", {}, heading("Content of"), sheet.classes.map((name) => heading(el("bdi", {}, name))));
+  const first = (ref, r) => (own ? tile({ ref, sheet: own, index: r, label: describe(ref), size: 56 }) : describe(ref));
   const body = refs.map((ref, r) => el("tr", {},
-    el("th", { scope: "row" }, own ? tile({ ref, sheet: own, index: r, label: describe(ref), size: 56 }) : describe(ref), removeButton(refs, r)),
+    el("th", { scope: "row" }, first(ref, r), removeButton(refs, r)),
     sheet.classes.map((name, k) => el("td", {}, tile({
       ref: sheet.refs[r][k], sheet, index: r * columns + k, label: `${describe(ref)} as ${name}`, size: 56,
     })))));
-  gridUi.table.replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, body)));
+  refill(gridUi.table, el("table", {}, el("thead", {}, head), el("tbody", {}, body)));
   const limit = app.model.limits.refs;
   const change = (list) => (write({ row: list }), classesTab.enter());
-  gridUi.add.replaceChildren(...(recordedRefs() ? [] : [
+  refill(gridUi.add, ...(recordedRefs() ? [] : [
     button("Add a random image", () => change([...refs, randomRef()]), { disabled: refs.length >= limit }),
     button("Start again", () => change([])),
   ]));

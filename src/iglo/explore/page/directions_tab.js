@@ -1,11 +1,11 @@
 // The tab "Directions": move a code along the principal directions of the codes.
 
-import { el, button, field, select, slider, guarded, notice } from "./dom.js";
+import { el, button, field, select, slider, guarded, notice, refill, note, figure } from "./dom.js";
 import { app, read, readNumber, write } from "./state.js";
 import { get, isRecorded, onlyNewest } from "./api.js";
 import { picture, drawCell, tile } from "./sheets.js";
 import { loadPoints } from "./points.js";
-import { describe, trainingRef, trainingRow, withAmounts } from "./refs.js";
+import { amountText, describe, trainingRef, trainingRow, withAmounts } from "./refs.js";
 import { savedDirections, saveDirection, deleteDirection, scaled } from "./saved.js";
 
 const FIRST_SHOWN = 8;
@@ -41,47 +41,46 @@ function parseAmounts(text) {
   return Object.fromEntries(pairs.filter(([index, amount]) => Number.isInteger(index) && Number.isFinite(amount)));
 }
 
-function amountText(value) {
-  return `${value > 0 ? "+" : ""}${value.toFixed(1)}`;
-}
-
 function movedRef() {
   return withAmounts(moveUi.ref, moveUi.amounts);
 }
 
 async function drawDirections() {
   const answer = await get("api/directions", { ref: moveUi.ref }, "directions");
+  if (!answer.strips) return refill(moveUi.list, el("p.empty", {}, "There are too few codes for directions."));
   moveUi.answer = answer;
   const zero = answer.amounts.indexOf(0);
   moveUi.before = { sheet: answer.strips, index: zero };
   moveUi.after = picture({ ...moveUi.before, label: "After the moves", size: 128 });
   const first = tile({ ref: moveUi.ref, ...moveUi.before, label: describe(moveUi.ref), size: 128 });
-  moveUi.base.replaceChildren(el("figure", {}, first, el("figcaption", {}, "Before")), el("figure", {}, moveUi.after, el("figcaption", {}, "After")));
+  moveUi.base.replaceChildren(figure(first, "Before"), figure(moveUi.after, "After"));
   buildMoveControls();
   moveUi.sliders.clear();
   const rows = answer.directions.map((direction, k) => directionRow(direction, k));
   const all = readNumber("all", 0) === 1 || rows.length <= FIRST_SHOWN;
   const more = all ? null : button(`Show all ${rows.length} directions`, () => (write({ all: 1 }), drawDirections()));
-  moveUi.list.replaceChildren(...rows.slice(0, all ? rows.length : FIRST_SHOWN), ...(more ? [more] : []));
+  refill(moveUi.list, ...rows.slice(0, all ? rows.length : FIRST_SHOWN), ...(more ? [more] : []));
   showAmounts();
 }
 
 function directionRow(direction, k) {
   const { answer } = moveUi;
   const count = answer.amounts.length;
+  const name = `Direction ${direction.index + 1}`;
   const control = slider({
-    title: `Direction ${direction.index + 1}`, min: -3, max: 3, step: isRecorded() ? 1 : 0.1, value: 0, format: amountText,
+    title: name, min: -3, max: 3, step: isRecorded() ? 1 : 0.1, value: 0, format: amountText,
     oninput: (value) => setAmount(direction.index, value),
   });
   moveUi.sliders.set(direction.index, control);
   const strip = answer.amounts.map((amount, j) => {
-    const label = `Direction ${direction.index + 1} at ${amountText(amount)} standard deviations`;
+    const label = `${name} at ${amountText(amount)} standard deviations`;
     const node = tile({ ref: answer.refs[k][j], sheet: answer.strips, index: k * count + j, label, size: 64 });
     node.addEventListener("click", () => setAmount(direction.index, amount));
     return node;
   });
   const facts = `${(100 * direction.share).toFixed(1)} % of variance · image at ${amountText(direction.value)}`;
-  return el("div.direction", {}, control.node, el("p.quiet.small", {}, facts), el("div.strip", { role: "group", "aria-label": `Strip of direction ${direction.index + 1}` }, strip));
+  const group = el("div.strip", { role: "group", "aria-label": `Strip of ${name}` }, strip);
+  return el("div.direction", {}, control.node, note(facts), group);
 }
 
 // Without a server only one direction at a time has pictures.
@@ -93,7 +92,8 @@ function setAmount(index, amount) {
 
 function showAmounts() {
   for (const [index, control] of moveUi.sliders) control.set(moveUi.amounts[index] ?? 0);
-  const text = Object.entries(moveUi.amounts).filter(([, amount]) => amount).map(([index, amount]) => `${index}:${Number(amount.toFixed(3))}`).join(",");
+  const moved = Object.entries(moveUi.amounts).filter(([, amount]) => amount);
+  const text = moved.map(([index, amount]) => `${index}:${Number(amount.toFixed(3))}`).join(",");
   write({ base: moveUi.ref, move: text || null });
   moveUi.decode(movedRef());
 }
@@ -102,8 +102,9 @@ async function drawMoved(ref) {
   let source = moveUi.before;
   if (isRecorded()) {
     const [[index, amount] = [0, 0]] = Object.entries(moveUi.amounts);
-    const row = moveUi.answer.directions.findIndex((direction) => direction.index === Number(index));
-    source = { sheet: moveUi.answer.strips, index: row * moveUi.answer.amounts.length + moveUi.answer.amounts.indexOf(amount) };
+    const { directions, strips, amounts } = moveUi.answer;
+    const row = directions.findIndex((direction) => direction.index === Number(index));
+    source = { sheet: strips, index: row * amounts.length + amounts.indexOf(amount) };
   } else if (ref !== moveUi.ref) {
     source = { sheet: await get("api/decode", { ref }), index: 0 };
   }
@@ -127,7 +128,7 @@ function buildMoveControls() {
   const pick = () => document.dispatchEvent(new CustomEvent("pick", { detail: { ref: movedRef() } }));
   const buttons = [button("Reset", reset), button("Another image", randomBase)];
   if (!isRecorded()) buttons.push(button("Use the moved image", pick));
-  moveUi.controls.replaceChildren(moveUi.base, el("div.actions", {}, buttons), ...(isRecorded() ? [] : savedControls()));
+  refill(moveUi.controls, moveUi.base, el("div.actions", {}, buttons), ...(isRecorded() ? [] : savedControls()));
 }
 
 function savedControls() {
@@ -148,8 +149,9 @@ function savedControls() {
 function applyControl(saved) {
   let chosen = saved[saved.length - 1];
   const apply = (strength) => ((moveUi.amounts = scaled(chosen.amounts, strength)), showAmounts());
-  const strength = slider({ title: "Strength", min: -2, max: 2, step: 0.1, value: 0, format: amountText, oninput: apply });
-  const list = select(saved.map((one) => [one.name, one.name]), chosen.name, (name) => {
+  const range = { min: -2, max: 2, step: 0.1, value: 0 };
+  const strength = slider({ title: "Strength", ...range, format: amountText, oninput: apply });
+  const list = select(saved.map((one) => one.name), chosen.name, (name) => {
     chosen = saved.find((one) => one.name === name);
     apply(Number(strength.input.value));
   });

@@ -27,13 +27,30 @@ export function svgEl(tag, attributes = {}, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
+// A small grey text that explains.
+export function note(text) {
+  return el("p.quiet.small", {}, text);
+}
+
+export function figure(image, caption) {
+  return el("figure", {}, image, el("figcaption", {}, caption));
+}
+
 export function button(text, onclick, attributes = {}) {
   return el("button", { type: "button", onclick, ...attributes }, text);
 }
 
-export function uniqueId(prefix) {
+function uniqueId(prefix) {
   lastId += 1;
   return `${prefix}-${lastId}`;
+}
+
+// Replace what is in a node, and give the keyboard focus to the control that was at the same position.
+export function refill(node, ...children) {
+  const controls = () => [...node.querySelectorAll("button, select, input, a")];
+  const position = controls().indexOf(document.activeElement);
+  node.replaceChildren(...children);
+  if (position >= 0) controls().at(Math.min(position, controls().length - 1))?.focus({ preventScroll: true });
 }
 
 // A text that explains a control. It appears on hover and on keyboard focus, and Escape hides it.
@@ -53,15 +70,12 @@ export function field(title, control, tip = null) {
   return el("div.field", {}, el("div.field-title", {}, el("label", { for: control.id }, title), tip), control);
 }
 
+// options: [[value, text], …] or plain values.
 export function select(options, value, onchange, attributes = {}) {
-  const node = el("select", { onchange: () => onchange(node.value), ...attributes });
-  setOptions(node, options, value);
-  return node;
-}
-
-export function setOptions(node, options, value) {
-  node.replaceChildren(...options.map(([key, text]) => el("option", { value: key }, text)));
+  const items = options.map((one) => [one].flat()).map(([key, text = key]) => el("option", { value: key }, text));
+  const node = el("select", { onchange: () => onchange(node.value), ...attributes }, items);
   node.value = value;
+  return node;
 }
 
 // A slider with its value beside it. `node` holds both, `set` moves it without an event.

@@ -1,6 +1,6 @@
 // The tab "How it learned": the same images through all stages, the curves, and the subsets on the map.
 
-import { el, field, select, guarded } from "./dom.js";
+import { el, field, select, guarded, note } from "./dom.js";
 import { app, readNumber, write } from "./state.js";
 import { get } from "./api.js";
 import { picture, drawCell, loadImage, cellOf } from "./sheets.js";
@@ -8,7 +8,7 @@ import { loadPoints, colouring } from "./points.js";
 import { lineChart } from "./chart.js";
 import { makePlayer } from "./player.js";
 import { MapCanvas } from "./map_canvas.js";
-import { legendParts } from "./map_tab.js";
+import { legendParts, layoutOptions } from "./map_tab.js";
 
 const FILM_CELL = 32;
 const past = {};
@@ -53,16 +53,18 @@ function buildFilm() {
   const { film, originals, rows, frames } = past.data;
   past.now = rowOfPictures(null, "Reconstruction of training image");
   past.words = el("p.moment");
-  past.player = makePlayer({ title: "Moment", show: showMoment, perSecond: 5, format: (frame, count) => `${frame + 1} of ${count}` });
+  past.player = makePlayer({ title: "Moment", show: showMoment, perSecond: 5 });
   past.strip = el("canvas.strip-canvas", {
     role: "img", "aria-label": `Film: ${rows.length} images at ${frames.length} moments, from left to right.`,
     onclick: (event) => past.player.go(Math.floor((event.offsetX / past.strip.clientWidth) * frames.length)),
   });
   past.mark = el("div.strip-mark", { "aria-hidden": "true" });
-  past.film = el("div.film-holder", { tabindex: 0, role: "region", "aria-label": "Film strip" }, el("div.film-inner", {}, past.strip, past.mark));
-  const lines = [[originals && rowOfPictures(originals, "Training image"), "Training images"], [past.now, "At this moment"]];
-  const table = lines.filter(([list]) => list).map(([list, title]) => el("div.row-of-images", {}, el("span.small.quiet", {}, title), el("div.images", {}, list)));
-  past.stage.append(el("h2", {}, "The same images at every moment"), past.words, past.player.node, ...table, past.film);
+  past.film = el("div.film-holder", { tabindex: 0, role: "region", "aria-label": "Film strip" },
+    el("div.film-inner", {}, past.strip, past.mark));
+  const line = (title, list) => el("div.row-of-images", {}, note(title), el("div.images", {}, list));
+  past.stage.append(el("h2", {}, "The same images at every moment"), past.words, past.player.node,
+    originals ? line("Training images", rowOfPictures(originals, "Training image")) : "",
+    line("At this moment", past.now), past.film);
   drawStrip(film, frames.length, rows.length);
 }
 
@@ -111,7 +113,8 @@ function buildCurves() {
   const known = frames.map((frame, k) => [past.seenAt[k], frame.psnr]).filter(([, psnr]) => psnr !== null);
   if (known.length > 1) {
     past.charts.push(lineChart({
-      points: known, xTitle: "images seen", yTitle: "PSNR of these images (dB)", fromZero: false, dots: true, boundaries: stageStarts(),
+      points: known, xTitle: "images seen", yTitle: "PSNR of these images (dB)", boundaries: stageStarts(),
+      fromZero: false, dots: true,
       summary: `PSNR from ${known[0][1].toFixed(1)} to ${known.at(-1)[1].toFixed(1)} dB.`,
     }));
   }
@@ -132,8 +135,9 @@ function stageStarts() {
 
 function lossChart(curves) {
   return lineChart({
-    points: curves.map((point) => [point.images_seen, point.loss]), xTitle: "images seen", yTitle: "Loss of each stage (logarithmic)", logY: true, breaks: true,
-    boundaries: stageStarts(), summary: `Loss from ${curves[0].loss.toPrecision(3)} to ${curves.at(-1).loss.toPrecision(3)}.`,
+    points: curves.map((point) => [point.images_seen, point.loss]), boundaries: stageStarts(),
+    xTitle: "images seen", yTitle: "Loss of each stage (logarithmic)", logY: true, breaks: true,
+    summary: `Loss from ${curves[0].loss.toPrecision(3)} to ${curves.at(-1).loss.toPrecision(3)}.`,
   });
 }
 
@@ -142,11 +146,12 @@ async function buildSubsetMap() {
   past.map = new MapCanvas(canvas);
   const { group, colours, names } = colouring(past.points, "subset");
   past.subsetNames = el("p.moment");
-  past.subsets = makePlayer({ title: "Subsets", show: showSubsets, perSecond: 1.2, format: (k) => (k ? `1 to ${k + 1}` : "1") });
+  const format = (k) => (k ? `1 to ${k + 1}` : "1");
+  past.subsets = makePlayer({ title: "Subsets", show: showSubsets, perSecond: 1.2, format });
   past.stage.append(el("h2", {}, "Subset after subset"),
-    el("p.quiet.small", {}, "The generator learns the images of one subset, then adds the next. The colour says in which subset an image is."),
-    field("Layout", select(app.model.layouts.map((name) => [name, name === "pca" ? "PCA" : "Neighbours"]), "pca", setSubsetLayout)),
-    past.subsetNames, past.subsets.node, el("div.map-host.small-host", {}, canvas), el("div.legend", {}, legendParts(colours, names)));
+    note("The generator learns the images of one subset, then adds the next. Colours show the subsets."),
+    field("Layout", select(layoutOptions(), "pca", setSubsetLayout)), past.subsetNames, past.subsets.node,
+    el("div.map-host.small-host", {}, canvas), el("div.legend", {}, legendParts(colours, names)));
   past.map.setColours(group, colours);
   await setSubsetLayout("pca");
 }
@@ -167,5 +172,6 @@ function showSubsets(last) {
   past.map.draw();
   const rounds = past.data.rounds ?? [];
   const count = rounds.filter((round) => round.subset <= last + 1).reduce((sum, round) => sum + round.count, 0);
-  past.subsetNames.textContent = `Subsets 1 to ${last + 1}: ${count || past.points.subset.filter((subset) => subset <= last + 1).length} images`;
+  const words = last ? `Subsets 1 to ${last + 1}` : "Subset 1";
+  past.subsetNames.textContent = count ? `${words}: ${count} images` : words;
 }

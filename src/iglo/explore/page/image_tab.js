@@ -1,13 +1,16 @@
 // The tab "Your image": find the code of an image that the user brings.
 
-import { el, button, field, select, guarded, notice } from "./dom.js";
+import { el, button, field, select, guarded, notice, note } from "./dom.js";
 import { app } from "./state.js";
 import { post, postStream, isRecorded, isAbort } from "./api.js";
-import { picture } from "./sheets.js";
+import { picture, drawCell } from "./sheets.js";
 import { nearList, copySentence } from "./inspector.js";
 import { useAs, addStop } from "./basket.js";
 import { openTab } from "./tabs.js";
 
+const PICTURES = {
+  image: "Your image, as the model takes it", reconstruction: "Reconstruction", difference: "Difference",
+};
 const STEP_CHOICES = [50, 100, 200, 500];
 const mine = { file: null, ref: null, running: null };
 
@@ -16,10 +19,12 @@ export const imageTab = {
   title: "Your image",
   build(panel) {
     if (isRecorded()) {
-      panel.append(el("div.stage", {}, el("p.empty", {}, "This page has no server, so it cannot invert an image. Run `iglo explore` to try your own images.")));
+      panel.append(el("div.stage", {}, el("p.empty", {}, "This page has no server, so it cannot invert an image. Run ",
+        el("code", {}, "iglo explore"), " to try your own images.")));
       return;
     }
-    const input = el("input.visually-hidden", { type: "file", accept: "image/*", id: "file", onchange: () => input.files[0] && upload(input.files[0]) });
+    const onchange = () => input.files[0] && upload(input.files[0]);
+    const input = el("input.visually-hidden", { type: "file", accept: "image/*", id: "file", onchange });
     mine.drop = el("label.drop", { for: "file" }, el("strong", {}, "Drop an image here"),
       el("span.quiet.small", {}, "or click to choose a file, or paste one. It stays on this machine."));
     mine.result = el("div.result");
@@ -51,7 +56,8 @@ function watchDrop(panel) {
 async function upload(file) {
   const limit = app.model.limits.upload_bytes;
   if (file.size > limit) {
-    return notice(`The file has ${(file.size / 1e6).toFixed(1)} MB; at most ${(limit / 1e6).toFixed(1)} MB are allowed.`, "error");
+    const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+    return notice(`The file has ${megabytes(file.size)}; at most ${megabytes(limit)} are allowed.`, "error");
   }
   mine.running?.abort();
   await guarded(mine.result, async () => {
@@ -63,8 +69,7 @@ async function upload(file) {
 }
 
 function threePictures(answer) {
-  const parts = [["image", "Your image, as the model takes it"], ["reconstruction", "Reconstruction"], ["difference", "Difference"]];
-  return parts.map(([key, title]) => {
+  return Object.entries(PICTURES).map(([key, title]) => {
     mine[key] = picture({ sheet: answer[key], label: title, size: 160 });
     return el("figure", {}, mine[key], el("figcaption", {}, title));
   });
@@ -72,12 +77,13 @@ function threePictures(answer) {
 
 function showResult(name, answer) {
   mine.psnr = el("span");
-  mine.found = el("p.result-facts", {}, el("bdi", {}, name || "Pasted image"), ": the reconstruction reaches ", mine.psnr, ".");
+  const title = el("bdi", {}, name || "Pasted image");
+  mine.found = el("p.result-facts", {}, title, ": the reconstruction reaches ", mine.psnr, ".");
   mine.near = el("div.near-holder", {}, el("h3", {}, "Nearest training images"), nearList(answer.near),
     el("p.small", {}, copySentence(answer.near, answer.ref)));
   mine.result.replaceChildren(
     el("div.pictures.wide", {}, threePictures(answer)), mine.found,
-    ...answer.notes.map((note) => el("p.small.quiet", {}, note)),
+    ...answer.notes.map(note),
     optimiser(), continueButtons(), mine.near);
   mine.psnr.textContent = `${answer.psnr.toFixed(1)} dB with the encoder's code`;
 }
@@ -86,15 +92,19 @@ function continueButtons() {
   const pick = () => document.dispatchEvent(new CustomEvent("pick", { detail: { ref: mine.ref } }));
   const path = () => (useAs(0, mine.ref), openTab("interpolate"));
   return el("div.actions", { role: "group", "aria-label": "Continue with this code" },
-    button("Continue in Interpolate", path), button("Continue in Directions", () => openTab("directions", { base: mine.ref, move: null })),
-    button("Use as B", () => useAs(1, mine.ref)), button("Add stop", () => addStop(mine.ref)), button("Nearest images", pick));
+    button("Continue in Interpolate", path),
+    button("Continue in Directions", () => openTab("directions", { base: mine.ref, move: null })),
+    button("Use as B", () => useAs(1, mine.ref)),
+    button("Add stop", () => addStop(mine.ref)),
+    button("Nearest images", pick));
 }
 
 function optimiser() {
   const steps = select(STEP_CHOICES.map((count) => [count, `${count} steps`]), 100, () => {});
   const bar = el("progress", { value: 0, max: 1, "aria-label": "Progress of the optimisation", hidden: true });
   const words = el("p.small.quiet", { "aria-live": "off" });
-  const go = button("Optimise", () => (mine.running ? mine.running.abort() : optimise({ steps: steps.value, go, bar, words })), { class: "primary" });
+  const start = () => (mine.running ? mine.running.abort() : optimise({ steps: steps.value, go, bar, words }));
+  const go = button("Optimise", start, { class: "primary" });
   const holder = field("Improve the code by gradient descent", steps);
   holder.append(go);
   holder.classList.add("with-button");
@@ -114,14 +124,15 @@ async function optimise({ steps, go, bar, words }) {
     bar.value = line.step / line.steps;
     words.textContent = `Step ${line.step} of ${line.steps}: ${line.psnr.toFixed(1)} dB`;
     for (const key of ["reconstruction", "difference"]) {
-      if (line[key]) replacePicture(key, line[key]);
+      if (line[key]) drawCell(mine[key], line[key], 0);
     }
   };
   try {
     await postStream(`api/invert?steps=${steps}`, mine.file, onLine, controller.signal);
     notice("The optimisation is done.");
   } catch (error) {
-    notice(isAbort(error) ? "Stopped. The code of the last step is kept." : error.message, isAbort(error) ? "news" : "error");
+    if (isAbort(error)) notice("Stopped. The code of the last step is kept.");
+    else notice(error.message, "error");
   } finally {
     if (mine.running === controller) mine.running = null;
     go.textContent = "Optimise";
@@ -130,8 +141,3 @@ async function optimise({ steps, go, bar, words }) {
   }
 }
 
-function replacePicture(key, sheet) {
-  const fresh = picture({ sheet, label: mine[key].getAttribute("aria-label"), size: 160 });
-  fresh.token ? mine[key].replaceWith(fresh) : null;
-  mine[key] = fresh;
-}

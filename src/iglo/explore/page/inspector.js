@@ -1,6 +1,6 @@
 // The panel beside each tab: the picked image, what one can do with it, and its nearest training images.
 
-import { el, button, guarded, notice } from "./dom.js";
+import { el, button, guarded, notice, note, figure } from "./dom.js";
 import { app, read, write } from "./state.js";
 import { get, isRecorded } from "./api.js";
 import { picture, tile, markPicked } from "./sheets.js";
@@ -17,11 +17,12 @@ export function copySentence(near, ref) {
   const [nearest] = near.neighbours;
   if (!nearest) return "";
   const ratio = nearest.distance / near.typical;
-  const numbers = `Distance ${nearest.distance.toFixed(3)}; two near training images differ by ${near.typical.toFixed(3)}.`;
-  if (trainingRow(ref) === nearest.row) return `This is the reconstruction of a training image, so it is near to it. ${numbers}`;
-  if (ratio < COPY) return `This looks like a copy of a training image. ${numbers}`;
-  if (ratio < FAR) return `This is not a copy: it is about as far from training images as they are from each other. ${numbers}`;
-  return `This is not a copy: it is farther from training images than they are from each other. ${numbers}`;
+  const [distance, typical] = [nearest.distance, near.typical].map((value) => value.toFixed(3));
+  const say = (words) => `${words} Distance ${distance}; a training image and its nearest one: ${typical}.`;
+  if (trainingRow(ref) === nearest.row) return say("This is the reconstruction of a training image.");
+  if (ratio < COPY) return say("This looks like a copy of a training image.");
+  if (ratio < FAR) return say("This is no copy: training images are about as far from each other.");
+  return say("This is no copy: it is farther from training images than they are from each other.");
 }
 
 export function nearList(near) {
@@ -44,22 +45,24 @@ function actions(ref) {
   }
   const base = !recorded || recorded.rows.includes(trainingRow(ref));
   if (base) list.push(button("Directions", () => openTab("directions", { base: ref, move: null })));
-  if (base && app.model.kind === "class_content") list.push(button("All classes", () => openTab("classes", { content: ref })));
+  if (base && app.model.classes.length) list.push(button("All classes", () => openTab("classes", { content: ref })));
   return el("div.actions", { role: "group", "aria-label": "Use this image" }, list);
 }
 
+// The training image itself, its name and its label. It may be none of the points of the map.
 async function drawTraining(row, holder) {
   const points = await loadPoints();
   const i = points.ofRow.get(row);
-  if (i === undefined) return;
+  const answer = isRecorded() ? null : await get("api/training", { row });
   if (app.model.has.images) {
-    const original = picture({ ...thumbOf("images", i), label: `Training image ${row}`, size: 128 });
-    holder.pictures.prepend(el("figure", {}, original, el("figcaption", {}, "Image")));
+    const source = answer ? { sheet: answer, index: 0 } : thumbOf("images", i);
+    const original = picture({ ...source, label: `Training image ${row}`, size: 128 });
+    holder.pictures.prepend(figure(original, "Image"));
   }
-  const label = labelText(points, i);
-  const psnr = points.psnr[i];
-  holder.facts.replaceChildren(el("bdi", {}, points.name[i]), label && el("span", {}, " · label ", el("bdi", {}, label)),
-    psnr === null ? "" : ` · ${psnr.toFixed(1)} dB`);
+  const label = answer ? answer.labels[0] : labelText(points, i);
+  const psnr = points.psnr[i] ?? null;
+  holder.facts.replaceChildren(el("bdi", {}, answer ? answer.names[0] : points.name[i]),
+    label ? el("span", {}, " · label ", el("bdi", {}, label)) : "", psnr === null ? "" : ` · ${psnr.toFixed(1)} dB`);
 }
 
 async function drawNear(ref, holder) {
@@ -70,7 +73,7 @@ async function drawNear(ref, holder) {
   } catch (error) {
     if (error.name === "AbortError") return;
     const sentence = isRecorded() ? "The nearest training images were not recorded." : error.message;
-    holder.near.replaceChildren(el("p.quiet.small", {}, sentence));
+    holder.near.replaceChildren(note(sentence));
   }
 }
 
@@ -87,7 +90,8 @@ async function pictureOf(ref) {
   if (place) {
     const { grid } = app.model.recorded;
     const step = (value) => Math.max(0, Math.min(grid - 1, Math.floor(((value + 1) / 2) * grid)));
-    return { sheet: await get("api/grid", { layout: place.layout }), index: (grid - 1 - step(place.y)) * grid + step(place.x) };
+    const sheet = await get("api/grid", { layout: place.layout });
+    return { sheet, index: (grid - 1 - step(place.y)) * grid + step(place.x) };
   }
   const i = (await loadPoints()).ofRow.get(trainingRow(ref));
   if (i !== undefined) return thumbOf("renders", i);
@@ -101,18 +105,22 @@ export async function inspect(ref, source = null) {
   markPicked(ref);
   if (!ref) return emptyPanel(panel);
   const row = trainingRow(ref);
+  const hadFocus = panel.contains(document.activeElement);
+  const title = el("h2", { tabindex: -1 }, describe(ref));
   const holder = { pictures: el("div.pictures"), facts: el("p.small.quiet"), near: el("div.near-holder") };
   panel.classList.add("open");
   panel.replaceChildren(
-    el("div.inspector-head", {}, el("h2", {}, describe(ref)),
+    el("div.inspector-head", {}, title,
       button("×", () => inspect(""), { class: "close", "aria-label": "Close the picked image" })),
     holder.pictures, holder.facts, actions(ref), holder.near);
   drawBasket(panel);
+  document.getElementById("spoken").textContent = `Picked: ${describe(ref)}`;
+  if (hadFocus) title.focus();
   await guarded(panel, async () => {
     const decoded = source ?? await pictureOf(ref);
     if (read("pick") !== ref) return;
     const image = picture({ ...decoded, label: describe(ref), size: 128 });
-    holder.pictures.append(el("figure", {}, image, el("figcaption", {}, row === null ? "Decoded" : "Reconstruction")));
+    holder.pictures.append(figure(image, row === null ? "Decoded" : "Reconstruction"));
     if (row !== null) await drawTraining(row, holder);
     await drawNear(ref, holder);
   });
@@ -129,8 +137,8 @@ async function drawBasket(panel) {
   panel.append(box);
   try {
     const sheet = await get("api/decode", { ref: refs });
-    const items = refs.map((ref, index) => el("li", {}, picture({ sheet, index, label: `${letter(index)}: ${describe(ref)}`, size: 36 }),
-      el("span.small", {}, letter(index))));
+    const image = (ref, index) => picture({ sheet, index, label: `${letter(index)}: ${describe(ref)}`, size: 36 });
+    const items = refs.map((ref, index) => el("li", {}, image(ref, index), el("span.small", {}, letter(index))));
     list.replaceChildren(...items);
   } catch (error) {
     notice(error.message, "error");

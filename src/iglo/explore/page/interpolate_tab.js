@@ -1,6 +1,6 @@
 // The tab "Interpolate": a path of images from A to B, and over more stops.
 
-import { el, button, field, select, guarded, notice } from "./dom.js";
+import { el, button, field, select, guarded, notice, refill, note } from "./dom.js";
 import { app, read, readNumber, write } from "./state.js";
 import { get, address, isRecorded } from "./api.js";
 import { picture, tile, drawCell } from "./sheets.js";
@@ -20,7 +20,7 @@ export const interpolateTab = {
     pathUi.controls = el("div.rail");
     pathUi.stops = el("ol.stops");
     pathUi.frame = picture({ label: "The current frame", size: 224 });
-    pathUi.player = makePlayer({ title: "Frame", show: showFrame, format: (frame, count) => `${frame + 1} of ${count}` });
+    pathUi.player = makePlayer({ title: "Frame", show: showFrame });
     pathUi.film = el("div.film", { role: "group", "aria-label": "All frames" });
     pathUi.curve = el("div.curve-holder");
     pathUi.body = el("div.path-body", {}, el("div.now", {}, pathUi.frame, pathUi.player.node), pathUi.curve);
@@ -63,23 +63,25 @@ function pathParams() {
 function buildPathControls() {
   const change = (key) => (value) => (write({ [key]: value, frame: 0 }), interpolateTab.enter());
   const { way, steps, closed } = pathParams();
-  const controls = [field("Way", select(waysNow().map((name) => [name, WAY_TITLES[name] ?? name]), way, change("way")))];
+  const ways = waysNow().map((name) => [name, WAY_TITLES[name] ?? name]);
+  const controls = [field("Way", select(ways, way, change("way")))];
   if (isRecorded()) {
     const pairs = app.model.recorded.pairs.map((pair, k) => [k, pair.map(describe).join(" → ")]);
     const here = app.model.recorded.pairs.indexOf(pathUi.refs);
     controls.unshift(field("Pair", select(pairs, here, (k) => setStops(app.model.recorded.pairs[k]))));
   } else {
     const counts = [8, 16, 32, 60].filter((count) => count <= app.model.limits.steps);
-    controls.push(field("Steps from stop to stop", select([...new Set([...counts, steps])].map((count) => [count, count]), steps, change("steps"))));
-    const loop = el("input", { type: "checkbox", id: "closed", checked: closed === 1, onchange: () => change("closed")(loop.checked ? 1 : 0) });
+    controls.push(field("Steps from stop to stop", select([...new Set([...counts, steps])], steps, change("steps"))));
+    const onchange = () => change("closed")(loop.checked ? 1 : 0);
+    const loop = el("input", { type: "checkbox", id: "closed", checked: closed === 1, onchange });
     controls.push(el("p.check", {}, loop, el("label", { for: "closed" }, "Return to A at the end")));
     controls.push(el("div.actions", {},
       button("Add a random image", addRandom),
       el("a.button", { href: address("api/path.png", pathParams()), download: "path.png" }, "PNG strip"),
       el("a.button", { href: address("api/path.gif", pathParams()), download: "path.gif" }, "GIF")));
-    controls.push(el("p.quiet.small", {}, "Choose stops on the map, in Samples, or with Your image: pick an image there and use it as A, as B, or as one more stop."));
+    controls.push(note("To choose stops, pick images on the map, in Samples, or in Your image."));
   }
-  pathUi.controls.replaceChildren(...controls);
+  refill(pathUi.controls, ...controls);
 }
 
 async function addRandom() {
@@ -97,7 +99,8 @@ function moveStop(from, to) {
 function stopItem(ref, position, sheet, index) {
   const name = letter(position);
   const count = pathUi.refs.length;
-  const small = (text, label, onclick, disabled) => button(text, onclick, { class: "mini", "aria-label": label, disabled });
+  const small = (text, label, onclick, disabled) =>
+    button(text, onclick, { class: "mini", "aria-label": label, disabled });
   const tools = isRecorded() ? [] : el("div.mini-row", {},
     small("←", `Move ${name} to the left`, () => moveStop(position, position - 1), position === 0),
     small("→", `Move ${name} to the right`, () => moveStop(position, position + 1), position === count - 1),
@@ -110,7 +113,7 @@ async function drawPath() {
   const path = await get("api/path", pathParams(), "path");
   pathUi.path = path;
   const items = pathUi.refs.map((ref, k) => stopItem(ref, k, path, path.stops[k] ?? 0));
-  pathUi.stops.replaceChildren(...items);
+  refill(pathUi.stops, ...items);
   pathUi.film.replaceChildren(...path.refs.map((ref, index) => {
     const node = tile({ ref, sheet: path, index, label: `Frame ${index + 1}`, size: 48 });
     node.addEventListener("focus", () => node.matches(":focus-visible") && pathUi.player.go(index));
@@ -126,11 +129,12 @@ function drawStepCurve(path) {
   if (sizes.length < 2) return pathUi.curve.replaceChildren();
   const low = Math.min(...sizes);
   const high = Math.max(...sizes);
+  const boundary = (frame, k) => ({ x: frame + 1, label: letter(k % pathUi.refs.length) });
   pathUi.chart = lineChart({
     points: sizes.map((size, k) => [k + 1.5, size]), xTitle: "frame", dots: sizes.length < 40,
     yTitle: `Size of each step (${path.unit ?? app.model.step_distance})`,
-    summary: `Sizes of the ${sizes.length} steps: from ${low.toPrecision(2)} to ${high.toPrecision(2)}. Equal steps look smooth.`,
-    boundaries: path.stops.length > 2 ? path.stops.map((frame, k) => ({ x: frame + 1, label: letter(k % pathUi.refs.length) })) : [],
+    summary: `Sizes of the ${sizes.length} steps: from ${low.toPrecision(2)} to ${high.toPrecision(2)}.`,
+    boundaries: path.stops.length > 2 ? path.stops.map(boundary) : [],
   });
   pathUi.curve.replaceChildren(pathUi.chart.node);
 }

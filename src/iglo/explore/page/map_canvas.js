@@ -32,10 +32,8 @@ export class MapCanvas {
   constructor(canvas) {
     this.canvas = canvas;
     this.view = { x: 0, y: 0, zoom: 1 };
-    this.index = null;
+    this.index = this.group = this.visible = this.thumb = null;
     this.colours = [];
-    this.visible = null;
-    this.thumb = null;
     this.marks = [];
     this.crosshair = false;
     this.pending = 0;
@@ -123,10 +121,9 @@ export class MapCanvas {
     mixed.width = image.naturalWidth;
     mixed.height = image.naturalHeight;
     const context = mixed.getContext("2d");
-    const steps = cssColour("--map-is-dark") === "1"
-      ? [["multiply", "--map-step"], ["lighter", "--map-near"]] : [["multiply", "--map-step"], ["difference", "--map-near"]];
+    const last = cssColour("--map-is-dark") === "1" ? "lighter" : "difference";
     context.drawImage(image, 0, 0);
-    for (const [operation, colour] of steps) {
+    for (const [operation, colour] of [["multiply", "--map-step"], [last, "--map-near"]]) {
       context.globalCompositeOperation = operation;
       context.fillStyle = cssColour(colour);
       context.fillRect(0, 0, mixed.width, mixed.height);
@@ -154,7 +151,7 @@ export class MapCanvas {
     this.spriteRadius = radius;
     let sprite = this.sprites.get(group);
     if (!sprite) {
-      const colour = group < 0 ? cssColour("--quiet") : this.colours[group];
+      const colour = this.colours[group] ?? cssColour("--quiet");
       sprite = dotSprite(colour, radius, this.ratio, cssColour("--map-dot-border"));
       this.sprites.set(group, sprite);
     }
@@ -192,7 +189,8 @@ export class MapCanvas {
       if (chosen?.[i]) continue;
       const sprite = this.spriteOf(group ? group[i] : 0, radius);
       const half = sprite.width / 2;
-      context.drawImage(sprite, Math.round(originX + index.x[i] * scale - half), Math.round(originY - index.y[i] * scale - half));
+      const x = Math.round(originX + index.x[i] * scale - half);
+      context.drawImage(sprite, x, Math.round(originY - index.y[i] * scale - half));
     }
     return { canvas, margin, ...this.view };
   }
@@ -217,8 +215,7 @@ export class MapCanvas {
       const left = Math.round(x - side / 2);
       const top = Math.round(y - side / 2);
       const cell = this.thumb(i);
-      const group = this.group ? this.group[i] : 0;
-      context.fillStyle = group < 0 ? cssColour("--quiet") : this.colours[group];
+      context.fillStyle = this.colours[this.group?.[i] ?? 0] ?? cssColour("--quiet");
       context.fillRect(left - 1.5, top - 1.5, side + 3, side + 3);
       if (!cell) continue;
       context.imageSmoothingEnabled = cell.side > side;

@@ -1,6 +1,6 @@
 // The tab "Map": the codes of the training images in two dimensions.
 
-import { el, button, field, select, help, guarded, notice } from "./dom.js";
+import { el, button, field, select, help, guarded, notice, refill } from "./dom.js";
 import { app, read, write } from "./state.js";
 import { get } from "./api.js";
 import { loadImage, cellOf } from "./sheets.js";
@@ -12,6 +12,8 @@ import { placeRef, placeOf, trainingRef, trainingRow } from "./refs.js";
 import { inspect } from "./inspector.js";
 
 const LAYOUT_TITLES = { pca: "Principal components", neighbours: "Neighbours (t-SNE)" };
+const SHADE_HELP = "The background gets stronger with the distance to the nearest training code. "
+  + "So one sees the holes. Images that are decoded in a hole are often bad.";
 const ui = {};
 
 export const mapTab = {
@@ -20,7 +22,7 @@ export const mapTab = {
   build(panel) {
     ui.canvas = el("canvas.map", {
       tabindex: 0, role: "application", "aria-roledescription": "map",
-      "aria-label": "Map of the codes. Arrows pan, plus and minus zoom, 0 shows all, Enter decodes the place at the cross-hair.",
+      "aria-label": "Map of the codes. Arrows pan, plus and minus zoom, 0 shows all, Enter decodes at the cross-hair.",
     });
     ui.map = new MapCanvas(ui.canvas);
     window.igloMap = ui.map;
@@ -51,6 +53,10 @@ export const mapTab = {
   },
 };
 
+export function layoutOptions() {
+  return app.model.layouts.map((name) => [name, LAYOUT_TITLES[name] ?? name]);
+}
+
 function viewText(view) {
   return [view.x, view.y, view.zoom].map((value) => Number(value.toFixed(3))).join(",");
 }
@@ -80,15 +86,14 @@ function drawControls() {
   const colour = kinds.some(([kind]) => kind === read("colour")) ? read("colour") : kinds[0][0];
   const thumbs = thumbKinds().some(([kind]) => kind === read("thumbs")) ? read("thumbs") : thumbKinds()[0][0];
   const change = (key, then) => (value) => (write({ [key]: value }), then());
-  ui.controls.replaceChildren(
-    field("Layout", select(app.model.layouts.map((name) => [name, LAYOUT_TITLES[name] ?? name]), read("layout"), change("layout", show))),
+  refill(ui.controls,
+    field("Layout", select(layoutOptions(), read("layout"), change("layout", show))),
     ui.explained,
     field("Colour", select(kinds, colour, change("colour", recolour))),
     field("When zoomed in, show", select(thumbKinds(), thumbs, change("thumbs", setThumbs))),
     ui.legend,
     el("p.small.quiet.shade-note", {}, el("span.swatch.shade"), " Background: far from every training code ",
-      help("the background", "The background gets stronger with the distance to the nearest training code. So one sees the holes. "
-        + "Images that are decoded in a hole are often bad.")));
+      help("the background", SHADE_HELP)));
   recolour(colour);
   setThumbs(thumbs);
 }
@@ -119,7 +124,8 @@ export function legendParts(colours, names, scale) {
     return node;
   };
   if (scale) {
-    return [el("div.scale", {}, colours.map((colour) => swatch(colour, "span"))), el("div.scale-ends.small", {}, scale.map((end) => el("span", {}, end)))];
+    const ends = scale.map((end) => el("span", {}, end));
+    return [el("div.scale", {}, colours.map((colour) => swatch(colour, "span"))), el("div.scale-ends.small", {}, ends)];
   }
   return [el("ul", {}, names.map((name, k) => el("li.small", {}, swatch(colours[k]), el("bdi", {}, name))))];
 }
@@ -138,7 +144,9 @@ async function showLayout() {
   const image = await loadImage(answer.shade.url);
   ui.map.setPoints(answer.x, answer.y, { image });
   const explained = answer.explained?.slice(0, 2).map((share) => `${(100 * share).toFixed(0)} %`);
-  ui.explained.textContent = explained ? `The axes explain ${explained.join(" and ")} of the variance.` : "Near codes stay near; long distances mean little.";
+  ui.explained.textContent = explained
+    ? `The axes explain ${explained.join(" and ")} of the variance.`
+    : "Near codes stay near; long distances mean little.";
   markRef(read("pick"));
 }
 
@@ -157,7 +165,7 @@ function pick(sx, sy) {
   if (i >= 0) {
     const ref = trainingRef(ui.points.row[i]);
     markRef(ref);
-    return inspect(ref, thumbOf("renders", i));
+    return inspect(ref, app.model.sheets.side === app.model.image_size ? thumbOf("renders", i) : null);
   }
   const [x, y] = ui.map.toMap(sx, sy);
   if (Math.max(Math.abs(x), Math.abs(y)) > 1) return notice("This place is outside the map.");

@@ -2,12 +2,19 @@
 
 import { el, button, slider, calmMotion } from "./dom.js";
 
+function ofCount(frame, count) {
+  return `${frame + 1} of ${count}`;
+}
+
 // `show(frame)` draws a frame. `setCount` says how many there are.
-export function makePlayer({ title, show, perSecond = 10, format = (frame) => String(frame + 1) }) {
+export function makePlayer({ title, show, perSecond = 10, format = ofCount }) {
   let timer = 0;
   let count = 1;
   let frame = 0;
-  const control = slider({ title, min: 0, max: 0, step: 1, value: 0, format: (value) => format(value, count), oninput: (value) => (stop(), go(value)) });
+  const control = slider({
+    title, min: 0, max: 0, step: 1, value: 0, format: (value) => format(value, count),
+    oninput: (value) => (stop(), go(value)),
+  });
   const play = button("▶", () => (timer ? stop() : start()), { class: "play", "aria-label": "Play" });
   const node = el("div.player", {}, play, control.node);
 
@@ -21,7 +28,8 @@ export function makePlayer({ title, show, perSecond = 10, format = (frame) => St
     play.setAttribute("aria-label", timer ? "Pause" : "Play");
   };
   const start = () => {
-    timer = setInterval(() => (node.isConnected && node.offsetParent ? go((frame + 1) % count) : stop()), 1000 / (calmMotion() ? 2 : perSecond));
+    const next = () => (node.offsetParent ? go((frame + 1) % count) : stop());
+    timer = setInterval(next, 1000 / (calmMotion() ? Math.min(2, perSecond) : perSecond));
     label();
   };
   const stop = () => {

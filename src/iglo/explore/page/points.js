@@ -73,7 +73,7 @@ function hues(count) {
 }
 
 // From dark blue over green to yellow, for things with an order.
-export function ramp(count) {
+function ramp(count) {
   const [from, to] = isDark() ? [0.5, 0.9] : [0.36, 0.82];
   return Array.from({ length: count }, (_, k) => {
     const t = count > 1 ? k / (count - 1) : 0.5;
@@ -90,7 +90,8 @@ function errorGroups(points) {
     if (value === null) return -1;
     return Math.max(0, Math.min(RAMP_STEPS - 1, Math.floor(((high - value) / width) * RAMP_STEPS)));
   });
-  return { group, colours: ramp(RAMP_STEPS), scale: [`${high.toFixed(1)} dB (small error)`, `${low.toFixed(1)} dB (large error)`] };
+  const scale = [`${high.toFixed(1)} dB (small error)`, `${low.toFixed(1)} dB (large error)`];
+  return { group, colours: ramp(RAMP_STEPS), scale };
 }
 
 // For each point a group, for each group a colour, and what the legend says.
@@ -103,5 +104,6 @@ export function colouring(points, kind) {
     return { group: points.subset.map((subset) => subset - 1), colours: ramp(app.model.subsets), names };
   }
   if (kind === "error") return errorGroups(points);
-  return { group: points.row.map(() => 0), colours: [isDark() ? "oklch(0.75 0.1 250)" : "oklch(0.55 0.13 250)"], names: [] };
+  const colour = isDark() ? "oklch(0.75 0.1 250)" : "oklch(0.55 0.13 250)";
+  return { group: points.row.map(() => 0), colours: [colour], names: [] };
 }

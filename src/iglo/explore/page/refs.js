@@ -30,6 +30,10 @@ export function withAmounts(ref, amounts) {
   return ref + changes.map(([index, amount]) => `~d:${index}:${Number(amount.toFixed(3))}`).join("");
 }
 
+export function amountText(value) {
+  return `${value > 0 ? "+" : ""}${value.toFixed(1)}`;
+}
+
 function describeStart(start) {
   const parts = start.split(":");
   if (parts[0] === "t") return `Training image ${parts[1]}`;
@@ -40,7 +44,7 @@ function describeStart(start) {
 
 function describeChange(change) {
   const [kind, index, amount] = change.split(":");
-  if (kind === "d") return `direction ${Number(index) + 1}: ${Number(amount) > 0 ? "+" : ""}${Number(amount).toFixed(1)} std`;
+  if (kind === "d") return `direction ${Number(index) + 1}: ${amountText(Number(amount))} std`;
   return `class ${app.model.classes[Number(index)] ?? index}`;
 }
 
@@ -49,7 +53,7 @@ export function describe(ref) {
   return [describeStart(start), ...changes.map(describeChange)].join(", ");
 }
 
-export function priorLabel(name) {
+function priorLabel(name) {
   return app.model.priors.find((prior) => prior.name === name)?.label ?? name;
 }
 

@@ -1,6 +1,6 @@
 // The tab "Samples": new images, drawn by a prior.
 
-import { el, button, field, select, slider, help, guarded } from "./dom.js";
+import { el, button, field, select, slider, help, guarded, refill, note } from "./dom.js";
 import { app, read, readNumber, write } from "./state.js";
 import { get, isRecorded } from "./api.js";
 import { tile } from "./sheets.js";
@@ -8,7 +8,8 @@ import { describe } from "./refs.js";
 
 const samplesUi = {};
 const MAX_SEED = 9999;
-const TRUNCATION = "Truncation pulls each code toward a centre. At 1 codes stay as the prior draws them. At 0 each is the centre. "
+const TRUNCATION = "Truncation pulls each code toward a centre. "
+  + "At 1 codes stay as the prior draws them. At 0 each is the centre. "
   + "Values between give safer images with less variety.";
 
 function chosenPrior() {
@@ -24,7 +25,7 @@ export const samplesTab = {
     samplesUi.controls = el("div.rail");
     samplesUi.grid = el("div.tiles", { role: "group", "aria-label": "Samples" });
     panel.append(samplesUi.controls, el("div.stage", {}, samplesUi.grid,
-      el("p.quiet.small", {}, "Click on a sample to see its three nearest training images: so one sees whether it is a copy.")));
+      note("Click on a sample to see its nearest training images: so one sees whether it is a copy.")));
   },
   enter() {
     buildSampleControls();
@@ -43,7 +44,7 @@ function distanceText(prior) {
 }
 
 function seedControl(seeds, change) {
-  if (seeds) return field("Seed", select(seeds.map((seed) => [seed, seed]), read("seed"), (seed) => change({ seed })));
+  if (seeds) return field("Seed", select(seeds, read("seed"), (seed) => change({ seed })));
   const input = el("input", {
     type: "number", min: 0, max: MAX_SEED, step: 1, value: read("seed"),
     onchange: () => change({ seed: Math.max(0, Math.min(MAX_SEED, Math.round(Number(input.value) || 0))) }),
@@ -62,11 +63,11 @@ function truncationControl(change) {
   const recorded = app.model.recorded;
   const tip = help("truncation", TRUNCATION);
   if (recorded) {
-    return [field("Truncation", select(recorded.psis.map((psi) => [psi, psi]), read("psi"), (psi) => change({ psi })), tip)];
+    return [field("Truncation", select(recorded.psis, read("psi"), (psi) => change({ psi })), tip)];
   }
   const psi = slider({
-    title: "Truncation", min: 0, max: 1, step: 0.05, value: readNumber("psi", 1), format: (value) => value.toFixed(2), tip,
-    oninput: (value) => change({ psi: value }),
+    title: "Truncation", min: 0, max: 1, step: 0.05, value: readNumber("psi", 1), tip,
+    format: (value) => value.toFixed(2), oninput: (value) => change({ psi: value }),
   });
   const centres = [["mean", "the mean of the codes"], ["nearest", "the nearest training code"]];
   return [psi.node, field("Pull toward", select(centres, read("toward"), (toward) => change({ toward })))];
@@ -74,19 +75,19 @@ function truncationControl(change) {
 
 function buildSampleControls() {
   const recorded = app.model.recorded;
-  const note = el("p.quiet.small", {}, distanceText(chosenPrior()));
+  const words = note(distanceText(chosenPrior()));
   const change = (values) => {
     write(values);
-    note.textContent = distanceText(chosenPrior());
+    words.textContent = distanceText(chosenPrior());
     drawSamples();
   };
   const counts = [8, 16, 32, 64, 128].filter((count) => count <= app.model.limits.samples);
-  samplesUi.controls.replaceChildren(
+  refill(samplesUi.controls,
     field("Prior", select(app.model.priors.map(priorOption), chosenPrior().name, (prior) => change({ prior }))),
-    note,
+    words,
     seedControl(recorded?.seeds, change),
     ...truncationControl(change),
-    recorded ? "" : field("Images", select(counts.map((count) => [count, count]), sampleCount(), (count) => change({ count }))));
+    recorded ? "" : field("Images", select(counts, sampleCount(), (count) => change({ count }))));
 }
 
 function sampleCount() {
@@ -101,6 +102,7 @@ function drawSamples() {
       toward: isRecorded() ? app.model.recorded.toward : read("toward"),
     };
     const sheet = await get("api/samples", params, "samples");
-    grid.replaceChildren(...sheet.refs.map((ref, index) => tile({ ref, sheet, index, label: describe(ref), size: 88 })));
+    const tiles = sheet.refs.map((ref, index) => tile({ ref, sheet, index, label: describe(ref), size: 88 }));
+    grid.replaceChildren(...tiles);
   });
 }

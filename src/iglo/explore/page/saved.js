@@ -37,7 +37,8 @@ export function savedDirections() {
 }
 
 export function saveDirection(name, amounts) {
-  return writeStore([...readStore().filter((one) => !isOf(one, name)), { model: modelKey(), name, amounts: { ...amounts } }]);
+  const others = readStore().filter((one) => !isOf(one, name));
+  return writeStore([...others, { model: modelKey(), name, amounts: { ...amounts } }]);
 }
 
 export function deleteDirection(name) {

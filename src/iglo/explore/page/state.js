@@ -1,8 +1,7 @@
 // All state of the page is in the part of the address after "#". So a view can be bookmarked and shared.
 
 const DEFAULTS = {
-  tab: "map", layout: "pca", colour: "", thumbs: "", view: "0,0,1", seed: "0", prior: "", psi: "1", toward: "mean", count: "",
-  way: "", steps: "", closed: "0", frame: "0", moment: "", subsets: "", pick: "",
+  tab: "map", layout: "pca", view: "0,0,1", seed: "0", psi: "1", toward: "mean", closed: "0", frame: "0",
 };
 
 // What all modules share: the answer of api/model.

@@ -14,7 +14,9 @@ export function addTabs(tabs) {
       type: "button", role: "tab", id: `tab-${tab.id}`, "aria-controls": `panel-${tab.id}`,
       onclick: () => openTab(tab.id),
     }, tab.title);
-    const panel = el("section.panel", { id: `panel-${tab.id}`, role: "tabpanel", "aria-labelledby": `tab-${tab.id}`, hidden: true });
+    const panel = el("section.panel", {
+      id: `panel-${tab.id}`, role: "tabpanel", "aria-labelledby": `tab-${tab.id}`, hidden: true,
+    });
     registered.push({ ...tab, handle, panel, built: false });
     list.append(handle);
     panels.append(panel);
