@@ -77,6 +77,7 @@ function buildPathControls() {
     controls.push(el("p.check", {}, loop, el("label", { for: "closed" }, "Return to A at the end")));
     controls.push(el("div.actions", {},
       button("Add a random image", addRandom),
+      button("Clear", () => setStops([])),
       el("a.button", { href: address("api/path.png", pathParams()), download: "path.png" }, "PNG strip"),
       el("a.button", { href: address("api/path.gif", pathParams()), download: "path.gif" }, "GIF")));
     controls.push(note("To choose stops, pick images on the map, in Samples, or in Your image."));
@@ -134,7 +135,7 @@ function drawStepCurve(path) {
     points: sizes.map((size, k) => [k + 1.5, size]), xTitle: "frame", dots: sizes.length < 40,
     yTitle: `Size of each step (${path.unit ?? app.model.step_distance})`,
     summary: `Sizes of the ${sizes.length} steps: from ${low.toPrecision(2)} to ${high.toPrecision(2)}.`,
-    boundaries: path.stops.length > 2 ? path.stops.map(boundary) : [],
+    boundaries: path.stops.length > 2 || path.stops.at(-1) < path.refs.length - 1 ? path.stops.map(boundary) : [],
   });
   pathUi.curve.replaceChildren(pathUi.chart.node);
 }

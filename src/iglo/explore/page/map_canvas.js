@@ -38,8 +38,7 @@ export class MapCanvas {
     this.crosshair = false;
     this.pending = 0;
     this.sprites = new Map();
-    this.observer = new ResizeObserver(() => this.resize());
-    this.observer.observe(canvas);
+    new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.restyle());
   }
 
@@ -240,8 +239,7 @@ export class MapCanvas {
   }
 
   paintCrosshair(context, ink, paper) {
-    const x = this.width / 2;
-    const y = this.height / 2;
+    const [x, y] = [this.width / 2, this.height / 2];
     for (const [width, colour] of [[4, paper], [1.5, ink]]) {
       context.lineWidth = width;
       context.strokeStyle = colour;
@@ -270,10 +268,9 @@ export class MapCanvas {
   }
 
   limitView() {
-    const { view } = this;
-    view.zoom = Math.max(0.8, Math.min(MAX_ZOOM, view.zoom));
-    view.x = Math.max(-1.1, Math.min(1.1, view.x));
-    view.y = Math.max(-1.1, Math.min(1.1, view.y));
+    this.view.zoom = Math.max(0.8, Math.min(MAX_ZOOM, this.view.zoom));
+    this.view.x = Math.max(-1.1, Math.min(1.1, this.view.x));
+    this.view.y = Math.max(-1.1, Math.min(1.1, this.view.y));
   }
 
   panBy(dx, dy) {
@@ -281,6 +278,11 @@ export class MapCanvas {
     this.view.y += dy / this.scale;
     this.limitView();
     this.draw(true);
+  }
+
+  showAll() {
+    this.view = { x: 0, y: 0, zoom: 1 };
+    this.draw();
   }
 
   // Zoom so that the place at (sx, sy) stays where it is.

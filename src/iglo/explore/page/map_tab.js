@@ -11,7 +11,7 @@ import { makeHoverCard } from "./map_hover.js";
 import { placeRef, placeOf, trainingRef, trainingRow } from "./refs.js";
 import { inspect } from "./inspector.js";
 
-const LAYOUT_TITLES = { pca: "Principal components", neighbours: "Neighbours (t-SNE)" };
+const LAYOUT_TITLES = { pca: "Linear (PCA)", neighbours: "Neighbours (t-SNE)" };
 const SHADE_HELP = "The background gets stronger with the distance to the nearest training code. "
   + "So one sees the holes. Images that are decoded in a hole are often bad.";
 const ui = {};
@@ -37,9 +37,9 @@ export const mapTab = {
       "Drag to move. Scroll or pinch to zoom. Click between the points to decode that place. "
       + "Keys: arrows, +, −, 0, Enter.")));
     watchMap(ui.map, {
-      onPick: pick,
-      onHover: (place) => ui.points && ui.hover(place, ui.points, read("layout")),
-      onView: () => write({ view: viewText(ui.map.view) }),
+      pick,
+      hover: (place) => ui.points && ui.hover(place, ui.points, read("layout")),
+      view: () => write({ view: viewText(ui.map.view) }),
     });
     document.addEventListener("pick", (event) => markRef(event.detail.ref));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
@@ -53,6 +53,13 @@ export const mapTab = {
   },
 };
 
+// Another layout is another space, so the view starts anew.
+function changeLayout(layout) {
+  write({ layout, view: null });
+  ui.map.showAll();
+  guarded(ui.host, showLayout);
+}
+
 export function layoutOptions() {
   return app.model.layouts.map((name) => [name, LAYOUT_TITLES[name] ?? name]);
 }
@@ -62,15 +69,14 @@ function viewText(view) {
 }
 
 function zoomButtons() {
-  const zoom = (factor) => () => {
-    if (factor) ui.map.zoomAt(factor);
-    else Object.assign(ui.map.view, { x: 0, y: 0, zoom: 1 });
-    ui.map.draw();
+  const zoom = (sign, title, action) => button(sign, () => {
+    action();
     write({ view: viewText(ui.map.view) });
-  };
+  }, { "aria-label": title, title });
   return el("div.map-buttons", { role: "group", "aria-label": "Zoom" },
-    button("+", zoom(1.6), { "aria-label": "Zoom in" }), button("−", zoom(1 / 1.6), { "aria-label": "Zoom out" }),
-    button("⤢", zoom(0), { "aria-label": "Show the whole map" }));
+    zoom("+", "Zoom in", () => ui.map.zoomAt(1.6)),
+    zoom("−", "Zoom out", () => ui.map.zoomAt(1 / 1.6)),
+    zoom("⤢", "Show the whole map", () => ui.map.showAll()));
 }
 
 async function show() {
@@ -87,7 +93,7 @@ function drawControls() {
   const thumbs = thumbKinds().some(([kind]) => kind === read("thumbs")) ? read("thumbs") : thumbKinds()[0][0];
   const change = (key, then) => (value) => (write({ [key]: value }), then());
   refill(ui.controls,
-    field("Layout", select(layoutOptions(), read("layout"), change("layout", show))),
+    field("Layout", select(layoutOptions(), read("layout"), changeLayout)),
     ui.explained,
     field("Colour", select(kinds, colour, change("colour", recolour))),
     field("When zoomed in, show", select(thumbKinds(), thumbs, change("thumbs", setThumbs))),
@@ -137,7 +143,7 @@ async function showLayout() {
   ui.wait.hidden = answer.ready;
   if (!answer.ready) {
     ui.wait.textContent = answer.sentence;
-    setTimeout(() => read("layout") === layout && read("tab") === "map" && show(), 1000);
+    setTimeout(() => read("layout") === layout && read("tab") === "map" && guarded(ui.host, showLayout), 1000);
     return;
   }
   ui.layout = answer;
