@@ -95,6 +95,11 @@ async function pictureOf(ref) {
   }
   const i = (await loadPoints()).ofRow.get(trainingRow(ref));
   if (i !== undefined) return thumbOf("renders", i);
+  const [kind, prior, seed, index] = ref.split(":");
+  if (kind === "s") {
+    const { count, psis, toward } = app.model.recorded;
+    return { sheet: await get("api/samples", { prior, seed, count, psi: psis[0], toward }), index: Number(index) };
+  }
   return { sheet: await get("api/decode", { ref }), index: 0 };
 }
 
