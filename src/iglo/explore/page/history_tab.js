@@ -3,7 +3,8 @@
 import { el, field, select, guarded, note } from "./dom.js";
 import { app, readNumber, write } from "./state.js";
 import { get } from "./api.js";
-import { picture, drawCell, loadImage, cellOf } from "./sheets.js";
+import { picture, tile, drawCell, loadImage, cellOf } from "./sheets.js";
+import { trainingRef } from "./refs.js";
 import { loadPoints, colouring } from "./points.js";
 import { lineChart } from "./chart.js";
 import { makePlayer } from "./player.js";
@@ -45,13 +46,15 @@ function stageTitle(name) {
   return past.data.stages.find((stage) => stage.name === name)?.title ?? name;
 }
 
-function rowOfPictures(sheet, title) {
-  return past.data.rows.map((row, k) => picture({ sheet, index: k, label: `${title} ${row}`, size: 64 }));
+// The images as they are: a click picks the code of one.
+function originalTiles(sheet) {
+  const cell = (row, index) => tile({ ref: trainingRef(row), sheet, index, label: `Training image ${row}`, size: 64 });
+  return past.data.rows.map(cell);
 }
 
 function buildFilm() {
   const { film, originals, rows, frames } = past.data;
-  past.now = rowOfPictures(null, "Reconstruction of training image");
+  past.now = rows.map((row) => picture({ label: `Reconstruction of training image ${row}`, size: 64 }));
   past.words = el("p.moment");
   past.player = makePlayer({ title: "Moment", show: showMoment, perSecond: 5 });
   past.strip = el("canvas.strip-canvas", {
@@ -63,7 +66,7 @@ function buildFilm() {
     el("div.film-inner", {}, past.strip, past.mark));
   const line = (title, list) => el("div.row-of-images", {}, note(title), el("div.images", {}, list));
   past.stage.append(el("h2", {}, "The same images at every moment"), past.words, past.player.node,
-    originals ? line("Training images", rowOfPictures(originals, "Training image")) : "",
+    originals ? line("Training images", originalTiles(originals)) : "",
     line("At this moment", past.now), past.film);
   drawStrip(film, frames.length, rows.length);
 }

@@ -29,28 +29,26 @@ export const imageTab = {
       el("span.quiet.small", {}, "or click to choose a file, or paste one. It stays on this machine."));
     mine.result = el("div.result");
     panel.append(el("div.stage", {}, input, mine.drop, mine.result));
-    watchDrop(panel);
-    addEventListener("paste", (event) => {
-      const [file] = event.clipboardData?.files ?? [];
-      if (file && !panel.hidden) upload(file);
-    });
   },
   enter() {},
   leave: () => mine.running?.abort(),
 };
 
-function watchDrop(panel) {
+// A file that is dropped or pasted anywhere on the page opens this tab.
+export function watchDrops() {
+  const take = (files) => {
+    if (!files?.length) return;
+    openTab("image");
+    if (!isRecorded()) upload(files[0]);
+  };
   const over = (shown) => (event) => {
     event.preventDefault();
-    mine.drop.classList.toggle("over", shown);
+    mine.drop?.classList.toggle("over", shown);
   };
-  panel.addEventListener("dragover", over(true));
-  panel.addEventListener("dragleave", over(false));
-  panel.addEventListener("drop", (event) => {
-    over(false)(event);
-    const [file] = event.dataTransfer.files;
-    if (file) upload(file);
-  });
+  addEventListener("dragover", over(true));
+  addEventListener("dragleave", over(false));
+  addEventListener("drop", (event) => (over(false)(event), take(event.dataTransfer.files)));
+  addEventListener("paste", (event) => take(event.clipboardData?.files));
 }
 
 async function upload(file) {

@@ -9,7 +9,7 @@ import { mapTab } from "./map_tab.js";
 import { samplesTab } from "./samples_tab.js";
 import { interpolateTab } from "./interpolate_tab.js";
 import { directionsTab } from "./directions_tab.js";
-import { imageTab } from "./image_tab.js";
+import { imageTab, watchDrops } from "./image_tab.js";
 import { classesTab } from "./classes_tab.js";
 import { historyTab } from "./history_tab.js";
 
@@ -43,6 +43,7 @@ async function startPage() {
   if (app.model.has.history) tabs.push(historyTab);
   addTabs(tabs);
   startInspector();
+  watchDrops();
   showTab();
   onNavigation(() => {
     showTab();

@@ -25,7 +25,7 @@ export const mapTab = {
       "aria-label": "Map of the codes. Arrows pan, plus and minus zoom, 0 shows all, Enter decodes at the cross-hair.",
     });
     ui.map = new MapCanvas(ui.canvas);
-    window.igloMap = ui.map;
+    window.igloMap = ui.map; // for tests and for the console of the browser
     ui.wait = el("p.map-wait.quiet", {}, "Loading the map …");
     ui.host = el("div.map-host", {}, ui.canvas, ui.wait, zoomButtons());
     ui.hover = makeHoverCard(ui.host, ui.map);
