@@ -33,6 +33,15 @@ def test_a_move_changes_the_value_along_its_direction(class_views):
     torch.testing.assert_close(after - before, torch.nn.functional.one_hot(torch.tensor(1), len(before)) * 2.0)
 
 
+def test_a_move_from_label_to_label_goes_from_mean_to_mean(class_views):
+    space, first = class_views.space, class_views.config.class_dimension
+    assert class_views.explored.labels == ["<b>ant</b>", "bee"]
+    before, after = space.code("t:0"), space.code("t:0~l:0:1:0.5")
+    wanted = (space.codes[1::3].mean(0) - space.codes[0::3].mean(0)) / 2
+    torch.testing.assert_close((after - before)[first:], wanted[first:])
+    assert torch.equal(after[:first], before[:first])
+
+
 def test_a_class_replaces_the_class_code_alone(class_views):
     space, first = class_views.space, class_views.config.class_dimension
     code = space.code("t:1~k:2")
@@ -67,6 +76,7 @@ def test_a_great_circle_has_equal_steps_and_a_line_has_not(views):
     [
         ("t:12", "training image must be below 12, got 12"),
         ("t:1~d:6:1", "direction must be below 6, got 6"),
+        ("t:1~l:0:2:1", "label must be below 2, got 2"),
         ("t:1~k:0", "class must be below 0, got 0"),
         ("s:none:0:0", "prior: must be one of"),
         (code_address(torch.zeros(5)), "a code must have 6 numbers, got 5"),

@@ -6,6 +6,7 @@ s:gaussian:0:5:0.7:mean       the same, truncated
 m:pca:0.12:-0.3               a place of a map
 c:AAAA                        a code itself, as 16-bit floats in base64url
 …~d:0:1.5                     and moved by 1.5 standard deviations along principal direction 0
+…~l:4:9:0.5                   and moved by half the way from the mean code of label 4 to that of label 9
 …~k:3                         and with the code of class 3
 """
 
@@ -47,17 +48,27 @@ class Move(NamedTuple):
     amount: float
 
 
+class LabelMove(NamedTuple):
+    """A move by a share of the way from the mean code of a label to that of another label."""
+
+    start: int
+    end: int
+    share: float
+
+
 class Address(NamedTuple):
     """The parts of an address.
 
     Attributes:
         start: the number of a training image, a sample, a place (layout, x, y), or a code (d,).
         moves: moves along principal directions.
+        label_moves: moves from label to label.
         label: the class whose code it takes; None: its own.
     """
 
     start: int | Sample | tuple[str, float, float] | Tensor
     moves: tuple[Move, ...] = ()
+    label_moves: tuple[LabelMove, ...] = ()
     label: int | None = None
 
 
@@ -70,12 +81,13 @@ def parse_address(text: str) -> Address:
     try:
         begun = STARTS[kind](parts)
         moves = tuple(_move(each) for each in changes if each.startswith("d:"))
+        label_moves = tuple(_label_move(each) for each in changes if each.startswith("l:"))
         labels = [_whole(each[2:]) for each in changes if each.startswith("k:")]
     except (ValueError, TypeError, binascii.Error):
         raise _wrong(text) from None
-    if len(moves) + len(labels) < len(changes) or len(labels) > 1:
+    if len(moves) + len(label_moves) + len(labels) < len(changes) or len(labels) > 1:
         raise _wrong(text)
-    return Address(begun, moves, labels[0] if labels else None)
+    return Address(begun, moves, label_moves, labels[0] if labels else None)
 
 
 def code_address(code: Tensor) -> str:
@@ -142,6 +154,11 @@ def _code(parts: Sequence[str]) -> Tensor:
 def _move(text: str) -> Move:
     _, direction, amount = text.split(":")
     return Move(_whole(direction), _number(amount, FARTHEST))
+
+
+def _label_move(text: str) -> LabelMove:
+    _, start, end, share = text.split(":")
+    return LabelMove(_whole(start), _whole(end), _number(share, FARTHEST))
 
 
 STARTS: dict[str, Callable] = {"t": _training, "s": _sample, "m": _place, "c": _code}

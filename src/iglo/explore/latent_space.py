@@ -1,7 +1,7 @@
 """The latent space of a model: the code of every address, maps, directions, and paths."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +60,8 @@ class LatentSpace:
     def code_of(self, address: Address) -> Tensor:
         """Returns the code (d,) of a parsed address; UserError if there is no such code."""
         code = self._start(address.start)
-        if address.moves:
-            code = code + self._moved(address)
+        if address.moves or address.label_moves:
+            code = code + self._along_directions(address) + self._between_labels(address)
             code = torch.cat([code[: self.first], self.geometry.project(code[None])[0, self.first :]])
         if address.label is None:
             return code
@@ -83,13 +83,31 @@ class LatentSpace:
             raise UserError(f"ref: a code must have {self.config.dimension} numbers, got {len(start)}.")
         return self.geometry.project(start[None])[0]
 
-    def _moved(self, address: Address) -> Tensor:
+    def _along_directions(self, address: Address) -> Tensor:
+        """Returns the sum (d,) of the moves along principal directions."""
         count = len(self.directions.std)
         if far := [move.direction for move in address.moves if move.direction >= count]:
             raise UserError(f"ref: direction must be below {count}, got {far[0]}.")
-        rows = torch.tensor([move.direction for move in address.moves])
+        rows = torch.tensor([move.direction for move in address.moves], dtype=torch.int64)
         amounts = torch.tensor([move.amount for move in address.moves], dtype=torch.float32)
         return (amounts * self.directions.std[rows]) @ self.directions.vectors[rows]
+
+    def _between_labels(self, address: Address) -> Tensor:
+        """Returns the sum (d,) of the moves from label to label. The coordinates of a class code do not move."""
+        total, labels = torch.zeros(self.config.dimension, dtype=torch.float32), self.explored.labels
+        for start, end, share in address.label_moves:
+            if max(start, end) >= len(labels):
+                raise UserError(f"ref: label must be below {len(labels)}, got {max(start, end)}.")
+            total += share * (self.label_means[end] - self.label_means[start])
+        total[: self.first] = 0
+        return total
+
+    @cached_property
+    def label_means(self) -> Tensor:
+        """The mean of the codes of each label, (L, d)."""
+        labels = np.array(self.explored.training.labels)
+        of_label = [torch.from_numpy(np.flatnonzero(labels == label)) for label in self.explored.labels]
+        return torch.stack([self.codes[rows].mean(0) for rows in of_label])
 
     # --- Samples ---
 
