@@ -40,7 +40,7 @@ function priorOption(prior) {
 function distanceText(prior) {
   const distance = prior.kernel_distance ?? null;
   const words = distance === null ? "" : `Kernel distance to real images: ${distance.toFixed(3)}; lower is better.`;
-  return prior.chosen ? `✓ Chosen on validation images. ${words}` : words;
+  return prior.chosen ? `✓ Chosen for this model. ${words}` : words;
 }
 
 function seedControl(seeds, change) {
