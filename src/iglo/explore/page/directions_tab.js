@@ -1,11 +1,12 @@
-// The tab "Directions": move a code along the principal directions of the codes.
+// The tab "Directions": move a code along the principal directions of the codes, and from label to label.
 
 import { el, button, field, select, slider, guarded, notice, refill, note, figure } from "./dom.js";
 import { app, read, readNumber, write } from "./state.js";
 import { get, isRecorded, onlyNewest } from "./api.js";
 import { picture, drawCell, tile } from "./sheets.js";
 import { loadPoints } from "./points.js";
-import { amountText, describe, trainingRef, trainingRow, withAmounts } from "./refs.js";
+import { amountText, amountsOf, changesOf, describe, trainingRef, trainingRow } from "./refs.js";
+import { labelControl } from "./label_move.js";
 import { savedDirections, saveDirection, deleteDirection, scaled } from "./saved.js";
 
 const FIRST_SHOWN = 8;
@@ -29,20 +30,14 @@ export const directionsTab = {
       let base = read("base") || trainingRef(rows?.[0] ?? points.row[0]);
       if (rows && !rows.includes(trainingRow(base))) base = trainingRef(rows[0]);
       moveUi.ref = base;
-      moveUi.amounts = parseAmounts(read("move"));
+      moveUi.amounts = amountsOf(read("move").split(","));
       await drawDirections();
     });
   },
 };
 
-// The address has the amounts as "0:1.5,4:-2".
-function parseAmounts(text) {
-  const pairs = text.split(",").map((part) => part.split(":").map(Number));
-  return Object.fromEntries(pairs.filter(([index, amount]) => Number.isInteger(index) && Number.isFinite(amount)));
-}
-
 function movedRef() {
-  return withAmounts(moveUi.ref, moveUi.amounts);
+  return [moveUi.ref, ...changesOf(moveUi.amounts)].join("~");
 }
 
 async function drawDirections() {
@@ -67,15 +62,16 @@ function directionRow(direction, k) {
   const { answer } = moveUi;
   const count = answer.amounts.length;
   const name = `Direction ${direction.index + 1}`;
+  const move = `d:${direction.index}`;
   const control = slider({
     title: name, min: -3, max: 3, step: isRecorded() ? 1 : 0.1, value: 0, format: amountText,
-    oninput: (value) => setAmount(direction.index, value),
+    oninput: (value) => setAmount(move, value),
   });
-  moveUi.sliders.set(direction.index, control);
+  moveUi.sliders.set(move, control);
   const strip = answer.amounts.map((amount, j) => {
     const label = `${name} at ${amountText(amount)} standard deviations`;
     const node = tile({ ref: answer.refs[k][j], sheet: answer.strips, index: k * count + j, label, size: 64 });
-    node.addEventListener("click", () => setAmount(direction.index, amount));
+    node.addEventListener("click", () => setAmount(move, amount));
     return node;
   });
   const facts = `${(100 * direction.share).toFixed(1)} % of variance · image at ${amountText(direction.value)}`;
@@ -84,26 +80,32 @@ function directionRow(direction, k) {
 }
 
 // Without a server only one direction at a time has pictures.
-function setAmount(index, amount) {
+function setAmount(move, amount) {
   if (isRecorded()) moveUi.amounts = {};
-  moveUi.amounts[index] = amount;
+  moveUi.amounts[move] = amount;
+  showAmounts();
+}
+
+// Only one move between labels at a time.
+function setLabelMove(move, amount) {
+  const others = Object.entries(moveUi.amounts).filter(([key]) => !key.startsWith("l:"));
+  moveUi.amounts = { ...Object.fromEntries(others), [move]: amount };
   showAmounts();
 }
 
 function showAmounts() {
-  for (const [index, control] of moveUi.sliders) control.set(moveUi.amounts[index] ?? 0);
-  const moved = Object.entries(moveUi.amounts).filter(([, amount]) => amount);
-  const text = moved.map(([index, amount]) => `${index}:${Number(amount.toFixed(3))}`).join(",");
-  write({ base: moveUi.ref, move: text || null });
+  for (const [move, control] of moveUi.sliders) control.set(moveUi.amounts[move] ?? 0);
+  moveUi.labels?.set(moveUi.amounts);
+  write({ base: moveUi.ref, move: changesOf(moveUi.amounts).join(",") || null });
   moveUi.decode(movedRef());
 }
 
 async function drawMoved(ref) {
   let source = moveUi.before;
   if (isRecorded()) {
-    const [[index, amount] = [0, 0]] = Object.entries(moveUi.amounts);
+    const [[move, amount] = ["d:0", 0]] = Object.entries(moveUi.amounts);
     const { directions, strips, amounts } = moveUi.answer;
-    const row = directions.findIndex((direction) => direction.index === Number(index));
+    const row = directions.findIndex((direction) => `d:${direction.index}` === move);
     source = { sheet: strips, index: row * amounts.length + amounts.indexOf(amount) };
   } else if (ref !== moveUi.ref) {
     source = { sheet: await get("api/decode", { ref }), index: 0 };
@@ -128,7 +130,9 @@ function buildMoveControls() {
   const pick = () => document.dispatchEvent(new CustomEvent("pick", { detail: { ref: movedRef() } }));
   const buttons = [button("Reset", reset), button("Another image", randomBase)];
   if (!isRecorded()) buttons.push(button("Use the moved image", pick));
-  refill(moveUi.controls, moveUi.base, el("div.actions", {}, buttons), ...(isRecorded() ? [] : savedControls()));
+  moveUi.labels = labelControl(moveUi.amounts, setLabelMove);
+  refill(moveUi.controls, moveUi.base, el("div.actions", {}, buttons), moveUi.labels?.node ?? "",
+    ...(isRecorded() ? [] : savedControls()));
 }
 
 function savedControls() {
@@ -148,7 +152,10 @@ function savedControls() {
 
 function applyControl(saved) {
   let chosen = saved[saved.length - 1];
-  const apply = (strength) => ((moveUi.amounts = scaled(chosen.amounts, strength)), showAmounts());
+  const apply = (size) => {
+    moveUi.amounts = scaled(chosen.amounts, size);
+    showAmounts();
+  };
   const range = { min: -2, max: 2, step: 0.1, value: 0 };
   const strength = slider({ title: "Strength", ...range, format: amountText, oninput: apply });
   const list = select(saved.map((one) => one.name), chosen.name, (name) => {

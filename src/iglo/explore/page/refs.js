@@ -24,10 +24,16 @@ export function placeOf(ref) {
   return match ? { layout: match[1], x: Number(match[2]), y: Number(match[3]) } : null;
 }
 
-// Amounts: a map from the number of a direction to standard deviations.
-export function withAmounts(ref, amounts) {
-  const changes = Object.entries(amounts).filter(([, amount]) => Math.abs(amount) > 1e-9);
-  return ref + changes.map(([index, amount]) => `~d:${index}:${Number(amount.toFixed(3))}`).join("");
+// Amounts: a table from a move to its size, such as {"d:0": 1.5, "l:4:9": 0.5}. The answer: ["d:0:1.5", "l:4:9:0.5"].
+export function changesOf(amounts) {
+  const moved = Object.entries(amounts).map(([move, amount]) => [move, Number(amount.toFixed(3))]);
+  return moved.filter(([, amount]) => amount).map(([move, amount]) => `${move}:${amount}`);
+}
+
+// The other way round. What is no move is left out.
+export function amountsOf(changes) {
+  const found = changes.map((change) => /^(d:\d+|l:\d+:\d+):(-?[\d.]+)$/.exec(change)).filter(Boolean);
+  return Object.fromEntries(found.map(([, move, amount]) => [move, Number(amount)]));
 }
 
 export function amountText(value) {
@@ -43,7 +49,8 @@ function describeStart(start) {
 }
 
 function describeChange(change) {
-  const [kind, index, amount] = change.split(":");
+  const [kind, index, amount, share] = change.split(":");
+  if (kind === "l") return `${share} of the way from ${app.model.labels[index]} to ${app.model.labels[amount]}`;
   if (kind === "d") return `direction ${Number(index) + 1}: ${amountText(Number(amount))} std`;
   return `class ${app.model.classes[Number(index)] ?? index}`;
 }

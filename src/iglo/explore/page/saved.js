@@ -46,5 +46,5 @@ export function deleteDirection(name) {
 }
 
 export function scaled(amounts, strength) {
-  return Object.fromEntries(Object.entries(amounts).map(([index, amount]) => [index, amount * strength]));
+  return Object.fromEntries(Object.entries(amounts).map(([move, amount]) => [move, amount * strength]));
 }
