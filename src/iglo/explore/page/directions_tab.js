@@ -10,6 +10,8 @@ import { labelControl } from "./label_move.js";
 import { savedDirections, saveDirection, deleteDirection, scaled } from "./saved.js";
 
 const FIRST_SHOWN = 8;
+const INTRODUCTION = "Each slider moves the code along a principal direction of all codes, in standard deviations. "
+  + "Below it: the share of the variance, and where the image is before the move.";
 const moveUi = { amounts: {}, sliders: new Map() };
 
 export const directionsTab = {
@@ -20,7 +22,7 @@ export const directionsTab = {
     moveUi.controls = el("div.rail");
     moveUi.list = el("div.directions");
     panel.classList.add("directions-panel");
-    panel.append(moveUi.controls, el("div.stage", {}, moveUi.list));
+    panel.append(moveUi.controls, el("div.stage", {}, note(INTRODUCTION), moveUi.list));
     moveUi.decode = onlyNewest((ref) => guarded(moveUi.base, () => drawMoved(ref)));
   },
   enter() {
@@ -74,7 +76,7 @@ function directionRow(direction, k) {
     node.addEventListener("click", () => setAmount(move, amount));
     return node;
   });
-  const facts = `${(100 * direction.share).toFixed(1)} % of variance · image at ${amountText(direction.value)}`;
+  const facts = `${(100 * direction.share).toFixed(1)} % of variance · at ${amountText(direction.value)}`;
   const group = el("div.strip", { role: "group", "aria-label": `Strip of ${name}` }, strip);
   return el("div.direction", {}, control.node, note(facts), group);
 }
