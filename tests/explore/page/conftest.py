@@ -1,0 +1,71 @@
+"""Models, servers and Chromium for the tests of the page."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.explore import digits
+
+
+@pytest.fixture(scope="session")
+def digit_run(tmp_path_factory: pytest.TempPathFactory) -> digits.Run:
+    """A working folder in which a model of 240 digits was trained, and its export. To be read only."""
+    return digits.trained_once(tmp_path_factory, digits.train_digits)
+
+
+@pytest.fixture(scope="session")
+def class_run(tmp_path_factory: pytest.TempPathFactory) -> digits.Run:
+    """A working folder in which a model of class and content was trained, and its export. To be read only."""
+    return digits.trained_once(tmp_path_factory, digits.train_classes)
+
+
+@pytest.fixture(scope="session")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which neighbour embeddings are kept."""
+    return tmp_path_factory.mktemp("maps")
+
+
+@pytest.fixture(scope="session")
+def digit_views(digit_run, maps):
+    from tests.explore.page.serving import views_of
+
+    return views_of(digit_run.folder, "models/joint", maps, "models/priors")
+
+
+@pytest.fixture(scope="session")
+def address(digit_views) -> Iterator[str]:
+    """The address of a server that shows the digits."""
+    from tests.explore.page.serving import served
+
+    with served(digit_views) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def class_address(class_run, maps) -> Iterator[str]:
+    """The address of a server that shows the digits as class and content."""
+    from tests.explore.page.serving import served, views_of
+
+    with served(views_of(class_run.folder, "disentangle/work/encoded", maps)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium; the tests are skipped without it, unless they must not be."""
+    from tests.explore.page import chromium
+
+    chromium.require_chromium()
+    with chromium.started() as found:
+        yield found
+
+
+@pytest.fixture
+def visitor(browser):
+    """Opens pages in windows of their own. At the end, none of them may have had a problem."""
+    from tests.explore.page.visit import Visitor
+
+    found = Visitor(browser)
+    yield found
+    found.leave()
