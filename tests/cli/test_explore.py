@@ -1,5 +1,6 @@
 """The command `iglo explore`: it serves until it is interrupted, and refuses in one sentence."""
 
+import io
 import json
 import re
 import signal
@@ -8,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests import chain
 from tests.cli.command import done, refused
@@ -30,6 +32,13 @@ def start(*arguments: str):
     return process, re.search(r"http://[\w.:\[\]]+", line).group()
 
 
+def image() -> bytes:
+    """A file that is a small image."""
+    file = io.BytesIO()
+    Image.new("L", (16, 16)).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_it_serves_the_model_of_the_pipeline_until_it_is_interrupted(tmp_path, monkeypatch):
     places(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -37,9 +46,15 @@ def test_it_serves_the_model_of_the_pipeline_until_it_is_interrupted(tmp_path, m
     try:
         with urllib.request.urlopen(f"{address}/api/model", timeout=20) as answer:
             about = json.load(answer)
+        optimisation = urllib.request.Request(f"{address}/api/invert?steps=1000", image())
+        with urllib.request.urlopen(optimisation, timeout=20) as answer:
+            assert json.loads(answer.readline())["step"] == 0
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.kill()
         _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors.splitlines()[-1]) == (130, "stopped by the keyboard")
     assert about["name"] == "models/joint" and about["has"] == {"images": True, "history": True}
     assert len(about["priors"]) == 7
     assert "Traceback" not in errors

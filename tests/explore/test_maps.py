@@ -1,10 +1,14 @@
 """Maps: points stand for their codes, places between them change continuously, directions are principal."""
 
+import threading
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from iglo.errors import UserError
+from iglo.errors import IgloWarning, UserError
+from iglo.explore import maps as maps_module
 from iglo.explore.maps import (
     MARGIN,
     Embedding,
@@ -14,7 +18,9 @@ from iglo.explore.maps import (
     grid_places,
     neighbour_embedding,
     principal_directions,
+    write_embedding,
 )
+from iglo.files.io import write_array
 from iglo.models.geometry import make_geometry
 from tests.tiny import generator
 
@@ -115,5 +121,31 @@ def test_a_damaged_embedding_is_computed_again(tmp_path):
 
 def test_an_embedding_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="embedding"):
+    with pytest.raises(UserError, match="embedding"), pytest.warns(IgloWarning, match="file cannot be written"):
         Embedding(CODES, tmp_path / "file").wait()
+
+
+def test_an_embedding_that_is_stopped_leaves_nothing(tmp_path):
+    embedding = Embedding(CODES, tmp_path)
+    embedding.start()
+    assert len(list(tmp_path.iterdir())) == 1
+    embedding.stop()
+    assert not list(tmp_path.iterdir()) and embedding.failed
+
+
+def test_a_removed_embedding_is_computed_again(tmp_path):
+    embedding = Embedding(CODES, tmp_path)
+    embedding._process = SimpleNamespace(exitcode=0)
+    embedding.start()
+    assert embedding._process.is_alive()
+    embedding.stop()
+
+
+def test_the_process_of_an_embedding_ends_with_its_parent(tmp_path, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(maps_module, "set_threads", lambda count: None)
+    monkeypatch.setattr(maps_module.multiprocessing, "parent_process", lambda: SimpleNamespace(join=lambda: None))
+    monkeypatch.setattr(maps_module.os, "_exit", lambda status: ended.set())
+    write_array(tmp_path / "codes.npy", CODES[:3].numpy())
+    write_embedding(tmp_path / "codes.npy", tmp_path / "out.npy")
+    assert ended.wait(10)

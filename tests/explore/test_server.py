@@ -12,11 +12,15 @@ from PIL import Image
 
 pytest.importorskip("starlette", reason="the packages of the page are not installed")
 
+import anyio
+import httpx
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
+from iglo.errors import UserError
 from iglo.explore import server as server_module
 from iglo.explore import uploads
-from iglo.explore.server import MOST_WAITING, Server
+from iglo.explore.server import MOST_WAITING, Line, Server, listen
 from tests.exported import IMAGES
 
 HOST = "http://127.0.0.1:8765"
@@ -141,6 +145,8 @@ def test_strips_of_directions_have_the_image_in_the_middle(page):
 def test_conversions_have_a_row_for_each_image_and_a_column_for_each_class(class_page, class_views):
     found = class_page.get("/api/conversions", params={"ref": ["t:0", "t:1~k:1"]}).json()
     assert found["classes"] == ["ant", "bee", "cat/dog"] and found["count"] == 6
+    moved = class_page.get("/api/conversions", params={"ref": "t:0~k:1~d:0:2"}).json()
+    assert moved["refs"] == [[f"t:0~d:0:2~k:{label}" for label in range(3)]]
     again = class_page.get("/api/decode", params={"ref": found["refs"][1]}).json()
     np.testing.assert_array_equal(pixels(found)[3:], pixels(again))
 
@@ -198,7 +204,15 @@ def test_a_wrong_request_gets_one_sentence(page, path, words):
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/..%2f..%2fetc%2fpasswd", "/api/", "/sheets/other/0.png", "/sheets/images/..png", "//etc/passwd"],
+    [
+        "/nothing",
+        "/..%2f..%2fetc%2fpasswd",
+        "/api/",
+        "/sheets/other/0.png",
+        "/sheets/images/..png",
+        f"/sheets/images/{'9' * 5000}.png",
+        "//etc/passwd",
+    ],
 )
 def test_there_are_no_other_pages(page, path):
     sentence(page.get(path), 404)
@@ -239,17 +253,22 @@ def test_a_long_file_is_refused_before_it_is_read(page, monkeypatch):
 
 
 def test_a_name_of_another_site_is_refused(page, views):
-    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "[", "127.0.0.1@evil.example"):
+    named = ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "[", "127.0.0.1@evil.example")
+    for host in (*named, "evil@127.0.0.1", "127.0.0.1/api", "127.0.0.1?", "127.0.0.1:port", "localhost."):
         sentence(page.get("/api/model", headers={"host": host}), 400)
     for host in ("localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST"):
         assert page.get("/", headers={"host": host}).status_code == 200
     anywhere = client(views, "0.0.0.0")
     assert anywhere.get("/", headers={"host": "192.168.1.7:8765"}).status_code == 200
     sentence(anywhere.get("/", headers={"host": "evil.example"}), 400)
+    everywhere = TestClient(Server(views).app("", "0:0:0:0:0:0:0:0"), base_url=HOST)
+    assert everywhere.get("/", headers={"host": "[fe80::1]:8765"}).status_code == 200
+    sentence(everywhere.get("/", headers={"host": ""}), 400)
 
 
 def test_a_page_of_another_site_is_refused(page):
-    sentence(page.post("/api/upload", headers={"origin": "http://evil.example"}, content=b"x"), 403)
+    for origin in ("http://evil.example", "null", "http://[", "http://127.0.0.1:9999", f"{HOST}/x"):
+        sentence(page.post("/api/upload", headers={"origin": origin}, content=b"x"), 403)
     sentence(page.get("/api/model", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}), 403)
     assert page.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
     assert page.post("/api/upload", headers={"origin": HOST}, content=png(IMAGES[0])).status_code == 200
@@ -276,6 +295,41 @@ def test_requests_beyond_the_line_are_refused(views):
     server.line.waiting = MOST_WAITING
     page = TestClient(server.app("127.0.0.1"), base_url=HOST)
     assert "busy" in sentence(page.get("/api/model"), 503)
+
+
+def test_a_request_whose_client_has_gone_is_left_out():
+    class Gone:
+        async def is_disconnected(self) -> bool:
+            return True
+
+    line, done = Line(), []
+    with pytest.raises(ClientDisconnect):
+        anyio.run(line.run, Gone(), done.append, 1)
+    assert (done, line.waiting) == ([], 0)
+
+
+def test_a_file_that_does_not_arrive_is_given_up(views, monkeypatch):
+    monkeypatch.setattr(server_module, "UPLOAD_SECONDS", 0.1)
+    server = Server(views)
+
+    async def parts():
+        yield b"\x89PNG"
+        await anyio.sleep(20)
+
+    async def post():
+        transport = httpx.ASGITransport(server.app("127.0.0.1"))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as page:
+            return await page.post("/api/upload", content=parts())
+
+    assert "must arrive within" in sentence(anyio.run(post), 408)
+    assert server.bodies.borrowed_tokens == 0
+
+
+def test_a_port_belongs_to_one_server():
+    with listen("127.0.0.1", 0) as taken, pytest.raises(UserError, match="cannot listen on"):
+        listen("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(UserError, match="no such name"):
+        listen("a..b", 0)
 
 
 def test_two_optimisations_run_at_once_and_a_third_is_refused(views):

@@ -49,18 +49,18 @@ def explore(model: str | None, port: int, host: str, static: str | None, force: 
     from iglo.explore.security import is_local
     from iglo.explore.server import listen, run
 
-    listening = listen(host, port)  # before the model is opened, which takes seconds
+    listening = listen(host, port)  # before the model is opened, which takes seconds; requests wait
     views = _views(model, device)
     views.space.embedding.start()
-    number = listening.getsockname()[1]
-    name = f"[{host}]" if ":" in host else host
-    if not is_local(host):
+    address, number, *_ = listening.getsockname()
+    name = host or address
+    name = f"[{name}]" if ":" in name else name
+    if not is_local(address):
         click.echo(
             f"warning: host: everyone who can reach {name} can use this page and send images to it; there is no "
             "password.",
             err=True,
         )
-    listening.listen()  # so that the address works as soon as it is printed
     click.echo(f"Open http://{name}:{number} to explore {views.explored.name}. Ctrl+C ends the server.")
     run(views, host, listening)
 

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from iglo.errors import UserError
+from iglo.errors import UserError, warn
 from iglo.files.io import read_array, whole_file, write_array
 from iglo.models.geometry import Euclidean
 from iglo.runtime.threads import exact_threads, set_threads
@@ -149,28 +150,31 @@ class Embedding:
         digest = hashlib.sha256(EMBEDDING_VERSION.encode() + repr(tuple(codes.shape)).encode())
         digest.update(codes.contiguous().numpy().tobytes())
         self.path = folder / f"{digest.hexdigest()[:24]}.npy"
+        self._given = self.path.with_suffix(f".{os.getpid()}.npy")  # a pipe would make us wait for the process
         self.codes, self.started, self._process, self._refused = codes, time.monotonic(), None, False
 
     def start(self) -> None:
         """Starts the process, unless the file is there. If the folder cannot be written, the embedding has failed."""
-        if self.found() is not None or self._process is not None or self._refused:
+        started = self._process is not None and self._process.exitcode != 0  # 0: somebody has removed the file since
+        if started or self._refused or self.found() is not None:
             return
         try:
-            codes = self.path.with_suffix(
-                f".{os.getpid()}.npy"
-            )  # a file, because a pipe would make us wait for the process
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_array(codes, self.codes.numpy())
+            write_array(self._given, self.codes.numpy())
             context = multiprocessing.get_context("spawn")
-            self._process = context.Process(target=write_embedding, args=(codes, self.path), daemon=True)
+            self._process = context.Process(target=write_embedding, args=(self._given, self.path), daemon=True)
             self._process.start()
-        except OSError:
+        except OSError as error:
             self._refused = True
+            reason = (error.strerror or str(error)).lower()
+            warn(f"map: {self.path.parent} cannot be written ({reason}), so there is no neighbour embedding.")
 
     def stop(self) -> None:
         """Ends the process if it runs."""
         if self._process is not None:
             self._process.kill()
+            self._process.join()
+            self._given.unlink(missing_ok=True)
 
     def found(self) -> np.ndarray | None:
         """Reads the places (M, 2); None: they are not there yet, or the file is damaged."""
@@ -203,14 +207,21 @@ class Embedding:
 def write_embedding(codes: Path, out: Path) -> None:
     """Computes the neighbour embedding of codes (M, d) in a file, and writes it as an array (M, 2) float64.
 
-    The file of the codes is deleted.
+    The file of the codes is deleted. The process ends when its parent ends, however that happens.
     """
     set_threads(1)  # the page needs the other cores
     values = read_array(codes)
     codes.unlink()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     points = neighbour_embedding(values)
     with whole_file(out) as partial:
         write_array(partial, points)
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def neighbour_embedding(codes: np.ndarray) -> np.ndarray:

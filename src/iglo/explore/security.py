@@ -1,8 +1,9 @@
 """Keeps the server safe: which hosts and origins may ask, how long a request may be, and what a page may load."""
 
 import ipaddress
+import re
 import socket
-from urllib.parse import urlsplit
+from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -21,7 +22,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 LOCAL = ("127.0.0.1", "localhost", "::1")
-ANYWHERE = ("0.0.0.0", "::", "")
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]\\]+)(:\d+)?", re.IGNORECASE)  # name and port
 
 
 class Guard:
@@ -29,10 +30,14 @@ class Guard:
 
     A site can point its own name at this machine, and so make a browser send requests here (DNS rebinding). Therefore
     the Host header must be one of this server's names, or an address in numbers if the server listens anywhere.
+
+    Args:
+        hosts: names and addresses of this server.
     """
 
-    def __init__(self, app: ASGIApp, host: str):
-        self.app, self.names, self.anywhere = app, {*LOCAL, host.lower()}, host in ANYWHERE
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]):
+        self.app, self.names = app, {*LOCAL, *(host.lower() for host in hosts)}
+        self.anywhere = any(_is_number(name) and ipaddress.ip_address(name).is_unspecified for name in self.names)
         if self.anywhere:
             self.names.add(socket.gethostname().lower())
 
@@ -55,22 +60,17 @@ class Guard:
         await answer(scope, receive, send_with_headers)
 
     def _is_ours(self, host: str) -> bool:
-        name = _hostname(f"//{host}")
+        if (found := HOST.fullmatch(host)) is None:
+            return False
+        name = found[1].strip("[]").lower()
         return name in self.names or (self.anywhere and _is_number(name))
 
     def _is_foreign(self, headers: Headers) -> bool:
         """Whether a page of another site has sent the request, as far as the browser says so."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and origin.partition("://")[2] != headers.get("host"):
             return True
         return site not in ("none", "same-origin") and headers.get("sec-fetch-mode") != "navigate"
-
-
-def _hostname(address: str) -> str:
-    try:
-        return (urlsplit(address).hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _is_number(name: str) -> bool:
@@ -81,6 +81,6 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach a server that binds to this host."""
-    return host in LOCAL or (_is_number(host) and ipaddress.ip_address(host).is_loopback)
+def is_local(address: str) -> bool:
+    """Whether only this machine can reach a server that is bound to this address in numbers."""
+    return _is_number(address) and ipaddress.ip_address(address).is_loopback

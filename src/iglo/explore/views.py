@@ -240,7 +240,7 @@ class Views:
         labels = range(len(self.config.classes))
         if len(query.ref) * len(labels) > queries.MOST_FRAMES:
             raise UserError(f"ref: at most {queries.MOST_FRAMES} images, got {len(query.ref)} × {len(labels)}.")
-        bare = [ref.split("~k:")[0] for ref in query.ref]
+        bare = ["~".join(part for part in ref.split("~") if not part.startswith("k:")) for ref in query.ref]
         refs = [[f"{ref}~k:{label}" for label in labels] for ref in bare]
         codes = torch.stack([self.space.code(ref) for row in refs for ref in row])
         return {**sheet(self.rendered(codes), len(labels)), "classes": [*map(shown, self.config.classes)], "refs": refs}
