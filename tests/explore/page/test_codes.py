@@ -187,7 +187,7 @@ def test_sliders_move_the_image(page):
     settle(page)
     moved = drawn(after)
     assert moved != before
-    assert hash_of(page)["move"] == ["0:3"]
+    assert hash_of(page)["move"] == ["d:0:3"]
     reload(page)
     assert drawn(page.get_by_role("img", name=re.compile("^After"))) == moved
     panel.get_by_role("button", name="Reset").click()
@@ -195,7 +195,7 @@ def test_sliders_move_the_image(page):
     assert drawn(after) == before
     panel.get_by_role("button", name="Direction 2 at -2.0 standard deviations").click()
     settle(page)
-    assert drawn(after) != before and hash_of(page)["move"] == ["1:-2"]
+    assert drawn(after) != before and hash_of(page)["move"] == ["d:1:-2"]
 
 
 def test_a_direction_is_saved_under_a_name_and_used_on_another_image(page):
@@ -210,7 +210,7 @@ def test_a_direction_is_saved_under_a_name_and_used_on_another_image(page):
     expect(panel.get_by_label("Saved direction")).to_contain_text(digits.ATTACK)
     panel.get_by_role("slider", name="Strength").fill("-1")
     settle(page)
-    assert drawn(after) != before and hash_of(page)["move"] == ["0:-2"]
+    assert drawn(after) != before and hash_of(page)["move"] == ["d:0:-2"]
     looks_right(page)
     reload(page)
     panel.get_by_role("button", name="Delete").click()
