@@ -179,8 +179,11 @@ def _conversion(name: str, shapes: ShapeCounts, size: int, channels: int) -> str
         f"resized to {size}×{size}": any(min(height, width) != size for height, width, _ in odd),
     }
     height, width, count = odd[0]
+    size = f"{width}×{height} with {count} channel{'s' if count > 1 else ''}"
+    done = ", ".join(words for words, holds in changes.items() if holds)
+    if shapes.total() == 1:
+        return f"{shown(name)}: it is not as the model takes it ({size}) and was {done}."
     return (
         f"{shown(name)}: {sum(shapes[shape] for shape in odd)} of {shapes.total()} images are not as the model takes "
-        f"them (the first is {width}×{height} with {count} channel{'s' if count > 1 else ''}) and were "
-        f"{', '.join(words for words, holds in changes.items() if holds)}."
+        f"them (the first is {size}) and were {done}."
     )

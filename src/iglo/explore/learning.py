@@ -10,6 +10,7 @@ from iglo.export.training_images import TrainingImages
 from iglo.models.history import History
 
 STAGED = "staged "  # a stage of this name and a number learns that subset
+TITLES = {"full": "all images", "train": "all images", "joint": "encoder and generator"}
 
 
 def history_of(history: History, training: TrainingImages | None) -> dict[str, Any]:
@@ -26,9 +27,10 @@ def history_of(history: History, training: TrainingImages | None) -> dict[str, A
         for (stage, epoch), frame in zip(snapshots.places, snapshots.frames, strict=True)
     ]
     film = np.concatenate([frame.numpy() for frame in snapshots.frames]) if frames else None
+    stages = dict.fromkeys(row["stage"] for row in history.log)
     subsets, counts = np.unique(history.subset_id[history.subset_id > 0], return_counts=True)
     return {
-        "stages": [{"name": name, "title": name} for name in dict.fromkeys(row["stage"] for row in history.log)],
+        "stages": [{"name": name, "title": _title(name)} for name in stages],
         "frames": frames,
         "film": None if film is None else sheet(film, len(ids)),
         "originals": None if originals is None else sheet(originals, len(ids)),
@@ -36,6 +38,12 @@ def history_of(history: History, training: TrainingImages | None) -> dict[str, A
         "curves": _curves(history),
         "rounds": [{"subset": int(subset), "count": int(count)} for subset, count in zip(subsets, counts, strict=True)],
     }
+
+
+def _title(stage: str) -> str:
+    """Returns the name of a stage of training in words."""
+    number = stage.removeprefix(STAGED)
+    return f"subset {number}" if stage.startswith(STAGED) and number.isdecimal() else TITLES.get(stage, stage)
 
 
 def _frame(

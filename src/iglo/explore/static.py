@@ -118,6 +118,8 @@ def _requests(views: Views, known: dict[str, Any]) -> Iterator[tuple[str, Parame
             stops = [("stop", ref) for ref in pair]
             yield "path", [("closed", "0"), ("steps", str(STEPS)), *stops, ("way", way)]
     rows = [f"t:{row}" for row in known["rows"]]
+    for ref in dict.fromkeys([*rows, *(ref for pair in known["pairs"] for ref in pair)]):
+        yield "near", [("ref", ref)]
     for ref in rows:
         yield "directions", [("ref", ref)]
         yield "decode", [("ref", ref)]

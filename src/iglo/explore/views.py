@@ -255,7 +255,10 @@ class Views:
     @cached_property
     def _step_distance(self) -> tuple[str, Callable[[Tensor, Tensor], Tensor]]:
         """The name of the distance between successive images of a path, and the distance."""
-        return perceptual_distance(self.model.bundle, self.model.runtime) or ("rms of pixels", _rms)
+        if found := perceptual_distance(self.model.bundle, self.model.runtime):
+            name, distance = found
+            return f"LPIPS ({name.removeprefix('lpips_')})", distance
+        return "root mean square of pixels", _rms
 
     def _step_sizes(self, images: np.ndarray) -> list[float]:
         frames = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
