@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test bits check deps docs screenshots lock experiments compare off-codes lines bench clean
+.PHONY: help repro test bits check deps docs screenshots digits-page lock experiments compare off-codes lines bench clean
 PYTHON ?= python3
 # The build of torch. Empty: PyPI's, which on Linux includes CUDA. `make repro TORCH=cpu` installs a far smaller one.
 TORCH ?=
@@ -44,6 +44,9 @@ docs: $(VENV)/installed  ## build the documentation in site/; a broken link is a
 
 screenshots: $(VENV)/installed  ## take the pictures of `iglo explore` in docs/explore; needs Chromium and `dvc repro`
 	python -m tests.explore.page.screenshots
+
+digits-page: $(VENV)/installed  ## write docs/explore/digits, the page of the digits without a server; needs `dvc repro`
+	iglo explore --static docs/explore/digits --force
 
 lock: $(VENV)/installed  ## write constraints.txt: the newest versions that pyproject.toml allows
 	python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json --editable '.[dev]'

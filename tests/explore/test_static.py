@@ -8,6 +8,7 @@ import pytest
 from iglo.explore.page_files import page_files
 from iglo.explore.queries import read_query
 from iglo.explore.static import WRITTEN, address, bundled, write_page
+from tests.tiny import ROOT
 
 TOP_LEVEL = re.compile(r"^(?:export )?(?:async )?(?:function\*?|const|let|class) +([\w$]+)", re.MULTILINE)
 
@@ -69,6 +70,16 @@ def test_answers_are_those_of_the_server(written, views):
             assert answers[address("api/path", wanted)]["count"] == known["steps"] + 1
     assert answers["api/grid?layout=pca"]["count"] == known["grid"] ** 2
     assert (written / "sheets" / "images" / "0.png").is_file()
+
+
+def test_the_page_in_the_documentation_is_up_to_date():
+    """`make digits-page` writes it, after the default run, whose metrics name the model."""
+    folder = ROOT / "docs" / "explore" / "digits"
+    scripts = {name: content.decode() for name, content in page_files().items() if name.endswith(".js")}
+    assert (folder / "page.js").read_text() == bundled(scripts, "main.js")
+    assert (folder / "style.css").read_bytes() == page_files()["style.css"]
+    answers = json.loads((folder / "recorded.js").read_text().removeprefix("window.recorded = ").removesuffix(";\n"))
+    assert answers["api/model"]["digest"] == json.loads((ROOT / "metrics-all.json").read_text())["of"]["model"]
 
 
 def test_an_address_is_written_as_the_browser_writes_it():
