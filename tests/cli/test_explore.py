@@ -75,6 +75,7 @@ def test_a_page_without_a_server_is_written_once(here):
     result = done("explore", "models/export", "--static", "page")
     assert result.stdout == f"wrote page ({len(list(Path('page').iterdir()))} files)\n"
     assert "is there already" in refused("explore", "models/export", "--static", "page")
+    assert "got an empty name" in refused("explore", "models/export", "--static", "")
     done("explore", "models/export", "--static", "page", "--force")
 
 

@@ -1,10 +1,15 @@
 """The code of every address, truncation, and paths."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from iglo.errors import UserError
+from iglo.errors import IgloWarning, UserError
 from iglo.explore.addresses import code_address
+from iglo.explore.opening import open_model
+from tests.explore.runs import places
 
 
 def test_a_training_image_has_its_code(views):
@@ -91,3 +96,11 @@ def test_a_way_of_another_geometry_is_refused(class_views):
     assert class_views.space.ways == ["line", "graph"]
     with pytest.raises(UserError, match="way: must be one of line, graph, got 'circle'"):
         class_views.space.path([class_views.space.code("t:0")] * 2, "circle", 2, False)
+
+
+def test_images_of_another_run_are_not_shown_and_a_warning_says_so(tmp_path):
+    run = places(tmp_path)
+    file = Path(run.prepared["glo"]) / "images.npy"
+    np.save(file, np.load(file)[:9])
+    with pytest.warns(IgloWarning, match="prepared does not hold the images of this model; reconstructions are shown"):
+        assert open_model(run, "cpu").training is None

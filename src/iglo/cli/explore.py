@@ -13,6 +13,7 @@ from iglo.cli.options import (
     PLAIN,
     PREPARED,
     PREPARED_CLASSES,
+    OutPath,
     OutputOptions,
     arrivals_left,
 )
@@ -29,7 +30,9 @@ NEEDED = ("starlette", "uvicorn")
 @click.argument("model", required=False, metavar="[FOLDER]", type=NAMED)
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0: a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Another address opens the page to others.")
-@click.option("--static", metavar="FOLDER", help="Write a page that needs no server, instead of starting one.")
+@click.option(
+    "--static", type=OutPath(), metavar="FOLDER", help="Write a page that needs no server, instead of starting one."
+)
 @click.option("--force", is_flag=True, help="Replace the folder of --static.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, ...  [default: a GPU if there is one]")
 def explore(model: str | None, port: int, host: str, static: str | None, force: bool, device: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from iglo.errors import UserError, shown
+from iglo.errors import UserError, shown, warn
 from iglo.export.api import LoadedModel, load
 from iglo.export.training_images import TrainingImages, read_training_images
 from iglo.export.writing import export_model
@@ -128,9 +128,12 @@ def _quick_priors(model: LoadedModel) -> dict[str, Prior]:
 
 def _training(model: LoadedModel, places: Places) -> TrainingImages | None:
     """Reads the training images, with names and labels as they can be shown; None: they are not here."""
+    prepared = places.prepared[model.config.kind]
     try:
-        found = read_training_images(model.bundle, places.prepared[model.config.kind], places.arrived)
+        found = read_training_images(model.bundle, prepared, places.arrived)
     except UserError:
+        if Path(prepared).is_dir():
+            warn(f"training: {shown(prepared)} does not hold the images of this model; reconstructions are shown.")
         return None
     return TrainingImages(found.images, [*map(shown, found.names)], [*map(shown, found.labels)])
 
