@@ -217,6 +217,25 @@ def test_a_direction_is_saved_under_a_name_and_used_on_another_image(page):
     expect(panel.get_by_label("Saved direction")).to_have_count(0)
 
 
+def test_a_saved_direction_belongs_to_one_training(page):
+    panel = go(page, "Directions")
+    panel.get_by_role("slider", name="Direction 1", exact=True).fill("2")
+    panel.get_by_label("Save this direction under a name").fill("wider")
+    panel.get_by_role("button", name="Save", exact=True).click()
+    expect(panel.get_by_label("Saved direction")).to_have_value("wider")
+
+    def trained_again(route):
+        route.fulfill(json={**route.fetch().json(), "digest": "another"})
+
+    page.route("**/api/model", trained_again)
+    reload(page)
+    expect(panel.get_by_label("Save this direction under a name")).to_be_visible()
+    expect(panel.get_by_label("Saved direction")).to_have_count(0)
+    page.unroute("**/api/model")
+    reload(page)
+    expect(panel.get_by_label("Saved direction")).to_have_value("wider")
+
+
 def test_a_moved_image_goes_on_to_the_other_tabs(page):
     panel = go(page, "Directions")
     panel.get_by_role("slider", name="Direction 1", exact=True).fill("2")

@@ -22,6 +22,10 @@ from tests.explore.page.visit import (
 
 MAP_PIXELS = "() => window.igloMap.canvas.toDataURL()"
 
+SHOWN = """() => {
+  const map = window.igloMap;
+  return map.index.x.map((_, i) => i).filter((i) => !map.visible || map.visible(i));
+}"""
 CENTRAL = """() => {
   const { x, y } = window.igloMap.index, far = x.map((each, i) => Math.hypot(each, y[i]));
   return far.indexOf(Math.min(...far));
@@ -86,6 +90,83 @@ def test_a_click_between_the_points_decodes_that_place(page):
     reload(page)
     assert tiles(inspector(page)) == shown
     looks_right(page)
+
+
+def test_the_legend_hides_and_shows_points(page):
+    told = page.evaluate("() => fetch('api/points').then((answer) => answer.json())")
+    entry = page.get_by_role("toolbar", name=re.compile("^Legend")).get_by_role("button")
+    every = page.get_by_role("button", name="Show all entries")
+    expect(every).to_be_hidden()
+    place = on_map(page, 7)
+    before, label = page.evaluate(MAP_PIXELS), told["label"][7]
+    entry.nth(label).click()
+    settle(page)
+    expect(entry.nth(label)).to_have_attribute("aria-pressed", "false")
+    assert page.evaluate(MAP_PIXELS) != before
+    assert page.evaluate(SHOWN) == [i for i, each in enumerate(told["label"]) if each != label]
+    page.mouse.move(*place)
+    expect(page.locator(".hover-card")).not_to_contain_text(told["name"][7])  # nothing is hit that is hidden
+    assert hash_of(page)["hide"] == [str(label)]
+    looks_right(page)
+    reload(page)
+    wait_for_map(page)
+    assert label not in {told["label"][i] for i in page.evaluate(SHOWN)}
+    entry.nth(2).dblclick()
+    assert {told["label"][i] for i in page.evaluate(SHOWN)} == {2}
+    chosen = page.evaluate("() => (window.igloMap.view.zoom = 4, window.igloMap.thumbChoice())")
+    assert {told["label"][int(i)] for i, has in chosen.items() if has} == {2}
+    every.click()
+    assert len(page.evaluate(SHOWN)) == 240 and "hide" not in hash_of(page)
+
+
+def test_the_legend_works_with_the_keyboard_alone(page):
+    entry = page.get_by_role("toolbar", name=re.compile("^Legend")).get_by_role("button")
+    tab_to(page, entry.first)
+    for key in ("ArrowDown", "Space", "End", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(entry.last).to_be_focused()
+    assert hash_of(page)["hide"] == ["1"]
+    page.keyboard.press("Shift+Enter")
+    assert hash_of(page)["hide"] == ["0,1,2,3,4,5,6,7,8"]
+    tab_to(page, page.get_by_role("button", name="Show all entries"))
+    page.keyboard.press("Enter")
+    expect(entry.last).to_be_focused()
+    page.get_by_label("Colour", exact=True).select_option("subset")
+    expect(entry.first).to_have_text("Subset 1")
+    entry.first.click()
+    assert page.evaluate(SHOWN) and len(page.evaluate(SHOWN)) < 240
+    page.get_by_label("Colour", exact=True).select_option("plain")  # another colour shows all
+    assert len(page.evaluate(SHOWN)) == 240
+
+
+def test_the_search_finds_an_image_by_name_label_or_number(page, digit_views):
+    told = page.evaluate("() => fetch('api/points').then((answer) => answer.json())")
+    names, labels = told["name"], [digit_views.explored.labels[each] for each in told["label"]]
+    find, found = page.get_by_label("Find an image"), page.get_by_role("listbox", name="Images found")
+    find.fill(names[30].upper())
+    expect(found.get_by_role("option")).to_contain_text(names[30])
+    find.fill(digits.ATTACK)  # a name of some images, and the label of others
+    expect(found.get_by_role("option")).to_have_count(8)
+    looks_right(page)
+    find.fill("nowhere")
+    expect(found).to_have_text("Nothing found.")
+    page.keyboard.press("Escape")
+    expect(found).to_be_hidden()
+    page.get_by_role("toolbar", name=re.compile("^Legend")).get_by_role("button").nth(told["label"][17]).click()
+    find.fill("17")
+    page.keyboard.press("Enter")
+    expect(inspector(page).get_by_role("heading", name="Training image 17")).to_be_visible()
+    expect(inspector(page)).to_contain_text(labels[17])
+    expect(found).to_be_hidden()
+    settle(page)
+    middle = page.evaluate("() => [window.igloMap.view.x, window.igloMap.view.y]")
+    assert middle == page.evaluate("() => [window.igloMap.index.x[17], window.igloMap.index.y[17]]")
+    assert len(page.evaluate("() => window.igloMap.marks")) == 1
+    assert 17 in page.evaluate(SHOWN) and hash_of(page)["pick"] == ["t:17"]  # what was hidden is shown
+    find.fill("17")
+    page.keyboard.press("ArrowDown")
+    found.get_by_role("option").nth(1).click()
+    expect(inspector(page).get_by_role("heading", name="Training image 17", exact=True)).to_have_count(0)
 
 
 def test_the_wheel_zooms_and_the_mouse_pans(page):

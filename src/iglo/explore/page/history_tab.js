@@ -9,7 +9,8 @@ import { loadPoints, colouring } from "./points.js";
 import { lineChart } from "./chart.js";
 import { makePlayer } from "./player.js";
 import { MapCanvas } from "./map_canvas.js";
-import { legendParts, layoutOptions } from "./map_tab.js";
+import { layoutOptions } from "./map_tab.js";
+import { legendParts } from "./legend.js";
 
 const FILM_CELL = 32;
 const past = {};
@@ -171,8 +172,7 @@ async function setSubsetLayout(layout) {
 
 function showSubsets(last) {
   write({ subsets: last + 1 === app.model.subsets ? null : last + 1 });
-  past.map.visible = (i) => past.points.subset[i] <= last + 1;
-  past.map.draw();
+  past.map.setVisible((i) => past.points.subset[i] <= last + 1);
   const rounds = past.data.rounds ?? [];
   const count = rounds.filter((round) => round.subset <= last + 1).reduce((sum, round) => sum + round.count, 0);
   const words = last ? `Subsets 1 to ${last + 1}` : "Subset 1";

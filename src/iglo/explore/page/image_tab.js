@@ -26,7 +26,7 @@ export const imageTab = {
     const onchange = () => input.files[0] && upload(input.files[0]);
     const input = el("input.visually-hidden", { type: "file", accept: "image/*", id: "file", onchange });
     mine.drop = el("label.drop", { for: "file" }, el("strong", {}, "Drop an image here"),
-      el("span.quiet.small", {}, "or click to choose a file, or paste one. It stays on this machine."));
+      el("span.quiet.small", {}, "or click to choose a file, or paste one. The server of this page does not keep it."));
     mine.result = el("div.result");
     panel.append(el("div.stage", {}, input, mine.drop, mine.result));
   },

@@ -11,6 +11,11 @@ import { openTab, refreshTab } from "./tabs.js";
 
 const COPY = 0.5;
 const FAR = 1.3;
+const HINTS = [
+  "Click any image to see it here, with its nearest training images.",
+  "Click between the points of the map to decode that place.",
+  "With the keyboard: press Enter on the map.",
+];
 
 // One sentence on whether an image looks like a copy of its nearest training image.
 export function copySentence(near, ref) {
@@ -79,7 +84,7 @@ async function drawNear(ref, holder) {
 
 function emptyPanel(panel) {
   panel.classList.remove("open");
-  panel.replaceChildren(el("p.quiet.hint", {}, "Click on any image, or between the points of the map."));
+  panel.replaceChildren(el("div.hint", {}, HINTS.map(note)));
   drawBasket(panel);
 }
 

@@ -133,7 +133,7 @@ function drawStepCurve(path) {
   const boundary = (frame, k) => ({ x: frame + 1, label: letter(k % pathUi.refs.length) });
   pathUi.chart = lineChart({
     points: sizes.map((size, k) => [k + 1.5, size]), xTitle: "frame", dots: sizes.length < 40,
-    yTitle: `Size of each step (${path.unit ?? app.model.step_distance})`,
+    yTitle: `Size of each step: ${path.unit ?? app.model.step_distance}`,
     summary: `Sizes of the ${sizes.length} steps: from ${low.toPrecision(2)} to ${high.toPrecision(2)}.`,
     boundaries: path.stops.length > 2 || path.stops.at(-1) < path.refs.length - 1 ? path.stops.map(boundary) : [],
   });

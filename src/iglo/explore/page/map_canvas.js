@@ -1,32 +1,11 @@
 // Draws the map on a canvas: shade, points, thumbnails, marks. It knows nothing of the server.
 
 import { PointIndex } from "./map_index.js";
+import { cssColour, dotSprite, drawRing, drawCross } from "./map_ink.js";
 
 const FIRST_THUMB_ZOOM = 2;
 const MARGIN = 0.94;
 const MAX_ZOOM = 60;
-
-function cssColour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-// A dot of one colour with a thin border, drawn once and then copied.
-function dotSprite(colour, radius, ratio, border) {
-  const sprite = document.createElement("canvas");
-  const size = Math.ceil((radius + 1) * 2 * ratio);
-  sprite.width = sprite.height = size;
-  const context = sprite.getContext("2d");
-  context.beginPath();
-  context.arc(size / 2, size / 2, radius * ratio, 0, Math.PI * 2);
-  context.fillStyle = colour;
-  context.fill();
-  if (radius > 2.5) {
-    context.strokeStyle = border;
-    context.lineWidth = ratio * 0.75;
-    context.stroke();
-  }
-  return sprite;
-}
 
 export class MapCanvas {
   constructor(canvas) {
@@ -69,6 +48,13 @@ export class MapCanvas {
     this.group = group;
     this.colours = colours;
     this.sprites.clear();
+    this.draw();
+  }
+
+  // `visible` says of a point whether it is shown. Null: all points are.
+  setVisible(visible) {
+    this.visible = visible;
+    this.index?.levels.clear();
     this.draw();
   }
 
@@ -168,7 +154,7 @@ export class MapCanvas {
     const halfSide = (Math.min(this.width, this.height) * MARGIN) / 2;
     const first = Math.floor(2 * Math.log2(FIRST_THUMB_ZOOM));
     const space = (step) => 34 / (2 ** (step / 2) * halfSide) * (1 + 0.22 * (step - first) / 2);
-    return this.index.withThumbs(level, space, first);
+    return this.index.withThumbs(level, space, first, this.visible);
   }
 
   // All dots in view and around it on a canvas of their own, so that a pan only copies it.
@@ -223,33 +209,8 @@ export class MapCanvas {
   }
 
   paintMarks(context) {
-    const ink = cssColour("--ink");
-    const paper = cssColour("--paper");
-    for (const { x, y } of this.marks) {
-      const [sx, sy] = this.toScreen(x, y);
-      for (const [width, colour] of [[5, paper], [2, ink]]) {
-        context.lineWidth = width;
-        context.strokeStyle = colour;
-        context.beginPath();
-        context.arc(sx, sy, 9, 0, Math.PI * 2);
-        context.stroke();
-      }
-    }
-    if (this.crosshair) this.paintCrosshair(context, ink, paper);
-  }
-
-  paintCrosshair(context, ink, paper) {
-    const [x, y] = [this.width / 2, this.height / 2];
-    for (const [width, colour] of [[4, paper], [1.5, ink]]) {
-      context.lineWidth = width;
-      context.strokeStyle = colour;
-      context.beginPath();
-      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        context.moveTo(x + dx * 5, y + dy * 5);
-        context.lineTo(x + dx * 16, y + dy * 16);
-      }
-      context.stroke();
-    }
+    for (const { x, y } of this.marks) drawRing(context, ...this.toScreen(x, y));
+    if (this.crosshair) drawCross(context, this.width / 2, this.height / 2);
   }
 
   // The point under a place on the screen, or -1. A thumbnail is as large as it looks.
@@ -282,6 +243,12 @@ export class MapCanvas {
 
   showAll() {
     this.view = { x: 0, y: 0, zoom: 1 };
+    this.draw();
+  }
+
+  // Put a place in the middle, near enough to see thumbnails.
+  showPlace(x, y) {
+    this.view = { x, y, zoom: Math.max(this.view.zoom, FIRST_THUMB_ZOOM) };
     this.draw();
   }
 

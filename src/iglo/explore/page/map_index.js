@@ -40,10 +40,10 @@ export class PointIndex {
   }
 
   // For each point, whether it has a thumbnail where thumbnails need the distance `space`.
-  // A point that has one keeps it when one zooms in: levels are nested.
-  withThumbs(level, spaceOf, firstLevel) {
+  // A point that has one keeps it when one zooms in: levels are nested. `allowed` may leave points out.
+  withThumbs(level, spaceOf, firstLevel, allowed = null) {
     if (this.levels.has(level)) return this.levels.get(level);
-    const coarser = level > firstLevel ? this.withThumbs(level - 1, spaceOf, firstLevel) : null;
+    const coarser = level > firstLevel ? this.withThumbs(level - 1, spaceOf, firstLevel, allowed) : null;
     const space = spaceOf(level);
     const chosen = new Uint8Array(this.x.length);
     const taken = new Map();
@@ -57,7 +57,7 @@ export class PointIndex {
       else taken.set(key, [i]);
     };
     if (coarser) coarser.forEach((has, i) => has && place(i, true));
-    for (let i = 0; i < chosen.length; i++) if (!chosen[i]) place(i, false);
+    for (let i = 0; i < chosen.length; i++) if (!chosen[i] && (!allowed || allowed(i))) place(i, false);
     this.levels.set(level, chosen);
     return chosen;
   }

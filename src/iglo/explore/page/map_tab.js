@@ -8,6 +8,8 @@ import { loadPoints, thumbKinds, thumbImage, thumbOf, colourKinds, colouring } f
 import { MapCanvas } from "./map_canvas.js";
 import { watchMap } from "./map_gestures.js";
 import { makeHoverCard } from "./map_hover.js";
+import { legendParts, filterLegend } from "./legend.js";
+import { findField } from "./find.js";
 import { placeRef, placeOf, trainingRef, trainingRow } from "./refs.js";
 import { inspect } from "./inspector.js";
 
@@ -60,6 +62,12 @@ function changeLayout(layout) {
   guarded(ui.host, showLayout);
 }
 
+// Other colours have another legend, so nothing is hidden.
+function changeColour(colour) {
+  write({ colour, hide: null });
+  recolour();
+}
+
 export function layoutOptions() {
   return app.model.layouts.map((name) => [name, LAYOUT_TITLES[name] ?? name]);
 }
@@ -95,8 +103,9 @@ function drawControls() {
   refill(ui.controls,
     field("Layout", select(layoutOptions(), read("layout"), changeLayout)),
     ui.explained,
-    field("Colour", select(kinds, colour, change("colour", recolour))),
+    field("Colour", select(kinds, colour, changeColour)),
     field("When zoomed in, show", select(thumbKinds(), thumbs, change("thumbs", setThumbs))),
+    findField(ui.points, goToRow),
     ui.legend,
     el("p.small.quiet.shade-note", {}, el("span.swatch.shade"), " Background: far from every training code ",
       help("the background", SHADE_HELP)));
@@ -120,20 +129,21 @@ function recolour(kind) {
   const chosen = typeof kind === "string" ? kind : read("colour") || colourKinds(ui.points)[0][0];
   const { group, colours, names, scale } = colouring(ui.points, chosen);
   ui.map.setColours(group, colours);
-  ui.legend.replaceChildren(...legendParts(colours, names, scale));
+  ui.map.setVisible(null);
+  ui.filter = scale || names.length < 2 ? null : filterLegend(colours, names, (hidden) => {
+    ui.map.setVisible(hidden.size ? (i) => !hidden.has(group[i]) : null);
+  });
+  ui.legend.replaceChildren(...(ui.filter?.parts ?? legendParts(colours, names, scale)));
 }
 
-export function legendParts(colours, names, scale) {
-  const swatch = (colour, spec = "span.swatch") => {
-    const node = el(spec);
-    node.style.background = colour;
-    return node;
-  };
-  if (scale) {
-    const ends = scale.map((end) => el("span", {}, end));
-    return [el("div.scale", {}, colours.map((colour) => swatch(colour, "span"))), el("div.scale-ends.small", {}, ends)];
-  }
-  return [el("ul", {}, names.map((name, k) => el("li.small", {}, swatch(colours[k]), el("bdi", {}, name))))];
+// Show a training image that was found: in the middle of the map if it has a point, and beside it.
+function goToRow(row) {
+  const i = ui.points.ofRow.get(row);
+  if (i === undefined || !ui.layout) return inspect(trainingRef(row));
+  ui.filter?.reveal(ui.map.group[i]);
+  ui.map.showPlace(ui.layout.x[i], ui.layout.y[i]);
+  write({ view: viewText(ui.map.view) });
+  return pickPoint(i);
 }
 
 async function showLayout() {
@@ -165,14 +175,16 @@ function markRef(ref) {
   ui.map.draw();
 }
 
+function pickPoint(i) {
+  const ref = trainingRef(ui.points.row[i]);
+  markRef(ref);
+  return inspect(ref, app.model.sheets.side === app.model.image_size ? thumbOf("renders", i) : null);
+}
+
 function pick(sx, sy) {
   if (!ui.points || !ui.layout) return;
   const i = ui.map.hit(sx, sy);
-  if (i >= 0) {
-    const ref = trainingRef(ui.points.row[i]);
-    markRef(ref);
-    return inspect(ref, app.model.sheets.side === app.model.image_size ? thumbOf("renders", i) : null);
-  }
+  if (i >= 0) return pickPoint(i);
   const [x, y] = ui.map.toMap(sx, sy);
   if (Math.max(Math.abs(x), Math.abs(y)) > 1) return notice("This place is outside the map.");
   const ref = placeRef(read("layout"), x, y);

@@ -94,14 +94,20 @@ function errorGroups(points) {
   return { group, colours: ramp(RAMP_STEPS), scale };
 }
 
+// Points without a group get one of their own, in the colour of dots without one.
+function withOthers(group, colours, names, other) {
+  if (!group.includes(-1)) return { group, colours, names };
+  return { group: group.map((k) => (k < 0 ? names.length : k)), colours, names: [...names, other] };
+}
+
 // For each point a group, for each group a colour, and what the legend says.
 export function colouring(points, kind) {
   if (kind === "label") {
-    return { group: points.label, colours: hues(app.model.labels.length), names: app.model.labels };
+    return withOthers(points.label, hues(app.model.labels.length), app.model.labels, "No label");
   }
   if (kind === "subset") {
     const names = Array.from({ length: app.model.subsets }, (_, k) => `Subset ${k + 1}`);
-    return { group: points.subset.map((subset) => subset - 1), colours: ramp(app.model.subsets), names };
+    return withOthers(points.subset.map((subset) => subset - 1), ramp(app.model.subsets), names, "No subset");
   }
   if (kind === "error") return errorGroups(points);
   const colour = isDark() ? "oklch(0.75 0.1 250)" : "oklch(0.55 0.13 250)";

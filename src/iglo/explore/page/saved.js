@@ -1,13 +1,10 @@
-// Directions that the user saved, in the storage of the browser. Each belongs to one model.
+// Directions that the user saved, in the storage of the browser. Each belongs to one model,
+// and to one training of it: after another training the same direction changes something else.
 
 import { app } from "./state.js";
 import { notice } from "./dom.js";
 
 const KEY = "iglo.directions";
-
-function modelKey() {
-  return `${app.model.name}/${app.model.dimension}`;
-}
 
 function readStore() {
   try {
@@ -29,16 +26,16 @@ function writeStore(list) {
 }
 
 function isOf(one, name) {
-  return one.model === modelKey() && one.name === name;
+  return one.model === app.model.digest && one.name === name;
 }
 
 export function savedDirections() {
-  return readStore().filter((one) => one.model === modelKey());
+  return readStore().filter((one) => one.model === app.model.digest);
 }
 
 export function saveDirection(name, amounts) {
   const others = readStore().filter((one) => !isOf(one, name));
-  return writeStore([...others, { model: modelKey(), name, amounts: { ...amounts } }]);
+  return writeStore([...others, { model: app.model.digest, name, amounts: { ...amounts } }]);
 }
 
 export function deleteDirection(name) {
