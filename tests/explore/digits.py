@@ -12,7 +12,9 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from iglo.explore.maps import Embedding, neighbour_embedding
 from iglo.export.writing import export_model, fit_model_prior
+from iglo.files.io import write_array
 from iglo.files.locks import BusyError, hold
 from iglo.latent.priors import PRIORS, PriorChoice
 from iglo.models.glo import GLOModel
@@ -65,7 +67,7 @@ class Run(NamedTuple):
 
 
 def train_digits(folder: Path) -> None:
-    """Writes images, models and priors of 240 digits, and the export; about four seconds on one core."""
+    """Writes images, models, priors and a neighbour embedding of 240 digits; about five seconds on one core."""
     _write_images(folder / chain.IMAGES)
     values = chain.params(**CHANGES)
     chain.write_params(folder, values)
@@ -75,6 +77,9 @@ def train_digits(folder: Path) -> None:
     model = folder / "models" / "joint"
     _write_priors(folder / "models" / "priors", model)
     export_model(folder / "models" / "export", model, folder / "models" / "priors")
+    embedding = Embedding(GLOModel.load(model, RUNTIME).codes.values, folder / "maps")
+    embedding.path.parent.mkdir()
+    write_array(embedding.path, neighbour_embedding(embedding.codes.numpy()))
 
 
 def train_classes(folder: Path) -> None:

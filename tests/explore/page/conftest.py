@@ -1,7 +1,6 @@
 """Models, servers and Chromium for the tests of the page."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,16 +20,11 @@ def class_run(tmp_path_factory: pytest.TempPathFactory) -> digits.Run:
 
 
 @pytest.fixture(scope="session")
-def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which neighbour embeddings are kept."""
-    return tmp_path_factory.mktemp("maps")
-
-
-@pytest.fixture(scope="session")
-def digit_views(digit_run, maps):
+def digit_views(digit_run):
+    """What the page shows of the digits, with the neighbour embedding."""
     from tests.explore.page.serving import views_of
 
-    return views_of(digit_run.folder, "models/joint", maps, "models/priors")
+    return views_of(digit_run.folder, "models/joint", digit_run.folder / "maps", "models/priors")
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +37,11 @@ def address(digit_views) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def class_address(class_run, maps) -> Iterator[str]:
+def class_address(class_run) -> Iterator[str]:
     """The address of a server that shows the digits as class and content."""
     from tests.explore.page.serving import served, views_of
 
-    with served(views_of(class_run.folder, "disentangle/work/encoded", maps)) as found:
+    with served(views_of(class_run.folder, "disentangle/work/encoded", class_run.folder / "maps")) as found:
         yield found
 
 

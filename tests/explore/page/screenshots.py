@@ -56,13 +56,13 @@ SHOTS = [
 
 LOWEST = "() => window.igloMap.index.y.indexOf(Math.min(...window.igloMap.index.y))"  # the lowest point of the map
 
-# [kind, name, left, width] of the tabs, headings and controls in the window. What depends on the model is left out:
+# [kind, name, left, width] of the tabs, headings and controls. What depends on the model is left out:
 # numbers, the images, the legend.
 LAYOUT = """() => [...document.querySelectorAll(
   "[role=tab], h2, h3, label, select, input, main button, aside button, [role=application]")].filter((element) => {
   const box = element.getBoundingClientRect();
-  return element.checkVisibility() && box.width > 1 && box.bottom > 0 && box.top < innerHeight
-    && box.right > 0 && box.left < innerWidth && !element.closest(".tile, .legend");
+  return element.checkVisibility() && box.width > 1 && box.right > 0 && box.left < innerWidth
+    && !element.closest(".tile, .legend");
 }).map((element) => {
   const box = element.getBoundingClientRect(), named = element.getAttribute("aria-label") || element.textContent;
   const name = ["INPUT", "SELECT"].includes(element.tagName) ? "" : named.replace(/[\\d.]+/g, "#").slice(0, 40);

@@ -11,6 +11,7 @@ from tests.explore.page.visit import (
     canvas,
     drawn,
     go,
+    hash_of,
     inspector,
     looks_right,
     on_map,
@@ -109,7 +110,7 @@ def test_an_address_shows_the_same_view_in_another_window(visitor, address):
     sample(panel, 4).click()
     expect(inspector(page).get_by_role("heading", name=re.compile("^Sample"))).to_be_visible()
     settle(page)
-    page.wait_for_timeout(250)
+    hash_of(page)
     other = visitor.open(address, page.url.partition("#")[2])
     for each in (panel, inspector(page)):
         name = "Samples" if each is panel else "Picked image"

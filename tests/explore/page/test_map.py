@@ -217,16 +217,26 @@ def test_the_map_works_with_the_keyboard_alone(page):
     assert len(hash_of(page)["stop"]) == 1
 
 
-def test_the_neighbour_embedding_is_computed_while_one_waits(page):
-    before = on_map(page, 7)
+def test_the_neighbour_embedding_is_computed_while_one_waits(visitor, digit_run, tmp_path):
+    from tests.explore.page.serving import served, views_of
+
+    with served(views_of(digit_run.folder, "models/joint", tmp_path)) as address:
+        page = visitor.open(address)
+        wait_for_map(page)
+        first = page.evaluate(MAP_PIXELS)
+        page.get_by_label("Layout").select_option("neighbours")
+        expect(page.get_by_text(re.compile("^The neighbour embedding is being computed"))).to_be_visible()
+        expect(page.get_by_text("Near codes stay near; long distances mean little.")).to_be_visible(timeout=30_000)
+        wait_for_map(page)
+        assert page.evaluate(MAP_PIXELS) != first
+        looks_right(page)
+        visitor.close(page)
+
+
+def test_the_neighbour_embedding_is_a_map_too(page):
     page.get_by_label("Layout").select_option("neighbours")
-    page.wait_for_function("() => !document.querySelector('.map-wait:not([hidden])')", timeout=30_000)
-    page.wait_for_function(
-        "([x, y]) => { const m = window.igloMap, b = m.canvas.getBoundingClientRect(),"
-        " p = m.toScreen(m.index.x[7], m.index.y[7]); return Math.hypot(p[0] + b.left - x, p[1] + b.top - y) > 1; }",
-        arg=list(before),
-        timeout=30_000,
-    )
+    expect(page.get_by_text("Near codes stay near; long distances mean little.")).to_be_visible()
+    settle(page)
     assert hash_of(page)["layout"] == ["neighbours"]
     page.mouse.click(*on_map(page))
     expect(inspector(page).get_by_role("heading", name=re.compile("^Place"))).to_be_visible()

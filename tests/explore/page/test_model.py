@@ -107,5 +107,4 @@ def test_an_export_is_shown_without_its_images_and_its_history(visitor, digit_ru
             looks_right(page)
         sample(go(page, "Samples"), 3).click()
         expect(inspector(page).get_by_role("button", name=re.compile("^Nearest training image"))).to_have_count(3)
-        page.context.close()
-        visitor.forget(page)
+        visitor.close(page)

@@ -14,6 +14,7 @@ WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 STILL = """() => !document.querySelector("[aria-busy=true]") && document.getElementById("progress").hidden
   && [...document.querySelectorAll("canvas.picture")].every((each) => each.matches(".drawn, .missing") ||
     !each.checkVisibility())"""
+WRITTEN = "() => new Promise((done) => setTimeout(done, 210))"  # the page writes its address 200 ms after a change
 # The place of a point of the map in the window, or of the farthest place from all points.
 POINT = """(i) => {
   const map = window.igloMap, box = map.canvas.getBoundingClientRect();
@@ -69,9 +70,11 @@ class Visitor:
         for watch in self.watches:
             watch.problems = [problem for problem in watch.problems if problem not in found]
 
-    def forget(self, page: Page) -> None:
-        """Takes out a page whose window is closed."""
+    def close(self, page: Page) -> None:
+        """Closes a window before the others, because its server ends."""
         self._pages.remove(page)
+        assert not page.evaluate("'hacked' in window")
+        page.context.close()
 
     def leave(self) -> None:
         """Closes all windows. AssertionError if there was a problem, or if a text was taken for a script."""
@@ -142,14 +145,14 @@ def tiles(group: Locator) -> list[str]:
 
 
 def hash_of(page: Page) -> dict[str, list[str]]:
-    """The state of the page, from its address. The page writes it a moment after a change."""
-    page.wait_for_timeout(250)
+    """The state of the page, from its address."""
+    page.evaluate(WRITTEN)
     return parse_qs(urlsplit(page.url).fragment)
 
 
 def reload(page: Page) -> None:
     """Opens the same address again, without what the window has in memory."""
-    page.wait_for_timeout(250)
+    page.evaluate(WRITTEN)
     page.reload()
     page.get_by_role("tabpanel").wait_for()
     settle(page)
