@@ -94,7 +94,9 @@ class Server:
             Route("/api/upload", self.upload, methods=["POST"]),
             Route("/api/invert", self.invert, methods=["POST"]),
         ]
-        return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)], exception_handlers=HANDLERS)
+        app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)], exception_handlers=HANDLERS)
+        app.router.redirect_slashes = False
+        return app
 
     async def file(self, request: Request) -> Response:
         """Sends a file of the page. Only names that are known from the start are looked up."""
