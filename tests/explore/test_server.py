@@ -212,6 +212,7 @@ def test_a_wrong_request_gets_one_sentence(page, path, words):
         "/sheets/images/..png",
         f"/sheets/images/{'9' * 5000}.png",
         "//etc/passwd",
+        "/api/model/",
     ],
 )
 def test_there_are_no_other_pages(page, path):
