@@ -1,13 +1,12 @@
 // A field that finds training images by name, by label or by number.
 
-import { el, field, help } from "./dom.js";
+import { el, field } from "./dom.js";
 import { app } from "./state.js";
 import { isRecorded } from "./api.js";
 import { picture } from "./sheets.js";
 import { labelText, thumbOf } from "./points.js";
 
 const MOST_FOUND = 8;
-const FIND_HELP = "Write a part of a name, a label, or the number of a training image.";
 
 // How well a point fits: 0 is best, -1 is not at all.
 function fit(points, i, text) {
@@ -38,7 +37,7 @@ function foundItem(points, row, k, choose) {
   const kind = app.model.has.images ? "images" : "renders";
   const image = i === undefined ? null : picture({ ...thumbOf(kind, i), label: "", size: 28 });
   image?.setAttribute("aria-hidden", "true");
-  const facts = el("span.quiet", {}, `Image ${row}`, label && " · ", label && el("bdi", {}, label));
+  const facts = el("span.quiet", {}, `Image ${row}`, label && " · label ", label && el("bdi", {}, label));
   const stay = (event) => event.preventDefault(); // the field keeps the focus
   return el("li.small", { id: `found-${k}`, role: "option", "aria-selected": "false", onpointerdown: stay,
     onclick: () => choose(row) }, image, el("span.found-words", {}, el("bdi", { title: words }, words), facts));
@@ -48,7 +47,7 @@ function foundItem(points, row, k, choose) {
 export function findField(points, choose) {
   const list = el("ul.found", { id: "found", role: "listbox", "aria-label": "Images found", hidden: true });
   const input = el("input", {
-    type: "search", role: "combobox", autocomplete: "off", spellcheck: "false", placeholder: "name, label or number",
+    type: "search", role: "combobox", autocomplete: "off", spellcheck: "false", placeholder: "name, label, number",
     "aria-controls": "found", "aria-expanded": "false", "aria-autocomplete": "list",
   });
   let rows = [];
@@ -94,7 +93,7 @@ export function findField(points, choose) {
     event.preventDefault();
     actions[event.key]();
   });
-  const node = field("Find an image", input, help("the search", FIND_HELP));
+  const node = field("Find an image", input);
   node.classList.add("find");
   node.append(list);
   return node;

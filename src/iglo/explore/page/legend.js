@@ -1,7 +1,10 @@
 // The legend of a map: what each colour means. Its entries can also hide points.
 
-import { el, button } from "./dom.js";
+import { el, button, help } from "./dom.js";
 import { read, write } from "./state.js";
+
+const LEGEND_HELP = "Click on an entry to hide or show its points. Double click, or press Shift and Enter, "
+  + "to show only this one. The arrow keys go from entry to entry.";
 
 function swatch(colour, spec = "span.swatch") {
   const node = el(spec);
@@ -68,9 +71,9 @@ export function filterLegend(colours, names, onChange) {
     onChange(hidden);
   };
   const list = el("div.entries", {
-    role: "toolbar", "aria-label": "Legend: show and hide", onkeydown: (event) => moveInLegend(event, entries),
+    role: "toolbar", "aria-label": "Legend", onkeydown: (event) => moveInLegend(event, entries),
   }, entries);
-  const hint = el("p.quiet.small", {}, "Click: hide or show. Double click or Shift+Enter: only this one.");
+  const end = el("span.field-end", {}, all, help("the legend", LEGEND_HELP));
   show();
-  return { parts: [list, el("div.legend-end", {}, hint, all)], reveal: (k) => hidden.has(k) && toggle(k) };
+  return { parts: [el("div.field-title", {}, "Legend", end), list], reveal: (k) => hidden.has(k) && toggle(k) };
 }

@@ -139,11 +139,16 @@ function recolour(kind) {
 // Show a training image that was found: in the middle of the map if it has a point, and beside it.
 function goToRow(row) {
   const i = ui.points.ofRow.get(row);
-  if (i === undefined || !ui.layout) return inspect(trainingRef(row));
+  if (i === undefined || !ui.layout) {
+    inspect(trainingRef(row));
+    return;
+  }
   ui.filter?.reveal(ui.map.group[i]);
   ui.map.showPlace(ui.layout.x[i], ui.layout.y[i]);
   write({ view: viewText(ui.map.view) });
-  return pickPoint(i);
+  pickPoint(i);
+  // In a narrow window the picked image covers the lower half.
+  ui.canvas.scrollIntoView({ block: matchMedia("(max-width: 800px)").matches ? "start" : "nearest" });
 }
 
 async function showLayout() {
