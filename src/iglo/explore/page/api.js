@@ -40,7 +40,7 @@ async function checked(response) {
   try {
     sentence = (await response.json()).error || sentence;
   } catch {
-    // The answer has no sentence. The status has to do.
+    // The answer has no sentence, so the status is shown.
   }
   throw new Error(sentence);
 }
@@ -114,7 +114,7 @@ export async function postStream(url, body, onLine, signal) {
   }
 }
 
-// While one call runs, only the newest of the calls that wait is kept. Good for pointers and sliders.
+// While one call runs, only the newest of the calls that wait is kept. Useful for pointers and sliders.
 export function onlyNewest(work) {
   let running = false;
   let waiting = null;

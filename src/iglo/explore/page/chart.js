@@ -5,7 +5,8 @@ import { el, svgEl } from "./dom.js";
 const HEIGHT = 180;
 const PAD = { left: 46, right: 12, top: 18, bottom: 34 };
 
-// 1, 2 and 5 times each power of ten; only the powers where these are too many. Low and high are logarithms.
+// Ticks at 1, 2 and 5 times each power of ten, or only at the powers if these are too many.
+// Low and high are logarithms.
 function logTicks(low, high) {
   const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => Math.floor(low) + k);
   const within = (factors) => powers.flatMap((power) => factors.map((factor) => factor * 10 ** power))
@@ -40,7 +41,7 @@ function rangeOf(values, fromZero) {
   return high > low ? [low, high] : [low - 0.5, high + 0.5];
 }
 
-// points: [[x, y], …]. boundaries: [{x, label}]; with `breaks` the curve starts anew at each.
+// points: [[x, y], …]. boundaries: [{x, label}]; with `breaks`, a new curve starts at each.
 // options: fromZero, logY, dots, breaks. The answer has `node`, and `mark(x)` moves the marker.
 export function lineChart({ points, xTitle, yTitle, summary, boundaries = [], ...options }) {
   const { fromZero = true, logY = false, dots = false, breaks = false } = options;

@@ -10,8 +10,8 @@ import { labelControl } from "./label_move.js";
 import { savedDirections, saveDirection, deleteDirection, scaled } from "./saved.js";
 
 const FIRST_SHOWN = 8;
-const INTRODUCTION = "Each slider moves the code along a principal direction of all codes, in standard deviations. "
-  + "Below it: the share of the variance, and where the image is before the move.";
+const INTRODUCTION = "Each slider moves the code along a principal direction. The unit is the standard deviation of all codes. "
+  + "Below it are the share of the variance, and the value of the image before the move.";
 const moveUi = { amounts: {}, sliders: new Map() };
 
 export const directionsTab = {
@@ -76,7 +76,7 @@ function directionRow(direction, k) {
     node.addEventListener("click", () => setAmount(move, amount));
     return node;
   });
-  const facts = `${(100 * direction.share).toFixed(1)} % of variance · at ${amountText(direction.value)}`;
+  const facts = `${(100 * direction.share).toFixed(1)} % of variance · value ${amountText(direction.value)}`;
   const group = el("div.strip", { role: "group", "aria-label": `Strip of ${name}` }, strip);
   return el("div.direction", {}, control.node, note(facts), group);
 }

@@ -8,7 +8,7 @@ import { labelText, thumbOf } from "./points.js";
 
 const MOST_FOUND = 8;
 
-// How well a point fits: 0 is best, -1 is not at all.
+// How well a point fits the text: 0 is best, and -1 means that it does not fit.
 function fit(points, i, text) {
   if (String(points.row[i]) === text) return 0;
   if (labelText(points, i).toLowerCase() === text) return 1;

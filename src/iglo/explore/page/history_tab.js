@@ -47,7 +47,7 @@ function stageTitle(name) {
   return past.data.stages.find((stage) => stage.name === name)?.title ?? name;
 }
 
-// The images as they are: a click picks the code of one.
+// The training images themselves. A click picks the code of an image.
 function originalTiles(sheet) {
   const cell = (row, index) => tile({ ref: trainingRef(row), sheet, index, label: `Training image ${row}`, size: 64 });
   return past.data.rows.map(cell);
@@ -98,7 +98,7 @@ function showMoment(moment) {
   past.charts?.forEach((chart) => chart.mark(past.seenAt[moment]));
 }
 
-// Images seen at a frame: that of the curve's point of the same stage and epoch, or of the last one before it.
+// The number of images seen at each frame: that of the curve at the same stage and epoch, or at the last epoch before.
 function seenAtFrames() {
   const { frames, curves } = past.data;
   let seen = curves[0]?.images_seen ?? 0;

@@ -19,7 +19,7 @@ export const imageTab = {
   title: "Your image",
   build(panel) {
     if (isRecorded()) {
-      panel.append(el("div.stage", {}, el("p.empty", {}, "This page has no server, so it cannot invert an image. Run ",
+      panel.append(el("div.stage", {}, el("p.empty", {}, "This page has no server, so it cannot find the code of an image. Run ",
         el("code", {}, "iglo explore"), " to try your own images.")));
       return;
     }

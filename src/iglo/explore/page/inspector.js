@@ -1,4 +1,4 @@
-// The panel beside each tab: the picked image, what one can do with it, and its nearest training images.
+// The panel beside each tab: the picked image, what the user can do with it, and its nearest training images.
 
 import { el, button, guarded, notice, note, figure } from "./dom.js";
 import { app, read, write } from "./state.js";
@@ -23,11 +23,11 @@ export function copySentence(near, ref) {
   if (!nearest) return "";
   const ratio = nearest.distance / near.typical;
   const [distance, typical] = [nearest.distance, near.typical].map((value) => value.toFixed(3));
-  const say = (words) => `${words} Distance ${distance}; a training image and its nearest one: ${typical}.`;
+  const say = (words) => `${words} Distance ${distance}. Training images have a median distance of ${typical} to the nearest other one.`;
   if (trainingRow(ref) === nearest.row) return say("This is the reconstruction of a training image.");
   if (ratio < COPY) return say("This looks like a copy of a training image.");
-  if (ratio < FAR) return say("This is no copy: training images are about as far from each other.");
-  return say("This is no copy: it is farther from training images than they are from each other.");
+  if (ratio < FAR) return say("This is not a copy: training images are about as far from each other.");
+  return say("This is not a copy: it is farther from training images than they are from each other.");
 }
 
 export function nearList(near) {
@@ -54,7 +54,7 @@ function actions(ref) {
   return el("div.actions", { role: "group", "aria-label": "Use this image" }, list);
 }
 
-// The training image itself, its name and its label. It may be none of the points of the map.
+// The training image itself, its name and its label. It may be no point of the map, because the map does not show all images.
 async function drawTraining(row, holder) {
   const points = await loadPoints();
   const i = points.ofRow.get(row);

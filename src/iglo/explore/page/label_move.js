@@ -3,8 +3,8 @@
 import { el, select, slider, help } from "./dom.js";
 import { app } from "./state.js";
 
-const LABEL_HELP = "The move from the mean code of the first label to the mean code of the second one. "
-  + "At 1 the code has moved by the whole difference.";
+const LABEL_HELP = "The code moves along the difference of two mean codes, from the first label to the second. "
+  + "With 1, it moves by the whole difference.";
 
 // The labels of the move in a table of amounts, such as {"l:4:9": 0.5}.
 function labelsOf(amounts) {

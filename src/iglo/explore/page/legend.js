@@ -26,7 +26,7 @@ function hiddenInAddress(count) {
   return new Set(read("hide").split(",").filter(Boolean).map(Number).filter((k) => k >= 0 && k < count));
 }
 
-// The arrows go from entry to entry, so that the legend takes one press of Tab.
+// The arrows go from entry to entry, so one press of Tab is enough to pass the legend.
 function moveInLegend(event, entries) {
   const here = entries.indexOf(event.target);
   const targets = {

@@ -39,8 +39,8 @@ export class PointIndex {
     return best;
   }
 
-  // For each point, whether it has a thumbnail where thumbnails need the distance `space`.
-  // A point that has one keeps it when one zooms in: levels are nested. `allowed` may leave points out.
+  // For each point, whether it has a thumbnail at this level. Thumbnails have at least the distance `spaceOf(level)`.
+  // A point that has a thumbnail keeps it at all finer levels. `allowed` may leave points out.
   withThumbs(level, spaceOf, firstLevel, allowed = null) {
     if (this.levels.has(level)) return this.levels.get(level);
     const coarser = level > firstLevel ? this.withThumbs(level - 1, spaceOf, firstLevel, allowed) : null;

@@ -14,8 +14,8 @@ import { placeRef, placeOf, trainingRef, trainingRow } from "./refs.js";
 import { inspect } from "./inspector.js";
 
 const LAYOUT_TITLES = { pca: "Linear (PCA)", neighbours: "Neighbours (t-SNE)" };
-const SHADE_HELP = "The background gets stronger with the distance to the nearest training code. "
-  + "So one sees the holes. Images that are decoded in a hole are often bad.";
+const SHADE_HELP = "A strong shade means that the code of this place is far from every training code. "
+  + "Nothing was learned in such a hole, so images from there are often bad.";
 const ui = {};
 
 export const mapTab = {
@@ -37,7 +37,7 @@ export const mapTab = {
     panel.classList.add("map-panel");
     panel.append(ui.controls, el("div.stage", {}, ui.host, el("p.quiet.small.keys", {},
       "Drag to move. Scroll or pinch to zoom. Click between the points to decode that place. "
-      + "Keys: arrows, +, −, 0, Enter.")));
+      + "Keys: arrows move, + and − zoom, 0 shows all, Enter picks the centre.")));
     watchMap(ui.map, {
       pick,
       hover: (place) => ui.points && ui.hover(place, ui.points, read("layout")),
@@ -55,14 +55,14 @@ export const mapTab = {
   },
 };
 
-// Another layout is another space, so the view starts anew.
+// Every layout has its own places, so the view starts again.
 function changeLayout(layout) {
   write({ layout, view: null });
   ui.map.showAll();
   guarded(ui.host, showLayout);
 }
 
-// Other colours have another legend, so nothing is hidden.
+// A new colouring has a new legend, so all points are shown again.
 function changeColour(colour) {
   write({ colour, hide: null });
   recolour();
@@ -167,7 +167,7 @@ async function showLayout() {
   const explained = answer.explained?.slice(0, 2).map((share) => `${(100 * share).toFixed(0)} %`);
   ui.explained.textContent = explained
     ? `The axes explain ${explained.join(" and ")} of the variance.`
-    : "Near codes stay near; long distances mean little.";
+    : "Codes that are near each other are near on the map. Long distances mean little.";
   markRef(read("pick"));
 }
 

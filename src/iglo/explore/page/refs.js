@@ -30,7 +30,7 @@ export function changesOf(amounts) {
   return moved.filter(([, amount]) => amount).map(([move, amount]) => `${move}:${amount}`);
 }
 
-// The other way round. What is no move is left out.
+// The reverse of changesOf. Texts that are no moves are left out.
 export function amountsOf(changes) {
   const found = changes.map((change) => /^(d:\d+|l:\d+:\d+):(-?[\d.]+)$/.exec(change)).filter(Boolean);
   return Object.fromEntries(found.map(([, move, amount]) => [move, Number(amount)]));

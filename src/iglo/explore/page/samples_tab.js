@@ -9,8 +9,8 @@ import { describe } from "./refs.js";
 const samplesUi = {};
 const MAX_SEED = 9999;
 const TRUNCATION = "Truncation pulls each code toward a centre. "
-  + "At 1 codes stay as the prior draws them. At 0 each is the centre. "
-  + "Values between give safer images with less variety.";
+  + "With 1, codes stay as the prior draws them. With 0, every code is at the centre. "
+  + "Values between 0 and 1 often give better images with less variety.";
 
 function chosenPrior() {
   const { priors } = app.model;
@@ -25,7 +25,7 @@ export const samplesTab = {
     samplesUi.controls = el("div.rail");
     samplesUi.grid = el("div.tiles", { role: "group", "aria-label": "Samples" });
     panel.append(samplesUi.controls, el("div.stage", {}, samplesUi.grid,
-      note("Click on a sample to see its nearest training images: so one sees whether it is a copy.")));
+      note("Click on a sample to see its nearest training images. They show whether it is a copy.")));
   },
   enter() {
     buildSampleControls();
@@ -39,7 +39,7 @@ function priorOption(prior) {
 
 function distanceText(prior) {
   const distance = prior.kernel_distance ?? null;
-  const words = distance === null ? "" : `Kernel distance to real images: ${distance.toFixed(3)}; lower is better.`;
+  const words = distance === null ? "" : `Kernel distance to validation images: ${distance.toFixed(3)}. Lower is better.`;
   return prior.chosen ? `✓ Chosen for this model. ${words}` : words;
 }
 

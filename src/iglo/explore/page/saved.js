@@ -1,5 +1,5 @@
-// Directions that the user saved, in the storage of the browser. Each belongs to one model,
-// and to one training of it: after another training the same direction changes something else.
+// Directions that the user saved, in the storage of the browser. Each belongs to one training of one model,
+// because after another training the same direction changes something else.
 
 import { app } from "./state.js";
 import { notice } from "./dom.js";
