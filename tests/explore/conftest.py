@@ -1,4 +1,4 @@
-"""Opened models of tiny images, and their servers. To be read only."""
+"""Opened models of tiny images. A test must not change them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Small models of real digits, trained by the stages of the pipeline, with names that attack a page."""
+"""Small models of real digits, trained by the stages of the pipeline. Some names are HTML that attacks a page."""
 
 import os
 import time
@@ -94,7 +94,7 @@ def train_classes(folder: Path) -> None:
 
 
 def trained_once(factory: pytest.TempPathFactory, train: Callable[[Path], None]) -> Run:
-    """What `train` writes; of the processes that run tests side by side, one trains and the others wait."""
+    """What `train` writes. If several processes run the tests, one trains, and the others wait."""
     base = factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = base / f"explore-{train.__name__}"
@@ -132,7 +132,7 @@ def _write_images(folder: Path) -> None:
 
 
 def _write_priors(folder: Path, model_folder: Path) -> None:
-    """Every prior, as the stage writes them; `imle` trains for a shorter time than there."""
+    """All priors, as the stage writes them. Only `imle` trains for a shorter time."""
     model = GLOModel.load(model_folder, RUNTIME, "glo")
     folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:

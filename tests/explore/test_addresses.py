@@ -1,4 +1,4 @@
-"""Addresses of codes: they are read exactly, and nothing else is."""
+"""Addresses of codes are read exactly. Any other text is refused."""
 
 import pytest
 import torch

@@ -28,8 +28,10 @@ NEEDED = ("starlette", "uvicorn")
 
 @click.command()
 @click.argument("model", required=False, metavar="[FOLDER]", type=NAMED)
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0: a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Another address opens the page to others.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0: a free port.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Another address opens the page to other machines."
+)
 @click.option(
     "--static", type=OutPath(), metavar="FOLDER", help="Write a page that needs no server, instead of starting one."
 )
@@ -85,7 +87,7 @@ def _views(model: str | None, device: str | None) -> "Views":
 
 
 def _places(model: str | None) -> "Places":
-    """Returns where a model and its images are. None: the model that the pipeline left last."""
+    """Returns where a model and its images are. None: the model that the pipeline trained last."""
     from iglo.explore.opening import Places
 
     prepared = {"glo": PREPARED, "class_content": PREPARED_CLASSES}

@@ -24,7 +24,7 @@ from iglo.errors import UserError
 from iglo.explore.maps import LAYOUTS
 from iglo.params.validate import short_repr
 
-SAMPLES = 64  # samples of one seed; a draw depends on how many there are
+SAMPLES = 64  # samples of each seed; always the same number, because other numbers give other samples
 LARGEST_SEED = 2**31 - 1
 FARTHEST = 10.0  # standard deviations along a direction
 MOST_CHANGES = 40
@@ -63,7 +63,7 @@ class Address(NamedTuple):
         start: the number of a training image, a sample, a place (layout, x, y), or a code (d,).
         moves: moves along principal directions.
         label_moves: moves from label to label.
-        label: the class whose code it takes; None: its own.
+        label: the class whose code replaces that of the image; None: the code keeps its own class.
     """
 
     start: int | Sample | tuple[str, float, float] | Tensor
@@ -73,7 +73,7 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Reads an address; UserError if it is none."""
+    """Reads an address; UserError if the text is not an address."""
     start, *changes = text.split("~")
     kind, *parts = start.split(":")
     if kind not in STARTS or len(changes) > MOST_CHANGES:

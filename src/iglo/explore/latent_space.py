@@ -38,7 +38,7 @@ class LatentSpace:
     def __init__(self, explored: Explored, embeddings: Path):
         self.explored, self.codes, self.config = explored, explored.codes, explored.model.config
         self.geometry = self.config.geometry()
-        self.first = self.config.class_dimension  # of the coordinates that are not a class's
+        self.first = self.config.class_dimension  # coordinate after those of the class code
         self.directions: Directions = principal_directions(self.codes, self.first, MOST_DIRECTIONS)
         self.shown = self.codes[torch.tensor(explored.rows)]
         self.embedding = Embedding(self.shown, embeddings)
@@ -119,7 +119,7 @@ class LatentSpace:
         return torch.from_numpy(self.explored.model.draw_codes(SAMPLES, seed, checked_prior(self.explored, prior)))
 
     def truncated(self, codes: Tensor, psi: float, toward: str) -> Tensor:
-        """Moves codes (N, d) toward the mean of the codes or the nearest code; psi 1: they stay, 0: they go there."""
+        """Moves codes (N, d) toward the mean of all codes or the nearest code. psi 1: not at all; 0: all the way."""
         if psi == 1:
             return codes
         if toward == "mean":
@@ -173,7 +173,7 @@ class LatentSpace:
     # --- Paths ---
 
     def path(self, stops: Sequence[Tensor], way: str, steps: int, closed: bool) -> Tensor:
-        """Returns the codes of a path through stops, `steps` from each stop to the next, and the last stop if open."""
+        """Returns the codes of a path: `steps` codes from each stop to the next, and the last stop if it is open."""
         if way not in self.ways:
             raise UserError(f"way: must be one of {', '.join(self.ways)}, got {way!r}.")
         points = torch.stack([*stops, stops[0]] if closed else list(stops))

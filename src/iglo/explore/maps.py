@@ -51,10 +51,10 @@ class Directions:
 
 
 def principal_directions(codes: Tensor, first: int, most: int) -> Directions:
-    """Computes principal directions of codes (N, d). A direction's largest coordinate is positive.
+    """Computes principal directions of codes (N, d). The coordinate of the largest size is positive in each.
 
     Args:
-        first: the directions leave the coordinates before this one alone; those of a class code, for example.
+        first: the first coordinate that may change. The coordinates of a class code, for example, come before it.
         most: largest number of directions.
     """
     with exact_threads():
@@ -150,12 +150,12 @@ class Embedding:
         digest = hashlib.sha256(EMBEDDING_VERSION.encode() + repr(tuple(codes.shape)).encode())
         digest.update(codes.contiguous().numpy().tobytes())
         self.path = folder / f"{digest.hexdigest()[:24]}.npy"
-        self._given = self.path.with_suffix(f".{os.getpid()}.npy")  # a pipe would make us wait for the process
+        self._given = self.path.with_suffix(f".{os.getpid()}.npy")  # a pipe would block until the process reads
         self.codes, self.started, self._process, self._refused = codes, time.monotonic(), None, False
 
     def start(self) -> None:
         """Starts the process, unless the file is there. If the folder cannot be written, the embedding has failed."""
-        started = self._process is not None and self._process.exitcode != 0  # 0: somebody has removed the file since
+        started = self._process is not None and self._process.exitcode != 0  # 0: somebody has removed the file
         if started or self._refused or self.found() is not None:
             return
         try:

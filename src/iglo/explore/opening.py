@@ -1,4 +1,4 @@
-"""Opens a trained or an exported model, with all that the page shows of it."""
+"""Opens a trained or an exported model, and what the page shows with it: images, history and priors."""
 
 import tempfile
 from collections.abc import Mapping
@@ -44,12 +44,12 @@ class Explored:
 
     Attributes:
         name: what the page calls the model.
-        digest: of the files of the model, as in its metrics.
+        digest: digest of the files of the model, as in its metrics.
         model: the model.
         training: the training images; None: they are not here.
         history: the history of the training; None: an export has none.
         priors: the priors by name, in the order of PRIORS.
-        kernel_distance: of priors, measured on validation images; empty if it is not known.
+        kernel_distance: the kernel distance of each prior to the validation images; empty if it is not known.
         chosen: the name of the model's own prior.
     """
 
@@ -106,7 +106,7 @@ def open_model(places: Places, device: str | None = None) -> Explored:
 
 
 def _trained(folder: Path, priors: str | None, device: str | None) -> tuple[LoadedModel, History, PriorChoice | None]:
-    """Opens a trained model as its export, which is made in a temporary folder."""
+    """Exports a trained model into a temporary folder, and opens the export."""
     with tempfile.TemporaryDirectory() as temporary:
         export_model(Path(temporary) / "model", folder, priors)
         model = load(Path(temporary) / "model", device)

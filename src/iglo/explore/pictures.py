@@ -16,8 +16,8 @@ THUMBNAIL = 32  # pixels, the largest side of a thumbnail
 COLUMNS, PER_SHEET = 32, 1024
 SHEETS_KEPT = 24
 AT_ONCE = 256  # images
-COMPARED = 200  # training images whose nearest other image is found for `typical`
-MOST_OTHERS = 4000  # images among which it is looked for
+COMPARED = 200  # images in the median `typical`
+MOST_OTHERS = 4000  # images that are searched for the nearest one
 
 
 class Pictures:
@@ -44,7 +44,7 @@ class Pictures:
         return {"side": self.side, "columns": COLUMNS, "per_sheet": PER_SHEET, "count": self.sheet_count}
 
     def shown_images(self, points: slice) -> np.ndarray:
-        """Returns the training images of some points of the map, (M, H, W, C) uint8; renders if there are none."""
+        """Returns the training images of some points (M, H, W, C) uint8, or renders if they are not here."""
         if self.training is None:
             return self.renders[points]
         return np.asarray(self.training.images[self.rows[points]])
@@ -94,7 +94,7 @@ class Pictures:
 
     @cached_property
     def typical(self) -> float:
-        """The median distance of COMPARED training images to the nearest of at most MOST_OTHERS others."""
+        """The median distance from a training image to the nearest other one, for COMPARED of MOST_OTHERS images."""
         points = np.linspace(0, len(self.rows) - 1, min(len(self.rows), MOST_OTHERS)).astype(int)
         images = self.renders if self.training is None else self.training.images
         others = np.asarray(images[points if self.training is None else [self.rows[point] for point in points]])

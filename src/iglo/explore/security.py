@@ -1,4 +1,4 @@
-"""Keeps the server safe: which hosts and origins may ask, how long a request may be, and what a page may load."""
+"""Keeps the server safe: which hosts and origins may send requests, and what a page may load."""
 
 import ipaddress
 import re

@@ -1,4 +1,4 @@
-"""The server of the page: routes, threads, and errors of one sentence."""
+"""The server of the page: routes, threads, and errors as one sentence."""
 
 import json
 import logging
@@ -39,11 +39,11 @@ log = logging.getLogger("iglo.explore")
 
 
 class BusyError(Exception):
-    """Too many requests wait already."""
+    """Too many requests already wait."""
 
 
 class Line:
-    """The requests that wait for the model. One at a time computes, in a thread of its own."""
+    """The requests that wait for the model. One of them is computed at a time, in a thread."""
 
     def __init__(self) -> None:
         self.turn, self.waiting = anyio.Lock(), 0
@@ -140,7 +140,7 @@ class Server:
 
     @asynccontextmanager
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
-        """Yields the body of a request, when fewer than MOST_UPLOADS others are in memory."""
+        """Yields the body of a request. It waits until fewer than MOST_UPLOADS others are in memory."""
         async with self.bodies:
             with anyio.fail_after(UPLOAD_SECONDS):
                 content = await _read_body(request)
@@ -243,7 +243,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn that ends in silence: it would report every request that it has to break off."""
+    """Uvicorn without messages at its end. Otherwise it reports every request that it breaks off."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)

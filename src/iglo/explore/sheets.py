@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-COLUMNS = 12  # cells in a row, if nothing else is asked for
+COLUMNS = 12  # cells in a row, by default
 
 
 def sheet(images: np.ndarray, columns: int = COLUMNS) -> dict[str, Any]:

@@ -27,7 +27,7 @@ Parameters = list[tuple[str, str]]
 
 
 def write_page(views: Views, folder: Path) -> None:
-    """Writes the page with recorded answers into a folder: the map, samples, strips of paths, and the film."""
+    """Writes the page with recorded answers into a folder: map, samples, paths, directions and history."""
     files = page_files()
     scripts = {name: content.decode() for name, content in files.items() if name.endswith(".js")}
     for name, content in files.items():

@@ -1,4 +1,4 @@
-"""Chromium for the tests of the page, and a watch over what a page must never do."""
+"""Chromium for the tests of the page, and a watch that notes what a page must not do."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def program() -> str | None:
 
 
 def require_chromium() -> None:
-    """Skips a test where there is no Chromium; fails it where it must not be skipped."""
+    """Skips a test if there is no Chromium, or fails it if it must not be skipped."""
     if program() is None:
         sentence = f"The tests of the page need Chromium: none of {', '.join(PROGRAMS)} is on the path."
         if os.environ.get(REQUIRED):
@@ -42,7 +42,7 @@ def require_chromium() -> None:
 
 @contextmanager
 def started() -> Iterator[Browser]:
-    """Chromium without a window. It finds no other machine by its name, so a request to one fails, and is seen."""
+    """Chromium without a window. It resolves no names of other machines, so a request to them fails and is noted."""
     path = program()
     if path is None:
         raise FileNotFoundError(f"none of {', '.join(PROGRAMS)} is on the path; install Chromium")

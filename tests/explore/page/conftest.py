@@ -47,7 +47,7 @@ def class_address(class_run) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium; the tests are skipped without it, unless they must not be."""
+    """Chromium. Without it the tests are skipped, or they fail where they must not be skipped."""
     from tests.explore.page import chromium
 
     chromium.require_chromium()
@@ -57,7 +57,7 @@ def browser():
 
 @pytest.fixture
 def visitor(browser):
-    """Opens pages in windows of their own. At the end, none of them may have had a problem."""
+    """Opens each page in its own window. At the end, the test fails if a page had a problem."""
     from tests.explore.page.visit import Visitor
 
     found = Visitor(browser)

@@ -1,4 +1,4 @@
-"""What is measured on a page: whether it fits the window, whether controls have names and room, and what it shows."""
+"""Measures a page: whether it fits the window, whether controls have names and are large enough, what it shows."""
 
 import io
 import re

@@ -28,7 +28,7 @@ from tests.pipeline import ROOT
 FOLDER = ROOT / "docs" / "explore"
 PLAIN, CLASSES = "models/joint", "disentangle/work/encoded"
 COLOURS = 128  # of a picture
-UPLOADED = 3  # the test image that is brought to the page
+UPLOADED = 3  # number of the test image that is uploaded
 TOUR = "stop=t:4&stop=t:11&stop=t:2&closed=1"
 
 
@@ -71,7 +71,7 @@ LAYOUT = """() => [...document.querySelectorAll(
 
 
 def show(page: Page, shot: Shot, run: Path) -> None:
-    """Does on the opened page what its address cannot say."""
+    """Does on the opened page what is not in its address: an upload, and a pointer over the map."""
     if shot.name == "your-image":
         file = io.BytesIO()
         image = ImageStore.open(run / "data/prepared").test[UPLOADED]

@@ -1,4 +1,4 @@
-"""The tabs that only some models have, Class and content, and How it learned, in Chromium."""
+"""The tabs Class and content and How it learned, which only some models have, in Chromium."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a person does on the page: open it, go to a tab, wait, click, drag; and what must be true of every page."""
+"""What a person does on the page: open it, go to a tab, wait. Also what must be true of every page."""
 
 import re
 from pathlib import Path
@@ -64,7 +64,7 @@ class Visitor:
         return [problem for watch in self.watches for problem in watch.problems]
 
     def expected(self, pattern: str) -> None:
-        """Takes the problems that match out of the list; at least one must."""
+        """Removes the problems that match from the list; at least one must match."""
         found = [problem for problem in self.problems if re.search(pattern, problem)]
         assert found, (pattern, self.problems)
         for watch in self.watches:
@@ -77,7 +77,7 @@ class Visitor:
         page.context.close()
 
     def leave(self) -> None:
-        """Closes all windows. AssertionError if there was a problem, or if a text was taken for a script."""
+        """Closes all windows. AssertionError if there was a problem, or if a text ran as a script."""
         hacked = [page.url for page in self._pages if page.evaluate("'hacked' in window")]
         for page in self._pages:
             page.context.close()

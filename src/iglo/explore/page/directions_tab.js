@@ -10,7 +10,8 @@ import { labelControl } from "./label_move.js";
 import { savedDirections, saveDirection, deleteDirection, scaled } from "./saved.js";
 
 const FIRST_SHOWN = 8;
-const INTRODUCTION = "Each slider moves the code along a principal direction. The unit is the standard deviation of all codes. "
+const INTRODUCTION = "Each slider moves the code along a principal direction. "
+  + "The unit is the standard deviation of all codes. "
   + "Below it are the share of the variance, and the value of the image before the move.";
 const moveUi = { amounts: {}, sliders: new Map() };
 

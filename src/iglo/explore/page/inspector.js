@@ -23,7 +23,8 @@ export function copySentence(near, ref) {
   if (!nearest) return "";
   const ratio = nearest.distance / near.typical;
   const [distance, typical] = [nearest.distance, near.typical].map((value) => value.toFixed(3));
-  const say = (words) => `${words} Distance ${distance}. Training images have a median distance of ${typical} to the nearest other one.`;
+  const between = `Training images have a median distance of ${typical} to the nearest other one.`;
+  const say = (words) => `${words} Distance ${distance}. ${between}`;
   if (trainingRow(ref) === nearest.row) return say("This is the reconstruction of a training image.");
   if (ratio < COPY) return say("This looks like a copy of a training image.");
   if (ratio < FAR) return say("This is not a copy: training images are about as far from each other.");
@@ -54,7 +55,7 @@ function actions(ref) {
   return el("div.actions", { role: "group", "aria-label": "Use this image" }, list);
 }
 
-// The training image itself, its name and its label. It may be no point of the map, because the map does not show all images.
+// The training image itself, its name and its label. The map may have no point of it.
 async function drawTraining(row, holder) {
   const points = await loadPoints();
   const i = points.ofRow.get(row);

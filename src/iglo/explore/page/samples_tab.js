@@ -39,7 +39,8 @@ function priorOption(prior) {
 
 function distanceText(prior) {
   const distance = prior.kernel_distance ?? null;
-  const words = distance === null ? "" : `Kernel distance to validation images: ${distance.toFixed(3)}. Lower is better.`;
+  const words = distance === null ? ""
+    : `Kernel distance to validation images: ${distance.toFixed(3)}. Lower is better.`;
   return prior.chosen ? `✓ Chosen for this model. ${words}` : words;
 }
 
