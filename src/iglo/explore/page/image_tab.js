@@ -20,7 +20,8 @@ export const imageTab = {
   build(panel) {
     if (isRecorded()) {
       panel.append(el("div.stage", {}, el("p.empty", {},
-        "This page has no server, so it cannot find the code of an image. Run ", el("code", {}, "iglo explore"), " to try your own images.")));
+        "This page has no server, so it cannot find the code of an image. Run ",
+        el("code", {}, "iglo explore"), " to try your own images.")));
       return;
     }
     const onchange = () => input.files[0] && upload(input.files[0]);
