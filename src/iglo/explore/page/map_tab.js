@@ -167,7 +167,7 @@ async function showLayout() {
   const explained = answer.explained?.slice(0, 2).map((share) => `${(100 * share).toFixed(0)} %`);
   ui.explained.textContent = explained
     ? `The axes explain ${explained.join(" and ")} of the variance.`
-    : "Codes that are near each other are near on the map. Long distances mean little.";
+    : "Near codes are near on the map. Long distances mean little.";
   markRef(read("pick"));
 }
 
