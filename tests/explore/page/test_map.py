@@ -113,7 +113,7 @@ def test_the_legend_hides_and_shows_points(page):
     assert label not in {told["label"][i] for i in page.evaluate(SHOWN)}
     entry.nth(2).dblclick()
     assert {told["label"][i] for i in page.evaluate(SHOWN)} == {2}
-    chosen = page.evaluate("() => (window.igloMap.view.zoom = 4, window.igloMap.thumbChoice())")
+    chosen = page.evaluate("() => (window.igloMap.view.zoom = 4, [...window.igloMap.thumbChoice()])")
     assert {told["label"][i] for i, has in enumerate(chosen) if has} == {2}
     every.click()
     assert len(page.evaluate(SHOWN)) == 240 and "hide" not in hash_of(page)
