@@ -58,6 +58,7 @@ def test_a_point_shows_its_image_and_its_reconstruction(page, digit_views):
     card = page.locator(".hover-card")
     expect(card).to_contain_text(digit_views.explored.training.names[7])
     expect(card).to_contain_text(re.compile(r"Reconstruction: \d+\.\d dB"))
+    settle(page)
     image, reconstruction = tiles(card)
     assert image != reconstruction
     page.mouse.move(5, 5)
