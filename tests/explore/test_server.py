@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import socket
 import threading
 
 import numpy as np
@@ -324,6 +325,12 @@ def test_a_file_that_does_not_arrive_is_given_up(views, monkeypatch):
 
     assert "must arrive within" in sentence(anyio.run(post), 408)
     assert server.bodies.borrowed_tokens == 0
+
+
+def test_an_answer_does_not_wait_for_a_packet_of_the_client():
+    """asyncio turns Nagle's algorithm off only on sockets that say TCP; with it, each answer takes 40 ms longer."""
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_a_port_belongs_to_one_server():

@@ -231,7 +231,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family[0], socket.SOCK_STREAM)
+        # with the protocol, because asyncio sends small packets without delay only if it knows that they are TCP's
+        listening = socket.socket(family[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if os.name != "nt":  # on Windows, this option would allow two servers on one port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(family[4])

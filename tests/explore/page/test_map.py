@@ -58,6 +58,7 @@ def test_a_point_shows_its_image_and_its_reconstruction(page, digit_views):
     card = page.locator(".hover-card")
     expect(card).to_contain_text(digit_views.explored.training.names[7])
     expect(card).to_contain_text(re.compile(r"Reconstruction: \d+\.\d dB"))
+    settle(page)
     image, reconstruction = tiles(card)
     assert image != reconstruction
     page.mouse.move(5, 5)
@@ -113,7 +114,7 @@ def test_the_legend_hides_and_shows_points(page):
     assert label not in {told["label"][i] for i in page.evaluate(SHOWN)}
     entry.nth(2).dblclick()
     assert {told["label"][i] for i in page.evaluate(SHOWN)} == {2}
-    chosen = page.evaluate("() => (window.igloMap.view.zoom = 4, window.igloMap.thumbChoice())")
+    chosen = page.evaluate("() => (window.igloMap.view.zoom = 4, [...window.igloMap.thumbChoice()])")
     assert {told["label"][i] for i, has in enumerate(chosen) if has} == {2}
     every.click()
     assert len(page.evaluate(SHOWN)) == 240 and "hide" not in hash_of(page)
