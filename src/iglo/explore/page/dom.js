@@ -109,6 +109,10 @@ export function endWork() {
   document.getElementById("progress").hidden = true;
 }
 
+export function clearNotice() {
+  document.getElementById("notice").replaceChildren();
+}
+
 // Show one sentence in the live region.
 export function notice(text, kind = "news") {
   const node = document.getElementById("notice");

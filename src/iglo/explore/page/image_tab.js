@@ -55,7 +55,7 @@ export function watchDrops() {
 async function upload(file) {
   const limit = app.model.limits.upload_bytes;
   if (file.size > limit) {
-    const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+    const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
     return notice(`The file has ${megabytes(file.size)}; at most ${megabytes(limit)} are allowed.`, "error");
   }
   mine.running?.abort();

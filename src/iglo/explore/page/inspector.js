@@ -10,6 +10,7 @@ import { stops, useAs, addStop } from "./basket.js";
 import { openTab, refreshTab } from "./tabs.js";
 
 const COPY = 0.5;
+const NEARER = 0.8;
 const FAR = 1.3;
 const HINTS = [
   "Click any image to see it here, with its nearest training images.",
@@ -27,6 +28,7 @@ export function copySentence(near, ref) {
   const say = (words) => `${words} Distance ${distance}. ${between}`;
   if (trainingRow(ref) === nearest.row) return say("This is the reconstruction of a training image.");
   if (ratio < COPY) return say("This looks like a copy of a training image.");
+  if (ratio < NEARER) return say("This is nearer to a training image than training images usually are.");
   if (ratio < FAR) return say("This is not a copy: training images are about as far from each other.");
   return say("This is not a copy: it is farther from training images than they are from each other.");
 }

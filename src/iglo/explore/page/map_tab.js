@@ -151,8 +151,18 @@ function goToRow(row) {
   ui.canvas.scrollIntoView({ block: matchMedia("(max-width: 800px)").matches ? "start" : "nearest" });
 }
 
+// The points of another layout go at once: their places would be decoded with the new one.
+function hideLayout() {
+  ui.layout = ui.shown = null;
+  ui.map.setPoints([], [], null);
+  ui.explained.textContent = "";
+  ui.wait.textContent = "Loading the map …";
+  ui.wait.hidden = false;
+}
+
 async function showLayout() {
   const layout = read("layout");
+  if (ui.shown !== layout) hideLayout();
   const answer = await get("api/map", { layout }, "map");
   if (read("layout") !== layout) return;
   ui.wait.hidden = answer.ready;
@@ -162,6 +172,7 @@ async function showLayout() {
     return;
   }
   ui.layout = answer;
+  ui.shown = layout;
   const image = await loadImage(answer.shade.url);
   ui.map.setPoints(answer.x, answer.y, { image });
   const explained = answer.explained?.slice(0, 2).map((share) => `${(100 * share).toFixed(0)} %`);

@@ -43,9 +43,14 @@ export function amountText(value) {
 function describeStart(start) {
   const parts = start.split(":");
   if (parts[0] === "t") return `Training image ${parts[1]}`;
-  if (parts[0] === "s") return `Sample ${parts[3]} of ${priorLabel(parts[1])}, seed ${parts[2]}`;
+  if (parts[0] === "s") return describeSample(parts);
   if (parts[0] === "m") return `Place ${parts[2]}, ${parts[3]} on the map`;
   return "A code";
+}
+
+function describeSample([, prior, seed, index, psi, toward]) {
+  const truncation = psi ? `, truncation ${psi} toward the ${toward} code` : "";
+  return `Sample ${index} of ${priorLabel(prior)}, seed ${seed}${truncation}`;
 }
 
 function describeChange(change) {

@@ -1,6 +1,6 @@
 // The list of tabs. A tab is {id, title, build(panel), enter()}; it is built when it is first opened.
 
-import { el } from "./dom.js";
+import { el, clearNotice } from "./dom.js";
 import { read, write } from "./state.js";
 
 const registered = [];
@@ -43,7 +43,10 @@ export function openTab(id, changes = {}) {
 // Show the tab that the address names.
 export function showTab() {
   const next = registered.find((tab) => tab.id === read("tab")) ?? registered[0];
-  if (current !== next) current?.leave?.();
+  if (current !== next) {
+    current?.leave?.();
+    clearNotice();
+  }
   current = next;
   for (const tab of registered) {
     const open = tab === next;
