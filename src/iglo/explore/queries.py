@@ -91,7 +91,9 @@ class OfPath:
         """Raises UserError if the path has too many images."""
         frames = self.steps * (len(self.stop) - (not self.closed)) + (not self.closed)
         if frames > MOST_FRAMES:
-            raise UserError(f"steps: the path must have at most {MOST_FRAMES} images, got {frames}; choose fewer steps.")
+            raise UserError(
+                f"steps: the path must have at most {MOST_FRAMES} images, got {frames}; choose fewer steps."
+            )
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ SHOTS = [
     Shot("map-narrow", "", options={"viewport": NARROW}),
     Shot("samples", "tab=samples&pick=s:neighbours:0:10"),
     Shot("interpolate", f"tab=interpolate&{TOUR}&frame=20"),
-    Shot("directions", "tab=directions&base=t:17&move=0:1.5,2:-1"),
+    Shot("directions", "tab=directions&base=t:17&move=d:0:1.5,d:2:-1"),
     Shot("your-image", "tab=image"),
     Shot("how-it-learned", "tab=history&moment=6"),
     Shot("class-and-content", "tab=classes", CLASSES),
@@ -93,12 +93,12 @@ def take(visitor: Visitor, address: str, shot: Shot, run: Path) -> Page:
     """Opens the page as a picture shows it."""
     page = visitor.open(address, shot.view, **shot.options)
     show(page, shot, run)
-    page.wait_for_timeout(300)
     return page
 
 
 def save(page: Page, path: Path) -> None:
     """Writes a picture of the window with few colours, and the layout inside."""
+    page.wait_for_timeout(300)  # for what still fades in
     told = PngInfo()
     told.add_text("layout", json.dumps(page.evaluate(LAYOUT)))
     few = layout.picture(page).quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)

@@ -29,17 +29,19 @@ def folder(digit_views, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["file", "http"])
+@pytest.fixture
 def address(request, folder):
+    """Where the page is: in a file, or on a server of files if the test asks for http."""
     from tests.explore.page.serving import sent
 
-    if request.param == "file":
+    if getattr(request, "param", "file") == "file":
         yield f"{folder.as_uri()}/index.html"
     else:
         with sent(folder) as address:
             yield f"{address}/index.html"
 
 
+@pytest.mark.parametrize("address", ["file", "http"], indirect=True)
 def test_every_tab_works_without_a_server(visitor, address):
     page = visitor.open(address)
     wait_for_map(page)

@@ -92,7 +92,8 @@ function showMoment(moment) {
   write({ moment: moment === frames.length - 1 ? null : moment });
   past.now.forEach((canvas, k) => drawCell(canvas, film, moment * rows.length + k));
   const psnr = frame.psnr === null ? "" : `, ${frame.psnr.toFixed(1)} dB on these images`;
-  past.words.textContent = `Stage: ${stageTitle(frame.stage)}, epoch ${frame.epoch}. Images learned: ${frame.learned}${psnr}`;
+  const where = `Stage: ${stageTitle(frame.stage)}, epoch ${frame.epoch}`;
+  past.words.textContent = `${where}: ${frame.learned} images learned${psnr}`;
   past.mark.style.left = `${moment * FILM_CELL}px`;
   past.film.scrollTo({ left: moment * FILM_CELL - past.film.clientWidth / 2 });
   past.charts?.forEach((chart) => chart.mark(past.seenAt[moment]));
