@@ -86,13 +86,13 @@ def write_images(folder: Path, first: int = 0, last: int = 60) -> None:
 
 def run(folder: Path, stage: pipeline.Stage) -> None:
     """Runs a stage in this process, as its command does in `folder`; torch's settings are as before afterwards."""
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    deterministic, threads = torch.get_deterministic_debug_mode(), torch.get_num_threads()
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             importlib.import_module(stage.module).main(stage.argv)
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
 

@@ -22,36 +22,14 @@ from iglo.params.class_content import SweepParams
 from iglo.params.reading import load_params
 from iglo.params.run_record import folder_digest
 from tests import chain, pipeline
+from tests.disentangle.tiny import CHANGES, FILE, FOLDER, SWEEP, values
 from tests.test_pipeline import covers, leaves
 from tests.tiny import RUNTIME, tiny_class_params
 
-FOLDER = pipeline.ROOT / "disentangle"
-FILE, SWEEP = FOLDER / "dvc.yaml", FOLDER / "sweep" / "dvc.yaml"
 CLASSES = 10
-CHANGES = {
-    "precision": "fp32",
-    "data": {"image_size": 16, "train": 100, "validation": 90, "test": 60, "shuffle": False},
-    "latent": {"class_dimension": 6, "content_dimension": 5},
-    "generator": {"width": 4},
-    "train": {"epochs": 2},
-    "encoder": {"width": 4, "epochs": 1},
-    "joint": {"epochs": 1},
-    "classifier": {"width": 4, "epochs": 4},
-    "renders": {"unseen": 20, "converted": 12, "samples": 12},
-    # whole numbers are written without a point
-    "sweep": {"sigma": [0, 0.4], "decay": [0.1], "loss": ["l2"], "content_init": ["pca"]},
-}
 STUDIES = {study: list(map(str, values)) for study, values in CHANGES["sweep"].items()}
 FIGURES = {"reconstructions", "conversions", "conversions-unseen", "scratch-normal", "scratch-gaussian"}
 FIGURES = {f"{name}.png" for name in FIGURES | {"epochs", "losses"}} | {"epochs.gif", "conversion.gif"}
-
-
-def values(**changes) -> dict:
-    """The committed params made tiny."""
-    given = yaml.safe_load((FOLDER / "params.yaml").read_text(encoding="utf-8"))
-    for key, change in (CHANGES | changes).items():
-        given[key] = {**given[key], **change} if isinstance(change, dict) else change
-    return given
 
 
 def ran(folder, file, given) -> dict[str, set[str]]:
@@ -131,9 +109,9 @@ def test_losses_are_drawn_as_they_enter_the_objective(tmp_path, monkeypatch):
     ]
     draw_losses(tmp_path / "losses.png", [*log, {"stage": "encoder", "held_out": 1.0}], {"decay": 0.01})
     assert list(drawn) == ["reconstruction", "decay × 0.01"]
-    for (epochs, values), expected in zip(drawn.values(), ([0.5, 0.25], [0.2, 0.2]), strict=True):
+    for (epochs, losses), expected in zip(drawn.values(), ([0.5, 0.25], [0.2, 0.2]), strict=True):
         np.testing.assert_array_equal(epochs, [1, 2])
-        np.testing.assert_allclose(values, expected)
+        np.testing.assert_allclose(losses, expected)
 
 
 def test_the_parts_of_the_split_are_kept_apart(run):

@@ -20,8 +20,8 @@ from iglo.latent.priors import PRIORS, PriorChoice
 from iglo.models.glo import GLOModel
 from iglo.params.run_record import folder_digest
 from tests import chain, pipeline
-from tests.disentangle.test_pipeline import FILE as CLASS_FILE
-from tests.disentangle.test_pipeline import values as class_values
+from tests.disentangle.tiny import FILE as CLASS_FILE
+from tests.disentangle.tiny import values as class_values
 from tests.tiny import RUNTIME
 
 TRAIN, HELD_OUT = 240, 20

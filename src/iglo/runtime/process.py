@@ -12,7 +12,7 @@ _building = threading.RLock()
 
 def use_exact_settings() -> None:
     """Makes torch use deterministic algorithms only."""
-    torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import torch's compiler: a second
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a fifth of a step
     torch.backends.cudnn.benchmark = False
 
@@ -52,8 +52,7 @@ class _SharedSettings:
         with self.lock:
             if not self.precisions:
                 self.before = {
-                    "algorithms": torch.are_deterministic_algorithms_enabled(),
-                    "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+                    "deterministic": torch.get_deterministic_debug_mode(),
                     "fill": torch.utils.deterministic.fill_uninitialized_memory,
                     "benchmark": torch.backends.cudnn.benchmark,
                     "convolutions": torch.backends.cudnn.allow_tf32,
@@ -70,7 +69,7 @@ class _SharedSettings:
                 self._choose_tf32()
                 return
             before = self.before
-            torch.use_deterministic_algorithms(before["algorithms"], warn_only=before["warn_only"])
+            torch.set_deterministic_debug_mode(before["deterministic"])
             torch.utils.deterministic.fill_uninitialized_memory = before["fill"]
             torch.backends.cudnn.benchmark = before["benchmark"]
             torch.backends.cudnn.allow_tf32 = before["convolutions"]
