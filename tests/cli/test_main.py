@@ -18,7 +18,7 @@ from tests import exported as exports
 from tests.cli.command import done, refused, run, run_apart
 
 COMMANDS = ["sample", "encode", "decode", "reconstruct", "interpolate", "walk"]
-COMMANDS += ["neighbours", "convert", "info", "export", "arrive"]
+COMMANDS += ["neighbours", "convert", "info", "export", "arrive", "explore"]
 
 
 def test_a_process_of_its_own(here):

@@ -15,6 +15,7 @@ pytest.importorskip("starlette", reason="the packages of the page are not instal
 
 import anyio
 import httpx
+from anyio.from_thread import start_blocking_portal
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
@@ -299,6 +300,12 @@ def test_requests_beyond_the_line_are_refused(views):
     assert "busy" in sentence(page.get("/api/model"), 503)
 
 
+def run(function, *arguments):
+    """What an asynchronous function returns. It runs in a thread, because Playwright may hold the loop of this one."""
+    with start_blocking_portal() as portal:
+        return portal.call(function, *arguments)
+
+
 def test_a_request_whose_client_has_gone_is_left_out():
     class Gone:
         async def is_disconnected(self) -> bool:
@@ -306,7 +313,7 @@ def test_a_request_whose_client_has_gone_is_left_out():
 
     line, done = Line(), []
     with pytest.raises(ClientDisconnect):
-        anyio.run(line.run, Gone(), done.append, 1)
+        run(line.run, Gone(), done.append, 1)
     assert (done, line.waiting) == ([], 0)
 
 
@@ -323,7 +330,7 @@ def test_a_file_that_does_not_arrive_is_given_up(views, monkeypatch):
         async with httpx.AsyncClient(transport=transport, base_url=HOST) as page:
             return await page.post("/api/upload", content=parts())
 
-    assert "must arrive within" in sentence(anyio.run(post), 408)
+    assert "must arrive within" in sentence(run(post), 408)
     assert server.bodies.borrowed_tokens == 0
 
 

@@ -44,7 +44,6 @@ def explore(model: str | None, port: int, host: str, static: str | None, force: 
 
     \b
     Example:
-      iglo explore
       iglo explore models/export --port 9000
       iglo explore --static page
     """
