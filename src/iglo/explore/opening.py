@@ -13,6 +13,7 @@ from iglo.errors import UserError, shown, warn
 from iglo.export.api import LoadedModel, load
 from iglo.export.training_images import TrainingImages, read_training_images
 from iglo.export.writing import export_model
+from iglo.files.folders import natural_key
 from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.history import History
 from iglo.params.run_record import folder_digest
@@ -80,7 +81,7 @@ class Explored:
     def labels(self) -> list[str]:
         """The different labels of the training images; empty if they have none."""
         known = set(self.training.labels) if self.training else set()
-        return sorted(known - {""}, key=lambda label: (len(label), label) if label.isdecimal() else (2**31, label))
+        return sorted(known - {""}, key=natural_key)
 
 
 def open_model(places: Places, device: str | None = None) -> Explored:
@@ -97,8 +98,6 @@ def open_model(places: Places, device: str | None = None) -> Explored:
         model, history, choice = _trained(folder, places.priors, device)
     else:
         model, history, choice = load(folder, device), None, None
-    if not model.bundle.record.codes.count or model.ways.codes is None:
-        raise UserError(f"{shown(places.model)}: has no codes to show; export the model again.")
     priors = choice.priors if choice else _quick_priors(model)
     distances = choice.kernel_distance if choice else {}
     digest, training = folder_digest(folder), _training(model, places)
