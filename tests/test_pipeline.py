@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -491,11 +492,15 @@ def succeeds(folder: Path, *command: str) -> str:
     """Standard output of a command in `folder`, free of the settings of a hook or of an outer DVC.
 
     Stages find this Python as `python`, and in it the library of this working tree, as after an editable install.
+
+    The output goes to files: a worker of DVC's queue inherits it, and sometimes does not end. A pipe would wait for it.
     """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     library = {"PYTHONPATH": str(ROOT / "src")}
     environment = {**kept, "PATH": path, "OMP_NUM_THREADS": "1", "IGLO_THREADS": "1", **library}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        code = subprocess.run(command, cwd=folder, env=environment, stdout=output, stderr=errors).returncode
+        said, complained = (file.seek(0) or file.read() for file in (output, errors))
+    assert code == 0, said + complained
+    return said
