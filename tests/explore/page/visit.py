@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.explore.page import layout
 from tests.explore.page.chromium import Browser, Locator, Page, Watch, expect
 
-WAIT = 5_000  # milliseconds that a step may take before it fails
+WAIT = 15_000  # milliseconds that a step may take before it fails; the machine may be busy
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 # Whether nothing is computed, loaded or drawn any more.
 STILL = """() => !document.querySelector("[aria-busy=true]") && document.getElementById("progress").hidden
@@ -34,6 +34,8 @@ HOLE = """() => {
   const [x, y] = map.toScreen(best[1], best[2]);
   return [box.left + x, box.top + y];
 }"""
+
+expect.set_options(timeout=WAIT)
 
 
 class Visitor:
