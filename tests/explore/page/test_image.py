@@ -3,10 +3,12 @@
 import base64
 import io
 import re
+import time
 
 import pytest
 from PIL import Image
 
+from iglo.explore.uploads import Uploads
 from tests.explore import digits
 from tests.explore.page.chromium import Locator, Page, expect
 from tests.explore.page.visit import drawn, go, hash_of, inspector, looks_right, settle, tab_to
@@ -83,7 +85,14 @@ def test_the_optimisation_shows_its_progress_and_ends(page):
     looks_right(page)
 
 
-def test_the_optimisation_is_stopped(page):
+def test_the_optimisation_is_stopped(page, monkeypatch):
+    compared = Uploads._compared
+
+    def slowly(*given):
+        time.sleep(0.2)  # every ten steps, so that there is time to stop it
+        return compared(*given)
+
+    monkeypatch.setattr(Uploads, "_compared", slowly)
     choose(page, digit_file())
     page.get_by_label("Improve the code by gradient descent").select_option("500")
     page.get_by_role("button", name="Optimise").click()
