@@ -72,7 +72,19 @@ def test_a_file_is_dropped_on_the_page(page):
     assert len(set(map(drawn, pictures(page)))) == 3
 
 
-def test_the_optimisation_shows_its_progress_and_ends(page):
+@pytest.fixture
+def slow_search(monkeypatch):
+    """Optimisations wait after every ten steps, so that there is time to see and to stop them."""
+    compared = Uploads._compared
+
+    def slowly(*given):
+        time.sleep(0.2)
+        return compared(*given)
+
+    monkeypatch.setattr(Uploads, "_compared", slowly)
+
+
+def test_the_optimisation_shows_its_progress_and_ends(page, slow_search):
     choose(page, digit_file())
     before, first = decibels(page), drawn(pictures(page)[1])
     page.get_by_label("Improve the code by gradient descent").select_option("50")
@@ -85,14 +97,7 @@ def test_the_optimisation_shows_its_progress_and_ends(page):
     looks_right(page)
 
 
-def test_the_optimisation_is_stopped(page, monkeypatch):
-    compared = Uploads._compared
-
-    def slowly(*given):
-        time.sleep(0.2)  # every ten steps, so that there is time to stop it
-        return compared(*given)
-
-    monkeypatch.setattr(Uploads, "_compared", slowly)
+def test_the_optimisation_is_stopped(page, slow_search):
     choose(page, digit_file())
     page.get_by_label("Improve the code by gradient descent").select_option("500")
     page.get_by_role("button", name="Optimise").click()
