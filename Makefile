@@ -45,8 +45,9 @@ docs: $(VENV)/installed  ## build the documentation in site/; a broken link is a
 screenshots: $(VENV)/installed  ## take the pictures of `iglo explore` in docs/explore; needs Chromium and `dvc repro`
 	python -m tests.explore.page.screenshots
 
-digits-page: $(VENV)/installed  ## write docs/explore/digits, the page of the digits without a server; needs `dvc repro`
+digits-page: $(VENV)/installed  ## record the page of the digits in docs/explore/digits; needs `dvc repro`
 	iglo explore --static docs/explore/digits --force
+	cd docs/explore/digits && rm index.html page.js style.css icon.svg  # the site has these from the package
 
 lock: $(VENV)/installed  ## write constraints.txt: the newest versions that pyproject.toml allows
 	python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json --editable '.[dev]'

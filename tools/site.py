@@ -2,6 +2,7 @@
 
 - api/NAME.md for every package of iglo, and api/command.md with the help of every command
 - the reports of the comparison with their figures
+- the page of the digits, which needs no server; its recorded answers are in docs/explore/digits
 - CHANGELOG.md and CONTRIBUTING.md
 """
 
@@ -15,6 +16,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "iglo"
+sys.path.insert(0, str(LIBRARY.parent))  # this checkout's library, wherever iglo is installed from
 PUBLIC = """# The public API
 
 ```python
@@ -62,6 +64,10 @@ def on_files(files: Any, config: Any) -> Any:
     for folder in ("comparison/figures", "comparison/frogs-64/figures", "comparison/off-codes", "comparison/arrivals"):
         for path in sorted((ROOT / folder).glob("*.png")):
             files.append(File.generated(config, f"{folder}/{path.name}", abs_src_path=str(path)))
+    from iglo.explore.page_files import files_without_server
+
+    for name, content in files_without_server().items():
+        files.append(File.generated(config, f"explore/digits/{name}", content=content))
     return files
 
 
@@ -85,7 +91,6 @@ def _title(place: str, text: str) -> str:
 
 def _command() -> str:
     """Returns the help of the command and of each of its commands."""
-    sys.path.insert(0, str(LIBRARY.parent))  # this checkout's library, wherever iglo is installed from
     from iglo.cli.main import main
 
     sections = ["# The command `iglo`\n", _help("iglo", main)]

@@ -19,7 +19,7 @@ LARGEST = 2**25  # pixels of all images together
 
 def download(views: Views, query: OfPath, name: str) -> bytes:
     """Returns the images of a path as the file `path.png` or `path.gif`."""
-    images = views.rendered(views.path_codes(query))
+    images = views.pictures.rendered(views.path_codes(query))
     scale = max(1, SIDE // images.shape[1])
     while scale > 1 and images[..., 0].size * scale**2 > LARGEST:
         scale -= 1

@@ -20,11 +20,11 @@ from iglo.explore.maps import (
     principal_directions,
 )
 from iglo.explore.opening import Explored, checked_prior
+from iglo.export.pretrained import nearest_rows
 from iglo.models.geometry import Euclidean, Sphere
 
 MOST_DIRECTIONS = 20
 SHADE_SIDE = 64  # places on a side of the grid of distances
-CODES_AT_ONCE = 2**22  # numbers of codes in a block of distances
 
 
 class LatentSpace:
@@ -125,22 +125,10 @@ class LatentSpace:
         if toward == "mean":
             target = self.geometry.project(self.directions.mean[None]).expand_as(codes)
         else:
-            target = self.codes[self.nearest_codes(codes)[0][:, 0]]
+            target = self.codes[nearest_rows(codes, self.codes, 1)[0][:, 0]]
         times = torch.tensor([psi], dtype=torch.float32)
         moved = self.geometry.interpolate(target, codes, times)[:, 0]
         return torch.cat([codes[:, : self.first], moved[:, self.first :]], dim=1)
-
-    def nearest_codes(self, codes: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
-        """Finds the nearest training codes of codes (N, d): their rows and Euclidean distances, (N, count)."""
-        best: list[tuple[Tensor, Tensor]] = []
-        block = max(1, CODES_AT_ONCE // self.config.dimension)
-        for first in range(0, len(self.codes), block):
-            away = torch.cdist(codes, self.codes[first : first + block], compute_mode="donot_use_mm_for_euclid_dist")
-            found = away.topk(min(count, away.shape[1]), largest=False)
-            best.append((found.indices + first, found.values))
-        rows, distances = (torch.cat([each[i] for each in best], dim=1) for i in (0, 1))
-        order = distances.argsort(stable=True, dim=1)[:, :count]
-        return rows.gather(1, order), distances.gather(1, order)
 
     # --- Maps ---
 

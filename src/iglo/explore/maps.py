@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
 
@@ -57,19 +58,13 @@ def principal_directions(codes: Tensor, first: int, most: int) -> Directions:
         first: the first coordinate that may change. The coordinates of a class code, for example, come before it.
         most: largest number of directions.
     """
-    with exact_threads():
-        values = codes[:, first:].double()
-        mean = values.mean(0)
-        centred = values - mean
-        variances, vectors = torch.linalg.eigh(centred.T @ centred / max(len(codes) - 1, 1))
-    variances, vectors = variances.flip(0).clamp_min(0), vectors.T.flip(0)
-    count = int((variances[:most] > SMALLEST * variances.sum().clamp_min(SMALLEST)).sum())
-    vectors = vectors[:count]
-    signs = vectors.gather(1, vectors.abs().argmax(1, keepdim=True)).sign()
-    whole = torch.zeros(count, codes.shape[1], dtype=torch.float32)
-    whole[:, first:] = (vectors * signs).float()
-    share = variances[:count] / variances.sum().clamp_min(SMALLEST)
-    return Directions(codes.mean(0), whole, variances[:count].sqrt().float(), share.float())
+    fitted = PCA(min(most, len(codes), codes.shape[1] - first), svd_solver="full", random_state=0)
+    with exact_threads(), np.errstate(invalid="ignore", divide="ignore"):  # one code, or equal codes, have no variance
+        fitted.fit(codes[:, first:].double().numpy())
+    varied = np.nan_to_num(fitted.explained_variance_ratio_) > SMALLEST
+    vectors = np.pad(fitted.components_[varied], ((0, 0), (first, 0)))
+    std, share = np.sqrt(fitted.explained_variance_[varied]), fitted.explained_variance_ratio_[varied]
+    return Directions(codes.mean(0), *(torch.from_numpy(each).float() for each in (vectors, std, share)))
 
 
 class CodeMap:

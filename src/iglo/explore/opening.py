@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from iglo.errors import UserError, shown, warn
@@ -14,6 +15,7 @@ from iglo.export.api import LoadedModel, load
 from iglo.export.training_images import TrainingImages, read_training_images
 from iglo.export.writing import export_model
 from iglo.files.folders import natural_key
+from iglo.latent.arrays import evenly_spaced
 from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.history import History
 from iglo.params.run_record import folder_digest
@@ -74,8 +76,7 @@ class Explored:
     @cached_property
     def rows(self) -> list[int]:
         """The training images that the map shows: all, or MOST_SHOWN of them, evenly spaced."""
-        count = len(self.codes)
-        return [index * count // MOST_SHOWN for index in range(MOST_SHOWN)] if count > MOST_SHOWN else [*range(count)]
+        return evenly_spaced(torch.arange(len(self.codes)), MOST_SHOWN).tolist()
 
     @cached_property
     def labels(self) -> list[str]:

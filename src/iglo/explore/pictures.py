@@ -30,7 +30,7 @@ class Pictures:
         self.model, self.training, self.rows = explored.model, explored.training, explored.rows
         codes = explored.codes[torch.tensor(explored.rows)]
         batches = bar(codes.split(AT_ONCE), desc="rendering", unit="batch")
-        self.renders = np.concatenate([self._decode(codes) for codes in batches])
+        self.renders = np.concatenate([self.rendered(codes) for codes in batches])
         self.side = min(THUMBNAIL, self.renders.shape[1])
         self.sheet = lru_cache(SHEETS_KEPT)(self._sheet)
 
@@ -53,9 +53,10 @@ class Pictures:
         """Returns training images by their rows, or their renders if they are not here: (M, H, W, C) uint8."""
         if self.training is not None:
             return np.asarray(self.training.images[rows])
-        return self._decode(self.model.ways.codes[rows])
+        return self.rendered(self.model.ways.codes[rows])
 
-    def _decode(self, codes: Tensor) -> np.ndarray:
+    def rendered(self, codes: Tensor) -> np.ndarray:
+        """Renders codes (N, d) as (N, H, W, C) uint8."""
         with quiet():
             return self.model.decode(codes)
 

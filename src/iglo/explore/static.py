@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import numpy as np
 
 from iglo.explore.maps import LAYOUTS, grid_places
-from iglo.explore.page_files import page_files
+from iglo.explore.page_files import files_without_server
 from iglo.explore.queries import read_query
 from iglo.explore.sheets import sheet
 from iglo.explore.views import Views
@@ -18,23 +18,15 @@ from iglo.progress import bar
 from iglo.randomness import numpy_generator
 
 WRITTEN = re.compile(r"index\.html|style\.css|page\.js|recorded\.js|[\w-]+\.svg|sheets")
-ENTRY = "main.js"
 SAMPLES, PAIRS, ROWS, STEPS, GRID = 16, 6, 3, 12, 16
-IMPORT = re.compile(r"^import \{[^}]*\} from \"\./([\w.-]+)\";\n", re.MULTILINE)
-EXPORT = re.compile(r"^export (?=function|async function|const|let|class)", re.MULTILINE)
 
 Parameters = list[tuple[str, str]]
 
 
 def write_page(views: Views, folder: Path) -> None:
     """Writes the page with recorded answers into a folder: map, samples, paths, directions and history."""
-    files = page_files()
-    scripts = {name: content.decode() for name, content in files.items() if name.endswith(".js")}
-    for name, content in files.items():
-        if not name.endswith(".js"):
-            (folder / name).write_bytes(content)
-    (folder / "index.html").write_text(_without_modules(files["index.html"].decode()), encoding="utf-8")
-    (folder / "page.js").write_text(bundled(scripts, ENTRY), encoding="utf-8")
+    for name, content in files_without_server().items():
+        (folder / name).write_bytes(content)
     answers = json.dumps(dict(recorded(views)), separators=(",", ":"))
     (folder / "recorded.js").write_text(f"window.recorded = {answers};\n", encoding="utf-8")
     (folder / "sheets").mkdir()
@@ -42,31 +34,6 @@ def write_page(views: Views, folder: Path) -> None:
         (folder / "sheets" / kind).mkdir()
         for number in range(views.pictures.sheet_count):
             (folder / "sheets" / kind / f"{number}.png").write_bytes(views.pictures.sheet(kind, number))
-
-
-def bundled(scripts: dict[str, str], entry: str) -> str:
-    """Joins modules into one script, because a browser loads no modules from files.
-
-    Every module comes after those that it imports. The modules' top-level names must all be different.
-    """
-    ordered: list[str] = []
-
-    def visit(name: str) -> None:
-        if name not in ordered:
-            for other in IMPORT.findall(scripts[name]):
-                visit(other)
-            ordered.append(name)
-
-    visit(entry)
-    bodies = [EXPORT.sub("", IMPORT.sub("", scripts[name])) for name in dict.fromkeys(ordered)]
-    return '(() => {\n"use strict";\n' + "\n".join(bodies) + "})();\n"
-
-
-def _without_modules(page: str) -> str:
-    """Replaces the script of the page by the joined one, and adds the recorded answers before it."""
-    script = re.compile(r'<script type="module" src="main\.js"></script>')
-    joined = '<script src="recorded.js"></script>\n<script src="page.js" defer></script>'
-    return script.sub(joined, page)
 
 
 def recorded(views: Views) -> Iterator[tuple[str, Any]]:
@@ -77,7 +44,7 @@ def recorded(views: Views) -> Iterator[tuple[str, Any]]:
     yield "api/model", {**about, "recorded": known}
     for layout in LAYOUTS:
         places = views.space.map(layout).code_at(grid_places(GRID))
-        yield address("api/grid", [("layout", layout)]), sheet(views.rendered(places), GRID)
+        yield address("api/grid", [("layout", layout)]), sheet(views.pictures.rendered(places), GRID)
     for name, parameters in bar([*_requests(views, known)], desc="recording", unit="request"):
         kind, function = views.answers[name]
         yield address(f"api/{name}", parameters), function(read_query(parameters, kind))

@@ -89,7 +89,7 @@ class Uploads:
 
     def _compared(self, image: np.ndarray, code: torch.Tensor) -> dict[str, Any]:
         """Compares an image (H, W, C) with the render of a code (d,). The difference is grey where they are equal."""
-        rendered = self.views.rendered(code[None])
+        rendered = self.views.pictures.rendered(code[None])
         difference = np.rint((rendered[0].astype(np.float32) - image) / 2 + 127.5).astype(np.uint8)
         return {
             "ref": code_address(code),

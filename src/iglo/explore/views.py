@@ -16,11 +16,11 @@ from iglo.explore import queries
 from iglo.explore.addresses import SAMPLES, Move, Sample, code_address, parse_address, sample_address
 from iglo.explore.latent_space import LatentSpace
 from iglo.explore.learning import history_of
+from iglo.explore.maps import LAYOUTS
 from iglo.explore.opening import Explored
 from iglo.explore.pictures import Pictures
 from iglo.explore.sheets import data_url, png, sheet
 from iglo.export.pretrained import perceptual_distance
-from iglo.progress import quiet
 
 AMOUNTS = (-3, -2, -1, 0, 1, 2, 3)  # standard deviations in a strip of a direction
 NEIGHBOURS = 3
@@ -64,8 +64,7 @@ class Views:
     # --- The model ---
 
     def about(self, query: queries.Nothing) -> Answer:
-        explored, config, directions = self.explored, self.config, self.space.directions
-        history = explored.history
+        explored, config, history = self.explored, self.config, self.explored.history
         priors = [
             {
                 "name": name,
@@ -90,14 +89,9 @@ class Views:
             "subsets": int(history.subset_id.max()) if history else 0,
             "priors": priors,
             "has": {"images": explored.training is not None, "history": history is not None},
-            "layouts": ["pca", "neighbours"],
+            "layouts": LAYOUTS,
             "ways": self.space.ways,
-            "directions": [
-                {"index": index, "std": std, "share": share}
-                for index, (std, share) in enumerate(
-                    zip(directions.std.tolist(), directions.share.tolist(), strict=True)
-                )
-            ],
+            "directions": self._directions(),
             "step_distance": self._step_distance[0],
             "sheets": self.pictures.layout,
             "limits": {
@@ -155,7 +149,7 @@ class Views:
 
     def decode(self, query: queries.OfRefs) -> Answer:
         codes = [self.space.code(ref) for ref in query.ref]
-        return {**sheet(self.rendered(torch.stack(codes))), "refs": query.ref}
+        return {**sheet(self.pictures.rendered(torch.stack(codes))), "refs": query.ref}
 
     def training(self, query: queries.OfRows) -> Answer:
         explored = self.explored
@@ -170,7 +164,7 @@ class Views:
 
     def near(self, query: queries.OfRef) -> Answer:
         code = self.space.code(query.ref)
-        return self.near_image(self.rendered(code[None])[0], code)
+        return self.near_image(self.pictures.rendered(code[None])[0], code)
 
     def near_image(self, image: np.ndarray, code: Tensor) -> Answer:
         """Finds the training images nearest to an image (H, W, C); code distances are those from a code (d,)."""
@@ -197,11 +191,11 @@ class Views:
     def samples(self, query: queries.OfSamples) -> Answer:
         codes = self.space.samples(query.prior, query.seed, query.psi, query.toward)[: query.count]
         drawn = [Sample(query.prior, query.seed, index, query.psi, query.toward) for index in range(query.count)]
-        return {**sheet(self.rendered(codes)), "refs": [sample_address(each) for each in drawn]}
+        return {**sheet(self.pictures.rendered(codes)), "refs": [sample_address(each) for each in drawn]}
 
     def path(self, query: queries.OfPath) -> Answer:
         codes = self.path_codes(query)
-        images = self.rendered(codes)
+        images = self.pictures.rendered(codes)
         legs = len(query.stop) - (not query.closed)
         name, sizes = self._step_distance[0], self._step_sizes(images)
         return {
@@ -225,13 +219,8 @@ class Views:
             moved = [address._replace(moves=(*address.moves, Move(index, amount))) for amount in AMOUNTS]
             codes += [self.space.code_of(each) for each in moved]
             refs.append([f"{query.ref}~d:{index}:{amount}" for amount in AMOUNTS])
-        found = [
-            {"index": index, "std": std, "share": share, "value": value}
-            for index, (std, share, value) in enumerate(
-                zip(directions.std.tolist(), directions.share.tolist(), values, strict=True)
-            )
-        ]
-        strips = sheet(self.rendered(torch.stack(codes)), len(AMOUNTS)) if codes else None
+        found = [{**each, "value": value} for each, value in zip(self._directions(), values, strict=True)]
+        strips = sheet(self.pictures.rendered(torch.stack(codes)), len(AMOUNTS)) if codes else None
         return {"directions": found, "strips": strips, "amounts": AMOUNTS, "refs": refs}
 
     def conversions(self, query: queries.OfRefs) -> Answer:
@@ -243,14 +232,18 @@ class Views:
         bare = ["~".join(part for part in ref.split("~") if not part.startswith("k:")) for ref in query.ref]
         refs = [[f"{ref}~k:{label}" for label in labels] for ref in bare]
         codes = torch.stack([self.space.code(ref) for row in refs for ref in row])
-        return {**sheet(self.rendered(codes), len(labels)), "classes": [*map(shown, self.config.classes)], "refs": refs}
+        return {
+            **sheet(self.pictures.rendered(codes), len(labels)),
+            "classes": [*map(shown, self.config.classes)],
+            "refs": refs,
+        }
 
     # --- Parts ---
 
-    def rendered(self, codes: Tensor) -> np.ndarray:
-        """Renders codes (N, d) as (N, H, W, C) uint8."""
-        with quiet():
-            return self.model.decode(codes)
+    def _directions(self) -> list[Answer]:
+        """Describes the principal directions."""
+        pairs = zip(self.space.directions.std.tolist(), self.space.directions.share.tolist(), strict=True)
+        return [{"index": index, "std": std, "share": share} for index, (std, share) in enumerate(pairs)]
 
     @cached_property
     def _step_distance(self) -> tuple[str, Callable[[Tensor, Tensor], Tensor]]:
