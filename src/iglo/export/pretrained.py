@@ -14,7 +14,7 @@ from iglo.errors import IgloWarning, UserError, shown, warn
 from iglo.evaluation.feature_networks import load_feature_network, lpips_distance
 from iglo.export.bundle import Bundle
 from iglo.losses.distances import PIXEL_DISTANCES, Distance
-from iglo.params.run_record import Network
+from iglo.params.run_record import FeatureNetworkRecord, Network
 from iglo.progress import bar
 from iglo.runtime.device import Runtime
 from iglo.training.trainer import make_distance
@@ -79,9 +79,7 @@ def image_features(images: np.ndarray, bundle: Bundle, runtime: Runtime) -> Tens
     network = bundle.record.feature_network
     if network is None:
         raise UserError("space: 'features' needs a network, and this model has none on record; take 'pixels'.")
-    network = _with_weights_here(network, bundle.folder, "feature_network.weights")
-    seed = bundle.record.seed if network.seed is None else network.seed
-    _, features = load_feature_network(network.network, network.weights, seed, runtime.device)
+    _, features = load_feature_network(*_network_here(network, bundle), runtime.device)
     batches = torch.from_numpy(images).permute(0, 3, 1, 2).split(BATCH)
     found = [features(batch.float() / 255).cpu() for batch in bar(batches, desc="features", unit="batch")]
     return torch.cat(found).double()
@@ -97,9 +95,7 @@ def perceptual_distance(bundle: Bundle, runtime: Runtime) -> tuple[str, Callable
     if network is None:
         return None
     try:
-        network = _with_weights_here(network, bundle.folder, "feature_network.weights")
-        seed = bundle.record.seed if network.seed is None else network.seed
-        return lpips_distance(network.network, network.weights, seed, runtime.device)
+        return lpips_distance(*_network_here(network, bundle), runtime.device)
     except UserError:
         return None
 
@@ -117,6 +113,12 @@ def nearest_rows(points: Tensor, others: Tensor, k: int) -> tuple[np.ndarray, np
         nearest.append(distances.topk(k, largest=False))
     rows, distances = (torch.cat([getattr(found, name) for found in nearest]) for name in ("indices", "values"))
     return rows.numpy(), distances.numpy()
+
+
+def _network_here(network: FeatureNetworkRecord, bundle: Bundle) -> tuple[str, str, int]:
+    """Returns the name of the feature network, its weights on this machine, and the seed of random weights."""
+    found = _with_weights_here(network, bundle.folder, "feature_network.weights")
+    return found.network, found.weights, bundle.record.seed if network.seed is None else network.seed
 
 
 def _with_weights_here(network: Network, folder: Path, key: str) -> Network:

@@ -4,7 +4,7 @@ import { el, button, field, select, guarded, notice, note } from "./dom.js";
 import { app } from "./state.js";
 import { post, postStream, isRecorded, isAbort } from "./api.js";
 import { picture, drawCell } from "./sheets.js";
-import { nearList, copySentence } from "./inspector.js";
+import { nearList } from "./inspector.js";
 import { useAs, addStop } from "./basket.js";
 import { openTab } from "./tabs.js";
 
@@ -79,7 +79,7 @@ function showResult(name, answer) {
   const title = el("bdi", {}, name || "Pasted image");
   mine.found = el("p.result-facts", {}, title, ": the reconstruction reaches ", mine.psnr, ".");
   mine.near = el("div.near-holder", {}, el("h3", {}, "Nearest training images"), nearList(answer.near),
-    el("p.small", {}, copySentence(answer.near, answer.ref)));
+    note("The numbers are root mean square differences of pixels, from 0 to 1."));
   mine.result.replaceChildren(
     el("div.pictures.wide", {}, threePictures(answer)), mine.found,
     ...answer.notes.map(note),
