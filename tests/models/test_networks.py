@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from iglo.models.networks import Encoder, Generator, ModulatedGenerator, PairEncoder, initialise
+from iglo.models.networks import CodeToMap, Encoder, Generator, MapToImage, ModulatedGenerator, PairEncoder, initialise
 from tests.tiny import generator
 
 SIZES = (16, 32, 64, 128)
@@ -37,6 +37,20 @@ def test_outputs_are_float32_under_autocast(kind):
     given = torch.zeros(2, 7) if kind is Generator else torch.zeros(2, 1, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
         assert network(given).dtype == torch.float32
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_first_and_the_last_layer_are_transposed_convolutions(channels):
+    """With the weights, the values and the gradients of torch's layer."""
+    for layer, given in ((CodeToMap(5, 4), (2, 5)), (MapToImage(5, channels), (2, 5, 3, 6))):
+        layer.to(memory_format=torch.channels_last)
+        inputs = torch.randn(given, generator=generator(), requires_grad=True)
+        maps = inputs.reshape(*given, *[1] * (4 - len(given)))  # a code is a map of one pixel
+        found, expected = layer(inputs), nn.ConvTranspose2d.forward(layer, maps)
+        assert torch.allclose(found, expected, atol=1e-6)
+        leaves = [inputs, *layer.parameters()]
+        gradients = (torch.autograd.grad(values.square().sum(), leaves) for values in (found, expected))
+        assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in zip(*gradients, strict=True))
 
 
 def test_the_start_is_that_of_dcgan_and_depends_only_on_the_stream():
