@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from iglo import environment
 from iglo.errors import UserError
 from iglo.runtime.graphs import CudaGraphed
+from iglo.runtime.memory import keep_freed_memory
 from iglo.runtime.process import allow_tf32, use_exact_settings
 from iglo.runtime.ranks import Ranks, join
 from iglo.runtime.threads import set_threads, thread_count
@@ -73,8 +74,9 @@ class Runtime(Ranks):
 def start(precision: str, distributed: bool = False) -> Runtime:
     """Sets up the process and chooses the device: the first GPU if there is one, else the CPU.
 
-    Algorithms are deterministic, and every thread pool has `thread_count` threads. Under torchrun the process joins the
-    other ranks, and each rank of a machine has a GPU of its own. With `IGLO_DEVICE=cpu` no GPU is used.
+    Algorithms are deterministic, every thread pool has `thread_count` threads, and freed memory is kept. Under torchrun
+    the process joins the other ranks, and each rank of a machine has a GPU of its own. With `IGLO_DEVICE=cpu` no GPU is
+    used.
 
     Args:
         distributed: whether the stage can share its work with other ranks.
@@ -86,6 +88,7 @@ def start(precision: str, distributed: bool = False) -> Runtime:
     allow_tf32(precision == "tf32")
     torch.set_flush_denormal(True)
     set_threads(thread_count())
+    keep_freed_memory()
     warnings.filterwarnings("ignore", message=".*does not support bfloat16.*")
     warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")  # CUDA graphs have their own
     runtime = runtime_on(None, precision)
