@@ -8,6 +8,7 @@ A stage does not check whether the files that it reads are out of date. `dvc sta
 A stage that is stopped prints one sentence, even while it imports torch.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 if sys.argv[0] == "-m":  # `python -m stages.…`; other programs that import this package keep their handlers
+    gc.disable()  # while modules load, because hundreds of collections would find nothing; `stage` enables it
     signal.signal(signal.SIGINT, _stop)
     if os.environ.get("WORLD_SIZE", "1") == "1":  # several ranks must all end at once
         signal.signal(signal.SIGTERM, _stop)

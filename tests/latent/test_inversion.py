@@ -13,6 +13,7 @@ from iglo.models.codes import Codes, CodeTable
 from iglo.models.config import GLOConfig
 from iglo.models.glo import GLOModel, encode, recalibrate_bn, render
 from iglo.models.networks import initialise
+from iglo.runtime.eager import Adam
 from tests.tiny import RUNTIME, generator, same_bits, tiny_images
 
 IMAGES = tiny_images(6)
@@ -207,13 +208,13 @@ def test_codes_depend_on_the_seed_and_not_on_the_batch_size(whole):
 
 def test_each_batch_optimises_its_own_starts_only(whole, monkeypatch):
     """With the starts of all images in each batch, memory and time would grow with the square of the images."""
-    lengths, step = set(), torch.optim.Adam.step
+    lengths, step = set(), Adam.step
 
     def watched(self):
         step(self)
         lengths.update(len(state["exp_avg"]) for state in self.state.values())
 
-    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    monkeypatch.setattr(Adam, "step", watched)
     found = inverted(whole, tiny_images(11), method="optimize", steps=3, restarts=2, batch_size=4)
     assert lengths == {2 * 4, 2 * 3} and len(found.codes) == len(found.loss) == len(found.steps) == 11
 

@@ -11,6 +11,7 @@ from iglo.errors import UserError
 from iglo.models.glo import GLOModel, encode, render
 from iglo.models.history import ArrivalRecord, History
 from iglo.models.norms import FixedNorm, fixed_norms
+from iglo.runtime.eager import Adam
 from iglo.training.arrival_stages import learn_arrival, refresh_encoder
 from iglo.training.checkpoints import CheckpointFolder
 from iglo.training.encoder_stages import learn_encoder
@@ -138,7 +139,7 @@ def test_a_killed_training_resumes_with_the_same_bits(learned, tmp_path, monkeyp
     subsets = [np.array([1, 3]), np.array([0, 2, 4])]
     whole, _, _ = arrive(learned, "generated", subsets)
     monkeypatch.setenv("IGLO_CHECKPOINT_SECONDS", "0")
-    step, left = torch.optim.Adam.step, [0]
+    step, left = Adam.step, [0]
 
     def stopping(*arguments, **options):
         if not left[0]:
@@ -146,7 +147,7 @@ def test_a_killed_training_resumes_with_the_same_bits(learned, tmp_path, monkeyp
         left[0] -= 1
         return step(*arguments, **options)
 
-    monkeypatch.setattr(torch.optim.Adam, "step", stopping)
+    monkeypatch.setattr(Adam, "step", stopping)
     folder = CheckpointFolder(tmp_path)
     for done in (2, 3, 2):  # of 3 + 3 + 4 steps
         left[0] = done

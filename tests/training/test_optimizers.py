@@ -9,6 +9,7 @@ from torch import nn
 
 from iglo.models.codes import Codes, CodeTable
 from iglo.models.geometry import Ball, Euclidean, Sphere
+from iglo.runtime.eager import SGD, Adam
 from iglo.training.optimizers import CODE_OPTIMIZERS, DenseAdam, RowAdam, RowSGD, code_optimizer, network_optimizer
 from tests.tiny import generator, same_bits
 
@@ -193,7 +194,25 @@ def test_a_name_gives_the_optimizers_of_codes_and_network(name, kind):
     codes, network = table(), nn.Linear(2, 2)
     of_codes, of_network = code_optimizer(name, [codes], 0.2), network_optimizer(name, network, 0.3)
     assert type(of_codes) is kind and of_codes.param_groups[0]["lr"] == 0.2
-    assert type(of_network) is (torch.optim.SGD if name == "sgd" else torch.optim.Adam)
+    assert type(of_network) is (SGD if name == "sgd" else Adam)
     (group,) = of_network.param_groups
     assert group["lr"] == 0.3 and len(group["params"]) == 2
     assert group.get("betas", (0.5, 0.999)) == (0.5, 0.999) and not group.get("momentum")
+
+
+@pytest.mark.parametrize(("eager", "usual"), [(Adam, torch.optim.Adam), (SGD, torch.optim.SGD)])
+def test_an_optimizer_without_the_compiler_steps_and_resumes_as_that_of_torch(eager, usual):
+    ends = []
+    for kind in (eager, usual):
+        weights = nn.Parameter(torch.randn(3, 4, generator=generator()))
+        optimizer = kind([weights], 0.1)
+        for step in range(6):
+            weights.square().sum().sin().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if step == 2:
+                state, optimizer = optimizer.state_dict(), kind([weights], 0.5)
+                optimizer.load_state_dict(state)
+        assert weights.grad is None and optimizer.param_groups[0]["lr"] == 0.1
+        ends.append(weights.detach())
+    assert same_bits(*ends)

@@ -10,10 +10,9 @@ For LPIPS every network sees images at their own size, as in the lpips package, 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
-import lpips
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -32,6 +31,7 @@ from iglo.subsets.features import Pixels
 
 SMALLEST_SIDE = 32  # pixels; the pooling layers of AlexNet and SqueezeNet need as many
 BATCH = 128  # images that a feature network gets at a time
+LPIPS_NAMES = {long: short for short, long in LPIPS_NETWORKS.items()}
 LARGE, LARGE_BATCH = 128, 32  # a network that enlarges images beyond this side gets fewer at a time
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -46,11 +46,12 @@ class FeatureNetwork:
     Attributes:
         distance_name, feature_name: its names in the keys of metrics, such as `lpips_random_alex` and
             `random_alexnet`.
+        weights: as in `evaluate.weights`.
     """
 
     distance_name: str
     feature_name: str
-    _distance: Distance
+    weights: str
     _backbone: Backbone
     runtime: Runtime
 
@@ -59,11 +60,14 @@ class FeatureNetwork:
         """Loads the network of `evaluate`; its names end in `_trained_on` if the loss uses it too."""
         with within("evaluate."):
             backbone = _load(evaluate.network, evaluate.weights, evaluate.seed).to(runtime.device)
-            distance_name, distance = _lpips(backbone, evaluate.weights, runtime.device)
         name = backbone.name
         trained_on = loss.name == "perceptual" and name == backbone_name(loss.network, loss.weights)
         suffix = "_trained_on" if trained_on else ""
-        return cls(distance_name + suffix, name + suffix, distance, backbone, runtime)
+        return cls(_lpips_key(backbone, evaluate.weights) + suffix, name + suffix, evaluate.weights, backbone, runtime)
+
+    @cached_property
+    def _distance(self) -> Distance:
+        return _lpips(self._backbone, self.weights, self.runtime.device)
 
     def distance(self, a: Images, b: Images) -> np.ndarray:
         """Computes LPIPS: images (N, H, W, C) and (N, H, W, C), float in [0, 1], to distances (N,)."""
@@ -143,7 +147,7 @@ def lpips_distance(network: str, weights: str, seed: int, device: torch.device |
         UserError: as `load_backbone`.
     """
     backbone = _load(network, weights, seed).to(device)
-    return _lpips(backbone, weights, device)
+    return _lpips_key(backbone, weights), _lpips(backbone, weights, device)
 
 
 def load_feature_network(
@@ -182,13 +186,18 @@ def _pooled_and_softmax(backbone: Backbone, images: Tensor) -> Tensor:
     return torch.cat([backbone.pool(maps), backbone.score(maps).softmax(1)], dim=1)
 
 
-def _lpips(backbone: Backbone, weights: str, device: torch.device | str) -> tuple[str, Distance]:
-    """Returns the key and the distance of `lpips_distance` for a network that is on `device`."""
-    short = {long: short for short, long in LPIPS_NETWORKS.items()}.get(backbone.network)
-    name = backbone.name
+def _lpips_key(backbone: Backbone, weights: str) -> str:
+    """Returns the key of `lpips_distance`."""
+    short = LPIPS_NAMES.get(backbone.network)
+    if short and weights in ("imagenet", "random"):
+        return f"lpips_{short}" if weights == "imagenet" else f"lpips_random_{short}"
+    return f"lpips_{backbone.name}"
+
+
+def _lpips(backbone: Backbone, weights: str, device: torch.device | str) -> Distance:
+    """Returns the distance of `lpips_distance` for a network that is on `device`."""
+    short = LPIPS_NAMES.get(backbone.network)
     if short:
-        if weights in ("imagenet", "random"):
-            name = short if weights == "imagenet" else f"random_{short}"
         metric = _package_metric(short, calibrated=weights == "imagenet")
         _copy_trunk(backbone, metric.net)
         prepare = _prepared
@@ -208,7 +217,7 @@ def _lpips(backbone: Backbone, weights: str, device: torch.device | str) -> tupl
         a, b = (prepare(images.to(device)) for images in (a, b))
         return metric(a, b, normalize=bool(short)).flatten()
 
-    return f"lpips_{name}", distance
+    return distance
 
 
 class _Outputs(nn.Module):
@@ -224,6 +233,8 @@ class _Outputs(nn.Module):
 
 def _package_metric(network: str, calibrated: bool) -> Any:
     """Returns the package's LPIPS with random weights: it would load real ones from a pickle, which is not safe."""
+    import lpips  # here, because it loads torchvision and torch's compiler, which take seconds
+
     with warnings.catch_warnings(), building():
         warnings.simplefilter("ignore")  # it uses old options of torchvision
         return lpips.LPIPS(net=network, lpips=calibrated, pnet_rand=True, verbose=False)

@@ -10,6 +10,7 @@ from iglo.latent.arrays import JITTER, Arrays
 from iglo.models.geometry import Euclidean
 from iglo.progress import bar
 from iglo.randomness import torch_generator
+from iglo.runtime.eager import Adam
 from iglo.runtime.process import building
 
 FLOW_WIDTH, FREQUENCIES = 512, 8  # of the two hidden layers, and of the sines and cosines of the time
@@ -95,7 +96,7 @@ def _train(
         fixed: as `_pairs` returns them, of the held-out codes.
     """
     steps = min(max(len(training) // 5, FLOW_STEPS[0]), FLOW_STEPS[1])
-    adam = torch.optim.Adam(network.parameters(), FLOW_RATE)
+    adam = Adam(network.parameters(), FLOW_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, steps)
     best, weights, waited = float("inf"), {}, 0
     for step in bar(range(steps + 1), desc="flow", unit="step"):

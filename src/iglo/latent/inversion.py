@@ -15,6 +15,7 @@ from iglo.models.glo import GLOModel, encode
 from iglo.progress import bar
 from iglo.randomness import torch_generator
 from iglo.runtime.device import Runtime
+from iglo.runtime.eager import Adam
 from iglo.training.batches import Targets
 from iglo.training.loop import RATE_SCHEDULES
 
@@ -180,7 +181,7 @@ class _Batch:
     def run(self, search: Search, watch: Watch) -> None:
         """Takes the steps. Rows that stopped get no gradient; Adam may still move them, but they are not read again."""
         rate = scaled(search.rate, self.geometry, self.codes.shape[1])
-        adam = torch.optim.Adam([self.codes], rate, search.betas)
+        adam = Adam([self.codes], rate, search.betas)
         steps, factor = search.steps, RATE_SCHEDULES[search.schedule]
         trial = math.ceil(TRIAL * steps)
         rows = torch.arange(len(self.codes), device=self.codes.device)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from iglo.models.codes import CodeTable
+from iglo.runtime.eager import SGD, Adam, EagerOptimizer
 
 
-class RowOptimizer(torch.optim.Optimizer):
+class RowOptimizer(EagerOptimizer):
     """Base of optimizers that move only the rows of the batch, and then project these rows."""
 
     def __init__(self, tables: Sequence[CodeTable], defaults: dict):
@@ -73,7 +75,7 @@ class RowAdam(RowOptimizer):
         return group["lr"] * (mean / (1 - beta1**steps)) / scale
 
 
-class DenseAdam(torch.optim.Adam):
+class DenseAdam(Adam):
     """Adam on all rows: rows outside the batch have a zero gradient and still move along their momenta.
 
     The published code of the paper does this. It is here for the comparison.
@@ -106,13 +108,13 @@ class RowSGD(RowOptimizer):
 CODE_OPTIMIZERS = {"adam": RowAdam, "dense_adam": DenseAdam, "sgd": RowSGD}
 
 
-def network_optimizer(name: str, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+def network_optimizer(name: str, network: nn.Module, rate: float) -> Optimizer:
     """Makes the optimizer of a network: SGD, or Adam with β₁ = 0.5 as in DCGAN (Radford et al. 2016)."""
     if name == "sgd":
-        return torch.optim.SGD(network.parameters(), rate)
-    return torch.optim.Adam(network.parameters(), rate, betas=(0.5, 0.999), fused=True)
+        return SGD(network.parameters(), rate)
+    return Adam(network.parameters(), rate, betas=(0.5, 0.999), fused=True)
 
 
-def code_optimizer(name: str, tables: Sequence[CodeTable], rate: float) -> torch.optim.Optimizer:
+def code_optimizer(name: str, tables: Sequence[CodeTable], rate: float) -> Optimizer:
     """Makes the optimizer of codes: adam, dense_adam or sgd."""
     return CODE_OPTIMIZERS[name](tables, rate)

@@ -1,7 +1,6 @@
 """The power spectrum of images: how much of it lies at the highest frequencies, where checkerboards are."""
 
 import numpy as np
-from scipy.signal.windows import hann
 
 from iglo.evaluation.metrics.arrays import chunks
 
@@ -32,7 +31,7 @@ def nyquist_share(images: np.ndarray) -> np.ndarray:
 def _shares(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images, dtype=np.float64)
     _, height, width, _ = images.shape
-    window = (hann(height, sym=False)[:, None] * hann(width, sym=False))[..., None]
+    window = (_hann(height)[:, None] * _hann(width))[..., None]
     images = images - np.sum(images * window, axis=(1, 2), keepdims=True) / window.sum()
     power = np.square(np.abs(np.fft.fft2(images * window, axes=(1, 2)))).sum(axis=3)
     rows, columns = (np.abs(np.fft.fftfreq(side, 1 / side)) for side in (height, width))  # waves per image
@@ -41,3 +40,8 @@ def _shares(images: np.ndarray) -> np.ndarray:
     total = np.where(near_zero, 0, power).sum(axis=(1, 2))
     visible = total > POWER_FLOOR * (height * width) ** 2
     return np.divide((power * near_nyquist).sum(axis=(1, 2)), total, out=np.zeros_like(total), where=visible)
+
+
+def _hann(side: int) -> np.ndarray:
+    """Returns a periodic Hann window, (side,)."""
+    return np.hanning(side + 1)[:-1]
