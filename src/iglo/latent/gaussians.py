@@ -45,7 +45,7 @@ def _covariance(codes: Tensor) -> Tensor:
     return spread + JITTER * torch.eye(codes.shape[1], dtype=torch.float32)
 
 
-@exact_threads()
+@exact_threads(1)  # several threads take three times as long for matrices of 100 rows
 def fit_mixture(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     """Fits mixtures of different sizes and kinds of covariance; the best Bayesian information criterion wins.
 

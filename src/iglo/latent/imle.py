@@ -8,13 +8,14 @@ from iglo.latent.arrays import JITTER, Arrays
 from iglo.models.geometry import Euclidean
 from iglo.progress import bar
 from iglo.randomness import torch_generator
+from iglo.runtime.eager import Adam
 from iglo.runtime.process import building
 
 # Dimensions of the noise and of the hidden layers. With more noise dimensions, the nearest noise is hardly nearer.
 IMLE_NOISE, IMLE_WIDTH = 8, 256
 # A round has as many passes over its codes as fit into IMLE_STEPS steps, and at least one.
-IMLE_ROUNDS, IMLE_STEPS, IMLE_BATCH, IMLE_RATE = 150, 12, 128, 1e-3
-IMLE_CODES, IMLE_POOL = 4096, 8  # largest number of codes in a round, and noises for each code
+IMLE_ROUNDS, IMLE_STEPS, IMLE_BATCH, IMLE_RATE = 50, 24, 128, 1e-3
+IMLE_CODES, IMLE_POOL = 4096, 4  # largest number of codes in a round, and noises for each code
 
 
 def fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
@@ -26,7 +27,7 @@ def fit_imle(codes: Tensor, geometry: Euclidean, seed: int) -> Arrays:
     scale = codes.square().mean().sqrt().clamp_min(JITTER**0.5).float()
     points = codes.float() / scale
     network = imle_mapping(codes.shape[1], rng)
-    adam = torch.optim.Adam(network.parameters(), IMLE_RATE)
+    adam = Adam(network.parameters(), IMLE_RATE, fused=True)
     for _ in bar(range(IMLE_ROUNDS), desc="imle", unit="round"):
         some = points[torch.randperm(len(points), generator=rng)[:IMLE_CODES]]
         pool = torch.randn(IMLE_POOL * len(some), IMLE_NOISE, generator=rng, dtype=torch.float32)
@@ -54,7 +55,8 @@ def imle_mapping(dimension: int, rng: torch.Generator) -> nn.Sequential:
 def nearest_noises(network: nn.Module, pool: Tensor, codes: Tensor, chunk: int = 1024) -> Tensor:
     """Returns, for each of the codes (N, d), the row of the noise (M, e) that is mapped nearest to it: (N,)."""
     mapped = network(pool)
-    return torch.cat([torch.cdist(piece, mapped).argmin(1) for piece in codes.split(chunk)])
+    lengths = mapped.square().sum(1) / 2  # ‖m − c‖²/2 without ‖c‖²/2, which is the same for all noises
+    return torch.cat([torch.addmm(lengths, piece, mapped.T, alpha=-1).argmin(1) for piece in codes.split(chunk)])
 
 
 def imle_loss(network: nn.Module, noises: Tensor, codes: Tensor) -> Tensor:
