@@ -1,5 +1,6 @@
 """Fixtures for all: the values of params.yaml, and real images where there are any."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -61,3 +62,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported model of class and content of tiny images. To be read only."""
     return exports.export(tmp_path_factory.mktemp("exported-classes"), exports.CLASS_PARAMS)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the garbage collector away from what is loaded by now; it would visit all of it again and again."""
+    gc.collect()
+    gc.freeze()

@@ -38,7 +38,7 @@ def loaded(*modules: str, then: str = "", names: tuple[str, ...] = HEAVY) -> set
         (("stages.check", "stages.fetch", "stages.prepare", "stages.select", "stages.cluster"), set()),
         (("stages.joint",), set()),
         (("stages.initialise", "stages.staged", "stages.full", "stages.encoder"), {"torch"}),
-        (("stages.priors",), {"torch", "torchvision", "sklearn", "scipy", "skimage"}),
+        (("stages.priors",), {"torch", "sklearn", "scipy", "skimage"}),
         (("stages.extract_features", "stages.arrival_images"), {"torch"}),
         (("stages.arrival_learn", "stages.arrival_encoder"), {"torch"}),
     ],

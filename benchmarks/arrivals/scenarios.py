@@ -115,8 +115,13 @@ def _digits(params: Params) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _digit_params(seed: int) -> Params:
-    params = load_params(ROOT / "presets" / "digits.yaml")
-    return dataclasses.replace(params, seed=seed, rounds=growing_rounds(FIRST, 3, 20))
+    """Returns the preset for digits, with slower learning, which an arrival continues at half the rate."""
+    changes = {
+        "optimizer": {"generator_rate": 1e-3},
+        "full": {"epochs": 60, "batch_size": 75},
+        "encoder": {"epochs": 60, "batch_size": 75, "rate": 1e-3, "pairs": 1.0},
+    }
+    return _changed(load_params(ROOT / "presets" / "digits.yaml"), seed, changes)
 
 
 def _frog_params(files: Files, seed: int) -> Params:
@@ -131,5 +136,10 @@ def _frog_params(files: Files, seed: int) -> Params:
         "joint": {"epochs": 8},
         "evaluate": {"network": JUDGE, "weights": str(files.judge_weights)},
     }
+    return _changed(params, seed, changes)
+
+
+def _changed(params: Params, seed: int, changes: Mapping[str, Mapping[str, Any]]) -> Params:
+    """Returns the params with changes to sections, and with rounds for the images of a first run."""
     sections = {name: dataclasses.replace(getattr(params, name), **change) for name, change in changes.items()}
     return dataclasses.replace(params, seed=seed, rounds=growing_rounds(FIRST, 3, 20), **sections)

@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.functional import center_crop, normalize, resize
 
 from iglo.randomness import derived_seed
 
+BILINEAR = "bilinear"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -18,23 +17,26 @@ class Transform:
 
     Attributes:
         mean, std: of the three channels; they normalise images in [0, 1].
-        interpolation: how images are resized. If they get smaller, it is with antialiasing (Parmar, Zhang & Zhu 2022).
+        interpolation: how images are resized, such as `bilinear`. If they get smaller, it is with antialiasing (Parmar,
+            Zhang & Zhu 2022).
         side: the side of the images that the weights were trained for, in pixels; None: images keep their size.
         resize: before a square of `side` pixels is cropped from the middle, the shorter side is resized to this.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    interpolation: InterpolationMode = InterpolationMode.BILINEAR
+    interpolation: str = BILINEAR
     side: int | None = None
     resize: int | None = None
 
     def any_size(self) -> "Transform":
         """Returns the same transform for weights that were trained for an unknown size: images keep their size."""
-        return replace(self, interpolation=InterpolationMode.BILINEAR, side=None, resize=None)
+        return replace(self, interpolation=BILINEAR, side=None, resize=None)
 
     def cropped(self, images: Tensor) -> Tensor:
         """Resizes and crops images as the weights ask for."""
+        from torchvision.transforms.functional import center_crop  # here, because torchvision takes a second
+
         return center_crop(_resize(images, [self.resize], self.interpolation), [self.side])
 
 
@@ -63,6 +65,8 @@ class Backbone(nn.Module):
         Without an `image_size`, images are resized and cropped as the weights ask for. If the weights do not ask for a
         size, images keep theirs, or are enlarged to `smallest_side`.
         """
+        from torchvision.transforms.functional import normalize  # here, because torchvision takes a second
+
         images, transform = three_channels(images), self.transform
         if transform.side is not None and image_size is None:
             images = transform.cropped(images)
@@ -101,14 +105,16 @@ def three_channels(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
-def resized(images: Tensor, side: int, interpolation: InterpolationMode = InterpolationMode.BILINEAR) -> Tensor:
+def resized(images: Tensor, side: int, interpolation: str = BILINEAR) -> Tensor:
     """Resizes square images to side × side, with antialiasing if they get smaller."""
     return images if images.shape[-2:] == (side, side) else _resize(images, [side, side], interpolation)
 
 
-def _resize(images: Tensor, size: list[int], interpolation: InterpolationMode) -> Tensor:
-    images = resize(images, size, interpolation, antialias=True)
-    return images.clamp(0, 1) if interpolation == InterpolationMode.BICUBIC else images  # which overshoots at edges
+def _resize(images: Tensor, size: list[int], interpolation: str) -> Tensor:
+    from torchvision.transforms import InterpolationMode, functional  # here, because torchvision takes a second
+
+    images = functional.resize(images, size, InterpolationMode(interpolation), antialias=True)
+    return images.clamp(0, 1) if interpolation == "bicubic" else images  # which overshoots at edges
 
 
 def run_blocks(blocks: nn.ModuleList, images: Tensor) -> list[Tensor]:

@@ -13,10 +13,9 @@ Messages begin with the key `network` or `weights`. The caller puts the section 
 from pathlib import Path
 
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
 
 from iglo.backbones import small_cnn, timm_networks, torchvision_networks
-from iglo.backbones.backbone import Backbone, Transform, run_blocks
+from iglo.backbones.backbone import BILINEAR, Backbone, Transform, run_blocks
 from iglo.backbones.weights import file_state
 from iglo.errors import UserError
 
@@ -54,7 +53,7 @@ def load_backbone(network: str, weights: str, seed: int) -> Backbone:
     """
     if network == small_cnn.NETWORK:
         body = small_cnn.load_small_cnn(weights, seed)
-        transform = Transform((0.5,), (0.5,), InterpolationMode.BILINEAR, small_cnn.SIDE, small_cnn.SIDE)
+        transform = Transform((0.5,), (0.5,), BILINEAR, small_cnn.SIDE, small_cnn.SIDE)
         backbone = SmallCNNBackbone(
             network, body, transform, classes=None if weights == "random" else body.head.out_features
         )

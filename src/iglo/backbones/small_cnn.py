@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.functional import resize, rgb_to_grayscale
 
+from iglo.backbones.backbone import resized
 from iglo.backbones.weights import check_shapes, file_state, shapes_of
 from iglo.errors import UserError
 from iglo.randomness import derived_seed
@@ -37,10 +37,11 @@ class SmallCNN(nn.Module):
     @staticmethod
     def prepare(images: Tensor) -> Tensor:
         """Makes images (B, 1 or 3, H, W) in [0, 1] grey, resizes them with antialiasing, and scales them to [-1, 1]."""
-        grey = rgb_to_grayscale(images) if images.shape[1] == 3 else images
-        if grey.shape[-2:] != (SIDE, SIDE):
-            grey = resize(grey, [SIDE, SIDE], antialias=True)
-        return 2 * grey - 1
+        if images.shape[1] == 3:
+            from torchvision.transforms.functional import rgb_to_grayscale  # here, because torchvision takes a second
+
+            images = rgb_to_grayscale(images)
+        return 2 * resized(images, SIDE) - 1
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Computes features (B, 128), at least 0, of images (B, 1 or 3, H, W) in [0, 1]."""

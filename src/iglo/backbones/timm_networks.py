@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
 
 from iglo.backbones.backbone import Backbone, Transform, seed_weights
 from iglo.backbones.weights import Shapes, check_shapes, file_shapes, file_state, shapes_of, short_reason
@@ -118,7 +117,7 @@ def _transform(network: str) -> Transform:
     one = _settings(network)
     side = one["input_size"][-1]
     resize = max(side, int(side / one["crop_pct"]))
-    return Transform(tuple(one["mean"]), tuple(one["std"]), InterpolationMode(one["interpolation"]), side, resize)
+    return Transform(tuple(one["mean"]), tuple(one["std"]), one["interpolation"], side, resize)
 
 
 def _any_size(network: str) -> Transform:

@@ -7,11 +7,11 @@ import difflib
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision import models
 
 from iglo.backbones.backbone import Backbone, Transform, freeze, run_blocks, seed_weights
 from iglo.backbones.weights import Shapes, check_shapes, file_shapes, file_state, find_imagenet, shapes_of
@@ -91,10 +91,17 @@ def load_torchvision(network: str, weights: str, seed: int) -> TorchvisionBackbo
     return TorchvisionBackbone(network, body, _cut(network, body, name), transform, classes=classes)
 
 
+def _zoo() -> ModuleType:
+    """Returns torchvision's models; to load them takes a second."""
+    from torchvision import models
+
+    return models
+
+
 def _imagenet(network: str) -> tuple[dict[str, Tensor], str]:
     """Returns the network's ImageNet weights from torchvision's cache, and torchvision's name of them."""
     find_imagenet({"weights": network})
-    choice = models.get_model_weights(network).DEFAULT
+    choice = _zoo().get_model_weights(network).DEFAULT
     state = choice.get_state_dict(weights_only=True)  # reads tensors and no other pickled objects
     if network.startswith("densenet"):  # the files have older names: norm.1 for norm1
         state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
@@ -103,12 +110,12 @@ def _imagenet(network: str) -> tuple[dict[str, Tensor], str]:
 
 def check_torchvision(network: str) -> None:
     """Raises UserError unless `load_torchvision` can build the network."""
-    known = [name for name in models.list_models(module=models) if name.startswith(FAMILIES)]
+    known = [name for name in _zoo().list_models(_zoo()) if name.startswith(FAMILIES)]
     if network in known:
         return
     close = difflib.get_close_matches(network, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(name + '…' for name in FAMILIES)}."
-    if network in models.list_models():
+    if network in _zoo().list_models():
         raise UserError(
             f"network: {network!r} has no pooled features here; supported are {', '.join(FAMILIES)}, and timm/NAME."
         )
@@ -153,17 +160,17 @@ def _layers(backbone: TorchvisionBackbone) -> Iterator[nn.Module]:
 
 def _transform(network: str) -> Transform:
     """Returns the transform of the network's ImageNet weights."""
-    preset = models.get_model_weights(network).DEFAULT.transforms()
+    preset = _zoo().get_model_weights(network).DEFAULT.transforms()
     if network.startswith("inception"):  # it was trained in [-1, 1]; torchvision's module turns its input into that
         mean = std = (0.5, 0.5, 0.5)
     else:
         mean, std = tuple(preset.mean), tuple(preset.std)
-    return Transform(mean, std, preset.interpolation, preset.crop_size[0], preset.resize_size[0])
+    return Transform(mean, std, preset.interpolation.value, preset.crop_size[0], preset.resize_size[0])
 
 
 def _classes(network: str) -> int:
     """Returns the number of classes of the network's ImageNet weights: 1000."""
-    return len(models.get_model_weights(network).DEFAULT.meta["categories"])
+    return len(_zoo().get_model_weights(network).DEFAULT.meta["categories"])
 
 
 def _build_for(network: str, given: Shapes) -> tuple[nn.Module, str, int | None]:
@@ -194,7 +201,7 @@ def _build(network: str, seed: int = 0, classes: int | None = None, random: bool
     options = {"init_weights": random, "aux_logits": False} if network.startswith("inception") else {}
     with building():
         seed_weights(seed, network)
-        body = models.get_model(network, weights=None, num_classes=classes or _classes(network), **options)
+        body = _zoo().get_model(network, weights=None, num_classes=classes or _classes(network), **options)
     return body, "fc" if hasattr(body, "fc") else "classifier"
 
 

@@ -14,7 +14,6 @@ from urllib.parse import urlparse
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torchvision import models
 
 from iglo.errors import UserError
 from iglo.files.io import file_digest
@@ -72,6 +71,8 @@ def _exists(path: Path) -> bool:
 
 def _imagenet_file(network: str) -> tuple[Path, str]:
     """Returns the path of the network's ImageNet weights in torchvision's cache, and their URL."""
+    from torchvision import models  # here, because torchvision takes a second
+
     url = models.get_model_weights(network).DEFAULT.url
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name, url
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 REQUIRED = "CI"  # where this variable is set, the tests of the page must not be skipped
 
 try:
