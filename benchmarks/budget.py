@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-import matplotlib
 import numpy as np
+from matplotlib import pyplot
 
 from iglo.data.store import ImageStore
 from iglo.evaluation.metrics import psnr
@@ -90,30 +90,31 @@ def measure(files: list[str], shares: list[float], seeds: int) -> dict[tuple[str
     return {key: np.array(results) for key, results in found.items()}
 
 
+def summary(results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the means and the standard deviations of results (seeds, 3)."""
+    return results.mean(0), results.std(0, ddof=min(1, len(results) - 1))
+
+
 def table(found: dict[tuple[str, float], np.ndarray]) -> str:
     """Returns the Markdown table."""
     lines = ["| params | share of the epochs | " + " | ".join(COLUMNS) + " |", "|---|---:" + "|---:" * 3 + "|"]
     for (file, share), results in found.items():
-        spread = results.std(0, ddof=min(1, len(results) - 1))
-        cells = [
-            f"{a:.{digits}f} ± {b:.{digits}f}" for a, b, digits in zip(results.mean(0), spread, DIGITS, strict=True)
-        ]
+        cells = [f"{a:.{d}f} ± {b:.{d}f}" for a, b, d in zip(*summary(results), DIGITS, strict=True)]
         lines.append(f"| `{file}` | {share:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def draw(found: dict[tuple[str, float], np.ndarray], figure: str) -> None:
-    """Draws both PSNR against seconds; the default, all epochs, is the large mark."""
-    from matplotlib import pyplot
-
+    """Draws both PSNR against seconds, with standard deviations. The large mark has all epochs."""
+    pyplot.switch_backend("Agg")
     _, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for file in dict.fromkeys(file for file, _ in found):
         shares = sorted(share for name, share in found if name == file)
-        points = np.array([found[file, share].mean(0) for share in shares])
+        means, spreads = np.array([summary(found[file, share]) for share in shares]).swapaxes(0, 1)
         sizes = [80 if share == 1 else 20 for share in shares]
         for column, one in enumerate(axes, 1):
-            one.plot(points[:, 0], points[:, column], label=Path(file).name)
-            one.scatter(points[:, 0], points[:, column], sizes)
+            one.errorbar(means[:, 0], means[:, column], spreads[:, column], label=Path(file).name, capsize=3)
+            one.scatter(means[:, 0], means[:, column], sizes)
             one.set(xlabel=COLUMNS[0], ylabel=COLUMNS[column])
     axes[0].legend()
     pyplot.savefig(figure, dpi=150)
@@ -129,7 +130,6 @@ def main(argv: list[str] | None = None) -> None:
     found = measure(options.params, options.shares, options.seeds)
     print(table(found))
     if options.figure:
-        matplotlib.use("Agg")
         draw(found, options.figure)
 
 

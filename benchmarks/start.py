@@ -27,7 +27,7 @@ def seconds(code: str) -> float:
 
 
 def start_of(name: str) -> str:
-    """Returns code that starts and ends as `python -m stages.NAME` does, without the work in between."""
+    """Returns code that starts and ends as `python -m stages.NAME` does; see `stages/common.py` about `gc`."""
     return f"import gc; gc.disable(); import stages.{name}; gc.freeze()"
 
 
@@ -37,9 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args(argv)
     codes = {"import torch": "import torch"} | {name: start_of(name) for name in options.stages}
-    turns = [{name: seconds(code) for name, code in codes.items()} for _ in range(options.turns + 1)][
-        1:
-    ]  # not the first
+    turns = [{name: seconds(code) for name, code in codes.items()} for _ in range(options.turns + 1)]
+    del turns[0]  # it had to read the files from the disk
     least = {name: min(turn[name] for turn in turns) for name in codes}
     print(f"import torch: {least['import torch']:.2f} s\n\n| stage | seconds | over `import torch` |\n|---|---:|---:|")
     for name in options.stages:
