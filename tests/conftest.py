@@ -16,7 +16,7 @@ from tests.tiny import tiny_images
 os.environ["IGLO_THREADS"] = "1"  # the tensors are tiny, and tests run side by side
 set_threads(1)
 
-LONG = {"test_pipeline", "test_ranks", "test_tour", "test_stages", "test_threads"}
+LONG = {"test_pipeline", "test_dvc_yaml", "test_ranks", "test_tour", "test_stages", "test_threads"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
