@@ -165,6 +165,11 @@ def keys_read(folder: Path, stage: pipeline.Stage) -> set[str]:
     return read
 
 
+def covers(listed: str, key: str) -> bool:
+    """Whether a dotted key is the listed one or within it."""
+    return f"{key}.".startswith(f"{listed}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A folder in which every stage has run, in this process; the stages in their order, and what each has read."""

@@ -158,13 +158,9 @@ def test_params_are_what_the_stage_reads(stage, tiny_run, tmp_path, monkeypatch)
     read = tiny_run.keys[stage.name] - NUMBERED
     for changes in SETTINGS.get(stage.name, []):
         read |= chain.keys_read(tiny_run.copy(tmp_path, **changes).folder, stage)
-    assert [key for key in sorted(read) if not any(covers(listed, key) for listed in stage.params)] == []
+    assert [key for key in sorted(read) if not any(chain.covers(listed, key) for listed in stage.params)] == []
     needed = set(stage.params) - LATER.get(stage.name, set())
-    assert [listed for listed in needed if not any(covers(listed, key) for key in read)] == []
-
-
-def covers(listed: str, key: str) -> bool:
-    return f"{key}.".startswith(f"{listed}.")
+    assert [listed for listed in needed if not any(chain.covers(listed, key) for key in read)] == []
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("**/params.yaml"), *ROOT.glob("**/presets/*.yaml")], ids=lambda p: p.name)

@@ -23,7 +23,7 @@ from iglo.params.reading import load_params
 from iglo.params.run_record import folder_digest
 from tests import chain, pipeline
 from tests.disentangle.tiny import CHANGES, FILE, FOLDER, SWEEP, values
-from tests.test_pipeline import covers, leaves
+from tests.test_pipeline import leaves
 from tests.tiny import RUNTIME, tiny_class_params
 
 CLASSES = 10
@@ -218,5 +218,7 @@ def test_params_are_what_the_stages_read(concatenated, swept, tmp_path, monkeypa
         (tmp_path / "disentangle" / "params.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
         read["fetch"] = read["fetch"] | chain.keys_read(tmp_path, fetch)
     for stage in [*pipeline.stages(FILE, values()), *pipeline.stages(SWEEP, values())]:
-        assert [key for key in sorted(read[stage.name]) if not any(covers(each, key) for each in stage.params)] == []
-        assert [each for each in stage.params if not any(covers(each, key) for key in read[stage.name])] == []
+        assert [
+            key for key in sorted(read[stage.name]) if not any(chain.covers(each, key) for each in stage.params)
+        ] == []
+        assert [each for each in stage.params if not any(chain.covers(each, key) for key in read[stage.name])] == []
