@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
+from stages.imports import ROOT
 from tools import deps
-from tools.imports import ROOT
 
 FILES = deps.FILES
 CELLS = "disentangle/sweep/runs"
@@ -47,10 +47,6 @@ class Stage:
     @property
     def options(self) -> dict[str, str]:
         return dict(zip(self.argv[::2], self.argv[1::2], strict=True))
-
-    @property
-    def code(self) -> set[str]:
-        return {path for path in self.deps if path.endswith((".py", ".safetensors"))}
 
 
 def stages(file: Path = ROOT / "dvc.yaml", params: dict | None = None) -> list[Stage]:

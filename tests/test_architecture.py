@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stages import imports
 from tests import pipeline
-from tools import imports
 
 PACKAGE = pipeline.ROOT / "src" / "iglo"
 LIBRARY = sorted(PACKAGE.rglob("*.py"))
@@ -72,7 +72,12 @@ def calls(code: str) -> Iterator[tuple[str, list[ast.expr], dict[str, ast.expr]]
 
 def imported(code: str, *modules: str) -> list[str]:
     """What code imports of these modules or from within them."""
-    return [name for name in imports.imported_names(code) for module in modules if f"{name}.".startswith(f"{module}.")]
+    return [
+        name
+        for name in imports.imported_names(ast.parse(code))
+        for module in modules
+        if f"{name}.".startswith(f"{module}.")
+    ]
 
 
 # --- Rules: what in a piece of code breaks them ---
@@ -91,7 +96,7 @@ def upward_imports(code: str, module: str) -> list[str]:
 
 
 def relative_imports(code: str) -> list[str]:
-    return [name for name in imports.imported_names(code) if name.startswith(".")]
+    return [name for name in imports.imported_names(ast.parse(code)) if name.startswith(".")]
 
 
 def knowledge_of_the_pipeline(code: str) -> list[str]:
@@ -320,7 +325,7 @@ def test_packages_have_few_modules_at_the_top_and_say_what_they_are_for():
     packages = [path for path in LIBRARY if path.name == "__init__.py" and path.parent != PACKAGE]
     assert {path.parent for path in LIBRARY} == {PACKAGE, *(path.parent for path in packages)}
     assert breaches(packages, OF_PACKAGES) == {}
-    with_code = [path for path in packages if imports.has_code(path.read_text(encoding="utf-8"))]
+    with_code = [path for path in packages if imports.source(path).has_code]
     assert with_code == [PACKAGE / name / "__init__.py" for name in ("estimator", "evaluation/metrics")]
 
 
@@ -334,18 +339,18 @@ def test_imports_point_one_way():
         module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         if module not in ("iglo", "iglo.__main__"):
             assert upward_imports(path.read_text(encoding="utf-8"), module) == [], module
-    order = TopologicalSorter({path: imports.imports(path) - {path} for path in LIBRARY}).static_order()
+    order = TopologicalSorter({path: imports.source(path).imports - {path} for path in LIBRARY}).static_order()
     assert set(LIBRARY) <= set(order)  # within a layer too, no module imports itself through others
 
 
 def test_nothing_imports_the_command():
     inside = {path for path in LIBRARY if path.parent == PACKAGE / "cli" or path.name == "__main__.py"}
     assert {*COMMAND} < inside
-    assert not [path for path in {*LIBRARY, *STAGES} - inside if inside & imports.imports(path)]
+    assert not [path for path in {*LIBRARY, *STAGES} - inside if inside & imports.source(path).imports]
 
 
 def test_a_stage_is_a_module_that_no_other_stage_imports():
     """Stages share common and learning; each is run by its own name."""
     run = {imports.module_file(stage.module) for file in pipeline.FILES for stage in pipeline.stages(file)}
     for path in STAGES:
-        assert not imports.imports(path) & run - {path}
+        assert not imports.source(path).imports & run - {path}

@@ -21,8 +21,8 @@ def test_the_stages_are_those_that_dvc_resolves():
     for name, stage in ours.items():
         assert stage.command.split() == dvcs[name].cmd.split()
         assert {f"comparison/{out}" for out in stage.outs} == set(dvcs[name].outs)
-        data = {path.removeprefix("comparison/") for path in dvcs[name].deps if not path.endswith(".py")}
-        assert {path.removeprefix("../") for path in stage.deps} == data
+        deps = {path.removeprefix("comparison/") for path in dvcs[name].deps}
+        assert {path.removeprefix("../") for path in stage.deps} == deps
 
 
 def test_a_stage_waits_for_those_that_make_its_dependencies():

@@ -1,6 +1,8 @@
 """dvc.yaml against what the stages import and read."""
 
 import configparser
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ import pytest
 import yaml
 from torch import nn
 
+from stages import imports
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
-from tools import deps, imports
+from tools import deps
 
 ALL = [stage for file in pipeline.FILES for stage in pipeline.stages(file)]
 OWN = pipeline.stages(params=chain.params())
@@ -57,9 +60,25 @@ def by_name(stage: Stage) -> str:
     return stage.name
 
 
-def test_code_dependencies_are_what_the_stage_imports():
-    for stage in ALL:
-        assert stage.code == imports.code_of(stage.module), stage.name
+def test_a_stage_depends_on_its_modules():
+    """On the file that the stage `modules` writes for it; and that stage depends on the modules of all."""
+    for file in pipeline.FILES:
+        stages = {stage.name: stage for stage in pipeline.stages(file)}
+        modules = stages.pop("modules")
+        for name, stage in stages.items():
+            (found,) = [path for path in stage.deps if "/modules/" in path]
+            assert found == f"{modules.options['--out']}/{stage.module.removeprefix('stages.')}.json", name
+        run = imports.stages_of(file.read_text(encoding="utf-8"))
+        assert {stage.module for stage in stages.values()} < {*run}
+        assert {*modules.deps} == frozenset().union(*map(imports.code_of, run))
+
+
+def test_the_files_of_modules_name_what_the_stages_import(tiny_run):
+    for module in {stage.module for stage in OWN}:
+        file = tiny_run.folder / "data" / "modules" / f"{module.removeprefix('stages.')}.json"
+        written = json.loads(file.read_text(encoding="utf-8"))
+        assert written == {path: hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for path in written}
+        assert written.keys() == imports.code_of(module)
 
 
 @pytest.mark.parametrize("name", ["staged", "full"])
@@ -67,41 +86,41 @@ def test_an_edit_of_the_encoder_does_not_train_the_generator_again(name):
     assert "src/iglo/training/encoder_stages.py" not in imports.code_of(f"stages.{name}")
 
 
-def test_a_package_without_code_is_no_dependency():
-    assert not imports.has_code('"""A package."""\n') and not imports.has_code("")
-    assert imports.has_code('"""A package."""\nimport os\n') and imports.has_code("import os")
+def test_a_package_without_code_is_no_dependency(tmp_path):
+    for text, has_code in [('"""A package."""\n', False), ("", False), ('"""A package."""\nimport os\n', True)]:
+        file = tmp_path / f"{len(text)}.py"
+        file.write_text(text)
+        assert imports.source(file).has_code == has_code
     assert "src/iglo/__init__.py" in imports.code_of("stages.fetch")
     assert "src/iglo/data/__init__.py" not in imports.code_of("stages.fetch")
 
 
-LISTS = """stages:
+LIST = """stages:
   a:
+    cmd: cd .. && ${launch} -m stages.fetch --out x
+    deps: [x, "y/${z[-1].id}"]
+  modules:
     cmd: >-
-      python -m stages.fetch --out x
-    deps: [x, "y/${z[-1].id}", stages/gone.py,
-      src/iglo/gone.py, y]
+      do --pipeline x
+    deps: [stages/gone.py,
+      src/iglo/gone.py]
     outs: [stages/out.py]
-  b: &b
-    cmd: cd .. && ${launch} -m stages.fetch
-    deps: ["${x}"]
-    params: [deps]
-  c: {<<: *b, matrix: {a: [1]}}
+  b:
+    cmd: ""
+    deps: [y]
 """
 
 
-def test_the_lists_of_modules_are_rewritten_and_nothing_else_is():
-    written = deps.with_modules(LISTS, ROOT)
-    before, after = (yaml.safe_load(text)["stages"] for text in (LISTS, written))
-    code = [path for path in after["a"]["deps"] if path.endswith(".py")]
+def test_the_list_of_modules_is_rewritten_and_nothing_else_is():
+    written = deps.with_modules(LIST, ROOT)
+    before, after = (yaml.safe_load(text)["stages"] for text in (LIST, written))
+    code = after["modules"].pop("deps")
     assert {*code} == imports.code_of("stages.fetch") and code[:2] == ["stages/__init__.py", "stages/common.py"]
-    assert after["a"].pop("deps") == ["x", "y/${z[-1].id}", "y", *code]
-    assert after["b"].pop("deps") == after["c"].pop("deps") == ["${x}", *code]
-    for stage in before.values():
-        del stage["deps"]
+    del before["modules"]["deps"]
     assert after == before and max(map(len, written.splitlines())) <= 120
     assert deps.with_modules(written, ROOT) == written
-    inside = yaml.safe_load(deps.with_modules(written, ROOT / "disentangle" / "sweep"))["stages"]["b"]["deps"]
-    assert inside == ["${x}", *(f"../../{path}" for path in code)]
+    inside = yaml.safe_load(deps.with_modules(written, ROOT / "disentangle" / "sweep"))["stages"]["modules"]["deps"]
+    assert inside == [f"../../{path}" for path in code]
 
 
 def test_stale_lists_are_found(tmp_path, monkeypatch, capsys):
@@ -111,7 +130,7 @@ def test_stale_lists_are_found(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(deps, "ROOT", tmp_path)
     assert deps.main(["--check"]) == 0
     file.write_text(file.read_text(encoding="utf-8").replace(" src/iglo/params/sections.py,", "", 1), encoding="utf-8")
-    assert deps.main(["--check"]) == 1 and "dvc.yaml: the modules in deps" in capsys.readouterr().out
+    assert deps.main(["--check"]) == 1 and "dvc.yaml: the list of modules" in capsys.readouterr().out
     assert deps.main([]) == 0 and deps.main(["--check"]) == 0
 
 
@@ -119,6 +138,7 @@ def test_every_path_of_a_command_is_declared():
     """And what is declared is in the command, except the user's images, which the stage finds by its params."""
     # the last stages collect times, on which nothing may depend
     undeclared = {"comparison/params.yaml", "disentangle/params.yaml", "reports/timing", "comparison/runs/timing"}
+    undeclared |= {file.relative_to(ROOT).as_posix() for file in pipeline.FILES}
     for stage in ALL:
         named = {path for path in stage.options.values() if "/" in path or path.endswith(".json")} - undeclared
         if pipeline.CELLS in named:
@@ -127,7 +147,8 @@ def test_every_path_of_a_command_is_declared():
         if stage.name.startswith("arrival_"):  # earlier images and the first model may be gone
             named -= {"data/prepared", "models/joint"} - {*stage.deps}
         checks = {path for path in stage.deps if "/checked/" in path or path == "data/weights"}  # no stage opens them
-        assert named == {*stage.deps, *stage.outs} - stage.code - found_by_params - checks, stage.name
+        modules = {path for path in stage.deps if "/modules/" in path or stage.name == "modules"}
+        assert named == {*stage.deps, *stage.outs} - modules - found_by_params - checks, stage.name
 
 
 def test_a_stage_depends_on_the_weights_that_it_reads():

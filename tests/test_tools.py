@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from iglo.report.headline import HEADLINE, headline
+from stages.imports import ROOT
 from tools import draw, experiments
-from tools.imports import ROOT
 
 
 def state(sigma: float, psnr: float | None, **more) -> dict:

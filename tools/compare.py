@@ -64,7 +64,8 @@ def _positive(text: str) -> int:
 def _stages_of(params: Path) -> list[Stage]:
     """Returns the stages of the comparison in a params file; UserError if the file holds none."""
     load_params(params, Comparison)
-    return read_stages(ROOT / HOME / "dvc.yaml", read_yaml(params))
+    stages = read_stages(ROOT / HOME / "dvc.yaml", read_yaml(params))
+    return [stage for stage in stages if stage.name != "modules"]  # it says what DVC is to run again
 
 
 def _make(folder: Path) -> None:

@@ -1,9 +1,7 @@
-"""Writes the modules that each stage imports into the `deps` of every dvc.yaml.
+"""Writes the modules of all stages of a pipeline into the `deps` of its stage `modules`, in every dvc.yaml.
 
 `python -m tools.deps` rewrites these lists, and changes no other line. With `--check` it changes nothing and fails when
 a list is out of date.
-
-A list has the form `deps: [data, …, code, …]`. The code starts on a new line.
 """
 
 import re
@@ -11,41 +9,26 @@ import sys
 from pathlib import Path
 from textwrap import fill
 
-from tools.imports import ROOT, code_of
+from stages.imports import ROOT, code_of, stages_of
 
 FILES = [ROOT / folder / "dvc.yaml" for folder in ("", "comparison", "disentangle", "disentangle/sweep")]
 WIDTH = 120
-MODULE = re.compile(r" -m (stages\.\w+)")
-DEPS = re.compile(r"^( +)deps: \[(.*?)\]$", re.MULTILINE | re.DOTALL)
-CODE = re.compile(r"(\.\./)*(src/iglo|stages)/\S+\.(py|safetensors)")
+LIST = re.compile(r"(?<=^  modules:\n)(.*?^ +deps: )\[.*?\]$", re.MULTILINE | re.DOTALL)
 
 
 def with_modules(text: str, folder: Path) -> str:
-    """Returns the text of the dvc.yaml in `folder` with the modules that each stage imports now.
-
-    A list belongs to the stage that the last command before it runs.
-    """
+    """Returns the text of the dvc.yaml in `folder` with the modules that its stages import now."""
     prefix = "../" * len(folder.relative_to(ROOT).parts)
-
-    def current(found: re.Match) -> str:
-        indent, entries = found[1], re.split(r",\s+", found[2].strip())
-        data = [entry for entry in entries if not CODE.fullmatch(entry)]
-        module = MODULE.findall(text[: found.start()])[-1]
-        return _written(indent, data, [prefix + path for path in _in_order(code_of(module))])
-
-    return DEPS.sub(current, text)
+    code = frozenset().union(*map(code_of, stages_of(text)))
+    # first the stages, then the library
+    paths = [prefix + path for path in sorted(code, key=lambda path: (path.startswith("src/"), path))]
+    return LIST.sub(lambda found: found[1] + _written(paths), text)
 
 
-def _in_order(code: frozenset[str]) -> list[str]:
-    """Sorts the paths: first the stages, then the library."""
-    return sorted(code, key=lambda path: (path.startswith("src/"), path))
-
-
-def _written(indent: str, data: list[str], code: list[str]) -> str:
+def _written(paths: list[str]) -> str:
     """Returns the lines of a list."""
-    options = {"width": WIDTH, "subsequent_indent": f"{indent}  ", "break_long_words": False, "break_on_hyphens": False}
-    first = fill(", ".join([f"{indent}deps: [{data[0]}", *data[1:], ""]).rstrip(), **options)
-    return first + "\n" + fill(", ".join(code) + "]", initial_indent=f"{indent}  ", **options)
+    options = {"initial_indent": " " * 6, "subsequent_indent": " " * 6, "break_long_words": False}
+    return "[\n" + fill(", ".join(paths) + "]", width=WIDTH, break_on_hyphens=False, **options)
 
 
 def main(argv: list[str]) -> int:
@@ -57,7 +40,7 @@ def main(argv: list[str]) -> int:
             stale[file] = current
     if "--check" in argv:
         for file in stale:
-            print(f"{file.relative_to(ROOT)}: the modules in deps are out of date; `make deps` writes them")
+            print(f"{file.relative_to(ROOT)}: the list of modules is out of date; `make deps` writes them")
         return int(bool(stale))
     for file, text in stale.items():
         file.write_text(text, encoding="utf-8")

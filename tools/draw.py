@@ -1,7 +1,8 @@
 """Draws the stages of dvc.yaml and their dependencies: docs/pipeline.svg.
 
 `python -m tools.draw` writes the picture. With `--check` it changes nothing and fails when the picture is out of date.
-A list of stages is one box. An arrow that follows from other arrows is left out.
+A list of stages is one box. An arrow that follows from other arrows is left out. So is the stage `modules`, which comes
+before all others.
 """
 
 import re
@@ -14,7 +15,7 @@ from textwrap import shorten
 import yaml
 
 from iglo.params.arrivals import FIRST
-from tools.imports import ROOT
+from stages.imports import ROOT
 
 PICTURE = ROOT / "docs" / "pipeline.svg"
 WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 300, 44, 40, 30, 50  # px: size of boxes, space between them, and margin
@@ -143,6 +144,7 @@ def line(path: str, more: str = "") -> str:
 def main(argv: list[str]) -> int:
     """Writes the picture, or returns 1 with `--check` when it is out of date."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    del stages["modules"]
     return write_or_check(PICTURE, picture(stages), argv)
 
 

@@ -22,7 +22,7 @@ class Stage:
     Attributes:
         name: as DVC names it, such as learn@glo-0.
         command: the whole command.
-        deps, outs: paths of data, from the folder of the dvc.yaml; without modules of Python.
+        deps, outs: paths from the folder of the dvc.yaml.
     """
 
     name: str
@@ -62,8 +62,7 @@ def _stages(name: str, section: Mapping[str, Any], params: Mapping[str, Any]) ->
             [_filled(next(iter(each)) if isinstance(each, Mapping) else each, known) for each in body.get(key, ())]
             for key in ("deps", "outs")
         )
-        data = tuple(path for path in deps if not path.endswith(".py"))
-        yield Stage(f"{name}{suffix}", _filled(body["cmd"], known), data, tuple(outs))
+        yield Stage(f"{name}{suffix}", _filled(body["cmd"], known), tuple(deps), tuple(outs))
 
 
 def _items(section: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

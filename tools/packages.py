@@ -9,8 +9,8 @@ import sys
 from html import escape
 from pathlib import Path
 
+from stages.imports import ROOT, source
 from tools.draw import Graph, line, reduced, svg, write_or_check
-from tools.imports import ROOT, imports
 
 LIBRARY = ROOT / "src" / "iglo"
 PICTURE = ROOT / "docs" / "packages.svg"
@@ -26,7 +26,7 @@ def graph() -> Graph:
         if path.relative_to(LIBRARY).as_posix() not in ("__init__.py", "__main__.py"):
             needs.setdefault(package_of(path), set()).update(
                 package_of(other)
-                for other in imports(path)
+                for other in source(path).imports
                 if other.is_relative_to(LIBRARY) and other != LIBRARY / "__init__.py"
             )
     return {name: others - {name} for name, others in needs.items()}

@@ -39,7 +39,7 @@ from iglo.params.reading import load_params
 from iglo.randomness import torch_generator
 from iglo.runtime.process import building, use_exact_settings
 from iglo.runtime.threads import set_threads
-from tools.imports import ROOT
+from stages.imports import ROOT
 
 CLASSES = 10
 

@@ -65,7 +65,7 @@ def _changed(text: str, key: str, item: str) -> str:
 
 
 def _list_at(text: str, key: str) -> SequenceNode | None:
-    for name, value in YAML(typ="safe").compose(text).value:
+    for name, value in YAML(typ="safe", pure=True).compose(text).value:
         if name.value == key and isinstance(value, SequenceNode):
             return value
     return None

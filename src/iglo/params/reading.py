@@ -87,7 +87,7 @@ def parse_yaml(text: str, where: str) -> Any:
     Raises:
         UserError: it is not YAML, a key is given twice, or aliases stand for too many values.
     """
-    reader = YAML(typ="safe")
+    reader = YAML(typ="safe", pure=True)  # the parser in C would not stop at what is nested too deep
     reader.Constructor = _Constructor
     reader.Composer = _Composer
     try:

@@ -1,24 +1,43 @@
-"""Finds the imports of a Python file of this project in its syntax tree."""
+"""Finds the code of each stage: the imports of a Python file of this project, from its syntax tree."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ".safetensors"  # the ending of the files of weights that iglo ships
+MODULE = re.compile(r" -m (stages\.\w+)")
+
+
+class Source(NamedTuple):
+    """What a Python file says.
+
+    Attributes:
+        text: all of it.
+        imports: the files of this project that it imports, anywhere in it.
+        has_code: whether it holds more than a docstring.
+    """
+
+    text: str
+    imports: frozenset[Path]
+    has_code: bool
 
 
 @cache
-def imports(path: Path) -> frozenset[Path]:
-    """Returns the files of this project that a Python file imports, anywhere in it."""
-    names = imported_names(path.read_text(encoding="utf-8"))
-    return frozenset(file for name in names if (file := module_file(name)))
+def source(path: Path) -> Source:
+    """Returns what a Python file says."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    files = frozenset(file for name in imported_names(tree) if (file := module_file(name)))
+    return Source(text, files, len(tree.body) > (ast.get_docstring(tree) is not None))
 
 
-def imported_names(code: str) -> set[str]:
+def imported_names(tree: ast.AST) -> set[str]:
     """Returns the dotted names that code imports anywhere. `from a import b` gives a and a.b, which may be a module."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -48,15 +67,18 @@ def code_of(module: str) -> frozenset[str]:
         file = queue.pop()
         if file not in seen:
             seen.add(file)
-            queue += imports(file)
+            queue += source(file).imports
             queue += [package] if (package := file.parent / "__init__.py").is_file() else []
-    texts = {file: file.read_text(encoding="utf-8") for file in seen}
-    files = {file for file, text in texts.items() if has_code(text)}
-    files |= {data for file, text in texts.items() for data in file.parent.glob(f"*{WEIGHTS}") if data.name in text}
+    files = {file for file in seen if source(file).has_code}
+    files |= {data for file in seen for data in _weights_beside(file.parent) if data.name in source(file).text}
     return frozenset(file.relative_to(ROOT).as_posix() for file in files)
 
 
-def has_code(text: str) -> bool:
-    """Returns whether a Python file holds more than a docstring."""
-    module = ast.parse(text)
-    return len(module.body) > (ast.get_docstring(module) is not None)
+@cache
+def _weights_beside(folder: Path) -> frozenset[Path]:
+    return frozenset(folder.glob(f"*{WEIGHTS}"))
+
+
+def stages_of(pipeline: str) -> list[str]:
+    """Returns the modules that the commands in the text of a dvc.yaml run, each once, such as stages.fetch."""
+    return list(dict.fromkeys(MODULE.findall(pipeline)))

@@ -1,0 +1,28 @@
+"""Writes which modules each stage of a pipeline runs, with a digest of each."""
+
+from types import SimpleNamespace
+
+from iglo.files.io import file_digest, whole_folder, write_json
+from iglo.params.reading import AnyParams
+from stages.common import stage
+from stages.imports import ROOT, code_of, stages_of
+
+
+@stage("pipeline", "out", params_type=object)
+def main(arguments: SimpleNamespace, params: AnyParams) -> None:
+    """Writes a file `NAME.json` for each module stages.NAME that the dvc.yaml `--pipeline` runs.
+
+    Its path is from the root of the project.
+
+    The file names the modules that the stage imports, directly or not, with the SHA-256 of each. A stage depends on its
+    file. So after an edit only the stages that import the edited module run again.
+    """
+    modules = stages_of((ROOT / arguments.pipeline).read_text(encoding="utf-8"))
+    with whole_folder(arguments.out) as folder:
+        for module in modules:
+            digests = {path: file_digest(ROOT / path) for path in sorted(code_of(module))}
+            write_json(folder / f"{module.removeprefix('stages.')}.json", digests)
+
+
+if __name__ == "__main__":
+    main()
