@@ -65,8 +65,11 @@ def stage(*names: str, params_type: type | None = None, optional: Sequence[str] 
             parser.add_argument("--timing", required=True, help="JSON file for the time that this stage took")
             parser.add_argument("--params", default="params.yaml")
             arguments = parser.parse_args(argv)
+            whole_process = argv is None
             try:
-                with _plain_warnings(), _few_collections(argv is None):
+                if whole_process:
+                    _few_collections()
+                with _plain_warnings():
                     _timed(function, arguments, params_type)
             except UserError as error:
                 if not IS_MAIN:
@@ -76,27 +79,25 @@ def stage(*names: str, params_type: type | None = None, optional: Sequence[str] 
             except KeyboardInterrupt:
                 print("stopped by the keyboard; `dvc repro` goes on where it can", file=sys.stderr)
                 sys.exit(130)
+            if whole_process and "RANK" not in os.environ:
+                _leave()
 
         return main
 
     return decorate
 
 
-@contextmanager
-def _few_collections(whole_process: bool) -> Iterator[None]:
-    """Keeps Python's garbage collector away from loaded modules, which it would visit again and again.
+def _few_collections() -> None:
+    """Lets Python's garbage collector work, but not visit the loaded modules again and again."""
+    gc.freeze()
+    gc.enable()
 
-    The last visit, when a process with torch ends, would take a third of a second.
 
-    Args:
-        whole_process: whether the process does nothing else; if not, nothing is changed.
-    """
-    if whole_process:
-        gc.freeze()
-        gc.enable()
-    yield
-    if whole_process:
-        gc.freeze()
+def _leave() -> None:
+    """Ends the process at once, when all files are written. Python would free every module of torch one by one."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @contextmanager

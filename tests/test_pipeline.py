@@ -1,5 +1,6 @@
 """The whole pipeline under DVC, on sixty tiny images."""
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -21,11 +22,24 @@ import yaml
 from iglo.latent.priors import PRIORS
 from iglo.report.headline import headline
 from tests import chain, pipeline
+from tests.forks import preloaded
 from tests.pipeline import ROOT
 
 OWN = pipeline.stages(params=chain.params())
 
 SIGMAS = {"more-noise": 0.5, "less-noise": 0.25}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Lets commands find a `python` that starts at once, where there are forks; the search path without it."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv("PATH", f"{Path(sys.executable).parent}", prepend=os.pathsep)
+        usual = os.environ["PATH"]
+        if sys.platform == "linux":
+            folder = stack.enter_context(preloaded(tmp_path_factory.mktemp("forks")))
+            patch.setenv("PATH", str(folder), prepend=os.pathsep)
+        yield usual
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +169,7 @@ def experiments(repository) -> dict[str, str]:
 def test_an_experiment_runs_its_own_code_with_its_own_params(repository, experiments):
     """In a copy of the tree, uncommitted edits included, though the library of another tree is installed."""
     said = dvc(repository, "queue", "logs", "more-noise")
-    assert ran(said) == ["full", "encoder", "joint", "priors", "evaluate"]
+    assert ran(said) == ["modules", "full", "encoder", "joint", "priors", "evaluate"]
     assert git(repository, "status", "--porcelain") == ""
     changed = json.loads(dvc(repository, "metrics", "diff", "HEAD", "more-noise", "--json"))["metrics.json"]
     assert changed["in_a_copy"]["new"] == 1
@@ -200,10 +214,10 @@ def test_a_misspelt_key_is_refused(repository):
     assert git(repository, "status", "--porcelain") == ""
 
 
-def test_another_file_of_weights_is_seen(repository):
-    """Stages that read no weights do not run again."""
+def test_another_file_of_weights_is_seen(repository, python):
+    """Stages that read no weights do not run again. DVC and the stage are processes of their own here."""
     (repository / "data" / "weights" / "other.safetensors").write_bytes(b"other")
-    said = dvc(repository, "repro")
+    said = dvc(repository, "repro", PATH=python)
     (repository / "data" / "weights" / "other.safetensors").unlink()
     assert [line for line in said.splitlines() if line.startswith("Running stage")] == ["Running stage 'check':"]
 
@@ -290,9 +304,9 @@ def test_generated_learns_without_any_earlier_image(grown, tmp_path):
     assert sorted(ran(said)) == sorted(f"arrival_{name}@2" for name in ARRIVING)
 
 
-def dvc(folder: Path, *command: str) -> str:
-    """What `dvc …` says, run by this Python; it must succeed."""
-    return succeeds(folder, sys.executable, "-m", "dvc", *command)
+def dvc(folder: Path, *command: str, **variables: str) -> str:
+    """What `dvc …` says; it must succeed."""
+    return succeeds(folder, "python", "-m", "dvc", *command, **variables)
 
 
 def git(folder: Path, *command: str) -> str:
@@ -304,19 +318,18 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "--quiet", "--message", "tests")
 
 
-def succeeds(folder: Path, *command: str) -> str:
+def succeeds(folder: Path, *command: str, **variables: str) -> str:
     """Standard output of a command in `folder`, free of the settings of a hook or of an outer DVC.
 
-    Stages find this Python as `python`, and in it the library of this working tree, as after an editable install.
+    Stages find the library of this working tree, as after an editable install.
 
     The output goes to files: a worker of DVC's queue inherits it, and sometimes does not end. A pipe would wait for it.
     """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    library = {"PYTHONPATH": str(ROOT / "src")}
-    environment = {**kept, "PATH": path, "OMP_NUM_THREADS": "1", "IGLO_THREADS": "1", **library}
+    settings = {"OMP_NUM_THREADS": "1", "IGLO_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        code = subprocess.run(command, cwd=folder, env=environment, stdout=output, stderr=errors).returncode
+        streams = {"stdout": output, "stderr": errors}
+        code = subprocess.run(command, cwd=folder, env={**kept, **settings, **variables}, **streams).returncode
         said, complained = (file.seek(0) or file.read() for file in (output, errors))
     assert code == 0, said + complained
     return said
