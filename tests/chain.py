@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,15 @@ def run(folder: Path, stage: pipeline.Stage) -> None:
         torch.set_deterministic_debug_mode(deterministic)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
+
+
+@contextmanager
+def few_rounds() -> Iterator[None]:
+    """Priors that are trained for less than a second. They are not those of a stage in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("iglo.latent.imle.IMLE_ROUNDS", 5)
+        patch.setattr("iglo.latent.flow.FLOW_STEPS", (5, 5))
+        yield
 
 
 def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:

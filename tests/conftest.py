@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,13 @@ def mapped_images(tmp_path: Path) -> np.ndarray:
     path, squares = tmp_path / "images.npy", tiny_images(400)
     np.save(path, np.tile(squares, (100, 1, 1, 1)))
     return np.load(path, mmap_mode="r")
+
+
+@pytest.fixture
+def few_rounds() -> Iterator[None]:
+    """Priors that are trained for less than a second."""
+    with chain.few_rounds():
+        yield
 
 
 @pytest.fixture(scope="session")

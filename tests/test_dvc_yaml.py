@@ -172,7 +172,7 @@ def test_no_stage_depends_on_a_folder_of_several_stages():
 
 
 @pytest.mark.parametrize("stage", OWN, ids=by_name)
-def test_params_are_what_the_stage_reads(stage, tiny_run, tmp_path, monkeypatch):
+def test_params_are_what_the_stage_reads(stage, tiny_run, few_rounds, tmp_path, monkeypatch):
     monkeypatch.setattr("iglo.backbones.networks.vgg_blocks", lambda *_, **__: [nn.Conv2d(3, 2, 3)])
     for download in ("_fetch_from_git", "_download"):
         monkeypatch.setattr(f"iglo.data.sources.{download}", lambda data, out: None)

@@ -147,8 +147,8 @@ def test_what_is_not_there_is_named(name, tiny_run, tmp_path, capsys):
     run = tiny_run.copy(tmp_path)
     stage = run.stage(name)
     unread = ("data/raw", "data/torchvision", "data/weights", "data/checked/", "models/reference-")  # by this run
-    unread += NOT_NEEDED.get(name, ())
-    inputs = [path for path in stage.deps if path not in stage.code and not path.startswith(unread)]
+    unread += ("data/modules/", "stages/", "src/", *NOT_NEEDED.get(name, ()))
+    inputs = [path for path in stage.deps if not path.startswith(unread)]
     for path in inputs:
         (run.folder / path).rename(run.folder / "away")
         assert_refused(run, stage, capsys, path)

@@ -53,8 +53,9 @@ def compared(tmp_path_factory):
     (folder / "comparison").mkdir()
     (folder / "comparison" / "params.yaml").write_text(yaml.safe_dump(values()), encoding="utf-8")
     (folder / "comparison" / "discussion.md").write_text("Because.", encoding="utf-8")
-    for stage in pipeline.stages(FILE, values()):
-        chain.run(folder, stage)
+    with chain.few_rounds():
+        for stage in pipeline.stages(FILE, values()):
+            chain.run(folder, stage)
     return folder
 
 

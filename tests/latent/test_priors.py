@@ -19,10 +19,7 @@ from tests.tiny import generator, same_bits
 FREE = Euclidean(math.sqrt(3))
 
 
-@pytest.fixture(autouse=True)
-def few_rounds(monkeypatch):
-    monkeypatch.setattr("iglo.latent.imle.IMLE_ROUNDS", 5)
-    monkeypatch.setattr("iglo.latent.flow.FLOW_STEPS", (5, 5))
+pytestmark = pytest.mark.usefixtures("few_rounds")
 
 
 def skewed_codes(count: int = 200) -> torch.Tensor:

@@ -20,7 +20,7 @@ SMALLEST = {
 
 
 @pytest.mark.filterwarnings("ignore:prior. best needs")
-def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path):
+def test_a_run_of_smallest_values_ends_with_numbers_figures_and_a_page(tmp_path, few_rounds):
     values = chain.params(**SMALLEST)
     chain.write_images(tmp_path / chain.IMAGES)
     chain.write_images(tmp_path / chain.LATER, 60, 61)
