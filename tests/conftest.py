@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.tiny import tiny_images
 
 os.environ["IGLO_THREADS"] = "1"  # the tensors are tiny, and tests run side by side
 set_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell in the background ignores it, and so would our processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG = {"test_pipeline", "test_dvc_yaml", "test_ranks", "test_tour", "test_stages", "test_threads"}
 

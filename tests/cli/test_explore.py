@@ -54,7 +54,7 @@ def test_it_serves_the_model_of_the_pipeline_until_it_is_interrupted(tmp_path, m
     finally:
         process.kill()
         _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors.splitlines()[-1]) == (130, "stopped by the keyboard")
+    assert (process.returncode, errors.splitlines()[-1:]) == (130, ["stopped by the keyboard"])
     assert about["name"] == "models/joint" and about["has"] == {"images": True, "history": True}
     assert len(about["priors"]) == 7
     assert "Traceback" not in errors
