@@ -16,7 +16,7 @@ from PIL import Image
 
 from iglo.report import figures, plots
 
-SKIPPED = "fetch"  # it does nothing if the images are in a folder
+SKIPPED = ("modules", "check", "fetch")  # they do nothing for an image in a folder
 ALLOWANCE = 4096  # MiB, the largest memory of a stage
 TARGET = 1.05  # largest slope of seconds against images, both logarithmic
 LARGE_RUNS = (1_000_000, 100_000_000)  # images
@@ -45,7 +45,7 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return [Row.of(*cells) for cells in list(csv.reader(file))[1:] if cells[2] != SKIPPED]
+        return [Row.of(*cells) for cells in list(csv.reader(file))[1:] if cells[2] not in SKIPPED]
 
 
 def write_report(out: Path, rows: Sequence[Row], plan: "Plan") -> None:
