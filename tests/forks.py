@@ -1,7 +1,7 @@
 """A Python that starts at once: `python -m …` becomes a fork of a process that has loaded the libraries already.
 
 A start of torch takes seconds, and the tests under DVC start a hundred stages. A fork loads iglo and the stages itself,
-from the folder where it runs. So it is as a process of its own but for the libraries.
+from the folder where it runs. So it differs from a process of its own by the loaded libraries alone. Linux only.
 """
 
 import gc
@@ -9,21 +9,22 @@ import marshal
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
 import sys
-import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 LIBRARIES = ("torch", "torchvision", "lpips", "sklearn.cluster", "sklearn.mixture", "matplotlib.pyplot", "PIL.Image")
 LIBRARIES += ("pydantic", "ruamel.yaml", "safetensors.torch", "tqdm", "dvc.cli", "dvc.repo", "dvc.commands.repro")
 LONGEST = 1 << 20  # bytes of a request
-# The program `python`. It sends its arguments, folder, variables and standard streams, and ends as the fork does.
-CLIENT = """#!{python} -IS
+# What the program `python` does: it sends its arguments, folder, variables and standard streams, and ends as the fork
+# does. It loads no package, so it takes some milliseconds.
+CLIENT = """
 import marshal, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
@@ -33,21 +34,20 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 @contextmanager
-def preloaded(folder: Path) -> Iterator[Path]:
-    """A folder for the search path, in which `python` takes `-m MODULE …`. The processes end with the context."""
-    address, program = folder / "socket", folder / "bin" / "python"
-    command = [sys.executable, __file__, str(address)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as server:  # it ends when its standard input does
-        while not address.exists():
-            assert server.poll() is None
-            time.sleep(0.05)
-        program.parent.mkdir()
-        program.write_text(CLIENT.format(python=sys.executable, address=str(address)))
+def preloaded(folder: Path) -> Iterator[None]:
+    """Writes a program `python`, which takes `-m MODULE …`, to an empty folder. It works until the context ends."""
+    address = f"\0iglo-{uuid.uuid4()}"  # a name that is no file
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, __file__, address[1:]], **pipes) as server:  # ends when its input does
+        assert server.stdout.readline() == b"ready\n"
+        client, program = folder / "client.py", folder / "python"
+        client.write_text(CLIENT.format(address=address))
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(str(client))} "$@"\n')
         program.chmod(0o755)
-        yield program.parent
+        yield
 
 
-def serve(address: str) -> None:
+def serve(name: str) -> None:
     """Answers requests until standard input is closed. It returns in each fork too, when the module has run."""
     for library in LIBRARIES:
         __import__(library)
@@ -55,8 +55,9 @@ def serve(address: str) -> None:
     gc.freeze()  # else a fork would visit them, and copy what it visits
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
+        listening.bind(f"\0{name}")
         listening.listen()
+        print("ready", flush=True)
         while listening in select.select([listening, sys.stdin], [], [])[0]:
             connection, _ = listening.accept()
             if os.fork() == 0:
@@ -78,16 +79,17 @@ def answer(connection: socket.socket) -> None:
     os._exit(0)
 
 
-def run(streams: list[int], argv: list[str], folder: str, variables: dict[str, str]) -> Any:
+def run(streams: list[int], argv: list[str], folder: str, variables: dict[str, str]) -> None:
     """Runs `python ARGV…` in this process, which must be a fork that ends afterwards."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+        os.close(stream)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
-    flag, module, *sys.argv[1:] = argv
+    flag, module, *rest = argv
     assert flag == "-m", argv
-    sys.argv[0] = "-m"
+    sys.argv = ["-m", *rest]
     sys.path[:1] = ["", *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

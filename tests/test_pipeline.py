@@ -37,7 +37,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("PATH", f"{Path(sys.executable).parent}", prepend=os.pathsep)
         usual = os.environ["PATH"]
         if sys.platform == "linux":
-            folder = stack.enter_context(preloaded(tmp_path_factory.mktemp("forks")))
+            folder = tmp_path_factory.mktemp("forks")
+            stack.enter_context(preloaded(folder))
             patch.setenv("PATH", str(folder), prepend=os.pathsep)
         yield usual
 
