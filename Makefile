@@ -73,7 +73,7 @@ bench: $(VENV)/installed  ## compare the speed of a training step with that of a
 	python benchmarks/step.py
 
 clean:  ## remove what the pipeline made; your images and DVC's cache stay
-	rm -rf site models reports .scratch */.scratch */*/.scratch data/raw data/prepared data/features data/clusters data/subsets data/checked
+	rm -rf site models reports .scratch */.scratch */*/.scratch data/raw data/prepared data/features data/clusters data/subsets data/checked data/modules
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo 'Installing into $(VENV). This takes some minutes.'
