@@ -215,6 +215,17 @@ def test_a_misspelt_key_is_refused(repository):
     assert git(repository, "status", "--porcelain") == ""
 
 
+def test_an_edit_is_seen_by_the_stages_that_import_the_module(repository):
+    module = repository / "src" / "iglo" / "report" / "page.py"
+    before = module.read_text(encoding="utf-8")
+    module.write_text(f"{before}\n# edited\n", encoding="utf-8")
+    assert ran(dvc(repository, "repro", "modules")) == ["modules"]
+    assert json.loads(dvc(repository, "status", "--json")).keys() == {"evaluate"}
+    module.write_text(before, encoding="utf-8")
+    dvc(repository, "repro", "modules")
+    assert json.loads(dvc(repository, "status", "--json")) == {}
+
+
 def test_another_file_of_weights_is_seen(repository, python):
     """Stages that read no weights do not run again. DVC and the stage are processes of their own here."""
     (repository / "data" / "weights" / "other.safetensors").write_bytes(b"other")
