@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("check", "fetch", "prepare", "extract_features", "cluster", "select", "initialise", "staged", "full")
-STAGES += ("encoder", "joint", "priors", "evaluate")
+STAGES = ("modules", "check", "fetch", "prepare", "extract_features", "cluster", "select", "initialise", "staged")
+STAGES += ("full", "encoder", "joint", "priors", "evaluate")
 
 
 def seconds(code: str) -> float:
@@ -27,8 +27,8 @@ def seconds(code: str) -> float:
 
 
 def start_of(name: str) -> str:
-    """Returns code that starts and ends as `python -m stages.NAME` does; see `stages/common.py` about `gc`."""
-    return f"import gc; gc.disable(); import stages.{name}; gc.freeze()"
+    """Returns code that starts and ends as `python -m stages.NAME` does; see `stages/common.py` about both."""
+    return f"import gc, os; gc.disable(); import stages.{name}; os._exit(0)"
 
 
 def main(argv: list[str] | None = None) -> None:
