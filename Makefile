@@ -34,7 +34,7 @@ check: $(VENV)/installed  ## check lint, formatting, every dvc.yaml, the drawing
 	for folder in . comparison disentangle disentangle/sweep; do (cd $$folder && dvc dag --dot > /dev/null) || exit 1; done
 	$(SITE)
 
-deps: $(VENV)/installed  ## write the modules that each stage imports into every dvc.yaml, and the drawings in docs/
+deps: $(VENV)/installed  ## write the list of modules into every dvc.yaml, and the drawings in docs/
 	python -m tools.deps
 	python -m tools.draw
 	python -m tools.packages

@@ -16,7 +16,7 @@ from PIL import Image
 
 from iglo.report import figures, plots
 
-SKIPPED = ("modules", "check", "fetch")  # they do nothing for an image in a folder
+SKIPPED = ("modules", "check", "fetch")  # their time does not depend on the number of images
 ALLOWANCE = 4096  # MiB, the largest memory of a stage
 TARGET = 1.05  # largest slope of seconds against images, both logarithmic
 LARGE_RUNS = (1_000_000, 100_000_000)  # images

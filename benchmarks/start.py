@@ -27,7 +27,7 @@ def seconds(code: str) -> float:
 
 
 def start_of(name: str) -> str:
-    """Returns code that starts and ends as `python -m stages.NAME` does; see `stages/common.py` about both."""
+    """Returns code that starts and ends as `python -m stages.NAME` does. `stages/common.py` explains how it ends."""
     return f"import gc, os; gc.disable(); import stages.{name}; os._exit(0)"
 
 

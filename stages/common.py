@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +15,11 @@ from typing import Any
 
 from iglo import environment
 from iglo.errors import IgloWarning, UserError
-from iglo.files.io import check_can_be_written, disk_full_is_a_user_error, read_json, write_json
+from iglo.files.io import check_can_be_written, disk_full_is_a_user_error, file_digest, read_json, write_json
 from iglo.params.pipeline import Params
 from iglo.params.reading import load_params
 from iglo.runtime.threads import set_threads, thread_count
+from stages.imports import ROOT
 
 try:
     import resource
@@ -64,11 +65,13 @@ def stage(*names: str, params_type: type | None = None, optional: Sequence[str] 
                 parser.add_argument(f"--{name.replace('_', '-')}")
             parser.add_argument("--timing", required=True, help="JSON file for the time that this stage took")
             parser.add_argument("--params", default="params.yaml")
+            parser.add_argument("--modules", help="JSON file with the digests of the modules of this stage")
             arguments = parser.parse_args(argv)
             whole_process = argv is None
             try:
                 if whole_process:
                     _few_collections()
+                    check_modules(arguments.modules)
                 with _plain_warnings():
                     _timed(function, arguments, params_type)
             except UserError as error:
@@ -95,8 +98,9 @@ def _few_collections() -> None:
 
 def _leave() -> None:
     """Ends the process at once, when all files are written. Python would free every module of torch one by one."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(BrokenPipeError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
 
 
@@ -114,6 +118,17 @@ def _plain_warnings() -> Iterator[None]:
 
         warnings.showwarning = shown
         yield
+
+
+def check_modules(path: str | None) -> None:
+    """Raises UserError if a module is not what it was when the stage `modules` wrote the file at `path`.
+
+    DVC knows the modules by that file alone. It would take what an edited module makes for what the earlier one made.
+    """
+    for name, digest in read_json(path).items() if path else ():
+        module = ROOT / name
+        if not module.is_file() or file_digest(module) != digest:
+            raise UserError(f"{name}: was edited after this run had begun; run `dvc repro` again.")
 
 
 def _timed(function: Callable, arguments: argparse.Namespace, params_type: type | None) -> None:

@@ -1,4 +1,4 @@
-"""Finds the code of each stage: the imports of a Python file of this project, from its syntax tree."""
+"""Finds which files of this project a stage imports, directly or not. It reads their syntax trees, and runs nothing."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 def source(path: Path) -> Source:
     """Returns what a Python file says."""
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    tree = ast.parse(text, str(path))
     files = frozenset(file for name in imported_names(tree) if (file := module_file(name)))
     return Source(text, files, len(tree.body) > (ast.get_docstring(tree) is not None))
 

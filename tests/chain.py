@@ -100,7 +100,7 @@ def run(folder: Path, stage: pipeline.Stage) -> None:
 
 @contextmanager
 def few_rounds() -> Iterator[None]:
-    """Priors that are trained for less than a second. They are not those of a stage in a process of its own."""
+    """Priors that are trained for less than a second. Those of a stage in its own process are trained longer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("iglo.latent.imle.IMLE_ROUNDS", 5)
         patch.setattr("iglo.latent.flow.FLOW_STEPS", (5, 5))

@@ -17,7 +17,7 @@ from tests.tiny import tiny_images
 
 os.environ["IGLO_THREADS"] = "1"  # the tensors are tiny, and tests run side by side
 set_threads(1)
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a background job; processes of the tests must not inherit it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background job; our processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG = {"test_pipeline", "test_dvc_yaml", "test_ranks", "test_tour", "test_stages", "test_threads"}

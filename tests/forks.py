@@ -1,7 +1,8 @@
 """A Python that starts at once: `python -m …` becomes a fork of a process that has loaded the libraries already.
 
-A start of torch takes seconds, and the tests under DVC start a hundred stages. A fork loads iglo and the stages itself,
-from the folder where it runs. So it differs from a process of its own by the loaded libraries alone. Linux only.
+A start of torch takes seconds, and the tests under DVC start a hundred stages. A fork imports iglo and the stages from
+its own folder. It differs from a new process: the libraries are loaded already, so variables that they read at their
+import have no effect, and all forks have one hash seed. Linux only.
 """
 
 import gc
@@ -12,6 +13,7 @@ import select
 import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import uuid
@@ -21,14 +23,15 @@ from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "lpips", "sklearn.cluster", "sklearn.mixture", "matplotlib.pyplot", "PIL.Image")
 LIBRARIES += ("pydantic", "ruamel.yaml", "safetensors.torch", "tqdm", "dvc.cli", "dvc.repo", "dvc.commands.repro")
-LONGEST = 1 << 20  # bytes of a request
 # What the program `python` does: it sends its arguments, folder, variables and standard streams, and ends as the fork
 # does. It loads no package, so it takes some milliseconds.
 CLIENT = """
 import marshal, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    socket.send_fds(server, [marshal.dumps((sys.argv[1:], os.getcwd(), dict(os.environ)))], [0, 1, 2])
+    socket.send_fds(server, [b"streams"], [0, 1, 2])
+    with server.makefile("wb") as file:
+        marshal.dump((sys.argv[1:], os.getcwd(), dict(os.environ)), file)
     sys.exit(int(server.recv(4) or 1))
 """
 
@@ -48,7 +51,7 @@ def preloaded(folder: Path) -> Iterator[None]:
 
 
 def serve(name: str) -> None:
-    """Answers requests until standard input is closed. It returns in each fork too, when the module has run."""
+    """Answers requests until standard input is closed. It also returns in each fork, after its module has run."""
     for library in LIBRARIES:
         __import__(library)
     gc.collect()
@@ -60,20 +63,26 @@ def serve(name: str) -> None:
         print("ready", flush=True)
         while listening in select.select([listening, sys.stdin], [], [])[0]:
             connection, _ = listening.accept()
-            if os.fork() == 0:
+            user = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+            if user == os.getuid() and os.fork() == 0:  # another user of this machine gets no answer
                 listening.close()
                 return answer(connection)
             connection.close()
 
 
 def answer(connection: socket.socket) -> None:
-    """Runs a module in a fork, and sends its exit status."""
+    """Runs a module in a fork, and sends its exit status. The fork is killed if whoever asked is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    request, streams, _, _ = socket.recv_fds(connection, LONGEST, 3)
+    _, streams, _, _ = socket.recv_fds(connection, len(b"streams"), 3)
+    with connection.makefile("rb") as file:
+        request = marshal.load(file)
     child = os.fork()
     if child == 0:
         connection.close()
-        return run(streams, *marshal.loads(request))
+        return run(streams, *request)
+    if connection in select.select([os.pidfd_open(child), connection], [], [])[0]:
+        os.kill(child, signal.SIGKILL)
+        os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     connection.sendall(str(status if status >= 0 else 128 - status).encode())
     os._exit(0)

@@ -1,6 +1,7 @@
 """What a stage does when things go wrong: killed, out of its mind, out of room, or asked for what is not there."""
 
 import importlib
+import json
 import os
 import resource
 import shutil
@@ -181,6 +182,24 @@ def test_what_would_fail_in_the_end_is_found_before_the_training(place, words, t
         shutil.rmtree(run.folder / place, ignore_errors=True)
         (run.folder / place).write_text("a file in its place")
     assert_refused(run, stage, capsys, words)
+
+
+def test_a_stage_whose_code_was_edited_after_the_run_had_begun_is_refused(tiny_run, tmp_path):
+    """DVC would take what the edited module makes for what the earlier one made."""
+    run = tiny_run.copy(tmp_path)
+    stage = run.stage("fetch")
+    file = run.folder / stage.options["--modules"]
+    seen = json.loads(file.read_text(encoding="utf-8"))
+    for changed, error in [
+        ({}, ""),
+        ({"stages/fetch.py": "0"}, "stages/fetch.py"),
+        ({"stages/gone.py": "0"}, "stages/gone.py"),
+    ]:
+        file.write_text(json.dumps(seen | changed), encoding="utf-8")
+        process = chain.start(run.folder, "-m", stage.module, *stage.argv)
+        _, errors = process.communicate()
+        words = f"error: {error}: was edited after this run had begun; run `dvc repro` again.\n" if error else ""
+        assert (process.returncode, errors) == (int(bool(error)), words)
 
 
 SLOW = """

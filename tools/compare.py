@@ -64,8 +64,7 @@ def _positive(text: str) -> int:
 def _stages_of(params: Path) -> list[Stage]:
     """Returns the stages of the comparison in a params file; UserError if the file holds none."""
     load_params(params, Comparison)
-    stages = read_stages(ROOT / HOME / "dvc.yaml", read_yaml(params))
-    return [stage for stage in stages if stage.name != "modules"]  # it says what DVC is to run again
+    return read_stages(ROOT / HOME / "dvc.yaml", read_yaml(params))
 
 
 def _make(folder: Path) -> None:
@@ -88,7 +87,7 @@ class Runner:
         self.params, self.folder = params, folder
         self.before = prerequisites(stages)
         done = {stage.name for stage in stages if all((folder / out).exists() for out in stage.outs)}
-        self.done = {name for name in done if name != "report"}  # the report is always written again
+        self.done = done - {"modules", "report"}  # these two are always written again
         self.waiting = in_order([stage for stage in stages if stage.name not in self.done], self.before)
         self.running: dict[Stage, tuple[multiprocessing.Process, float]] = {}
         self.failed = 0
@@ -125,6 +124,8 @@ class Runner:
         """Returns a word of a command with the params file and the folder of this run."""
         if option == "--params":
             return str(self.params)
+        if option == "--pipeline":
+            return word
         return str(self.folder / word.removeprefix(HOME)) if word.startswith(HOME) else word
 
     def _finish(self, stage: Stage, process: multiprocessing.Process, seconds: float) -> None:

@@ -13,7 +13,7 @@ from stages.imports import ROOT, code_of, stages_of
 
 FILES = [ROOT / folder / "dvc.yaml" for folder in ("", "comparison", "disentangle", "disentangle/sweep")]
 WIDTH = 120
-LIST = re.compile(r"(?<=^  modules:\n)(.*?^ +deps: )\[.*?\]$", re.MULTILINE | re.DOTALL)
+LIST = re.compile(r"(^  modules:\n(?:    .*\n)*?    deps: )\[[^]]*\]$", re.MULTILINE)  # within the stage `modules`
 
 
 def with_modules(text: str, folder: Path) -> str:

@@ -1,6 +1,6 @@
 """Checks that this machine has what a run needs: networks, files of their weights, and memory.
 
-The first stage checks this before anything is trained. The module imports torch only to check weights.
+The stage `check` checks this before anything is trained. The module imports torch only to check weights.
 """
 
 import os
@@ -24,7 +24,7 @@ SMALL_CNN, DOWNLOAD = "small_cnn", "download"  # the same as in `small_cnn` and 
 LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 MAX_COMPONENTS = 32  # of a mixture of Gaussians; the same as in `latent.gaussians`, which imports torch
 GIB = 2**30
-WEIGHTS_FOLDER = Path("data/weights")  # the first stage depends on this folder,
+WEIGHTS_FOLDER = Path("data/weights")  # the stage `check` depends on this folder,
 TORCHVISION_FOLDER = Path("data/torchvision")  # and the stage that prepares the images on this one
 
 

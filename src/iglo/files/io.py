@@ -195,7 +195,7 @@ def write_rows(path: str | Path, rows: np.ndarray, first: int, count: int) -> No
 def write_json(path: str | Path, value: Any) -> None:
     """Writes a JSON file as a whole. Raises ValueError for NaN and infinity."""
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def read_json(path: str | Path) -> Any:
