@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from iglo.backbones.backbone import Backbone, freeze, resized, three_channels
 from iglo.backbones.inception_fid import InceptionFeatures, load_inception_fid
 from iglo.backbones.networks import backbone_name, load_backbone
 from iglo.backbones.requirements import LPIPS_NETWORKS
-from iglo.data.store import UnitImages
 from iglo.params.pipeline import EvaluateParams
 from iglo.params.sections import LossParams
 from iglo.params.validate import within
@@ -36,7 +35,14 @@ LARGE, LARGE_BATCH = 128, 32  # a network that enlarges images beyond this side 
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Features = Callable[[Tensor], Tensor]
-Images = np.ndarray | UnitImages
+
+
+class Images(Protocol):
+    """N images that are read slice by slice, (M, H, W, C) float in [0, 1]."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

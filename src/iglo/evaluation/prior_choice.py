@@ -8,6 +8,7 @@ from iglo.data.store import UnitImages
 from iglo.errors import warn
 from iglo.evaluation import metrics
 from iglo.evaluation.feature_networks import FeatureNetwork
+from iglo.evaluation.fidelity import Renders
 from iglo.evaluation.neighbour_choice import choose_neighbours
 from iglo.latent.priors import PRIORS, Prior, PriorChoice, fit_prior
 from iglo.models.glo import GLOModel, render
@@ -60,10 +61,11 @@ def choose_prior(
     distances, errors = {}, {}
     if comparable := min(len(validation), asked.samples) >= metrics.FEWEST_FOR_DISTANCE:
         real = network.features(validation)
+        learned = Renders(lambda rows: render(model.generator, codes[rows], runtime.single_process), len(codes))
         priors["neighbours"], settings = choose_neighbours(
             lambda **chosen: fit_prior("neighbours", codes, geometry, params.seed, **chosen),
             lambda prior: features_of(prior, TRIED),
-            network.features(render(model.generator, codes, runtime)),
+            network.features(learned),
             real,
         )
         for name, prior in priors.items():
