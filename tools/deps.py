@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
             stale[file] = current
     if "--check" in argv:
         for file in stale:
-            print(f"{file.relative_to(ROOT)}: the list of modules is out of date; `make deps` writes them")
+            print(f"{file.relative_to(ROOT)}: the list of modules is out of date; `make deps` writes it")
         return int(bool(stale))
     for file, text in stale.items():
         file.write_text(text, encoding="utf-8")
