@@ -6,7 +6,7 @@ from iglo.errors import UserError
 from iglo.files.io import file_digest, whole_folder, write_json
 from iglo.params.reading import AnyParams
 from stages.common import stage
-from stages.imports import ROOT, code_of, stages_of
+from stages.imports import ROOT, code_of, module_file, stages_of
 
 
 @stage("pipeline", "out", params_type=object)
@@ -19,6 +19,9 @@ def main(arguments: SimpleNamespace, params: AnyParams) -> None:
     file. So after an edit only the stages that import the edited module run again.
     """
     modules = stages_of((ROOT / arguments.pipeline).read_text(encoding="utf-8"))
+    for module in modules:
+        if module_file(module) is None:
+            raise UserError(f"{arguments.pipeline}: there is no module {module}; correct its name.")
     try:
         code = {module: sorted(code_of(module)) for module in modules}
     except SyntaxError as error:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from torch import nn
 
-from stages import imports
+from stages import imports, modules
 from tests import chain, pipeline
 from tests.pipeline import ROOT, Stage
 from tools import deps
@@ -80,6 +80,24 @@ def test_the_files_of_modules_name_what_the_stages_import(tiny_run):
         written = json.loads(file.read_text(encoding="utf-8"))
         assert written == {path: hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for path in written}
         assert written.keys() == imports.code_of(module)
+
+
+@pytest.mark.parametrize(
+    ("pipeline_text", "words"),
+    [(" -m stages.nope", "there is no module stages.nope; correct its name."), (" -m stages.wrong", "is not Python (")],
+)
+def test_a_stage_without_code_or_with_wrong_code_is_one_sentence(pipeline_text, words, tmp_path, monkeypatch, capsys):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "wrong.py").write_text("def f(:")
+    (tmp_path / "dvc.yaml").write_text(pipeline_text)
+    chain.write_params(tmp_path, chain.params())
+    monkeypatch.setattr(imports, "ROOT", tmp_path)
+    monkeypatch.setattr(modules, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        modules.main(["--pipeline", "dvc.yaml", "--out", "out", "--timing", "timing.json"])
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and words in error and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["staged", "full"])
