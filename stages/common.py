@@ -123,7 +123,8 @@ def _plain_warnings() -> Iterator[None]:
 def check_modules(path: str | None) -> None:
     """Raises UserError if a module is not what it was when the stage `modules` wrote the file at `path`.
 
-    DVC knows the modules by that file alone. It would take what an edited module makes for what the earlier one made.
+    DVC compares only that file. If a stage ran an edited module, DVC would record its result as that of the code before
+    the edit.
     """
     for name, digest in read_json(path).items() if path else ():
         module = ROOT / name

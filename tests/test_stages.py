@@ -185,7 +185,7 @@ def test_what_would_fail_in_the_end_is_found_before_the_training(place, words, t
 
 
 def test_a_stage_whose_code_was_edited_after_the_run_had_begun_is_refused(tiny_run, tmp_path):
-    """DVC would take what the edited module makes for what the earlier one made."""
+    """Else DVC would record its result as that of the code before the edit."""
     run = tiny_run.copy(tmp_path)
     stage = run.stage("fetch")
     file = run.folder / stage.options["--modules"]
